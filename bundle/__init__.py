@@ -1,0 +1,88 @@
+"""Read, write and rewrite TensorFlow checkpoints on their files, without TensorFlow.
+
+    import tensorbundle as tb
+
+    with tb.open("run/model.ckpt-1000") as ckpt:
+        ckpt["dense/kernel"]
+
+The layers, lowest first; each imports only from those before it:
+
+- bytes: `coding.py` (varints, checksums, ordered code), `files.py` (random access), `errors.py`
+- table: `block.py`, `table.py` (keys and values are bytes)
+- bundle: `dtypes.py`, `slices.py`, `entries.py`, `payloads.py`, `names.py`, `index.py`, `shards.py` (NumPy from here),
+  `commit.py`, `writer.py`
+- messages: `tensorbundle.proto` (object graph, state file)
+- checkpoint: `checkpoint.py`
+- operations and command line: `tensorbundle.tools`
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tensorbundle.checkpoint import Checkpoint, CheckpointWriter, create
+    from tensorbundle.checkpoint import open_checkpoint as open  # noqa: A004  the name users expect
+    from tensorbundle.dtypes import DType
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.errors import (
+        BundleError,
+        ConflictError,
+        CorruptionError,
+        MissingFileError,
+        TensorNotFoundError,
+        UnsupportedError,
+    )
+    from tensorbundle.proto.graph import ObjectGraph
+    from tensorbundle.slices import TensorSlice
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BundleError",
+    "Checkpoint",
+    "CheckpointWriter",
+    "ConflictError",
+    "CorruptionError",
+    "DType",
+    "MissingFileError",
+    "ObjectGraph",
+    "TensorEntry",
+    "TensorNotFoundError",
+    "TensorSlice",
+    "UnsupportedError",
+    "create",
+    "open",
+]
+
+_HOMES = {
+    "BundleError": "errors",
+    "Checkpoint": "checkpoint",
+    "CheckpointWriter": "checkpoint",
+    "ConflictError": "errors",
+    "CorruptionError": "errors",
+    "DType": "dtypes",
+    "MissingFileError": "errors",
+    "ObjectGraph": "proto.graph",
+    "TensorEntry": "entries",
+    "TensorNotFoundError": "errors",
+    "TensorSlice": "slices",
+    "UnsupportedError": "errors",
+    "create": "checkpoint",
+    "open": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Public names are imported when first used, so that `import tensorbundle` costs next to nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    value = getattr(module, "open_checkpoint" if name == "open" else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

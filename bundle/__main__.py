@@ -1,0 +1,7 @@
+"""`python -m tensorbundle`."""
+
+import sys
+
+from tensorbundle.tools.cli import main
+
+sys.exit(main())

@@ -1,0 +1,181 @@
+"""One block of a table: sorted keys with shared prefixes.
+
+Layout (LevelDB table/block_builder.cc): entries in ascending key order, then the restart array.
+
+    entry   = varint32 shared | varint32 unshared | varint32 value size | key[shared:] | value
+    restart = u32 offset of each restart point | u32 count          (little-endian, from the block's start)
+
+`shared` counts the bytes that the key has in common with the one before it; at a restart point it is 0, so that a
+search can begin there. Keys and values are bytes; positions are bytes from the block's start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.coding import FIXED32, encode_varint, read_varint
+from tensorbundle.errors import CorruptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "iterate", "seek"]
+
+DATA_RESTART_INTERVAL: Final = 16
+_UINT32_MAX: Final = 2**32 - 1
+
+
+def iterate(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Every key and value of a block, in order.
+
+    Raises:
+        CorruptionError: the block's structure is wrong, or keys do not ascend.
+    """
+    limit, _ = _restart_array(block)
+    pos = 0
+    key: bytes | None = None
+    while pos < limit:
+        start = pos
+        # Nearly all sizes fit in one byte each, and this loop sees every key of a listing.
+        shared, unshared, size = block[pos], block[pos + 1], block[pos + 2]
+        if (shared | unshared | size) < 0x80:
+            pos += 3
+        else:
+            shared, unshared, size, pos = _sizes(block, pos, limit)
+        value_start = pos + unshared
+        end = value_start + size
+        if end > limit or shared > (0 if key is None else len(key)):
+            raise _bad_entry(start, shared, unshared, size, limit, key)
+        before = key
+        key = block[pos:value_start] if before is None else before[:shared] + block[pos:value_start]
+        if before is not None and key <= before:
+            raise CorruptionError(f"keys do not ascend: {key[:80]!r} after {before[:80]!r}", offset=start)
+        yield key, block[value_start:end]
+        pos = end
+
+
+def seek(block: bytes, target: bytes) -> bytes | None:
+    """The value of the key `target`, or None; decodes only the keys between two restart points.
+
+    Raises:
+        CorruptionError: the block's structure is wrong on the way there.
+    """
+    limit, count = _restart_array(block)
+    if limit == 0:
+        return None
+
+    def restart_key(index: int) -> tuple[bytes, int]:
+        pos = FIXED32.unpack_from(block, limit + 4 * index)[0]
+        if pos >= limit:
+            raise CorruptionError(
+                f"restart point {index} at {pos}, entries end at {limit}", offset=limit + 4 * index
+            )
+        shared, unshared, size, key_start = _sizes(block, pos, limit)
+        if shared or key_start + unshared + size > limit:
+            raise _bad_entry(pos, shared, unshared, size, limit, None)
+        return block[key_start : key_start + unshared], pos
+
+    low, high = 0, count - 1  # the last restart point whose key is not after the target
+    while low < high:
+        middle = (low + high + 1) // 2
+        if restart_key(middle)[0] <= target:
+            low = middle
+        else:
+            high = middle - 1
+    pos = restart_key(low)[1]
+    key = b""
+    while pos < limit:
+        start = pos
+        shared, unshared, size, pos = _sizes(block, pos, limit)
+        end = pos + unshared + size
+        if end > limit or shared > len(key):
+            raise _bad_entry(start, shared, unshared, size, limit, key)
+        key = key[:shared] + block[pos : pos + unshared]
+        if key == target:
+            return block[pos + unshared : end]
+        if key > target:
+            return None
+        pos = end
+    return None
+
+
+def _restart_array(block: bytes) -> tuple[int, int]:
+    """Where the restart array begins, which is where entries end, and how many restart points there are."""
+    if len(block) < 4:
+        raise CorruptionError(f"block of {len(block)} bytes, at least 4 needed", offset=0)
+    count = FIXED32.unpack_from(block, len(block) - 4)[0]
+    limit = len(block) - 4 - 4 * count
+    if limit < 0 or (count == 0 and limit > 0):
+        raise CorruptionError(
+            f"{count} restart points in a block of {len(block)} bytes", offset=len(block) - 4
+        )
+    return limit, count
+
+
+def _sizes(block: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
+    start = pos
+    shared, pos = read_varint(block, pos, limit)
+    unshared, pos = read_varint(block, pos, limit)
+    size, pos = read_varint(block, pos, limit)
+    if max(shared, unshared, size) > _UINT32_MAX:
+        raise CorruptionError("block entry with a size over 32 bits", offset=start)
+    return shared, unshared, size, pos
+
+
+def _bad_entry(
+    pos: int, shared: int, unshared: int, size: int, limit: int, key: bytes | None
+) -> CorruptionError:
+    return CorruptionError(
+        f"block entry shares {shared} of the {len(key or b'')} bytes before it and claims "
+        f"{unshared} + {size} bytes, entries end at {limit:#x}",
+        offset=pos,
+    )
+
+
+class BlockBuilder:
+    """Builds one block; keys must be added in ascending order, which the table writer checks."""
+
+    def __init__(self, restart_interval: int) -> None:
+        self._interval = restart_interval
+        self._entries = bytearray()
+        self._restarts = [0]
+        self._since_restart = 0
+        self._last = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the finished block, so far."""
+        return len(self._entries) + 4 * len(self._restarts) + 4
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was added yet."""
+        return not self._entries
+
+    def add(self, key: bytes, value: bytes) -> None:
+        """Append one entry (block_builder.cc, `BlockBuilder::Add`)."""
+        shared = 0
+        if self._since_restart < self._interval:
+            shared = _common_prefix(self._last, key)
+        else:
+            self._restarts.append(len(self._entries))
+            self._since_restart = 0
+        self._entries += encode_varint(shared) + encode_varint(len(key) - shared) + encode_varint(len(value))
+        self._entries += key[shared:]
+        self._entries += value
+        self._last = key
+        self._since_restart += 1
+
+    def finish(self) -> bytes:
+        """The block's bytes, without the trailer that the table adds."""
+        tail = b"".join(map(FIXED32.pack, [*self._restarts, len(self._restarts)]))
+        return bytes(self._entries) + tail
+
+
+def _common_prefix(a: bytes, b: bytes) -> int:
+    size = min(len(a), len(b))
+    if a[:size] == b[:size]:
+        return size
+    # The first differing bit of the difference tells the first differing byte.
+    difference = int.from_bytes(a[:size], "big") ^ int.from_bytes(b[:size], "big")
+    return size - (difference.bit_length() + 7) // 8

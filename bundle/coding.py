@@ -1,0 +1,224 @@
+"""The smallest pieces of the format: varints, masked checksums, protobuf fields, ordered code.
+
+Layouts:
+
+- A varint holds 7 bits a byte, least significant group first; the high bit says that more follow (LevelDB
+  util/coding.cc).
+- A stored checksum is a CRC-32C, rotated right by 15 bits, plus a constant (LevelDB util/crc32c.h, `Mask`).
+- A protobuf message is a run of fields: a varint tag (number << 3 | wire type), then a varint, 8 bytes, a varint
+  length with that many bytes, or 4 bytes.
+- Ordered code (TensorFlow core/lib/strings/ordered_code.cc) writes values so that the bytes sort like the values.
+  Only the keys of tensor slices use it.
+
+Buffer in, value out; no files. Positions and sizes are in bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import TYPE_CHECKING, Final
+
+from crc32c import crc32c
+
+from tensorbundle.errors import CorruptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "FIXED32",
+    "FIXED64",
+    "MASK_DELTA",
+    "crc32c",
+    "encode_ordered_int",
+    "encode_ordered_string",
+    "encode_ordered_uint",
+    "encode_varint",
+    "fields",
+    "mask",
+    "read_ordered_int",
+    "read_ordered_string",
+    "read_ordered_uint",
+    "read_varint",
+    "signed64",
+    "unmask",
+]
+
+FIXED32: Final = struct.Struct("<I")
+FIXED64: Final = struct.Struct("<Q")
+MAX_VARINT_BYTES: Final = 10
+UINT64_MASK: Final = 2**64 - 1
+_UINT32_MASK: Final = 2**32 - 1
+MASK_DELTA: Final = 0xA282EAD8
+
+_SPECIAL: Final = re.compile(rb"[\0\xff]")
+
+VARINT, I64, LEN, I32 = 0, 1, 2, 5  # protobuf wire types
+
+
+def mask(crc: int) -> int:
+    """The stored form of a CRC-32C."""
+    return (((crc >> 15) | (crc << 17)) + MASK_DELTA) & _UINT32_MASK
+
+
+def unmask(stored: int) -> int:
+    """The CRC-32C behind its stored form."""
+    rotated = (stored - MASK_DELTA) & _UINT32_MASK
+    return ((rotated >> 17) | (rotated << 15)) & _UINT32_MASK
+
+
+def encode_varint(value: int) -> bytes:
+    """`value` as a varint; a negative one as protobuf writes int32 and int64, in two's complement of 64 bits."""
+    value &= UINT64_MASK
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_varint(buf: bytes | memoryview, pos: int, limit: int | None = None) -> tuple[int, int]:
+    """The unsigned value of the varint at `pos`, and the position just past it.
+
+    Raises:
+        CorruptionError: the varint runs past `limit` (the buffer's end by default) or is wider than 64 bits.
+    """
+    end = len(buf) if limit is None else limit
+    value = shift = 0
+    start = pos
+    while pos < end:
+        byte = buf[pos]
+        pos += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value > UINT64_MASK:
+                break
+            return value, pos
+        shift += 7
+        if shift >= 7 * MAX_VARINT_BYTES:
+            break
+    else:
+        raise CorruptionError(f"varint cut short after {end - start} bytes", offset=start)
+    raise CorruptionError("varint wider than 64 bits", offset=start)
+
+
+def signed64(value: int) -> int:
+    """The int64 that protobuf means by an unsigned varint."""
+    return value - 2**64 if value >= 2**63 else value
+
+
+def fields(buf: bytes, pos: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int | bytes]]:
+    """The fields of a protobuf message in `buf[pos:end]`: number, wire type, and an unsigned int or the bytes.
+
+    Raises:
+        CorruptionError: not a protobuf message.
+    """
+    limit = len(buf) if end is None else end
+    while pos < limit:
+        start = pos
+        tag, pos = read_varint(buf, pos, limit)
+        number, wire_type = tag >> 3, tag & 7
+        value: int | bytes
+        if number == 0 or number >= 2**29:
+            raise CorruptionError(f"protobuf field number {number}", offset=start)
+        if wire_type == VARINT:
+            value, pos = read_varint(buf, pos, limit)
+        elif wire_type == LEN:
+            size, pos = read_varint(buf, pos, limit)
+            if size > limit - pos:
+                raise CorruptionError(
+                    f"protobuf field {number} claims {size} bytes of {limit - pos}", offset=start
+                )
+            value = buf[pos : pos + size]
+            pos += size
+        elif wire_type in (I32, I64):
+            size = 4 if wire_type == I32 else 8
+            if size > limit - pos:
+                raise CorruptionError(f"protobuf field {number} is cut short", offset=start)
+            value = int.from_bytes(buf[pos : pos + size], "little")
+            pos += size
+        else:
+            raise CorruptionError(f"protobuf field {number} has wire type {wire_type}", offset=start)
+        yield number, wire_type, value
+
+
+def encode_ordered_uint(value: int) -> bytes:
+    """An unsigned number: one byte with the count of significant bytes, then those, big-endian."""
+    size = (value.bit_length() + 7) // 8
+    return bytes([size]) + value.to_bytes(size, "big")
+
+
+def read_ordered_uint(buf: bytes, pos: int) -> tuple[int, int]:
+    """The unsigned number at `pos`, and the position just past it.
+
+    Raises:
+        CorruptionError: cut short, wider than 64 bits, or not in its shortest form.
+    """
+    size = buf[pos] if pos < len(buf) else 255
+    end = pos + 1 + size
+    if size > 8 or end > len(buf) or (size and buf[pos + 1] == 0):
+        raise CorruptionError("not an ordered-code number", offset=pos)
+    return int.from_bytes(buf[pos + 1 : end], "big"), end
+
+
+def encode_ordered_string(value: bytes) -> bytes:
+    """A byte string: 00 becomes 00 ff, ff becomes ff 00, and 00 01 ends it."""
+    return _SPECIAL.sub(lambda found: found[0] + bytes([found[0][0] ^ 0xFF]), value) + b"\0\x01"
+
+
+def read_ordered_string(buf: bytes, pos: int) -> tuple[bytes, int]:
+    """The byte string at `pos`, and the position just past its end mark.
+
+    Raises:
+        CorruptionError: no end mark, or an escape that ordered code does not have.
+    """
+    out = bytearray()
+    start = pos
+    while pos + 1 < len(buf):
+        byte, following = buf[pos], buf[pos + 1]
+        if byte not in (0x00, 0xFF):
+            out.append(byte)
+            pos += 1
+        elif byte == 0x00 and following == 0x01:
+            return bytes(out), pos + 2
+        elif byte ^ following == 0xFF:
+            out.append(byte)
+            pos += 2
+        else:
+            break
+    raise CorruptionError("not an ordered-code string", offset=start)
+
+
+def encode_ordered_int(value: int) -> bytes:
+    """A signed number in 1 to 10 bytes: the first bits tell the length, like in UTF-8."""
+    magnitude = value if value >= 0 else ~value
+    size = magnitude.bit_length() // 7 + 1
+    raw = (value & (1 << 8 * size) - 1) ^ _ordered_int_header(size)
+    return raw.to_bytes(size, "big")
+
+
+def read_ordered_int(buf: bytes, pos: int) -> tuple[int, int]:
+    """The signed number at `pos`, and the position just past it.
+
+    Raises:
+        CorruptionError: cut short, wider than 64 bits, or not in its shortest form.
+    """
+    head = int.from_bytes(buf[pos : pos + 2].ljust(2, b"\0"), "big")
+    negative = head < 0x8000
+    size = 16 - (head if negative else head ^ 0xFFFF).bit_length()  # leading equal bits
+    end = pos + size
+    if size <= MAX_VARINT_BYTES and end <= len(buf):
+        value = int.from_bytes(buf[pos:end], "big") ^ _ordered_int_header(size)
+        value -= (1 << 8 * size) if negative else 0
+        if -(2**63) <= value < 2**63 and encode_ordered_int(value) == buf[pos:end]:
+            return value, end
+    raise CorruptionError("not an ordered-code signed number", offset=pos)
+
+
+def _ordered_int_header(size: int) -> int:
+    """What the number is XORed with: `size` one bits at its front, in the first two of its `size` bytes."""
+    if size == 1:
+        return 0x80
+    return ((0xFFFF << 16 - size) & 0xFFFF) << 8 * (size - 2)

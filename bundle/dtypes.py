@@ -1,0 +1,144 @@
+"""TensorFlow's data types as a checkpoint stores them.
+
+The numbers are `DataType` of TensorFlow core/framework/types.proto. NumPy is imported only when an array type is
+asked for, so that listing a checkpoint needs none.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from tensorbundle.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["DType"]
+
+
+class DType(enum.StrEnum):
+    """A data type; equal to its TensorFlow name, so `entry.dtype == "float32"` holds.
+
+    Attributes:
+        number: its value in `DataType`.
+        itemsize: bytes an element takes on disk, 0 where that varies (string, variant) or nothing is stored
+            (resource). Types below one byte take a whole one: their bits are the low ones.
+    """
+
+    number: int
+    itemsize: int
+
+    def __new__(cls, name: str, number: int, itemsize: int) -> Self:  # noqa: D102  how enums take attributes
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.number = number
+        member.itemsize = itemsize
+        return member
+
+    float32 = "float32", 1, 4
+    float64 = "float64", 2, 8
+    int32 = "int32", 3, 4
+    uint8 = "uint8", 4, 1
+    int16 = "int16", 5, 2
+    int8 = "int8", 6, 1
+    string = "string", 7, 0
+    complex64 = "complex64", 8, 8
+    int64 = "int64", 9, 8
+    bool = "bool", 10, 1
+    qint8 = "qint8", 11, 1
+    quint8 = "quint8", 12, 1
+    qint32 = "qint32", 13, 4
+    bfloat16 = "bfloat16", 14, 2
+    qint16 = "qint16", 15, 2
+    quint16 = "quint16", 16, 2
+    uint16 = "uint16", 17, 2
+    complex128 = "complex128", 18, 16
+    float16 = "float16", 19, 2
+    resource = "resource", 20, 0
+    variant = "variant", 21, 0
+    uint32 = "uint32", 22, 4
+    uint64 = "uint64", 23, 8
+    float8_e5m2 = "float8_e5m2", 24, 1
+    float8_e4m3fn = "float8_e4m3fn", 25, 1
+    float8_e4m3fnuz = "float8_e4m3fnuz", 26, 1
+    float8_e4m3b11fnuz = "float8_e4m3b11fnuz", 27, 1
+    float8_e5m2fnuz = "float8_e5m2fnuz", 28, 1
+    int4 = "int4", 29, 1
+    uint4 = "uint4", 30, 1
+    int2 = "int2", 31, 1
+    uint2 = "uint2", 32, 1
+    float4_e2m1fn = "float4_e2m1fn", 33, 1
+
+    @classmethod
+    def from_number(cls, number: int) -> DType:
+        """The type with this `DataType` value.
+
+        Raises:
+            UnsupportedError: no stored tensor has such a type.
+        """
+        try:
+            return _BY_NUMBER[number]
+        except KeyError:
+            raise UnsupportedError(f"data type number {number} is not one that a checkpoint stores") from None
+
+    @classmethod
+    def of(cls, dtype: np.dtype[Any]) -> DType:
+        """The type that an array of this NumPy type is stored as; objects, bytes and text are strings.
+
+        Raises:
+            UnsupportedError: TensorFlow has no such type.
+        """
+        name = dtype.name
+        if dtype.kind in "OSUT":
+            return cls.string
+        if name in _STORED_AS_ITSELF:
+            return cls[name]
+        raise UnsupportedError(f"NumPy type {name} has no TensorFlow counterpart")
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The NumPy type of its values, little-endian: quantised types as plain integers, strings as objects.
+
+        Raises:
+            UnsupportedError: values of this type can't be arrays (variant, resource), or the installed ml_dtypes is
+                too old to have it.
+        """
+        import numpy as np
+
+        if self is DType.string:
+            return np.dtype(object)
+        if self in (DType.variant, DType.resource):
+            raise UnsupportedError(f"values of type {self.value} can't be NumPy arrays")
+        plain = self.value.removeprefix("q").replace("quint", "uint")
+        if plain in _NUMPY_NAMES:
+            return np.dtype(plain).newbyteorder("<")
+        import ml_dtypes
+
+        try:
+            return cast("np.dtype[Any]", np.dtype(getattr(ml_dtypes, self.value)))
+        except AttributeError:
+            raise UnsupportedError(
+                f"the installed ml_dtypes {ml_dtypes.__version__} has no {self.value}: install a newer one"
+            ) from None
+
+    @property
+    def swap_width(self) -> int:
+        """Bytes of the units whose order changes with endianness (FORMAT: tensor_bundle/byte_swap)."""
+        return self.itemsize // 2 if self in (DType.complex64, DType.complex128) else self.itemsize
+
+
+_BY_NUMBER = {member.number: member for member in DType}
+_NUMPY_NAMES = frozenset(
+    f"{kind}{bits}"
+    for kind, sizes in {
+        "float": (16, 32, 64),
+        "complex": (64, 128),
+        "int": (8, 16, 32, 64),
+        "uint": (8, 16, 32, 64),
+    }.items()
+    for bits in sizes
+) | {"bool"}
+_STORED_AS_ITSELF = frozenset(
+    member.value for member in DType if member.itemsize and not member.value.startswith(("qint", "quint"))
+)

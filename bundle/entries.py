@@ -1,0 +1,284 @@
+"""What the index of a bundle says: its header, and one entry a tensor.
+
+The header is the value of the empty key, an entry that of a tensor's key; both are protobuf messages
+(TensorFlow core/protobuf/tensor_bundle.proto). They are decoded here by hand and not through the protobuf library,
+because a listing decodes one for every tensor. proto/checkpoint.proto has the same messages; a property test holds
+the two against each other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorbundle.coding import (
+    FIXED32,
+    MASK_DELTA,
+    encode_varint,
+    fields,
+    mask,
+    read_varint,
+    signed64,
+    unmask,
+)
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import CorruptionError, UnsupportedError
+from tensorbundle.slices import MAX_RANK, TensorSlice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["HEADER_KEY", "BundleHeader", "TensorEntry", "parse_entries", "parse_entry"]
+
+HEADER_KEY: Final = b""
+MAX_SHARDS: Final = 1_000_000
+_VERSION: Final = 1  # kTensorBundleVersion
+_INT32_BITS: Final = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class BundleHeader:
+    """The value of the empty key.
+
+    Attributes:
+        num_shards: how many data files there are; the NNNNN of their names.
+        big_endian: whether tensor bytes are big-endian. The index never is.
+        producer: the version of the writer.
+        min_consumer: the oldest reader version that may read this.
+        bad_consumers: reader versions that may not.
+    """
+
+    num_shards: int
+    big_endian: bool = False
+    producer: int = _VERSION
+    min_consumer: int = 0
+    bad_consumers: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, value: bytes) -> BundleHeader:
+        """The header in its encoded form.
+
+        Raises:
+            CorruptionError: not a BundleHeaderProto, or an impossible number of shards.
+            UnsupportedError: written for readers of another version.
+        """
+        num_shards = endianness = producer = min_consumer = 0
+        bad: list[int] = []
+        for number, _, field in fields(value):
+            if number == 1 and isinstance(field, int):
+                num_shards = _int32(field)
+            elif number == 2 and isinstance(field, int):
+                endianness = field
+            elif number == 3 and isinstance(field, bytes):
+                for part, _, version in fields(field):
+                    if part == 1 and isinstance(version, int):
+                        producer = _int32(version)
+                    elif part == 2 and isinstance(version, int):
+                        min_consumer = _int32(version)
+                    elif part == 3:
+                        bad += [version] if isinstance(version, int) else _packed(version)
+        if not 1 <= num_shards <= MAX_SHARDS:
+            raise CorruptionError(f"header says {num_shards} data shards, allowed are 1 to {MAX_SHARDS}")
+        if producer < 0 or min_consumer > _VERSION or _VERSION in bad:
+            raise UnsupportedError(
+                f"bundle version (producer {producer}, min_consumer {min_consumer}, bad_consumers {bad}) shuts out "
+                f"readers of version {_VERSION}: a newer tensorbundle is needed"
+            )
+        return cls(num_shards, endianness == 1, producer, min_consumer, tuple(bad))
+
+    def encode(self) -> bytes:
+        """The header as TensorFlow serializes it."""
+        version = _varint_field(1, self.producer) + _varint_field(2, self.min_consumer)
+        if self.bad_consumers:
+            packed = b"".join(map(encode_varint, self.bad_consumers))
+            version += b"\x1a" + encode_varint(len(packed)) + packed
+        return (
+            _varint_field(1, self.num_shards)
+            + _varint_field(2, int(self.big_endian))
+            + b"\x1a"
+            + encode_varint(len(version))
+            + version
+        )
+
+
+class TensorEntry(NamedTuple):
+    """Where a tensor lies, and what it is.
+
+    Attributes:
+        dtype: its data type; compares equal to TensorFlow's name for it.
+        shape: elements along each dimension.
+        nbytes: bytes in the data file; of a partitioned tensor the sum over its pieces.
+        shard: number of the data file. Of a partitioned tensor this, `offset` and `crc32c` mean nothing.
+        offset: bytes from the start of that file.
+        crc32c: unmasked checksum of the tensor's bytes; for strings and variants of what TensorFlow defines instead.
+        slices: the pieces of a partitioned tensor, in the order stored; otherwise empty.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    nbytes: int
+    shard: int = 0
+    offset: int = 0
+    crc32c: int = 0
+    slices: tuple[TensorSlice, ...] = ()
+
+    @property
+    def elements(self) -> int:
+        """How many elements the tensor has."""
+        return math.prod(self.shape)
+
+    @property
+    def expected_nbytes(self) -> int | None:
+        """Bytes that a tensor of this type and shape must take, or None where that varies."""
+        return self.elements * self.dtype.itemsize if self.dtype.itemsize else None
+
+    def encode(self) -> bytes:
+        """The BundleEntryProto as TensorFlow serializes it (FORMAT: canonical protobuf, fields in order)."""
+        dims = bytearray()
+        for size in self.shape:
+            dim = _varint_field(1, size)
+            dims += b"\x12" + encode_varint(len(dim)) + dim
+        out = _varint_field(1, self.dtype.number) + b"\x12" + encode_varint(len(dims)) + dims
+        if self.slices:
+            for each in self.slices:
+                message = each.encode()
+                out += b"\x3a" + encode_varint(len(message)) + message
+            return out
+        out += _varint_field(3, self.shard)
+        out += _varint_field(4, self.offset)
+        out += _varint_field(5, self.nbytes)
+        stored = mask(self.crc32c)
+        return out + (b"\x35" + FIXED32.pack(stored) if stored else b"")
+
+
+_new_entry = TensorEntry._make
+
+
+def parse_entries(values: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, TensorEntry]]:
+    """The entries in `values`, pairs of a key and an encoded BundleEntryProto; keys are passed on as they are.
+
+    Raises:
+        CorruptionError: an entry is not such a message, or has an impossible shape or place.
+        UnsupportedError: a data type that no checkpoint stores.
+    """
+    # Type and shape come first, and few distinct ones exist: the bytes of both are looked up as one.
+    known: dict[bytes, tuple[DType, tuple[int, ...]]] = {}
+    for key, value in values:
+        try:
+            entry = _parse_common(value, known) or parse_entry(value)
+        except (CorruptionError, UnsupportedError) as error:
+            raise error.locate(key=key.decode("utf-8", "surrogateescape")) from None
+        yield key, entry
+
+
+def _parse_common(value: bytes, known: dict[bytes, tuple[DType, tuple[int, ...]]]) -> TensorEntry | None:
+    """The entry, if it has the form that TensorFlow writes for a whole tensor; None calls for the general parser."""
+    size = len(value)
+    if size < 9 or value[0] != 0x08 or value[2] != 0x12 or value[1] >= 0x80 or value[3] >= 0x80:
+        return None
+    pos = 4 + value[3]
+    head = value[:pos]
+    found = known.get(head)
+    if found is None:
+        first = parse_entry(head)
+        found = known[head] = first.dtype, first.shape
+    last = size - 5  # where the checksum's field begins
+    if pos > last or value[last] != 0x35:
+        return None
+    shard = offset = nbytes = 0
+    while pos < last:
+        tag = value[pos]
+        number = shift = 0
+        while True:
+            pos += 1
+            byte = value[pos]
+            if byte < 0x80:
+                break
+            number |= (byte & 0x7F) << shift
+            shift += 7
+        number |= byte << shift
+        pos += 1
+        if tag == 0x20:
+            offset = number
+        elif tag == 0x28:
+            nbytes = number
+        elif tag == 0x18:
+            shard = number
+        else:
+            return None
+    if pos != last or shard >= 2**31 or offset >= 2**63 or nbytes >= 2**63:
+        return None
+    rotated = (FIXED32.unpack_from(value, last + 1)[0] - MASK_DELTA) & _INT32_BITS  # unmask, inlined
+    crc = ((rotated >> 17) | (rotated << 15)) & _INT32_BITS
+    return _new_entry((found[0], found[1], nbytes, shard, offset, crc, ()))
+
+
+def parse_entry(value: bytes) -> TensorEntry:
+    """The entry in an encoded BundleEntryProto, fields in any order, unknown ones passed over.
+
+    Raises:
+        CorruptionError: not such a message, or an impossible shape or place.
+        UnsupportedError: a data type that no checkpoint stores.
+    """
+    dtype = shard = offset = nbytes = stored = 0
+    shape: tuple[int, ...] = ()
+    slices: list[TensorSlice] = []
+    for number, _, field in fields(value):
+        if isinstance(field, int):
+            if number == 1:
+                dtype = field
+            elif number == 3:
+                shard = _int32(field)
+            elif number == 4:
+                offset = signed64(field)
+            elif number == 5:
+                nbytes = signed64(field)
+            elif number == 6:
+                stored = field & _INT32_BITS
+        elif number == 2:
+            shape = _parse_shape(field)
+        elif number == 7:
+            slices.append(TensorSlice.parse(field))
+    kind = DType.from_number(dtype)
+    if slices:
+        return TensorEntry(kind, shape, math.prod(shape) * kind.itemsize, slices=tuple(slices))
+    if shard < 0 or offset < 0 or nbytes < 0:
+        raise CorruptionError(f"entry with a negative place: shard {shard}, offset {offset}, {nbytes} bytes")
+    return TensorEntry(kind, shape, nbytes, shard, offset, unmask(stored))
+
+
+def _parse_shape(message: bytes) -> tuple[int, ...]:
+    shape = []
+    for number, _, dim in fields(message):
+        if number == 2 and isinstance(dim, bytes):
+            size = 0
+            for part, _, amount in fields(dim):
+                if part == 1 and isinstance(amount, int):
+                    size = signed64(amount)
+            if size < 0:
+                raise CorruptionError(f"dimension of {size} elements")
+            shape.append(size)
+        elif number == 3 and dim:
+            return ()  # unknown_rank reads as a scalar, as in TensorFlow
+    if len(shape) > MAX_RANK:
+        raise CorruptionError(f"shape of {len(shape)} dimensions, at most {MAX_RANK}")
+    return tuple(shape)
+
+
+def _varint_field(number: int, value: int) -> bytes:
+    return bytes([number << 3]) + encode_varint(value) if value else b""
+
+
+def _packed(buf: bytes) -> list[int]:
+    pos, out = 0, []
+    while pos < len(buf):
+        value, pos = read_varint(buf, pos)
+        out.append(_int32(value))
+    return out
+
+
+def _int32(value: int) -> int:
+    """The int32 that protobuf means by an unsigned varint."""
+    value &= _INT32_BITS
+    return value - 2**32 if value >= 2**31 else value

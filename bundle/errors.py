@@ -1,0 +1,103 @@
+"""Every error that tensorbundle raises on purpose.
+
+`BundleError` is the root. Each error is a value: `reason` says what is wrong and what to do, and `path`, `offset`
+(bytes from the start of that file) and `key` say where, as far as it is known. A low layer knows the offset, a
+higher one the file and the key: `locate` fills in what is missing on the way up.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "BundleError",
+    "ConflictError",
+    "CorruptionError",
+    "MissingFileError",
+    "TensorNotFoundError",
+    "UnsupportedError",
+    "near_names",
+]
+
+
+class BundleError(Exception):
+    """Something about a checkpoint is wrong.
+
+    Attributes:
+        reason: what is wrong, and what to do, in one line.
+        path: the file or prefix concerned.
+        offset: bytes from the start of that file.
+        key: the tensor's key.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        path: str | None = None,
+        offset: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.path, self.offset, self.key = reason, path, offset, key
+
+    def __str__(self) -> str:
+        where = [] if self.path is None else [self.path]
+        if self.offset is not None:
+            where.append(f"offset {self.offset:#x}")
+        if self.key is not None:
+            where.append(f"key {self.key!r}")
+        return ": ".join([*where, self.reason])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.reason, self.path, self.offset, self.key)
+
+    def locate(self, *, path: str | None = None, offset: int | None = None, key: str | None = None) -> Self:
+        """This same error, with what it did not know yet filled in."""
+        self.path = path if self.path is None else self.path
+        self.offset = offset if self.offset is None else self.offset
+        self.key = key if self.key is None else self.key
+        return self
+
+
+def _rebuild(
+    cls: type[BundleError], reason: str, path: str | None, offset: int | None, key: str | None
+) -> BundleError:
+    return cls(reason, path=path, offset=offset, key=key)
+
+
+class CorruptionError(BundleError, ValueError):
+    """Bytes that the format does not allow."""
+
+
+class TensorNotFoundError(BundleError, KeyError):
+    """No tensor has this key."""
+
+
+class MissingFileError(BundleError, FileNotFoundError):
+    """A file that the checkpoint needs is not there."""
+
+
+class UnsupportedError(BundleError, NotImplementedError):
+    """Legal, but not something that can be done with this input."""
+
+
+class ConflictError(BundleError):
+    """Two things claim one name: an output that exists, two tensors with one key."""
+
+
+def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """The names in `known` that a reader most likely meant by `name`, best first.
+
+    Bounded in time: at most 20,000 names are compared by similarity.
+    """
+    last = name.rstrip("/").rsplit("/", 1)[-1].lower()
+    candidates = list(known)
+    inside = [each for each in candidates if last and last in each.lower()]
+    inside.sort(key=lambda each: (abs(len(each) - len(name)), each))
+    similar = difflib.get_close_matches(name, candidates[:20_000], n=limit, cutoff=0.6)
+    return list(dict.fromkeys([*similar, *inside]))[:limit]

@@ -1,0 +1,167 @@
+"""The index of a bundle as a map from keys to entries. Opening it reads no data shard.
+
+Keys are bytes in the file. Users see text; bytes that are not UTF-8 become surrogate escapes and come back as they
+were.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry, parse_entries, parse_entry
+from tensorbundle.errors import CorruptionError, TensorNotFoundError, UnsupportedError, near_names
+from tensorbundle.files import File
+from tensorbundle.names import index_path, shard_path
+from tensorbundle.slices import TensorSlice
+from tensorbundle.table import TableReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["BundleIndex", "decode_key", "encode_key"]
+
+
+def decode_key(key: bytes) -> str:
+    """A key as text."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def encode_key(key: str) -> bytes:
+    """A key as the bytes in the file."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+class BundleIndex:
+    """The index of one bundle.
+
+    Attributes:
+        prefix: the bundle's path prefix.
+        header: what the bundle says about itself.
+        table: the table below, for `verify`.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        """Open `prefix`.index; reads its footer, its index block and the header.
+
+        Raises:
+            MissingFileError: no such file.
+            CorruptionError: not the index of a bundle.
+            UnsupportedError: a version that this reader does not know.
+        """
+        self.prefix = prefix
+        self._file = File(index_path(prefix))
+        try:
+            self.table = TableReader(self._file)
+            value = self.table.get(HEADER_KEY)
+            if value is None:
+                raise CorruptionError("no header: not the index of a checkpoint, or its start is lost")
+            self.header = BundleHeader.parse(value)
+        except (CorruptionError, UnsupportedError) as error:
+            self.close()
+            raise error.locate(path=self._file.path) from None
+
+    def get(self, key: bytes) -> TensorEntry | None:
+        """The entry of `key`, slice keys included, or None. Reads one block of the table.
+
+        Raises:
+            CorruptionError, UnsupportedError: as `parse_entry`.
+        """
+        value = self.table.get(key) if key else None
+        if value is None:
+            return None
+        try:
+            return parse_entry(value)
+        except (CorruptionError, UnsupportedError) as error:
+            raise error.locate(path=self._file.path, key=decode_key(key)) from None
+
+    def entry(self, key: str) -> TensorEntry:
+        """The entry of a tensor; of a partitioned one with the bytes of its pieces added up.
+
+        Raises:
+            TensorNotFoundError: no such key; the reason names near ones.
+            CorruptionError, UnsupportedError: the index is damaged there.
+        """
+        entry = self.get(encode_key(key))
+        if entry is None:
+            near = near_names(key, (decode_key(each) for each, _ in self.entries()))
+            hint = f"; near: {', '.join(map(repr, near))}" if near else ""
+            raise TensorNotFoundError(f"no such tensor{hint}", path=self.prefix, key=key)
+        return self._sized(encode_key(key), entry)
+
+    def pieces(self, key: bytes, entry: TensorEntry) -> Iterator[tuple[TensorSlice, bytes, TensorEntry]]:
+        """The pieces of a partitioned tensor: the slice, its key and its entry.
+
+        Raises:
+            CorruptionError: a piece is missing, or its type or shape is not what the tensor's entry says.
+        """
+        for each in entry.slices:
+            slice_key = each.key(key)
+            piece = self.get(slice_key)
+            try:
+                expected = each.shape(entry.shape)
+                if piece is None:
+                    raise CorruptionError(f"slice {each} is listed, its own entry is missing")
+                if (piece.dtype, piece.shape) != (entry.dtype, expected) or piece.slices:
+                    raise CorruptionError(
+                        f"slice {each} is stored as {piece.dtype} {list(piece.shape)}, "
+                        f"expected {entry.dtype} {list(expected)}"
+                    )
+            except CorruptionError as error:
+                raise error.locate(path=self._file.path, key=decode_key(key)) from None
+            yield each, slice_key, piece
+
+    def entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
+        """Every tensor's key and entry, in key order, one pass over the table.
+
+        The pieces of partitioned tensors are left out, being parts of one; a slice key that no tensor lists is not.
+
+        Raises:
+            CorruptionError, UnsupportedError: the index is damaged; what comes before the damage was yielded.
+        """
+        for key, entry in self.raw_entries():
+            if key.startswith(b"\0") and self.owner(key) is not None:
+                continue
+            yield key, self._sized(key, entry) if entry.slices else entry
+
+    def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
+        """Every key and entry as stored, in key order, the pieces of partitioned tensors included.
+
+        Raises:
+            CorruptionError, UnsupportedError: as `entries`.
+        """
+        items = self.table.items()
+        if next(items, (HEADER_KEY,))[0] != HEADER_KEY:
+            raise CorruptionError("the header is not the first entry", path=self._file.path)
+        try:
+            yield from parse_entries(items)
+        except (CorruptionError, UnsupportedError) as error:
+            raise error.locate(path=self._file.path) from None
+
+    def owner(self, key: bytes) -> bytes | None:
+        """The key of the tensor that lists this slice key, or None."""
+        try:
+            name, piece = TensorSlice.parse_key(key)
+        except CorruptionError:
+            return None
+        entry = self.get(name)
+        return name if entry is not None and piece in entry.slices else None
+
+    def shard_path(self, shard: int) -> str:
+        """The path of a data shard."""
+        return shard_path(self.prefix, shard, self.header.num_shards)
+
+    def _sized(self, key: bytes, entry: TensorEntry) -> TensorEntry:
+        if entry.slices and not entry.dtype.itemsize:
+            total = sum(piece.nbytes for _, _, piece in self.pieces(key, entry))
+            return entry._replace(nbytes=total)
+        return entry
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,257 @@
+"""Tensors out of data shards: memory maps, views, checksums, partitioned tensors put together.
+
+A data file is the tensors' bytes one after another; only the index says what is where. Gaps, shared ranges and any
+order are legal (FORMAT: tensor_bundle.cc, `BundleReader::GetValue`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
+from tensorbundle.files import describe_content, open_descriptor
+from tensorbundle.index import decode_key, encode_key
+from tensorbundle.payloads import decode_strings, payload_checksum
+from tensorbundle.slices import find_overlap, intersect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import BundleIndex
+    from tensorbundle.slices import Box
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+__all__ = ["ShardReader", "check_range"]
+
+
+def check_range(entry: TensorEntry, path: str, file_size: int, key: str) -> None:
+    """Whether the bytes of `entry` lie inside the data shard `path`, and are as many as its type and shape need.
+
+    Raises:
+        CorruptionError: they do not, or are not.
+    """
+    expected = entry.expected_nbytes
+    if expected is not None and entry.nbytes != expected:
+        raise CorruptionError(
+            f"{entry.nbytes} bytes stored, {entry.dtype} {list(entry.shape)} takes {expected}",
+            path=path,
+            offset=entry.offset,
+            key=key,
+        )
+    if entry.offset + entry.nbytes > file_size:
+        raise CorruptionError(
+            f"{entry.nbytes} bytes wanted, the file ends at {file_size}: "
+            "it is cut short, or belongs to another checkpoint",
+            path=path,
+            offset=entry.offset,
+            key=key,
+        )
+
+
+class ShardReader:
+    """Reads tensors of one bundle out of its data shards; a shard is opened when a tensor in it is read.
+
+    Views keep their memory map alive, also after `close`.
+    """
+
+    def __init__(self, index: BundleIndex, *, verify: bool = True) -> None:
+        """Read what `index` describes; with `verify`, each tensor's checksum is checked at its first reading."""
+        self._index = index
+        self._verify = verify
+        self._maps: dict[int, Array] = {}
+        self._verified: set[bytes] = set()
+
+    def read(self, key: str, region: object = None) -> Array:
+        """The tensor `key`, or the part of it that the NumPy index `region` selects (basic indexing).
+
+        Numbers of a whole tensor are a read-only view of the memory map, without a copy; a region of them is a view
+        too. Strings are an object array of bytes. A partitioned tensor is put together from the slices that are
+        needed. Reading a region of numbers does not check the tensor's checksum, which covers all of it.
+
+        Raises:
+            TensorNotFoundError: no such key.
+            MissingFileError: its data shard is not there.
+            CorruptionError: its bytes are damaged.
+            UnsupportedError: its values can't be arrays.
+            IndexError: `region` does not fit the shape.
+        """
+        entry = self._index.entry(key)
+        raw_key = encode_key(key)
+        if entry.slices:
+            return self._assemble(raw_key, entry, region)
+        array = self._whole(raw_key, entry, verify=self._verify and region is None)
+        if region is None:
+            return array
+        return _basic(array, region)
+
+    def payload(self, key: bytes, entry: TensorEntry) -> memoryview:
+        """The bytes of one stored entry as they lie in the file; nothing is checked but that they are there.
+
+        Raises:
+            MissingFileError, CorruptionError: as `read`.
+        """
+        name = decode_key(key)
+        path = self._index.shard_path(entry.shard)
+        try:
+            mapped = self._map(entry.shard)
+        except BundleError as error:
+            raise error.locate(key=name) from None
+        check_range(entry, path, mapped.size, name)
+        return mapped.data[entry.offset : entry.offset + entry.nbytes]
+
+    def _whole(self, key: bytes, entry: TensorEntry, *, verify: bool) -> Array:
+        dtype = entry.dtype.numpy
+        payload = self.payload(key, entry)
+        big_endian = self._index.header.big_endian
+        if verify and key not in self._verified:
+            self._check(key, entry, payload)
+            self._verified.add(key)
+        if entry.dtype is DType.string:
+            try:
+                values = decode_strings(payload, entry.elements, big_endian=big_endian)
+            except CorruptionError as error:
+                raise self._locate(error, key, entry) from None
+            array = np.empty(len(values), dtype=object)
+            array[:] = values
+            return array.reshape(entry.shape)
+        if big_endian and entry.dtype.swap_width > 1:
+            swapped = np.frombuffer(payload, dtype=f"V{entry.dtype.swap_width}")
+            unsigned = swapped.view(f">u{entry.dtype.swap_width}")
+            array = unsigned.astype(f"<u{entry.dtype.swap_width}").view(dtype)
+            array.flags.writeable = False
+            return array.reshape(entry.shape)
+        if entry.nbytes == 0:
+            empty = np.empty(entry.shape, dtype)
+            empty.flags.writeable = False
+            return empty
+        mapped = self._map(entry.shard)
+        return np.ndarray(entry.shape, dtype, buffer=mapped, offset=entry.offset)
+
+    def _check(self, key: bytes, entry: TensorEntry, payload: memoryview) -> None:
+        try:
+            checksum = payload_checksum(
+                entry.dtype,
+                entry.elements,
+                entry.nbytes,
+                big_endian=self._index.header.big_endian,
+            )
+            checksum.update(payload)
+            computed = checksum.finish()
+            if computed != entry.crc32c:
+                raise CorruptionError(
+                    f"crc32c of {entry.nbytes} bytes: stored {entry.crc32c:08x}, computed {computed:08x}; "
+                    "'tensorbundle verify' looks for the cause"
+                )
+        except CorruptionError as error:
+            raise self._locate(error, key, entry) from None
+
+    def _locate(self, error: CorruptionError, key: bytes, entry: TensorEntry) -> CorruptionError:
+        return CorruptionError(
+            error.reason,
+            path=self._index.shard_path(entry.shard),
+            offset=entry.offset,
+            key=decode_key(key),
+        )
+
+    def _assemble(self, key: bytes, entry: TensorEntry, region: object) -> Array:
+        """Copies every needed part of every slice into place; exactly one must hold each element."""
+        box, within = _covering_box(entry.shape, region)
+        shape = tuple(each.stop - each.start for each in box)
+        out = np.empty(shape, entry.dtype.numpy)
+        parts: list[tuple[Box, Box, bytes, TensorEntry]] = []
+        for each, slice_key, piece in self._index.pieces(key, entry):
+            whole = each.box(entry.shape)
+            common = intersect(box, whole)
+            if common is not None:
+                parts.append((common, whole, slice_key, piece))
+        try:
+            _must_tile([common for common, _, _, _ in parts], shape)
+        except CorruptionError as error:
+            raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
+        for common, whole, slice_key, piece in parts:
+            values = self._whole(slice_key, piece, verify=self._verify and common == whole)
+            out[_relative(common, box)] = values[_relative(common, whole)]
+        out.flags.writeable = False
+        return out if region is None else _basic(out, within)
+
+    def _map(self, shard: int) -> Array:
+        """The bytes of a data shard as a read-only memory map."""
+        if shard in self._maps:
+            return self._maps[shard]
+        count = self._index.header.num_shards
+        path = self._index.shard_path(shard)
+        if shard >= count:
+            raise CorruptionError(f"data shard {shard} of {count}", path=path)
+        try:
+            descriptor = open_descriptor(path)
+        except MissingFileError as error:
+            raise MissingFileError(f"{error.reason}: data shard {shard} is missing", path=path) from None
+        with os.fdopen(descriptor, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                mapped: Array = np.empty(0, np.uint8)
+            else:
+                mapped = np.memmap(file, dtype=np.uint8, mode="r")
+                content = describe_content(bytes(mapped[:256]))
+                if mapped.size < 1024 and content and "Git-LFS" in content:
+                    raise CorruptionError(content, path=path)
+        self._maps[shard] = mapped
+        return mapped
+
+    def close(self) -> None:
+        """Let go of the memory maps; each lives on until its last view is gone."""
+        self._maps.clear()
+
+
+def _basic(array: Array, region: object) -> Array:
+    selected = array[cast("Any", region)]  # NumPy itself says what is wrong with a region
+    return selected if isinstance(selected, np.ndarray) else np.asarray(selected, array.dtype)
+
+
+def _covering_box(shape: tuple[int, ...], region: object) -> tuple[Box, tuple[Any, ...]]:
+    """The smallest box that holds a region, and the region as an index into that box."""
+    if region is None:
+        return tuple(slice(0, size) for size in shape), ()
+    items: Sequence[Any] = region if isinstance(region, tuple) else (region,)
+    if any(item is None for item in items):
+        raise UnsupportedError("a region can't add dimensions")
+    if Ellipsis in items:
+        at = items.index(Ellipsis)
+        fill = len(shape) - (len(items) - 1)
+        items = (*items[:at], *[slice(None)] * fill, *items[at + 1 :])
+    if len(items) > len(shape):
+        raise IndexError(f"{len(items)} indices for a tensor of {len(shape)} dimensions")
+    box: list[slice] = []
+    within: list[slice | int] = []
+    for size, item in zip(shape, [*items, *[slice(None)] * (len(shape) - len(items))], strict=True):
+        if isinstance(item, slice):
+            chosen = range(size)[item]
+            low, high = (min(chosen), max(chosen) + 1) if chosen else (0, 0)
+            box.append(slice(low, high))
+            first = chosen.start - low
+            stop = first + len(chosen) * chosen.step
+            within.append(slice(first, stop if stop >= 0 else None, chosen.step))
+        else:
+            position = range(size)[item]
+            box.append(slice(position, position + 1))
+            within.append(0)
+    return tuple(box), tuple(within)
+
+
+def _must_tile(boxes: list[Box], shape: tuple[int, ...]) -> None:
+    overlap = find_overlap(boxes)
+    if overlap is not None:
+        raise CorruptionError(f"slices {overlap[0]} and {overlap[1]} overlap")
+    covered = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
+    if covered != math.prod(shape):
+        raise CorruptionError(f"its slices hold {covered} of the {math.prod(shape)} elements wanted")
+
+
+def _relative(box: Box, origin: Box) -> Box:
+    return tuple(slice(x.start - y.start, x.stop - y.start) for x, y in zip(box, origin, strict=True))

@@ -1,0 +1,183 @@
+"""Slices: how a partitioned tensor is stored in pieces.
+
+The tensor's own entry lists its slices and holds no data; each piece is an ordinary entry under a binary key,
+
+    slice key = num(0) name num(rank), then for each dimension snum(start) snum(length)
+
+in ordered code (TensorFlow core/util/saved_tensor_slice_util.cc, `EncodeTensorNameSlice`). As the first byte is 00,
+slice keys sort after the header and before the names of tensors. A length of -1 stands for the whole dimension;
+as a protobuf field it is then absent (core/framework/tensor_slice.proto).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tensorbundle.coding import (
+    encode_ordered_int,
+    encode_ordered_string,
+    encode_ordered_uint,
+    encode_varint,
+    fields,
+    read_ordered_int,
+    read_ordered_string,
+    read_ordered_uint,
+    signed64,
+)
+from tensorbundle.errors import CorruptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["MAX_RANK", "WHOLE", "Box", "TensorSlice", "find_overlap", "intersect"]
+
+Box = tuple[slice, ...]
+
+WHOLE: Final = -1  # a length: all of the dimension
+MAX_RANK: Final = 254  # TensorShape's limit
+_EXTENT: Final = re.compile(r"(\d+),(\d+)")
+
+
+class TensorSlice(NamedTuple):
+    """A box in a tensor.
+
+    Attributes:
+        extents: for each dimension its start and length in elements; the length `WHOLE` means all of it.
+    """
+
+    extents: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, message: bytes) -> TensorSlice:
+        """The slice in an encoded TensorSliceProto.
+
+        Raises:
+            CorruptionError: not such a message, a negative start, or a length below 1.
+        """
+        extents = []
+        for number, _, value in fields(message):
+            if number == 1 and isinstance(value, bytes):
+                start, length = 0, WHOLE
+                for part, _, amount in fields(value):
+                    if part == 1 and isinstance(amount, int):
+                        start = signed64(amount)
+                    elif part == 2 and isinstance(amount, int):
+                        length = signed64(amount)
+                        if length < 0:
+                            raise CorruptionError(f"slice of length {length}")
+                if start < 0:
+                    raise CorruptionError(f"slice that starts at {start}")
+                extents.append((start, length))
+        if len(extents) > MAX_RANK:
+            raise CorruptionError(f"slice of {len(extents)} dimensions, at most {MAX_RANK}")
+        return cls(tuple(extents))
+
+    def encode(self) -> bytes:
+        """The TensorSliceProto, as TensorFlow serializes it."""
+        out = bytearray()
+        for start, length in self.extents:
+            extent = b"\x08" + encode_varint(start) if start else b""
+            if length != WHOLE:
+                extent += b"\x10" + encode_varint(length)
+            out += b"\x0a" + encode_varint(len(extent)) + extent
+        return bytes(out)
+
+    @classmethod
+    def parse_spec(cls, spec: str) -> TensorSlice:
+        """The slice that a string such as "0,4:-" means (core/framework/tensor_slice.cc, `TensorSlice::Parse`).
+
+        Raises:
+            ValueError: not in that form.
+        """
+        extents = []
+        for item in spec.split(":") if spec else []:
+            found = _EXTENT.fullmatch(item)
+            if item != "-" and (found is None or int(found[2]) < 1):
+                raise ValueError(f"slice {spec!r}: {item!r} is neither '-' nor 'start,length'")
+            extents.append((int(found[1]), int(found[2])) if found else (0, WHOLE))
+        return cls(tuple(extents))
+
+    def __str__(self) -> str:
+        return ":".join("-" if length == WHOLE else f"{start},{length}" for start, length in self.extents)
+
+    def key(self, name: bytes) -> bytes:
+        """The key of this piece of the tensor `name`."""
+        out = encode_ordered_uint(0) + encode_ordered_string(name)
+        out += encode_ordered_uint(len(self.extents))
+        for start, length in self.extents:
+            out += encode_ordered_int(start) + encode_ordered_int(length)
+        return out
+
+    @classmethod
+    def parse_key(cls, key: bytes) -> tuple[bytes, TensorSlice]:
+        """The tensor's name and the slice in a slice key.
+
+        Raises:
+            CorruptionError: not a slice key.
+        """
+        zero, pos = read_ordered_uint(key, 0)
+        name, pos = read_ordered_string(key, pos)
+        rank, pos = read_ordered_uint(key, pos)
+        if zero or rank > MAX_RANK:
+            raise CorruptionError(f"not a slice key: rank {rank}")
+        extents = []
+        for _ in range(rank):
+            start, pos = read_ordered_int(key, pos)
+            length, pos = read_ordered_int(key, pos)
+            extents.append((start, length))
+        if pos != len(key):
+            raise CorruptionError(f"not a slice key: {len(key) - pos} bytes after its end")
+        return name, cls(tuple(extents))
+
+    def box(self, shape: tuple[int, ...]) -> Box:
+        """The slice as Python slices of a tensor of this shape.
+
+        Raises:
+            CorruptionError: another rank, or it reaches outside the shape.
+        """
+        if len(self.extents) != len(shape):
+            raise CorruptionError(
+                f"slice {self} has {len(self.extents)} dimensions, the tensor has {len(shape)}"
+            )
+        box = []
+        for (start, length), size in zip(self.extents, shape, strict=True):
+            stop = size if length == WHOLE else start + length
+            if start < 0 or stop > size or stop < start:
+                raise CorruptionError(f"slice {self} reaches outside the shape {list(shape)}")
+            box.append(slice(start, stop))
+        return tuple(box)
+
+    def shape(self, full: tuple[int, ...]) -> tuple[int, ...]:
+        """The piece's own shape within a tensor of shape `full`.
+
+        Raises:
+            CorruptionError: another rank, or it reaches outside the shape.
+        """
+        return tuple(each.stop - each.start for each in self.box(full))
+
+
+def intersect(a: Box, b: Box) -> Box | None:
+    """What two boxes of one tensor have in common, or None."""
+    common = tuple(slice(max(x.start, y.start), min(x.stop, y.stop)) for x, y in zip(a, b, strict=True))
+    return common if all(part.start < part.stop for part in common) else None
+
+
+def find_overlap(boxes: Sequence[Box]) -> tuple[int, int] | None:
+    """Two of the boxes that have elements in common, as positions in `boxes`, or None.
+
+    Sweeps along the dimension in which the boxes begin at the most places, so that pieces cut along one dimension
+    take linear time after sorting.
+    """
+    if len(boxes) < 2 or not boxes[0]:
+        return None
+    axis = max(range(len(boxes[0])), key=lambda each: len({box[each].start for box in boxes}))
+    active: list[int] = []
+    for number in sorted(range(len(boxes)), key=lambda each: boxes[each][axis].start):
+        box = boxes[number]
+        active = [each for each in active if boxes[each][axis].stop > box[axis].start]
+        for other in active:
+            if intersect(boxes[other], box) is not None:
+                return min(other, number), max(other, number)
+        active.append(number)
+    return None

@@ -1,0 +1,321 @@
+"""The table: a sorted map from byte keys to byte values in one file. The `.index` of a bundle is one.
+
+Layout (LevelDB doc/table_format.md, table/table_builder.cc; TensorFlow core/lib/io/table_builder.cc):
+
+    data blocks | metaindex block | index block | footer
+
+Each block is followed by a trailer: u8 compression (0 none, 1 snappy) and the u32 masked crc32c of the stored bytes
+and that byte. The index block has one entry a data block: a key at or after the block's last key and before the
+next block's first, and the block's handle. A handle is two varint64, offset and size, the trailer not counted. The
+footer is the metaindex handle and the index handle padded to 40 bytes, then 8 bytes of magic, little-endian.
+"""
+
+from __future__ import annotations
+
+import bisect
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, iterate, seek
+from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
+from tensorbundle.errors import ConflictError, CorruptionError
+from tensorbundle.files import describe_content
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tensorbundle.files import File
+
+__all__ = ["BLOCK_BYTES", "BlockHandle", "Footer", "TableReader", "TableWriter"]
+
+TABLE_MAGIC: Final = 0xDB4775248B80FB57
+MAX_HANDLE_BYTES: Final = 10 + 10  # two varint64
+FOOTER_BYTES: Final = 2 * MAX_HANDLE_BYTES + 8
+TRAILER_BYTES: Final = 1 + 4
+BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
+UNCOMPRESSED, SNAPPY = 0, 1
+# The longest run that one snappy element makes of its own bytes: 64 from 3.
+_SNAPPY_MAX_RATIO: Final = 22
+_MAGIC: Final = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockHandle:
+    """Where one block lies.
+
+    Attributes:
+        offset: bytes from the start of the file.
+        size: bytes of the block as stored, without its trailer.
+    """
+
+    offset: int
+    size: int
+
+    @classmethod
+    def parse(cls, buf: bytes, pos: int = 0) -> tuple[BlockHandle, int]:
+        """The handle at `pos`, and the position just past it.
+
+        Raises:
+            CorruptionError: a varint is cut short or wider than 64 bits.
+        """
+        offset, pos = read_varint(buf, pos)
+        size, pos = read_varint(buf, pos)
+        return cls(offset, size), pos
+
+    def encode(self) -> bytes:
+        """The handle as stored."""
+        return encode_varint(self.offset) + encode_varint(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """The last 48 bytes of a table (LevelDB table/format.cc, `Footer`)."""
+
+    metaindex: BlockHandle
+    index: BlockHandle
+
+    @classmethod
+    def parse(cls, buf: bytes) -> Footer:
+        """The footer in exactly its 48 bytes.
+
+        Raises:
+            CorruptionError: the magic number is not a table's.
+        """
+        magic = _MAGIC.unpack_from(buf, FOOTER_BYTES - 8)[0]
+        if magic != TABLE_MAGIC:
+            raise CorruptionError(
+                f"not a table: magic number {magic:#018x}, expected {TABLE_MAGIC:#018x}",
+                offset=FOOTER_BYTES - 8,
+            )
+        metaindex, pos = BlockHandle.parse(buf)
+        index, _ = BlockHandle.parse(buf, pos)
+        return cls(metaindex, index)
+
+    def encode(self) -> bytes:
+        """The 48 bytes."""
+        handles = self.metaindex.encode() + self.index.encode()
+        return handles.ljust(2 * MAX_HANDLE_BYTES, b"\0") + _MAGIC.pack(TABLE_MAGIC)
+
+
+class TableReader:
+    """Reads a table: one key by binary search, or everything in order.
+
+    Opening reads the footer and the index block. Each data block is read when it is needed and its checksum is
+    checked then; a bad block is an error wherever it is met (TensorFlow passes over it, and its keys vanish).
+
+    Attributes:
+        separators: for each data block, a key at or after its last one.
+        handles: for each data block, where it lies.
+        compressed: how many of the blocks read so far were compressed.
+    """
+
+    def __init__(self, file: File) -> None:
+        """Read the footer and the index block of `file`, which stays open and is the caller's to close.
+
+        Raises:
+            CorruptionError: `file` is not a table, or its index block is damaged.
+        """
+        self._file = file
+        self.compressed = 0
+        self._last_block: tuple[int, bytes] | None = None
+        if file.size < FOOTER_BYTES:
+            head = file.read(0, file.size)
+            raise CorruptionError(
+                describe_content(head)
+                or f"{file.size} bytes, too short for a table (its footer takes {FOOTER_BYTES})",
+                path=file.path,
+                offset=0,
+            )
+        start = file.size - FOOTER_BYTES
+        try:
+            footer = Footer.parse(file.read(start, FOOTER_BYTES))
+        except CorruptionError as error:
+            content = describe_content(file.read(0, min(file.size, 4096)))
+            reason = f"{error.reason}: {content}" if content else error.reason
+            raise CorruptionError(reason, path=file.path, offset=start + (error.offset or 0)) from None
+        self.separators: list[bytes] = []
+        self.handles: list[BlockHandle] = []
+        content_of_index = self._load(footer.index, "index block")
+        try:
+            for separator, value in iterate(content_of_index):
+                self.separators.append(separator)
+                self.handles.append(BlockHandle.parse(value)[0])
+        except CorruptionError as error:
+            raise self._inside(footer.index, error) from None
+
+    @property
+    def path(self) -> str:
+        """The file's path."""
+        return self._file.path
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`, or None; reads at most one data block.
+
+        Raises:
+            CorruptionError: the data block that would hold the key is damaged.
+        """
+        number = bisect.bisect_left(self.separators, key)
+        if number == len(self.separators):
+            return None
+        if self._last_block is None or self._last_block[0] != number:
+            self._last_block = number, self._load(self.handles[number], f"data block {number}")
+        try:
+            return seek(self._last_block[1], key)
+        except CorruptionError as error:
+            raise self._inside(self.handles[number], error) from None
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value, in key order.
+
+        Raises:
+            CorruptionError: a data block is damaged, or keys do not ascend from block to block.
+        """
+        for number in range(len(self.handles)):
+            yield from self.block_items(number)
+
+    def block_items(self, number: int) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value of one data block, in key order.
+
+        Raises:
+            CorruptionError: the block is damaged, or holds a key that belongs into another block.
+        """
+        handle = self.handles[number]
+        block = self._load(handle, f"data block {number}")
+        key = None
+        try:
+            for key, value in iterate(block):
+                if number and key <= self.separators[number - 1]:
+                    raise CorruptionError(
+                        f"key {key[:80]!r} of data block {number} belongs before it", offset=0
+                    )
+                yield key, value
+            if key is not None and key > self.separators[number]:
+                raise CorruptionError(f"key {key[:80]!r} of data block {number} belongs after it", offset=0)
+        except CorruptionError as error:
+            raise self._inside(handle, error) from None
+
+    def _inside(self, handle: BlockHandle, error: CorruptionError) -> CorruptionError:
+        """An error whose offset counts from a block, placed in the file."""
+        if error.path is not None:
+            return error
+        return CorruptionError(
+            error.reason, path=self.path, offset=handle.offset + (error.offset or 0), key=error.key
+        )
+
+    def _load(self, handle: BlockHandle, name: str) -> bytes:
+        end = self._file.size - FOOTER_BYTES
+        if handle.offset + handle.size + TRAILER_BYTES > end:
+            raise CorruptionError(
+                f"{name} claims {handle.size} bytes, the blocks end at {end:#x}",
+                path=self.path,
+                offset=handle.offset,
+            )
+        stored = self._file.read(handle.offset, handle.size + TRAILER_BYTES)
+        expected = unmask(FIXED32.unpack_from(stored, handle.size + 1)[0])
+        computed = crc32c(memoryview(stored)[: handle.size + 1])
+        if expected != computed:
+            raise CorruptionError(
+                f"{name}: crc32c stored {expected:08x}, computed {computed:08x}",
+                path=self.path,
+                offset=handle.offset,
+            )
+        compression = stored[handle.size]
+        if compression == UNCOMPRESSED:
+            return stored[: handle.size]
+        if compression == SNAPPY:
+            self.compressed += 1
+            return self._decompress(stored[: handle.size], handle, name)
+        raise CorruptionError(
+            f"{name}: compression type {compression}, only 0 (none) and 1 (snappy) exist",
+            path=self.path,
+            offset=handle.offset + handle.size,
+        )
+
+    def _decompress(self, stored: bytes, handle: BlockHandle, name: str) -> bytes:
+        import cramjam  # compressed indexes are rare, and most runs never need it
+
+        try:
+            claimed, start = read_varint(stored, 0)
+            if claimed > _SNAPPY_MAX_RATIO * (len(stored) - start):
+                raise CorruptionError(f"claims {claimed} bytes from {len(stored)}")
+            block = bytes(cramjam.snappy.decompress_raw(stored))
+        except (CorruptionError, cramjam.DecompressionError) as error:
+            raise CorruptionError(
+                f"{name}: bad snappy data: {error}", path=self.path, offset=handle.offset
+            ) from None
+        return block
+
+
+class TableWriter:
+    """Writes a table, byte for byte as TensorFlow does (core/lib/io/table_builder.cc).
+
+    Keys must come in ascending order. `write` is called with each run of bytes, in order; nothing but the block
+    under construction is kept in memory.
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._offset = 0
+        self._data = BlockBuilder(DATA_RESTART_INTERVAL)
+        self._index = BlockBuilder(1)
+        # A finished block's index entry waits until the next key is known: its separator may then be short.
+        self._pending: BlockHandle | None = None
+        self._last: bytes | None = None
+
+    def add(self, key: bytes, value: bytes) -> None:
+        """Append one entry.
+
+        Raises:
+            ConflictError: `key` is not after the one before it.
+        """
+        if self._last is not None:
+            if key <= self._last:
+                raise ConflictError(f"table key {key[:80]!r} does not follow {self._last[:80]!r}")
+            if len(key) + len(value) >= 2 * BLOCK_BYTES:
+                self._flush()  # an oversized entry begins a block of its own
+            if self._pending is not None:
+                self._index.add(separator(self._last, key), self._pending.encode())
+                self._pending = None
+        self._last = key
+        self._data.add(key, value)
+        if self._data.size >= BLOCK_BYTES:
+            self._flush()
+
+    def finish(self) -> None:
+        """Write what is left: the last block, the metaindex, the index and the footer."""
+        self._flush()
+        metaindex = self._put(BlockBuilder(1))
+        if self._pending is not None:
+            self._index.add(successor(self._last or b""), self._pending.encode())
+        index = self._put(self._index)
+        self._write(Footer(metaindex, index).encode())
+
+    def _flush(self) -> None:
+        if not self._data.empty:
+            self._pending = self._put(self._data)
+            self._data = BlockBuilder(DATA_RESTART_INTERVAL)
+
+    def _put(self, builder: BlockBuilder) -> BlockHandle:
+        block = builder.finish() + bytes([UNCOMPRESSED])
+        handle = BlockHandle(self._offset, len(block) - 1)
+        self._write(block + FIXED32.pack(mask(crc32c(block))))
+        self._offset += len(block) + 4
+        return handle
+
+
+def separator(last: bytes, following: bytes) -> bytes:
+    """A short key at or after `last` and before `following` (LevelDB util/comparator.cc)."""
+    size = min(len(last), len(following))
+    common = next((i for i in range(size) if last[i] != following[i]), size)
+    if common < size and last[common] != 0xFF and last[common] + 1 < following[common]:
+        return last[:common] + bytes([last[common] + 1])
+    return last
+
+
+def successor(last: bytes) -> bytes:
+    """A short key at or after `last` (LevelDB util/comparator.cc)."""
+    for position, byte in enumerate(last):
+        if byte != 0xFF:
+            return last[:position] + bytes([byte + 1])
+    return last

@@ -1,0 +1,229 @@
+"""Writes bundles: data shards, then the index, byte for byte what TensorFlow writes for the same tensors.
+
+Tensors lie in a data file in the order added, without padding (TensorFlow core/util/tensor_bundle/tensor_bundle.cc,
+`BundleWriter::Add`; the save ops leave its alignment at 1). Everything is staged and becomes visible at once
+(`commit.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, Self
+
+from tensorbundle.coding import crc32c
+from tensorbundle.commit import StagedFiles
+from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
+from tensorbundle.errors import BundleError, ConflictError
+from tensorbundle.index import BundleIndex, decode_key
+from tensorbundle.names import index_path, shard_path, shards_of
+from tensorbundle.table import TableWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from tensorbundle.commit import SharedHow
+
+__all__ = ["BundleWriter", "ShardFile"]
+
+_WRITE_BUFFER_BYTES: Final = 1 << 20
+
+
+class ShardFile:
+    """One data shard while it is written: bytes are appended, and each run's place is told.
+
+    Attributes:
+        path: its temporary path.
+        size: bytes so far.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.size = 0
+        self._file = open(path, "r+b", buffering=_WRITE_BUFFER_BYTES)  # noqa: SIM115  closed by close()
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Append bytes.
+
+        Raises:
+            OSError: the disk is full or fails.
+        """
+        self._file.write(chunk)
+        self.size += memoryview(chunk).nbytes
+
+    def append(self, chunks: Iterable[bytes | bytearray | memoryview]) -> tuple[int, int, int]:
+        """Append the bytes of one tensor: its offset, how many bytes it took, and their crc32c."""
+        offset, crc = self.size, 0
+        for chunk in chunks:
+            crc = crc32c(chunk, crc)
+            self.write(chunk)
+        return offset, self.size - offset, crc
+
+    def close(self) -> None:
+        """Hand everything to the operating system; a second call does nothing."""
+        self._file.close()
+
+
+class BundleWriter:
+    """A bundle while it is written. Nothing is visible under its name until `commit`.
+
+    Data shards are added first (`add_shard`, `share_shard`), entries may point into any of them (`put`), and the
+    index follows in `commit`. As a context manager it commits when the block ends well, and leaves nothing else.
+
+    Attributes:
+        prefix: where the bundle goes.
+        bytes_written: bytes of data shards and index written.
+    """
+
+    def __init__(self, prefix: str, *, overwrite: bool = False) -> None:
+        """Begin to write `prefix`.
+
+        Raises:
+            ConflictError: it exists, and `overwrite` is not set.
+            MissingFileError: its directory does not exist.
+        """
+        self.prefix = prefix
+        self.bytes_written = 0
+        self._overwrite = overwrite
+        self._entries: dict[bytes, TensorEntry] = {}
+        self._shards: list[str] = []
+        self._open: list[ShardFile] = []
+        self._staged = StagedFiles(os.path.dirname(prefix), overwrite=overwrite)
+        self._refuse_existing()
+
+    def add_shard(self) -> tuple[int, ShardFile]:
+        """A new, empty data shard: its number, and the file to append to."""
+        number = len(self._shards)
+        path = self._staged.create(shard_path(self.prefix, number, number + 1))
+        self._shards.append(path)
+        self._open.append(ShardFile(path))
+        return number, self._open[-1]
+
+    def share_shard(self, source: str) -> tuple[int, SharedHow]:
+        """A new data shard with the very bytes of the file `source`, none of them written: its number, and how.
+
+        Raises:
+            SharingError: the file system can't do that.
+        """
+        number = len(self._shards)
+        path, how = self._staged.share(source, shard_path(self.prefix, number, number + 1))
+        self._shards.append(path)
+        return number, how
+
+    def put(self, key: bytes, entry: TensorEntry) -> None:
+        """Add an index entry, as it is.
+
+        Raises:
+            ConflictError: the key is taken.
+            ValueError: the empty key, which is the header's.
+        """
+        if key == HEADER_KEY:
+            raise ValueError("a tensor needs a key of at least one byte")
+        if key in self._entries:
+            raise ConflictError("two tensors with one key", path=self.prefix, key=decode_key(key))
+        self._entries[key] = entry
+
+    @property
+    def entries(self) -> Mapping[bytes, TensorEntry]:
+        """The entries put so far, in the order put."""
+        return self._entries
+
+    def commit(self, extra: Mapping[str, bytes] | None = None) -> None:
+        """Write the index and make the bundle visible, with the small files `extra` (path to contents) after it.
+
+        A bundle without tensors gets one empty data shard, as TensorFlow's writer makes it. Where an overwritten
+        bundle has shards of the same names but other contents, the new one gets empty shards at its end until its
+        names differ: a crash in between then still leaves the old one whole.
+
+        Raises:
+            ConflictError: something appeared at the destination meanwhile.
+            OSError: the disk is full or fails; nothing changed then.
+        """
+        try:
+            if not self._shards:
+                self.add_shard()
+            for shard in self._open:
+                shard.close()
+                self.bytes_written += shard.size
+            with self._staged.locked():
+                self._refuse_existing()
+                old_shards = self._old_shards()
+                self._name_shards()
+                self._write_index()
+                for path, contents in (extra or {}).items():
+                    with open(self._staged.create(path, replace=True), "r+b") as file:
+                        file.write(contents)
+                self._staged.commit()
+                kept = {
+                    shard_path(self.prefix, number, len(self._shards)) for number in range(len(self._shards))
+                }
+                for path in set(old_shards) - kept:
+                    os.unlink(path)
+        except OSError as error:
+            self.abort()
+            if isinstance(error, BundleError):
+                raise
+            raise BundleError(
+                f"can't be written: {error.strerror or error}; nothing was changed", path=self.prefix
+            ) from error
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Give up: every temporary file goes, the destination stays as it is."""
+        for shard in self._open:
+            shard.close()
+        self._staged.discard()
+
+    def _refuse_existing(self) -> None:
+        if os.path.lexists(index_path(self.prefix)) and not self._overwrite:
+            raise ConflictError(
+                "exists; use --overwrite (overwrite=True) to replace it",
+                path=index_path(self.prefix),
+            )
+
+    def _old_shards(self) -> list[str]:
+        """The data shards of the bundle that is being overwritten, by what its index says."""
+        if not os.path.lexists(index_path(self.prefix)):
+            return []
+        try:
+            with BundleIndex(self.prefix) as old:
+                count = old.header.num_shards
+        except BundleError:
+            return []  # a damaged index claims no files
+        return [path for (_, of), path in shards_of(self.prefix).items() if of == count]
+
+    def _name_shards(self) -> None:
+        def names() -> list[str]:
+            count = len(self._shards)
+            return [shard_path(self.prefix, number, count) for number in range(count)]
+
+        while self._overwrite and any(map(self._staged.collides, self._shards, names())):
+            self.add_shard()[1].close()
+        for path, name in zip(self._shards, names(), strict=True):
+            self._staged.rename_target(path, name)
+
+    def _write_index(self) -> None:
+        path = self._staged.create(index_path(self.prefix))
+        with open(path, "r+b", buffering=_WRITE_BUFFER_BYTES) as file:
+            table = TableWriter(file.write)
+            table.add(HEADER_KEY, BundleHeader(len(self._shards)).encode())
+            for key in sorted(self._entries):
+                table.add(key, self._entries[key].encode())
+            table.finish()
+            self.bytes_written += file.tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()

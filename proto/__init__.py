@@ -1,0 +1,7 @@
+"""The messages inside checkpoints: the object graph and the state file.
+
+- `paths.py`: object paths and checkpoint keys, escaping included.
+- `graph.py`: `ObjectGraph`, the object graph as a value.
+- `state.py`: `CheckpointState`, the text file `checkpoint`.
+- `checkpoint.proto`, and the code generated from it: the wire schemas, in a protobuf package of our own.
+"""

@@ -1,0 +1,420 @@
+"""The object graph of an object-based (TF2) checkpoint, as a value that can be read, built and edited.
+
+A checkpoint holds one encoded TrackableObjectGraph, a list of nodes whose edges are positions in that list; node 0
+is the root (TensorFlow core/protobuf/trackable_object_graph.proto). Nodes may be shared and edges may form cycles.
+TensorFlow numbers nodes breadth-first, slot variables last (python/checkpoint/save_util.py, graph_view.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from tensorbundle.errors import ConflictError, CorruptionError, TensorNotFoundError, near_names
+from tensorbundle.proto import checkpoint_pb2
+from tensorbundle.proto.paths import (
+    SAVE_COUNTER,
+    VARIABLE_VALUE,
+    attribute_key,
+    join_path,
+    key_path,
+    slot_path,
+    split_path,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    _TrackableObject = checkpoint_pb2.TrackableObjectGraph.TrackableObject
+
+__all__ = ["Attribute", "Node", "ObjectGraph", "RegisteredSaver", "Slot"]
+
+
+@dataclass(slots=True)
+class Attribute:
+    """A tensor that an object owns.
+
+    Attributes:
+        name: which of the object's tensors; `VARIABLE_VALUE` for a variable.
+        full_name: the variable's name in TF1 terms; empty for other objects. Not always unique.
+        checkpoint_key: the tensor's key in the index.
+        optional_restore: a mark of TensorFlow up to 2.2.
+    """
+
+    name: str
+    full_name: str
+    checkpoint_key: str
+    optional_restore: bool = False
+
+
+@dataclass(slots=True)
+class Slot:
+    """A slot variable that an optimizer keeps for a variable.
+
+    Attributes:
+        name: which one, `m` or `momentum` for instance.
+        variable: the variable's node.
+        slot: the slot variable's node.
+    """
+
+    name: str
+    variable: Node
+    slot: Node
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredSaver:
+    """Who saved an object's values, where that was not the checkpoint itself."""
+
+    name: str
+    object_name: str
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One object.
+
+    Attributes:
+        id: its position in the encoded graph; set by `ObjectGraph.renumber`.
+        children: its edges, local name (not escaped) to node, in order.
+        attributes: the tensors it owns.
+        slots: of an optimizer, its slot variables.
+        registered_saver: who saved it otherwise, or None.
+        has_checkpoint_values: whether it or anything below it has values; None where old releases did not say.
+        unknown: encoded fields that this reader does not know; kept as they are.
+    """
+
+    id: int = 0
+    children: dict[str, Node] = field(default_factory=dict)
+    attributes: list[Attribute] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    registered_saver: RegisteredSaver | None = None
+    has_checkpoint_values: bool | None = None
+    unknown: bytes = b""
+
+    def __repr__(self) -> str:
+        keys = [each.checkpoint_key for each in self.attributes]
+        return f"Node({self.id}, children={list(self.children)}, keys={keys})"
+
+
+class ObjectGraph:
+    """The objects of a checkpoint.
+
+    Attributes:
+        nodes: every node, in the order of their numbers; the first is the root.
+    """
+
+    def __init__(self, root: Node | None = None) -> None:
+        """The graph of everything that can be reached from `root` (a fresh one by default), numbered."""
+        self.nodes = [root or Node()]
+        self.renumber()
+
+    @property
+    def root(self) -> Node:
+        """The root object."""
+        return self.nodes[0]
+
+    @classmethod
+    def parse(cls, data: bytes) -> ObjectGraph:
+        """Decode the value of the object graph's key.
+
+        Raises:
+            CorruptionError: not such a message, no nodes, or an edge to a node that is not there.
+        """
+        message = checkpoint_pb2.TrackableObjectGraph()
+        try:
+            message.ParseFromString(data)
+        except DecodeError as error:
+            raise CorruptionError(f"not an object graph: {error}") from None
+        if not message.nodes:
+            raise CorruptionError("an object graph without nodes")
+        nodes = [Node(id=number) for number in range(len(message.nodes))]
+        extended = _has_unknown_fields(message)
+
+        def node(number: int, of: int, what: str) -> Node:
+            if not 0 <= number < len(nodes):
+                raise CorruptionError(
+                    f"object graph node {of}: {what} is node {number}, there are {len(nodes)}"
+                )
+            return nodes[number]
+
+        for each, source in zip(nodes, message.nodes, strict=True):
+            for child in source.children:  # of two edges with one name, TensorFlow takes the first
+                each.children.setdefault(
+                    child.local_name, node(child.node_id, each.id, f"child {child.local_name!r}")
+                )
+            each.attributes = [
+                Attribute(item.name, item.full_name, item.checkpoint_key, item.optional_restore)
+                for item in source.attributes
+            ]
+            each.slots = [
+                Slot(
+                    item.slot_name,
+                    node(item.original_variable_node_id, each.id, "a slot's variable"),
+                    node(item.slot_variable_node_id, each.id, f"slot {item.slot_name!r}"),
+                )
+                for item in source.slot_variables
+            ]
+            if source.HasField("registered_saver"):
+                saver = source.registered_saver
+                each.registered_saver = RegisteredSaver(saver.name, saver.object_name)
+            if source.HasField("has_checkpoint_values"):
+                each.has_checkpoint_values = source.has_checkpoint_values.value
+            if extended:
+                each.unknown = _unknown_fields(source)
+        graph = cls.__new__(cls)
+        graph.nodes = nodes
+        return graph
+
+    def encode(self) -> bytes:
+        """The bytes that TensorFlow would have written for this graph; decoding and encoding gives the same bytes."""
+        message = checkpoint_pb2.TrackableObjectGraph()
+        for node in self.nodes:
+            target = message.nodes.add()
+            for name, child in node.children.items():
+                target.children.add(node_id=child.id, local_name=name)
+            for each in node.attributes:
+                target.attributes.add(
+                    name=each.name,
+                    full_name=each.full_name,
+                    checkpoint_key=each.checkpoint_key,
+                    optional_restore=each.optional_restore,
+                )
+            for slot in node.slots:
+                target.slot_variables.add(
+                    original_variable_node_id=slot.variable.id,
+                    slot_name=slot.name,
+                    slot_variable_node_id=slot.slot.id,
+                )
+            if node.registered_saver is not None:
+                target.registered_saver.name = node.registered_saver.name
+                target.registered_saver.object_name = node.registered_saver.object_name
+            if node.has_checkpoint_values is not None:
+                target.has_checkpoint_values.value = node.has_checkpoint_values
+            if node.unknown:
+                target.MergeFromString(node.unknown)
+        return message.SerializeToString(deterministic=True)
+
+    # Looking
+
+    def walk(self) -> Iterator[tuple[str, Node]]:
+        """Every object once, breadth-first from the root, with its shortest path; slot variables last."""
+        paths = {self.root: ""}
+        queue = deque([self.root])
+        order = []
+        while queue:
+            node = queue.popleft()
+            order.append(node)
+            yield paths[node], node
+            for name, child in node.children.items():
+                if child not in paths:
+                    paths[child] = join_path(paths[node], name)
+                    queue.append(child)
+        for optimizer in order:
+            for slot in optimizer.slots:
+                if slot.slot not in paths and slot.variable in paths:
+                    paths[slot.slot] = slot_path(paths[slot.variable], paths[optimizer], slot.name)
+                    yield paths[slot.slot], slot.slot
+
+    def paths(self) -> dict[Node, str]:
+        """The path of every object that can be reached."""
+        return {node: path for path, node in self.walk()}
+
+    def __getitem__(self, path: str) -> Node:
+        """The object at `path`, its parts escaped as in checkpoint keys; any path to it will do.
+
+        Raises:
+            TensorNotFoundError: no object there; the reason names near ones.
+        """
+        node = self.get(path)
+        if node is None:
+            near = near_names(path, (each for each, _ in self.walk()))
+            hint = f"; near: {', '.join(map(repr, near))}" if near else ""
+            raise TensorNotFoundError(f"no such object{hint}", key=path)
+        return node
+
+    def get(self, path: str) -> Node | None:
+        """The object at `path`, or None."""
+        node: Node | None = self.root
+        try:
+            for name in split_path(path):
+                node = node.children.get(name) if node is not None else None
+        except ValueError:
+            node = None
+        if node is None and ".OPTIMIZER_SLOT" in path:
+            return next((each for found, each in self.walk() if found == path), None)
+        return node
+
+    def __contains__(self, path: str) -> bool:
+        return self.get(path) is not None
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def attributes(self) -> Iterator[tuple[str, Node, Attribute]]:
+        """Every tensor that an object owns: path, node and attribute, in the order of `walk`."""
+        for path, node in self.walk():
+            for each in node.attributes:
+                yield path, node, each
+
+    # Building and editing
+
+    @classmethod
+    def from_names(
+        cls, names: Iterable[str], *, root: str = "vars", save_counter: bool = True
+    ) -> ObjectGraph:
+        """The graph of `tf.train.Checkpoint(vars={name: variable, ...})`, after `save` if `save_counter` is set.
+
+        Args:
+            names: the variables' names, which become local names and full names; their order is kept.
+            root: the path of the dictionary below the root object, parts escaped; empty puts the variables at the
+                root itself.
+            save_counter: whether there is one, as `restore` needs it and `read` must not have it.
+
+        Raises:
+            ConflictError: two equal names, or a name that the root object uses.
+        """
+        graph = cls()
+        holder = graph.root
+        for part in split_path(root):
+            holder = holder.children.setdefault(part, Node())
+        for name in names:
+            if name in holder.children:
+                raise ConflictError("two variables with one name", key=name)
+            holder.children[name] = Node(attributes=[Attribute(VARIABLE_VALUE, name, "")])
+        if save_counter:
+            if SAVE_COUNTER in graph.root.children:
+                raise ConflictError(
+                    f"a variable of this name takes the save counter's place below {root!r}",
+                    key=SAVE_COUNTER,
+                )
+            graph.root.children[SAVE_COUNTER] = Node(attributes=[Attribute(VARIABLE_VALUE, SAVE_COUNTER, "")])
+        graph.renumber()
+        for path, _, each in graph.attributes():
+            each.checkpoint_key = attribute_key(path, each.name)
+        graph.mark_values()
+        return graph
+
+    def rename(self, path: str, name: str) -> dict[str, str]:
+        """Give the object at `path` another local name (not escaped) below the same parent.
+
+        Returns the paths that changed, old to new: of the object and of all that is reached through it. The keys of
+        their tensors change with them; renaming those in the index is up to the caller.
+
+        Raises:
+            TensorNotFoundError: no object there.
+            ConflictError: the parent has a child of that name, or `path` is the root.
+        """
+        node = self[path]
+        if not path:
+            raise ConflictError("the root object has no name")
+        *above, old = split_path(path)
+        parent = self.root
+        for part in above:
+            parent = parent.children[part]
+        if parent.children.get(name, node) is not node or name == old:
+            raise ConflictError(f"its parent has a child {name!r} already", key=path)
+        before = self.paths()
+        parent.children = {name if each == old else each: child for each, child in parent.children.items()}
+        return self._rekey(before)
+
+    def drop(self, path: str) -> list[Attribute]:
+        """Remove the object at `path`, by whatever name it is known, with all that only it leads to.
+
+        Slot variables go with their variable or their optimizer. Returns the attributes of all removed objects.
+
+        Raises:
+            TensorNotFoundError: no object there.
+            ConflictError: `path` is the root.
+        """
+        node = self[path]
+        if node is self.root:
+            raise ConflictError("the root object can't be dropped")
+        before = self.paths()
+        for each in self.nodes:
+            each.children = {name: child for name, child in each.children.items() if child is not node}
+            each.slots = [slot for slot in each.slots if node not in (slot.variable, slot.slot)]
+        reached = {each for _, each in self.walk()}
+        for each in reached:
+            each.slots = [slot for slot in each.slots if slot.variable in reached]
+        reached = {each for _, each in self.walk()}
+        gone = [each for each in self.nodes if each not in reached]
+        self.renumber()
+        self._rekey(before)
+        self.mark_values()
+        return [each for lost in gone for each in lost.attributes]
+
+    def graft(self, path: str, other: ObjectGraph) -> dict[str, str]:
+        """Attach all of `other` as the object at `path`, whose parent must exist. `other` is used up.
+
+        Returns the paths of `other`'s objects, old to new.
+
+        Raises:
+            TensorNotFoundError: no such parent.
+            ConflictError: there is an object at `path`.
+        """
+        parent = self[path.rpartition("/")[0]]
+        *_, name = split_path(path) or [""]
+        if name in parent.children or not path:
+            raise ConflictError("there is an object already", key=path)
+        before = self.paths() | other.paths()
+        parent.children[name] = other.root
+        self.renumber()
+        changed = self._rekey(before)
+        self.mark_values()
+        return changed
+
+    def renumber(self) -> None:
+        """Number the nodes as TensorFlow does, and forget those that can't be reached from the root."""
+        self.nodes = [node for _, node in self.walk()]
+        for number, node in enumerate(self.nodes):
+            node.id = number
+
+    def mark_values(self) -> None:
+        """Set every node's `has_checkpoint_values` to what it should be (graph_view.py: values at or below it)."""
+        above: dict[Node, list[Node]] = {}
+        for node in self.nodes:
+            for child in node.children.values():
+                above.setdefault(child, []).append(node)
+            node.has_checkpoint_values = False
+        queue = [node for node in self.nodes if node.attributes or node.slots or node.registered_saver]
+        while queue:
+            node = queue.pop()
+            if not node.has_checkpoint_values:
+                node.has_checkpoint_values = True
+                queue += above.get(node, [])
+
+    def _rekey(self, before: dict[Node, str]) -> dict[str, str]:
+        """After an edit: move keys that follow their object's path along with it; the paths that changed."""
+        changed = {}
+        for path, node in self.walk():
+            old = before.get(node)
+            if old is None or old == path:
+                continue
+            changed[old] = path
+            for each in node.attributes:
+                if key_path(each.checkpoint_key) == old:
+                    each.checkpoint_key = path + each.checkpoint_key[len(old) :]
+            saver = node.registered_saver
+            if saver is not None and saver.object_name == old:
+                node.registered_saver = RegisteredSaver(saver.name, path)
+        return changed
+
+
+def _has_unknown_fields(message: checkpoint_pb2.TrackableObjectGraph) -> bool:
+    known = checkpoint_pb2.TrackableObjectGraph()
+    known.CopyFrom(message)
+    known.DiscardUnknownFields()
+    return known.ByteSize() != message.ByteSize()
+
+
+def _unknown_fields(message: _TrackableObject) -> bytes:
+    """What is left of a node's encoding without the fields of our schema."""
+    rest = type(message)()
+    rest.CopyFrom(message)
+    for descriptor, _ in message.ListFields():
+        rest.ClearField(descriptor.name)
+    return rest.SerializeToString()

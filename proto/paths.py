@@ -1,0 +1,89 @@
+"""Object paths and checkpoint keys.
+
+An object's path is the local names on the way to it from the root, each escaped, joined by '/'. A tensor's key is
+that path, `/.ATTRIBUTES/` and the tensor's escaped name; a slot variable's path is derived from its variable's and
+its optimizer's (TensorFlow python/checkpoint/trackable_view.py and util.py, `escape_local_name`,
+`object_path_to_string`, `slot_variable_key`; python/trackable/trackable_utils.py).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = [
+    "OBJECT_GRAPH_KEY",
+    "SAVE_COUNTER",
+    "VARIABLE_VALUE",
+    "attribute_key",
+    "escape_name",
+    "join_path",
+    "key_path",
+    "slot_path",
+    "split_path",
+    "unescape_name",
+]
+
+OBJECT_GRAPH_KEY: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"
+VARIABLE_VALUE: Final = "VARIABLE_VALUE"
+SAVE_COUNTER: Final = "save_counter"
+_ATTRIBUTES: Final = "/.ATTRIBUTES/"
+_OPTIMIZER_SLOT: Final = "/.OPTIMIZER_SLOT/"
+_ESCAPED: Final = re.compile(r"\.(.?)", re.DOTALL)
+_MEANS: Final = {".": ".", "S": "/"}
+
+
+def escape_name(name: str) -> str:
+    """A local name as it stands in a path: '.' becomes '..', then '/' becomes '.S'."""
+    return name.replace(".", "..").replace("/", ".S")
+
+
+def unescape_name(escaped: str) -> str:
+    """The local name behind its escaped form.
+
+    Raises:
+        ValueError: a '.' that neither '.' nor 'S' follows.
+    """
+
+    def meaning(found: re.Match[str]) -> str:
+        try:
+            return _MEANS[found[1]]
+        except KeyError:
+            raise ValueError(
+                f"{escaped!r} is not an escaped name: '.{found[1]}' at {found.start()}"
+            ) from None
+
+    return _ESCAPED.sub(meaning, escaped)
+
+
+def join_path(parent: str, name: str) -> str:
+    """The path of the child `name` (not escaped) of the object at `parent`."""
+    return f"{parent}/{escape_name(name)}" if parent else escape_name(name)
+
+
+def split_path(path: str) -> list[str]:
+    """The local names on a path, unescaped; none for the root.
+
+    Raises:
+        ValueError: a part is not an escaped name.
+    """
+    return [unescape_name(part) for part in path.split("/")] if path else []
+
+
+def attribute_key(path: str, name: str = VARIABLE_VALUE) -> str:
+    """The checkpoint key of the tensor `name` of the object at `path`."""
+    return f"{path}{_ATTRIBUTES}{escape_name(name)}"
+
+
+def key_path(key: str) -> str | None:
+    """The object path in a checkpoint key, or None if it has none.
+
+    TensorFlow takes what comes before the first mark (python/checkpoint/restore.py).
+    """
+    path, mark, _ = key.partition(_ATTRIBUTES)
+    return path if mark else None
+
+
+def slot_path(variable: str, optimizer: str, name: str) -> str:
+    """The path of an optimizer's slot variable `name` for the variable at the path `variable`."""
+    return f"{variable}{_OPTIMIZER_SLOT}{optimizer}/{escape_name(name)}"
