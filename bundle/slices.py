@@ -30,7 +30,7 @@ from tensorbundle.errors import CorruptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MAX_RANK", "WHOLE", "Box", "TensorSlice", "find_overlap", "intersect"]
+__all__ = ["MAX_RANK", "WHOLE", "Box", "TensorSlice", "find_overlap", "intersect", "readable_key"]
 
 Box = tuple[slice, ...]
 
@@ -155,6 +155,18 @@ class TensorSlice(NamedTuple):
             CorruptionError: another rank, or it reaches outside the shape.
         """
         return tuple(each.stop - each.start for each in self.box(full))
+
+
+def readable_key(key: bytes) -> str:
+    """A key for a person: a slice key as the tensor's name and the slice, `emb[0,4:-]`."""
+    if key.startswith(b"\0"):
+        try:
+            name, part = TensorSlice.parse_key(key)
+        except CorruptionError:
+            pass
+        else:
+            return f"{name.decode('utf-8', 'surrogateescape')}[{part}]"
+    return key.decode("utf-8", "surrogateescape")
 
 
 def intersect(a: Box, b: Box) -> Box | None:

@@ -24,9 +24,19 @@ if TYPE_CHECKING:
 
     from tensorbundle.commit import SharedHow
 
-__all__ = ["BundleWriter", "ShardFile"]
+__all__ = ["BundleWriter", "ShardFile", "refuse_existing"]
 
 _WRITE_BUFFER_BYTES: Final = 1 << 20
+
+
+def refuse_existing(prefix: str, *, overwrite: bool) -> None:
+    """Refuse to write over a bundle.
+
+    Raises:
+        ConflictError: `prefix` has an index, and `overwrite` is not set.
+    """
+    if os.path.lexists(index_path(prefix)) and not overwrite:
+        raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=index_path(prefix))
 
 
 class ShardFile:
@@ -86,10 +96,11 @@ class BundleWriter:
         self.bytes_written = 0
         self._overwrite = overwrite
         self._entries: dict[bytes, TensorEntry] = {}
+        self._beside: dict[str, bytes] = {}
         self._shards: list[str] = []
         self._open: list[ShardFile] = []
         self._staged = StagedFiles(os.path.dirname(prefix), overwrite=overwrite)
-        self._refuse_existing()
+        refuse_existing(self.prefix, overwrite=self._overwrite)
 
     def add_shard(self) -> tuple[int, ShardFile]:
         """A new, empty data shard: its number, and the file to append to."""
@@ -128,8 +139,12 @@ class BundleWriter:
         """The entries put so far, in the order put."""
         return self._entries
 
-    def commit(self, extra: Mapping[str, bytes] | None = None) -> None:
-        """Write the index and make the bundle visible, with the small files `extra` (path to contents) after it.
+    def add_file(self, path: str, contents: bytes) -> None:
+        """Let a small file appear after the index, in the same directory, in place of one of that name."""
+        self._beside[path] = contents
+
+    def commit(self) -> None:
+        """Write the index and make the bundle visible, then the files beside it.
 
         A bundle without tensors gets one empty data shard, as TensorFlow's writer makes it. Where an overwritten
         bundle has shards of the same names but other contents, the new one gets empty shards at its end until its
@@ -146,11 +161,11 @@ class BundleWriter:
                 shard.close()
                 self.bytes_written += shard.size
             with self._staged.locked():
-                self._refuse_existing()
+                refuse_existing(self.prefix, overwrite=self._overwrite)
                 old_shards = self._old_shards()
                 self._name_shards()
                 self._write_index()
-                for path, contents in (extra or {}).items():
+                for path, contents in self._beside.items():
                     with open(self._staged.create(path, replace=True), "r+b") as file:
                         file.write(contents)
                 self._staged.commit()
@@ -175,13 +190,6 @@ class BundleWriter:
         for shard in self._open:
             shard.close()
         self._staged.discard()
-
-    def _refuse_existing(self) -> None:
-        if os.path.lexists(index_path(self.prefix)) and not self._overwrite:
-            raise ConflictError(
-                "exists; use --overwrite (overwrite=True) to replace it",
-                path=index_path(self.prefix),
-            )
 
     def _old_shards(self) -> list[str]:
         """The data shards of the bundle that is being overwritten, by what its index says."""

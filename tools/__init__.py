@@ -1,1 +1,36 @@
-"""Operations on whole checkpoints, and the command line."""
+"""Operations on whole checkpoints, and the command line.
+
+Operations are functions that return what they did. Those that make a checkpoint build a plan (`plan.py`) and hand it
+to `transfer.py`, which shares or copies bytes and commits; none has a second way. The command line (`cli.py`, one
+module a command in `commands/`) parses arguments and prints, and nothing else in the package does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tensorbundle.tools.conversion import convert
+    from tensorbundle.tools.transfer import Summary, TransferOptions
+    from tensorbundle.tools.verification import Problem, Report, verify
+
+__all__ = ["Problem", "Report", "Summary", "TransferOptions", "convert", "verify"]
+
+_HOMES = {
+    "Problem": "verification",
+    "Report": "verification",
+    "Summary": "transfer",
+    "TransferOptions": "transfer",
+    "convert": "conversion",
+    "verify": "verification",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Operations are imported when first used: the command line needs one at a time."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

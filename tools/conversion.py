@@ -1,0 +1,251 @@
+"""Name-based (TF1) to object-based (TF2) checkpoints and back, on the files.
+
+A TF1 checkpoint's keys are the names of variables. A TF2 checkpoint's keys are object paths, and an object graph says
+which object owns which key (TensorFlow python/checkpoint/checkpoint.py). The tensors' bytes are the same in both.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Final, Literal
+
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.errors import ConflictError, CorruptionError, UnsupportedError
+from tensorbundle.index import decode_key, encode_key
+from tensorbundle.proto.graph import ObjectGraph
+from tensorbundle.proto.paths import (
+    OBJECT_GRAPH_KEY,
+    SAVE_COUNTER,
+    VARIABLE_VALUE,
+    attribute_key,
+    key_path,
+    split_path,
+)
+from tensorbundle.tools.plan import LeftOut, Plan
+from tensorbundle.tools.plan import Literal as LiteralTensor
+from tensorbundle.tools.transfer import Summary, TransferOptions, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorbundle.checkpoint import Checkpoint, Path
+    from tensorbundle.proto.graph import Attribute, Node
+
+__all__ = ["NamesFrom", "Target", "convert", "plan_conversion", "plan_tf1", "plan_tf2"]
+
+Target = Literal["tf1", "tf2"]
+NamesFrom = Literal["auto", "keys", "full-names"]
+# What the migration guide's functions, and people who follow it, call the dictionary of variables.
+USUAL_ROOTS: Final = ("vars", "var_list")
+_SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
+_SHOWN: Final = 20
+_NUMBERED: Final = re.compile(r".*-(\d{1,18})", re.DOTALL)
+
+
+def convert(
+    source: Path,
+    destination: Path,
+    *,
+    to: Target,
+    root: str | None = None,
+    names: NamesFrom = "auto",
+    save_counter: bool = True,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Convert the checkpoint `source` and write it to the prefix `destination`.
+
+    Args:
+        source: anything that `tensorbundle.open` takes.
+        destination: the new checkpoint's prefix, exactly; its directory must exist.
+        to: "tf2" for a checkpoint that `tf.train.Checkpoint(vars={name: variable})` restores, "tf1" for one that
+            `tf.compat.v1.train.Saver` does.
+        root: the path of the dictionary of variables, "vars" by default. Towards TF1, where the names are.
+        names: towards TF1, where names come from: the dictionary's keys, the variables' full names, or "auto": keys
+            for what lies directly in the dictionary, full names for the rest.
+        save_counter: towards TF2, whether there is a save counter: `restore` needs it, `read` must not have it.
+        options: how the output is made.
+
+    Raises:
+        UnsupportedError: the source is of the wanted kind already, or a name can't be an object's.
+        ConflictError: the output exists, or variables have no distinct TF1 names; the reason lists them.
+        CorruptionError, MissingFileError: the source is damaged or incomplete. Nothing was written.
+    """
+    with open_checkpoint(source) as checkpoint:
+        plan = plan_conversion(
+            checkpoint, str(destination), to=to, root=root, names=names, save_counter=save_counter
+        )
+        return transfer(plan, str(destination), options or TransferOptions())
+
+
+def plan_conversion(
+    checkpoint: Checkpoint,
+    destination: str,
+    *,
+    to: Target,
+    root: str | None = None,
+    names: NamesFrom = "auto",
+    save_counter: bool = True,
+) -> Plan:
+    """The plan of `convert`."""
+    if to == "tf1":
+        return plan_tf1(checkpoint, root=root, names=names)
+    counter = saves_in_name(destination) if save_counter else None
+    return plan_tf2(checkpoint, root="vars" if root is None else root, counter=counter)
+
+
+def saves_in_name(prefix: str) -> int:
+    """What the save counter of a checkpoint with this prefix says: the number at its end, as `save` puts it, or 1."""
+    found = _NUMBERED.fullmatch(os.path.basename(prefix))
+    return int(found[1]) if found else 1
+
+
+def plan_tf2(checkpoint: Checkpoint, *, root: str = "vars", counter: int | None = 1) -> Plan:
+    """The TF2 form of a TF1 checkpoint.
+
+    Objects are numbered, and tensors lie in the data file, as `tf.train.Checkpoint(vars=...)` with the variables in
+    sorted order would have it. The full names are the TF1 names, so that restoring by name works as well.
+
+    Args:
+        checkpoint: name-based.
+        root: the path of the dictionary of variables.
+        counter: the save counter's value, or None for no save counter.
+
+    Raises:
+        UnsupportedError: `checkpoint` is object-based, or a name can't be an object's.
+        ConflictError: a name that the root object uses.
+    """
+    if OBJECT_GRAPH_KEY in checkpoint:
+        raise UnsupportedError(
+            "object-based (TF2) already; --to tf1 is the other way", path=checkpoint.prefix
+        )
+    entries = {decode_key(key): entry for key, entry in checkpoint.index.entries()}
+    for name in entries:
+        _check_object_name(name, checkpoint.prefix)
+    try:
+        graph = ObjectGraph.from_names(entries, root=root, save_counter=counter is not None)
+    except ConflictError as error:
+        raise error.locate(path=checkpoint.prefix) from None
+    plan = Plan()
+    counter_key = attribute_key(SAVE_COUNTER)
+    for _, _, each in graph.attributes():
+        key = encode_key(each.checkpoint_key)
+        if each.checkpoint_key == counter_key:
+            plan.add(key, LiteralTensor.int64(counter or 0))
+        else:
+            name = each.full_name
+            plan.carry(checkpoint.index, encode_key(name), entries[name], key)
+    plan.add(encode_key(OBJECT_GRAPH_KEY), LiteralTensor.string(graph.encode()))
+    return plan
+
+
+def plan_tf1(checkpoint: Checkpoint, *, root: str | None = None, names: NamesFrom = "auto") -> Plan:
+    """The TF1 form of a TF2 checkpoint: its variables by name, in sorted order as a `Saver` writes them.
+
+    What is not a variable has no TF1 name and is left out; the plan lists it.
+
+    Args:
+        checkpoint: object-based.
+        root: the path of the dictionary of variables; by default "vars" or "var_list", if there is one.
+        names: where the names come from; see `convert`.
+
+    Raises:
+        UnsupportedError: `checkpoint` is name-based.
+        ConflictError: variables without a distinct name; the reason lists them.
+        TensorNotFoundError: `root` was given and is not there.
+    """
+    graph = checkpoint.object_graph
+    if graph is None:
+        raise UnsupportedError("name-based (TF1) already; --to tf2 is the other way", path=checkpoint.prefix)
+    if root is None:
+        root = next((each for each in USUAL_ROOTS if each in graph.root.children), "")
+    elif root:
+        graph[root]  # a wrong root is a mistake, not a dictionary without variables
+    entries = dict(checkpoint.index.entries())
+    plan = Plan()
+    used: set[bytes] = set()
+    holders: dict[str, list[tuple[str, bytes]]] = {}
+    for path, _, each in _variables(graph):
+        key = encode_key(each.checkpoint_key)
+        if key not in entries:
+            plan.left_out.append(LeftOut(each.checkpoint_key, "named in the object graph, but not stored"))
+            continue
+        used.add(key)
+        name = _tf1_name(path, each, root, names)
+        holders.setdefault(name, []).append((path, key))
+    _refuse_clashes(holders, names, checkpoint.prefix)
+    for name in sorted(holders):
+        [(_, key)] = holders[name]
+        plan.carry(checkpoint.index, key, entries[key], encode_key(name))
+    plan.left_out += [
+        LeftOut(decode_key(key), _why_left_out(graph, decode_key(key)))
+        for key in entries
+        if key not in used and key != encode_key(OBJECT_GRAPH_KEY)
+    ]
+    return plan
+
+
+def _check_object_name(name: str, prefix: str) -> None:
+    if name.endswith(".ATTRIBUTES"):
+        raise UnsupportedError(
+            "TensorFlow can't restore an object of a name that ends in '.ATTRIBUTES'; rename the tensor first",
+            path=prefix,
+            key=name,
+        )
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UnsupportedError(
+            "the names of objects are UTF-8, and this is not; rename the tensor first", path=prefix, key=name
+        ) from None
+
+
+def _variables(graph: ObjectGraph) -> Iterator[tuple[str, Node, Attribute]]:
+    """Every variable of the graph but the save counter."""
+    for path, node, each in graph.attributes():
+        if each.name == VARIABLE_VALUE and path != SAVE_COUNTER:
+            yield path, node, each
+
+
+def _tf1_name(path: str, each: Attribute, root: str, names: NamesFrom) -> str:
+    below = path.removeprefix(f"{root}/") if root else path
+    in_dictionary = bool(root) and below != path and "/" not in below
+    if names == "full-names" or (names == "auto" and not in_dictionary):
+        return each.full_name
+    variable, mark, slot = below.partition(_SLOT_MARK)
+    try:
+        return "/".join([*split_path(variable), *(split_path(slot) if mark else [])])
+    except ValueError as error:
+        raise CorruptionError(
+            f"an object path that can't be read: {error}", key=each.checkpoint_key
+        ) from None
+
+
+def _refuse_clashes(holders: dict[str, list[tuple[str, bytes]]], names: NamesFrom, prefix: str) -> None:
+    clashes = [
+        f"{name!r} ({', '.join(path for path, _ in found[:_SHOWN])}{', ...' if len(found) > _SHOWN else ''})"
+        if name
+        else f"no name ({', '.join(path for path, _ in found[:_SHOWN])})"
+        for name, found in sorted(holders.items())
+        if len(found) > 1 or not name
+    ]
+    if not clashes:
+        return
+    more = f" and {len(clashes) - _SHOWN} more" if len(clashes) > _SHOWN else ""
+    hint = "" if names == "keys" else "; --names keys takes object paths instead"
+    raise ConflictError(
+        f"variables without a distinct TF1 name: {'; '.join(clashes[:_SHOWN])}{more}{hint}", path=prefix
+    )
+
+
+def _why_left_out(graph: ObjectGraph, key: str) -> str:
+    path = key_path(key)
+    if path == SAVE_COUNTER:
+        return "the save counter of tf.train.Checkpoint"
+    node = None if path is None else graph.get(path)
+    if node is None:
+        return "no object of the graph owns it"
+    if node.registered_saver is not None:
+        return f"saved by {node.registered_saver.name}"
+    kinds = ", ".join(dict.fromkeys(each.name for each in node.attributes)) or "nothing"
+    return f"not a variable: its object stores {kinds}"
