@@ -12,7 +12,7 @@ The layers, lowest first; each imports only from those before it:
 - bundle: `dtypes.py`, `slices.py`, `entries.py`, `payloads.py`, `names.py`, `index.py`, `shards.py` (NumPy from here),
   `commit.py`, `writer.py`
 - messages: `tensorbundle.proto` (object graph, state file)
-- checkpoint: `checkpoint.py`
+- checkpoint: `checkpoint.py`, `creation.py`
 - operations and command line: `tensorbundle.tools`
 """
 
@@ -22,8 +22,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tensorbundle.checkpoint import Checkpoint, CheckpointWriter, create
+    from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.checkpoint import open_checkpoint as open  # noqa: A004  the name users expect
+    from tensorbundle.creation import CheckpointWriter, create
     from tensorbundle.dtypes import DType
     from tensorbundle.entries import TensorEntry
     from tensorbundle.errors import (
@@ -59,7 +60,7 @@ __all__ = [
 _HOMES = {
     "BundleError": "errors",
     "Checkpoint": "checkpoint",
-    "CheckpointWriter": "checkpoint",
+    "CheckpointWriter": "creation",
     "ConflictError": "errors",
     "CorruptionError": "errors",
     "DType": "dtypes",
@@ -69,7 +70,7 @@ _HOMES = {
     "TensorNotFoundError": "errors",
     "TensorSlice": "slices",
     "UnsupportedError": "errors",
-    "create": "checkpoint",
+    "create": "creation",
     "open": "checkpoint",
 }
 

@@ -15,7 +15,6 @@ import errno
 import fcntl
 import filecmp
 import os
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -72,7 +71,7 @@ class StagedFiles:
         Raises:
             BundleError: the directory can't be written to.
         """
-        temporary = f"{final}.tempstate{secrets.randbelow(2**63)}"
+        temporary = f"{final}.tempstate{int.from_bytes(os.urandom(8), 'little')}"
         try:
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
         except OSError as error:
