@@ -30,6 +30,7 @@ __all__ = [
     "FIXED32",
     "FIXED64",
     "MASK_DELTA",
+    "combine_crc32c",
     "crc32c",
     "encode_ordered_int",
     "encode_ordered_string",
@@ -54,6 +55,8 @@ MASK_DELTA: Final = 0xA282EAD8
 
 _SPECIAL: Final = re.compile(rb"[\0\xff]")
 
+_POLYNOMIAL: Final = 0x82F63B78  # Castagnoli, bit-reflected
+
 VARINT, I64, LEN, I32 = 0, 1, 2, 5  # protobuf wire types
 
 
@@ -66,6 +69,29 @@ def unmask(stored: int) -> int:
     """The CRC-32C behind its stored form."""
     rotated = (stored - MASK_DELTA) & _UINT32_MASK
     return ((rotated >> 17) | (rotated << 15)) & _UINT32_MASK
+
+
+def combine_crc32c(first: int, second: int, size: int) -> int:
+    """The CRC-32C of two runs of bytes from those of each; `size` is how many bytes the second run has.
+
+    Appending a byte multiplies the checksum by x**8 modulo the polynomial, so `first` is multiplied by x**(8 * size).
+    """
+    factor, power = 1 << 31, 1 << 23  # x**0 and x**8, bit-reflected
+    while size:
+        if size & 1:
+            factor = _multiply_modulo(factor, power)
+        power = _multiply_modulo(power, power)
+        size >>= 1
+    return _multiply_modulo(factor, first) ^ second
+
+
+def _multiply_modulo(a: int, b: int) -> int:
+    product = 0
+    for bit in range(31, -1, -1):
+        if a >> bit & 1:
+            product ^= b
+        b = b >> 1 ^ (_POLYNOMIAL if b & 1 else 0)
+    return product
 
 
 def encode_varint(value: int) -> bytes:

@@ -29,7 +29,7 @@ from tensorbundle.slices import MAX_RANK, TensorSlice
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["HEADER_KEY", "BundleHeader", "TensorEntry", "parse_entries", "parse_entry"]
+__all__ = ["HEADER_KEY", "BundleHeader", "TensorEntry", "check_range", "parse_entries", "parse_entry"]
 
 HEADER_KEY: Final = b""
 MAX_SHARDS: Final = 1_000_000
@@ -150,6 +150,30 @@ class TensorEntry(NamedTuple):
         out += _varint_field(5, self.nbytes)
         stored = mask(self.crc32c)
         return out + (b"\x35" + FIXED32.pack(stored) if stored else b"")
+
+
+def check_range(entry: TensorEntry, path: str, file_size: int, key: str) -> None:
+    """Whether the bytes of `entry` lie inside the data shard `path`, and are as many as its type and shape need.
+
+    Raises:
+        CorruptionError: they do not, or are not.
+    """
+    expected = entry.expected_nbytes
+    if expected is not None and entry.nbytes != expected:
+        raise CorruptionError(
+            f"{entry.nbytes} bytes stored, {entry.dtype} {list(entry.shape)} takes {expected}",
+            path=path,
+            offset=entry.offset,
+            key=key,
+        )
+    if entry.offset + entry.nbytes > file_size:
+        raise CorruptionError(
+            f"{entry.nbytes} bytes wanted, the file ends at {file_size}: "
+            "it is cut short, or belongs to another checkpoint",
+            path=path,
+            offset=entry.offset,
+            key=key,
+        )
 
 
 _new_entry = TensorEntry._make

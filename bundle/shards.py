@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tensorbundle.dtypes import DType
+from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.files import describe_content, open_descriptor
 from tensorbundle.index import decode_key, encode_key
 from tensorbundle.payloads import decode_strings, payload_checksum
-from tensorbundle.slices import find_overlap, intersect
+from tensorbundle.slices import find_overlap, intersect, relative, whole_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,31 +29,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-__all__ = ["ShardReader", "check_range"]
-
-
-def check_range(entry: TensorEntry, path: str, file_size: int, key: str) -> None:
-    """Whether the bytes of `entry` lie inside the data shard `path`, and are as many as its type and shape need.
-
-    Raises:
-        CorruptionError: they do not, or are not.
-    """
-    expected = entry.expected_nbytes
-    if expected is not None and entry.nbytes != expected:
-        raise CorruptionError(
-            f"{entry.nbytes} bytes stored, {entry.dtype} {list(entry.shape)} takes {expected}",
-            path=path,
-            offset=entry.offset,
-            key=key,
-        )
-    if entry.offset + entry.nbytes > file_size:
-        raise CorruptionError(
-            f"{entry.nbytes} bytes wanted, the file ends at {file_size}: "
-            "it is cut short, or belongs to another checkpoint",
-            path=path,
-            offset=entry.offset,
-            key=key,
-        )
+__all__ = ["ShardReader"]
 
 
 class ShardReader:
@@ -90,6 +67,10 @@ class ShardReader:
         if region is None:
             return array
         return _basic(array, region)
+
+    def read_entry(self, key: bytes, entry: TensorEntry) -> Array:
+        """One stored tensor or slice by its entry; otherwise as `read`."""
+        return self._whole(key, entry, verify=self._verify)
 
     def payload(self, key: bytes, entry: TensorEntry) -> memoryview:
         """The bytes of one stored entry as they lie in the file; nothing is checked but that they are there.
@@ -177,7 +158,7 @@ class ShardReader:
             raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
         for common, whole, slice_key, piece in parts:
             values = self._whole(slice_key, piece, verify=self._verify and common == whole)
-            out[_relative(common, box)] = values[_relative(common, whole)]
+            out[relative(common, box)] = values[relative(common, whole)]
         out.flags.writeable = False
         return out if region is None else _basic(out, within)
 
@@ -217,7 +198,7 @@ def _basic(array: Array, region: object) -> Array:
 def _covering_box(shape: tuple[int, ...], region: object) -> tuple[Box, tuple[Any, ...]]:
     """The smallest box that holds a region, and the region as an index into that box."""
     if region is None:
-        return tuple(slice(0, size) for size in shape), ()
+        return whole_box(shape), ()
     items: Sequence[Any] = region if isinstance(region, tuple) else (region,)
     if any(item is None for item in items):
         raise UnsupportedError("a region can't add dimensions")
@@ -251,7 +232,3 @@ def _must_tile(boxes: list[Box], shape: tuple[int, ...]) -> None:
     covered = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
     if covered != math.prod(shape):
         raise CorruptionError(f"its slices hold {covered} of the {math.prod(shape)} elements wanted")
-
-
-def _relative(box: Box, origin: Box) -> Box:
-    return tuple(slice(x.start - y.start, x.stop - y.start) for x, y in zip(box, origin, strict=True))

@@ -30,7 +30,17 @@ from tensorbundle.errors import CorruptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MAX_RANK", "WHOLE", "Box", "TensorSlice", "find_overlap", "intersect", "readable_key"]
+__all__ = [
+    "MAX_RANK",
+    "WHOLE",
+    "Box",
+    "TensorSlice",
+    "find_overlap",
+    "intersect",
+    "readable_key",
+    "relative",
+    "whole_box",
+]
 
 Box = tuple[slice, ...]
 
@@ -167,6 +177,16 @@ def readable_key(key: bytes) -> str:
         else:
             return f"{name.decode('utf-8', 'surrogateescape')}[{part}]"
     return key.decode("utf-8", "surrogateescape")
+
+
+def whole_box(shape: tuple[int, ...]) -> Box:
+    """The box that is all of a tensor."""
+    return tuple(slice(0, size) for size in shape)
+
+
+def relative(box: Box, origin: Box) -> Box:
+    """A box seen from the corner of another."""
+    return tuple(slice(x.start - y.start, x.stop - y.start) for x, y in zip(box, origin, strict=True))
 
 
 def intersect(a: Box, b: Box) -> Box | None:

@@ -23,10 +23,11 @@ from tensorbundle.proto.paths import (
     key_path,
     slot_path,
     split_path,
+    unescape_name,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     _TrackableObject = checkpoint_pb2.TrackableObjectGraph.TrackableObject
 
@@ -299,27 +300,46 @@ class ObjectGraph:
         return graph
 
     def rename(self, path: str, name: str) -> dict[str, str]:
-        """Give the object at `path` another local name (not escaped) below the same parent.
-
-        Returns the paths that changed, old to new: of the object and of all that is reached through it. The keys of
-        their tensors change with them; renaming those in the index is up to the caller.
+        """Give the object at `path` another local name (not escaped) below the same parent; otherwise as `move`.
 
         Raises:
             TensorNotFoundError: no object there.
             ConflictError: the parent has a child of that name, or `path` is the root.
         """
-        node = self[path]
-        if not path:
-            raise ConflictError("the root object has no name")
-        *above, old = split_path(path)
-        parent = self.root
-        for part in above:
-            parent = parent.children[part]
-        if parent.children.get(name, node) is not node or name == old:
-            raise ConflictError(f"its parent has a child {name!r} already", key=path)
+        parent, _, old = path.rpartition("/")
+        if self[path] is not self.root and name == unescape_name(old):
+            raise ConflictError("this is its name already", key=path)
+        return self.move({path: join_path(parent, name)})
+
+    def move(self, moves: Mapping[str, str]) -> dict[str, str]:
+        """Let objects have other paths, old to new; parents that are missing are made, and emptied ones go.
+
+        All old paths mean the graph as it is before, so names may be exchanged. Where there is an object at the new
+        path and both only hold others, the one's children join the other's; the root may be such a place.
+
+        Returns the paths that changed, old to new: of the objects and of all that is reached through them. The keys of
+        their tensors change with them; renaming those in the index is up to the caller.
+
+        Raises:
+            TensorNotFoundError: no object at an old path.
+            ConflictError: a new path is taken, lies below the old one, or the old one is the root.
+        """
         before = self.paths()
-        parent.children = {name if each == old else each: child for each, child in parent.children.items()}
-        return self._rekey(before)
+        edges = [(path, *self._edge(path), new) for path, new in moves.items()]
+        slots: dict[Node, int] = {}
+        for path, parent, name, new in edges:
+            if new == path or new.startswith(f"{path}/"):
+                raise ConflictError(f"an object can't move to {new!r}", key=path)
+            if new.rpartition("/")[0] == path.rpartition("/")[0]:
+                slots[parent.children[name]] = list(parent.children).index(name)
+        nodes = [parent.children.pop(name) for _, parent, name, _ in edges]
+        for (path, parent, _, new), node in zip(edges, nodes, strict=True):
+            self._attach(node, new, slots.get(node), path)
+            self._prune(parent)
+        self.renumber()
+        changed = self._rekey(before)
+        self.mark_values()
+        return changed
 
     def drop(self, path: str) -> list[Attribute]:
         """Remove the object at `path`, by whatever name it is known, with all that only it leads to.
@@ -334,18 +354,41 @@ class ObjectGraph:
         if node is self.root:
             raise ConflictError("the root object can't be dropped")
         before = self.paths()
-        for each in self.nodes:
-            each.children = {name: child for name, child in each.children.items() if child is not node}
-            each.slots = [slot for slot in each.slots if node not in (slot.variable, slot.slot)]
-        reached = {each for _, each in self.walk()}
-        for each in reached:
-            each.slots = [slot for slot in each.slots if slot.variable in reached]
-        reached = {each for _, each in self.walk()}
-        gone = [each for each in self.nodes if each not in reached]
-        self.renumber()
+        known = list(self.nodes)
+        self._remove({node})
+        reached = set(self.nodes)
         self._rekey(before)
-        self.mark_values()
-        return [each for lost in gone for each in lost.attributes]
+        return [each for lost in known if lost not in reached for each in lost.attributes]
+
+    def drop_keys(self, keys: Collection[str], kept: Collection[str]) -> dict[str, str]:
+        """Remove the attributes with these keys, and the objects that have nothing else.
+
+        Args:
+            keys: of tensors that are removed.
+            kept: of those that stay. An attribute whose key is only the beginning of its tensors' keys, as a table's
+                is, goes when none of these is left.
+
+        Returns the paths of objects that changed, old to new: one that was known by two ways may be left with one.
+        """
+        before = self.paths()
+        held = {path for path in map(key_path, kept) if path is not None}
+        emptied = set()
+        for path, node in self.walk():
+            left = [
+                each
+                for each in node.attributes
+                if each.checkpoint_key not in keys
+                and (each.checkpoint_key in kept or each.name == VARIABLE_VALUE or path in held)
+            ]
+            if len(left) < len(node.attributes):
+                node.attributes = left
+                if (
+                    not (left or node.children or node.slots or node.registered_saver)
+                    and node is not self.root
+                ):
+                    emptied.add(node)
+        self._remove(emptied)
+        return self._rekey(before)
 
     def graft(self, path: str, other: ObjectGraph) -> dict[str, str]:
         """Attach all of `other` as the object at `path`, whose parent must exist. `other` is used up.
@@ -386,6 +429,60 @@ class ObjectGraph:
             if not node.has_checkpoint_values:
                 node.has_checkpoint_values = True
                 queue += above.get(node, [])
+
+    def _edge(self, path: str) -> tuple[Node, str]:
+        """The parent of the object at `path`, and the object's local name there."""
+        self[path]
+        *above, name = split_path(path) or [""]
+        parent = self.root
+        for part in above:
+            parent = parent.children[part]
+        if name not in parent.children:
+            raise ConflictError("the root object and slot variables have no name of their own", key=path)
+        return parent, name
+
+    def _attach(self, node: Node, path: str, position: int | None, old: str) -> None:
+        *above, name = split_path(path) or [""]
+        parent = self.root
+        for part in above:
+            parent = parent.children.setdefault(part, Node())
+        there = parent.children.get(name) if path else self.root
+        if there is None:
+            children = list(parent.children.items())
+            children.insert(len(children) if position is None else position, (name, node))
+            parent.children = dict(children)
+        elif node.attributes or node.slots or there.attributes:
+            raise ConflictError(f"there is an object at {path!r} already", key=old)
+        else:
+            for each, child in node.children.items():
+                self._attach(child, join_path(path, each), None, old)
+
+    def _prune(self, node: Node) -> None:
+        """Remove an object that a move left with nothing, and then its parents likewise."""
+        while node is not self.root and not (
+            node.children or node.attributes or node.slots or node.registered_saver
+        ):
+            above = [each for _, each in self.walk() if node in each.children.values()]
+            for parent in above:
+                parent.children = {
+                    name: child for name, child in parent.children.items() if child is not node
+                }
+            if not above:
+                return
+            node = above[0]
+
+    def _remove(self, gone: set[Node]) -> None:
+        """Cut all edges to some objects, and what cannot be reached any more; slots go with either of their ends."""
+        while gone:
+            for each in self.nodes:
+                each.children = {name: child for name, child in each.children.items() if child not in gone}
+                each.slots = [
+                    slot for slot in each.slots if slot.variable not in gone and slot.slot not in gone
+                ]
+            reached = {each for _, each in self.walk()}
+            gone = {slot.slot for each in reached for slot in each.slots if slot.variable not in reached}
+        self.renumber()
+        self.mark_values()
 
     def _rekey(self, before: dict[Node, str]) -> dict[str, str]:
         """After an edit: move keys that follow their object's path along with it; the paths that changed."""

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
+from typing import Literal as OneOf
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import ConflictError, CorruptionError, UnsupportedError
-from tensorbundle.index import decode_key, encode_key
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.paths import (
-    OBJECT_GRAPH_KEY,
     SAVE_COUNTER,
     VARIABLE_VALUE,
-    attribute_key,
     key_path,
     split_path,
 )
-from tensorbundle.tools.plan import LeftOut, Plan
-from tensorbundle.tools.plan import Literal as LiteralTensor
+from tensorbundle.tools.draft import Draft, DraftTensor
+from tensorbundle.tools.plan import LeftOut, Literal
 from tensorbundle.tools.transfer import Summary, TransferOptions, transfer
 
 if TYPE_CHECKING:
@@ -31,11 +29,12 @@ if TYPE_CHECKING:
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.proto.graph import Attribute, Node
+    from tensorbundle.tools.plan import Plan
 
-__all__ = ["NamesFrom", "Target", "convert", "plan_conversion", "plan_tf1", "plan_tf2"]
+__all__ = ["NamesFrom", "Target", "convert", "plan_conversion", "to_tf1", "to_tf2"]
 
-Target = Literal["tf1", "tf2"]
-NamesFrom = Literal["auto", "keys", "full-names"]
+Target = OneOf["tf1", "tf2"]
+NamesFrom = OneOf["auto", "keys", "full-names"]
 # What the migration guide's functions, and people who follow it, call the dictionary of variables.
 USUAL_ROOTS: Final = ("vars", "var_list")
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
@@ -88,10 +87,13 @@ def plan_conversion(
     save_counter: bool = True,
 ) -> Plan:
     """The plan of `convert`."""
+    draft = Draft.of(checkpoint)
     if to == "tf1":
-        return plan_tf1(checkpoint, root=root, names=names)
-    counter = saves_in_name(destination) if save_counter else None
-    return plan_tf2(checkpoint, root="vars" if root is None else root, counter=counter)
+        to_tf1(draft, root=root, names=names)
+    else:
+        counter = saves_in_name(destination) if save_counter else None
+        to_tf2(draft, root="vars" if root is None else root, counter=counter)
+    return draft.plan()
 
 
 def saves_in_name(prefix: str) -> int:
@@ -100,89 +102,76 @@ def saves_in_name(prefix: str) -> int:
     return int(found[1]) if found else 1
 
 
-def plan_tf2(checkpoint: Checkpoint, *, root: str = "vars", counter: int | None = 1) -> Plan:
-    """The TF2 form of a TF1 checkpoint.
+def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None:
+    """Give a name-based draft an object graph.
 
     Objects are numbered, and tensors lie in the data file, as `tf.train.Checkpoint(vars=...)` with the variables in
     sorted order would have it. The full names are the TF1 names, so that restoring by name works as well.
 
     Args:
-        checkpoint: name-based.
+        draft: name-based.
         root: the path of the dictionary of variables.
         counter: the save counter's value, or None for no save counter.
 
     Raises:
-        UnsupportedError: `checkpoint` is object-based, or a name can't be an object's.
+        UnsupportedError: `draft` is object-based, or a name can't be an object's.
         ConflictError: a name that the root object uses.
     """
-    if OBJECT_GRAPH_KEY in checkpoint:
-        raise UnsupportedError(
-            "object-based (TF2) already; --to tf1 is the other way", path=checkpoint.prefix
-        )
-    entries = {decode_key(key): entry for key, entry in checkpoint.index.entries()}
-    for name in entries:
-        _check_object_name(name, checkpoint.prefix)
+    if draft.graph is not None:
+        raise UnsupportedError("object-based (TF2) already; --to tf1 is the other way", path=draft.prefix)
+    names = sorted(draft.tensors)
+    for name in names:
+        _check_object_name(name, draft.prefix)
     try:
-        graph = ObjectGraph.from_names(entries, root=root, save_counter=counter is not None)
+        graph = ObjectGraph.from_names(names, root=root, save_counter=counter is not None)
     except ConflictError as error:
-        raise error.locate(path=checkpoint.prefix) from None
-    plan = Plan()
-    counter_key = attribute_key(SAVE_COUNTER)
-    for _, _, each in graph.attributes():
-        key = encode_key(each.checkpoint_key)
-        if each.checkpoint_key == counter_key:
-            plan.add(key, LiteralTensor.int64(counter or 0))
+        raise error.locate(path=draft.prefix) from None
+    tensors = {}
+    for path, _, each in graph.attributes():
+        if path == SAVE_COUNTER and counter is not None:
+            tensors[each.checkpoint_key] = DraftTensor(Literal.int64(counter))
         else:
-            name = each.full_name
-            plan.carry(checkpoint.index, encode_key(name), entries[name], key)
-    plan.add(encode_key(OBJECT_GRAPH_KEY), LiteralTensor.string(graph.encode()))
-    return plan
+            tensors[each.checkpoint_key] = draft.tensors[each.full_name]
+    draft.tensors, draft.graph = tensors, graph
 
 
-def plan_tf1(checkpoint: Checkpoint, *, root: str | None = None, names: NamesFrom = "auto") -> Plan:
-    """The TF1 form of a TF2 checkpoint: its variables by name, in sorted order as a `Saver` writes them.
+def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") -> None:
+    """Give the variables of an object-based draft names, in sorted order as a `Saver` writes them.
 
-    What is not a variable has no TF1 name and is left out; the plan lists it.
+    What is not a variable has no TF1 name and is left out; the draft lists it.
 
     Args:
-        checkpoint: object-based.
+        draft: object-based.
         root: the path of the dictionary of variables; by default "vars" or "var_list", if there is one.
         names: where the names come from; see `convert`.
 
     Raises:
-        UnsupportedError: `checkpoint` is name-based.
+        UnsupportedError: `draft` is name-based.
         ConflictError: variables without a distinct name; the reason lists them.
         TensorNotFoundError: `root` was given and is not there.
     """
-    graph = checkpoint.object_graph
+    graph = draft.graph
     if graph is None:
-        raise UnsupportedError("name-based (TF1) already; --to tf2 is the other way", path=checkpoint.prefix)
+        raise UnsupportedError("name-based (TF1) already; --to tf2 is the other way", path=draft.prefix)
     if root is None:
         root = next((each for each in USUAL_ROOTS if each in graph.root.children), "")
     elif root:
         graph[root]  # a wrong root is a mistake, not a dictionary without variables
-    entries = dict(checkpoint.index.entries())
-    plan = Plan()
-    used: set[bytes] = set()
-    holders: dict[str, list[tuple[str, bytes]]] = {}
+    used: set[str] = set()
+    holders: dict[str, list[tuple[str, str]]] = {}
     for path, _, each in _variables(graph):
-        key = encode_key(each.checkpoint_key)
-        if key not in entries:
-            plan.left_out.append(LeftOut(each.checkpoint_key, "named in the object graph, but not stored"))
+        key = each.checkpoint_key
+        if key not in draft.tensors:
+            draft.left_out.append(LeftOut(key, "named in the object graph, but not stored"))
             continue
         used.add(key)
-        name = _tf1_name(path, each, root, names)
-        holders.setdefault(name, []).append((path, key))
-    _refuse_clashes(holders, names, checkpoint.prefix)
-    for name in sorted(holders):
-        [(_, key)] = holders[name]
-        plan.carry(checkpoint.index, key, entries[key], encode_key(name))
-    plan.left_out += [
-        LeftOut(decode_key(key), _why_left_out(graph, decode_key(key)))
-        for key in entries
-        if key not in used and key != encode_key(OBJECT_GRAPH_KEY)
+        holders.setdefault(_tf1_name(path, each, root, names), []).append((path, key))
+    _refuse_clashes(holders, names, draft.prefix)
+    draft.left_out += [
+        LeftOut(key, _why_left_out(graph, key)) for key in sorted(draft.tensors) if key not in used
     ]
-    return plan
+    draft.tensors = {name: draft.tensors[holders[name][0][1]] for name in sorted(holders)}
+    draft.graph = None
 
 
 def _check_object_name(name: str, prefix: str) -> None:
@@ -221,7 +210,7 @@ def _tf1_name(path: str, each: Attribute, root: str, names: NamesFrom) -> str:
         ) from None
 
 
-def _refuse_clashes(holders: dict[str, list[tuple[str, bytes]]], names: NamesFrom, prefix: str) -> None:
+def _refuse_clashes(holders: dict[str, list[tuple[str, str]]], names: NamesFrom, prefix: str) -> None:
     clashes = [
         f"{name!r} ({', '.join(path for path, _ in found[:_SHOWN])}{', ...' if len(found) > _SHOWN else ''})"
         if name

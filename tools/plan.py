@@ -5,6 +5,7 @@ A plan is data. It can be printed and tested without files, and `transfer.py` ca
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,13 +14,14 @@ from tensorbundle.coding import crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import ConflictError
-from tensorbundle.index import decode_key
 from tensorbundle.payloads import encode_strings
+from tensorbundle.slices import readable_key
 
 if TYPE_CHECKING:
     from tensorbundle.index import BundleIndex
+    from tensorbundle.tools.expressions import Expression
 
-__all__ = ["Carried", "LeftOut", "Literal", "Output", "Plan"]
+__all__ = ["Carried", "Converted", "LeftOut", "Literal", "Origin", "Output", "Plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,41 @@ class Carried:
     Attributes:
         index: the source's index.
         key: the tensor's or slice's key there.
-        entry: its entry there.
+        entry: its entry there; or a part of one, or several that lie side by side.
+        crc_known: whether the entry's checksum is one; otherwise it is computed on the way.
     """
 
     index: BundleIndex
     key: bytes
     entry: TensorEntry
+    crc_known: bool = True
+
+    @property
+    def path(self) -> str:
+        """The data shard with the bytes."""
+        return self.index.shard_path(self.entry.shard)
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """Values that are computed in a stream.
+
+    Attributes:
+        expression: what they are.
+        entry: their type, shape and size; the place and the checksum come with the stream. The size of strings is 0.
+    """
+
+    expression: Expression
+    entry: TensorEntry
+
+    @classmethod
+    def of(cls, expression: Expression) -> Converted:
+        """The tensor that an expression describes."""
+        elements = math.prod(expression.shape)
+        return cls(
+            expression,
+            TensorEntry(expression.dtype, expression.shape, elements * expression.dtype.itemsize),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +93,9 @@ class Literal:
         return cls(head + value, TensorEntry(DType.string, (), nbytes, crc32c=crc))
 
 
+Origin = Carried | Converted | Literal
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One stored tensor, or one slice, of the output.
@@ -73,7 +107,7 @@ class Output:
     """
 
     key: bytes
-    origin: Carried | Literal
+    origin: Origin
     shard: int = 0
 
 
@@ -93,34 +127,19 @@ class Plan:
         outputs: what is stored, in the order in which it lies in the data shards.
         partitioned: the entries of partitioned tensors, whose slices are among the outputs.
         left_out: what a source has and the output does not.
+        must_copy: whether the data shards are laid out anew, so that sharing is out of the question.
     """
 
     outputs: list[Output] = field(default_factory=list)
     partitioned: dict[bytes, TensorEntry] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
+    must_copy: bool = False
 
     @property
     def tensors(self) -> int:
         """How many tensors the output has, a partitioned one counted once."""
         slices = sum(len(entry.slices) for entry in self.partitioned.values())
         return len(self.outputs) - slices + len(self.partitioned)
-
-    def carry(self, index: BundleIndex, key: bytes, entry: TensorEntry, new_key: bytes) -> None:
-        """Let the output have a tensor of a source under a new key; slices follow with keys of their own.
-
-        Raises:
-            CorruptionError: a slice is missing or does not fit.
-        """
-        if not entry.slices:
-            self.outputs.append(Output(new_key, Carried(index, key, entry), entry.shard))
-            return
-        self.partitioned[new_key] = entry
-        for part, slice_key, piece in index.pieces(key, entry):
-            self.outputs.append(Output(part.key(new_key), Carried(index, slice_key, piece), piece.shard))
-
-    def add(self, key: bytes, literal: Literal) -> None:
-        """Let the output have a tensor of our own, in the data shard of the one before it."""
-        self.outputs.append(Output(key, literal, self.outputs[-1].shard if self.outputs else 0))
 
     def check_keys(self) -> None:
         """Refuse two outputs with one key.
@@ -133,9 +152,9 @@ class Plan:
             other = seen.setdefault(each.key, each)
             if other is not each:
                 origins = [
-                    repr(decode_key(one.origin.key)) if isinstance(one.origin, Carried) else "a new one"
+                    repr(readable_key(one.origin.key)) if isinstance(one.origin, Carried) else "a new one"
                     for one in (other, each)
                 ]
                 raise ConflictError(
-                    f"two tensors would get this key: {' and '.join(origins)}", key=decode_key(each.key)
+                    f"two tensors would get this key: {' and '.join(origins)}", key=readable_key(each.key)
                 )

@@ -34,12 +34,14 @@ class Piece:
         key: for messages.
         entry: place and checksum.
         big_endian: the byte order of its bundle.
+        crc_known: whether the entry has a checksum to compare with.
     """
 
     path: str
     key: str
     entry: TensorEntry
     big_endian: bool = False
+    crc_known: bool = True
 
 
 def runs(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
@@ -62,6 +64,7 @@ def stream(
     write: Callable[[memoryview], object] | None = None,
     verify: bool = True,
     failed: Callable[[Piece, CorruptionError], None] | None = None,
+    computed: Callable[[Piece, int], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> int:
     """Read the bytes of one run, hand them to `write` and check each piece; returns how many bytes were read.
@@ -71,6 +74,7 @@ def stream(
         write: takes each chunk; the buffer is used again when it returns.
         verify: whether checksums are checked.
         failed: takes a piece whose checksum is wrong, instead of an error that ends the reading.
+        computed: takes a piece whose checksum was not known, and its checksum.
         progress: told how many bytes each chunk has.
 
     Raises:
@@ -80,7 +84,8 @@ def stream(
     start = run[0].entry.offset
     total = run[-1].entry.offset + run[-1].entry.nbytes - start
     buffer = memoryview(bytearray(min(BUFFER_BYTES, max(total, 1))))
-    checker = _Checker(run, failed) if verify else None
+    unknown = any(not piece.crc_known for piece in run)
+    checker = _Checker(run, failed, computed) if verify or unknown else None
     descriptor = open_descriptor(run[0].path)
     try:
         done = 0
@@ -106,9 +111,14 @@ def stream(
 class _Checker:
     """Splits the bytes of a run into its pieces and checks each when it is complete."""
 
-    def __init__(self, run: list[Piece], failed: Callable[[Piece, CorruptionError], None] | None) -> None:
+    def __init__(
+        self,
+        run: list[Piece],
+        failed: Callable[[Piece, CorruptionError], None] | None,
+        computed: Callable[[Piece, int], None] | None,
+    ) -> None:
         self._pieces = iter(run)
-        self._failed = failed
+        self._failed, self._computed = failed, computed
         self._piece: Piece | None = None
         self._checksum: PayloadChecksum | None = None
         self._due = 0
@@ -136,7 +146,10 @@ class _Checker:
             return
         try:
             computed = self._checksum.finish()
-            if computed != piece.entry.crc32c:
+            if not piece.crc_known:
+                if self._computed is not None:
+                    self._computed(piece, computed)
+            elif computed != piece.entry.crc32c:
                 raise CorruptionError(
                     f"crc32c of {piece.entry.nbytes} bytes: stored {piece.entry.crc32c:08x}, "
                     f"computed {computed:08x}; 'tensorbundle verify' looks for the cause"

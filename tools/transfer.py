@@ -10,33 +10,46 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.commit import SharingError
+from tensorbundle.dtypes import DType
+from tensorbundle.entries import check_range
 from tensorbundle.errors import MissingFileError, UnsupportedError
 from tensorbundle.index import decode_key
 from tensorbundle.names import STATE_FILE
-from tensorbundle.shards import check_range
-from tensorbundle.tools.plan import Carried
+from tensorbundle.slices import readable_key
+from tensorbundle.tools.plan import Carried, Converted
 from tensorbundle.tools.plan import Literal as LiteralTensor
 from tensorbundle.tools.streaming import Piece, runs, stream
 from tensorbundle.writer import BundleWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from concurrent.futures import Executor
 
     from tensorbundle.commit import SharedHow
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import BundleIndex
     from tensorbundle.tools.plan import LeftOut, Output, Plan
     from tensorbundle.writer import ShardFile
 
-__all__ = ["DataMode", "Summary", "TransferOptions", "carried_bytes", "check_sources", "transfer"]
+__all__ = [
+    "DataMode",
+    "Summary",
+    "TransferOptions",
+    "carried_bytes",
+    "check_sources",
+    "shared_paths",
+    "transfer",
+]
 
 DataMode = Literal["share", "copy"]
 SAMPLE_BYTES: Final = 4 << 20  # read at most, of each shared shard
 SAMPLE_TENSORS: Final = 1000
+DEAD_BYTES: Final = 1 << 20  # that a shared data shard may have, whatever share of it they are
+COPIED_BYTES: Final = 64 << 20  # what is copied, or goes into one new data shard, rather than kept apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,7 @@ class Summary:
         seconds: from plan to commit.
         sharing: how bytes are shared: "reflink" or "hard link"; why not; or None where copying was asked for.
         left_out: what the source has and the output does not.
+        overflowed: tensors with values that became infinite, or did not fit an integer type, and how many.
     """
 
     prefix: str
@@ -83,6 +97,7 @@ class Summary:
     seconds: float
     sharing: str | None = None
     left_out: tuple[LeftOut, ...] = ()
+    overflowed: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data."""
@@ -100,44 +115,62 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
     """
     started = time.perf_counter()
     sizes = check_sources(plan)
+    shared = shared_paths(plan, sizes) if options.data == "share" else []
     sharing: str | None = None
-    made: _Made | None = None
-    if options.data == "share":
-        try:
-            made = _share(plan, prefix, options, sizes)
-        except SharingError as error:
-            sharing = f"copied instead: {error.reason}"
-    if made is None:
-        made = _copy(plan, prefix, options)
+    try:
+        made, written = _make(plan, prefix, options, sizes, shared)
+    except SharingError as error:
+        sharing = f"copied instead: {error.reason}"
+        made, written = _make(plan, prefix, options, sizes, [])
     return Summary(
         prefix=prefix,
         tensors=plan.tensors,
-        bytes_written=made.written,
+        bytes_written=written,
         bytes_shared=made.shared,
         bytes_read=made.read,
         seconds=round(time.perf_counter() - started, 6),
         sharing=sharing or made.how,
         left_out=tuple(plan.left_out),
+        overflowed=made.overflowed,
     )
 
 
 def carried_bytes(plan: Plan) -> int:
-    """Bytes of the tensors that are carried: what copying moves."""
+    """Bytes of the tensors that are carried."""
     return sum(each.origin.entry.nbytes for each in plan.outputs if isinstance(each.origin, Carried))
+
+
+def shared_paths(plan: Plan, sizes: Mapping[str, int]) -> list[str]:
+    """The data shards of sources that the output would share: those of which it needs enough to be worth the space.
+
+    Sharing one keeps all its bytes alive. Where more than a megabyte of it would be dead, and less than a tenth is
+    needed and little in all, what is needed is copied instead.
+    """
+    if plan.must_copy:
+        return []
+    needed: dict[str, int] = dict.fromkeys(sizes, 0)
+    for each in plan.outputs:
+        if isinstance(each.origin, Carried):
+            needed[each.origin.path] += each.origin.entry.nbytes
+    return [
+        path
+        for path, live in needed.items()
+        if sizes[path] - live <= DEAD_BYTES or live * 10 >= sizes[path] or live > COPIED_BYTES
+    ]
 
 
 @dataclass(slots=True)
 class _Made:
-    written: int
-    shared: int
-    read: int
+    shared: int = 0
+    read: int = 0
     how: SharedHow | None = None
+    overflowed: dict[str, int] = field(default_factory=dict)
 
 
 def check_sources(plan: Plan) -> dict[str, int]:
-    """Whether a plan can be carried out, so far as can be told from the index and the sizes of files.
+    """Whether a plan can be carried out, so far as can be told from indexes and the sizes of files.
 
-    Returns the sizes of the data shards that hold something carried, in bytes.
+    Returns the sizes, in bytes, of the data shards that hold something carried.
 
     Raises:
         ConflictError: two tensors would get one key.
@@ -146,48 +179,104 @@ def check_sources(plan: Plan) -> dict[str, int]:
     """
     plan.check_keys()
     sizes: dict[str, int] = {}
-    for each in plan.outputs:
-        origin = each.origin
-        if not isinstance(origin, Carried):
-            continue
-        if origin.index.header.big_endian:
-            raise UnsupportedError("a big-endian checkpoint can't be rewritten", path=origin.index.prefix)
-        path = origin.index.shard_path(origin.entry.shard)
+    carried: dict[str, int] = {}
+    for index, key, entry, is_carried in _stored(plan):
+        if index.header.big_endian:
+            raise UnsupportedError("a big-endian checkpoint can't be rewritten", path=index.prefix)
+        path = index.shard_path(entry.shard)
         if path not in sizes:
             if not os.path.isfile(path):
                 raise MissingFileError(
-                    "no such file: this data shard is missing", path=path, key=decode_key(origin.key)
+                    "no such file: this data shard is missing", path=path, key=decode_key(key)
                 )
             sizes[path] = os.path.getsize(path)
-        check_range(origin.entry, path, sizes[path], decode_key(origin.key))
-    return sizes
+        check_range(entry, path, sizes[path], decode_key(key))
+        if is_carried:
+            carried[path] = sizes[path]
+    return carried
 
 
-def _share(plan: Plan, prefix: str, options: TransferOptions, sizes: dict[str, int]) -> _Made:
-    read = 0
-    if options.verify:
-        by_path: dict[str, list[Piece]] = {path: [] for path in sizes}
-        for piece in _pieces(plan.outputs):
-            by_path[piece.path].append(piece)
-        read = sum(map(_check_sample, by_path.values()))
+def _stored(plan: Plan) -> Iterator[tuple[BundleIndex, bytes, TensorEntry, bool]]:
+    """Every stored tensor or slice that a plan reads, and whether it is carried."""
+    for each in plan.outputs:
+        origin = each.origin
+        if isinstance(origin, Carried):
+            yield origin.index, origin.key, origin.entry, True
+        elif isinstance(origin, Converted):
+            for stored in origin.expression.inputs():
+                if not stored.pieces:
+                    yield stored.index, stored.key, stored.entry, False
+                for _, key, entry in stored.pieces:
+                    yield stored.index, key, entry, False
+
+
+def _make(
+    plan: Plan, prefix: str, options: TransferOptions, sizes: Mapping[str, int], shared: Collection[str]
+) -> tuple[_Made, int]:
+    """Write the output, with the data shards `shared` linked; what was done, and the bytes written."""
+    made = _Made(sum(sizes[path] for path in shared))
     with BundleWriter(prefix, overwrite=options.overwrite) as writer:
         numbers: dict[str, int] = {}
-        made = _Made(0, sum(sizes.values()), read)
-        for path in sizes:
+        for path in shared:
             numbers[path], made.how = writer.share_shard(path)
-        new: tuple[int, ShardFile] | None = None
+        stay, move = _split(plan.outputs, numbers)
+        entries = _entries_of_shared(stay, numbers, options, made)
+        groups = _groups(move, one=bool(shared))
+        jobs = [(*writer.add_shard(), group, options) for group in groups]
+        run = options.executor.map if options.executor is not None else map
+        for written, part in run(_write_shard, jobs):
+            entries.update(written)
+            made.read += part.read
+            made.overflowed |= part.overflowed
         for each in plan.outputs:
-            origin = each.origin
-            if isinstance(origin, Carried):
-                shard = numbers[origin.index.shard_path(origin.entry.shard)]
-                writer.put(each.key, origin.entry._replace(shard=shard))
-            else:
-                new = new or writer.add_shard()
-                offset, _, _ = new[1].append([origin.payload])
-                writer.put(each.key, origin.entry._replace(shard=new[0], offset=offset))
-        _finish(writer, plan, prefix, options)
-    made.written = writer.bytes_written
-    return made
+            writer.put(each.key, entries[each.key])
+        for key, entry in plan.partitioned.items():
+            writer.put(key, entry)
+        if options.state:
+            writer.add_file(*_state_file(prefix))
+    return made, writer.bytes_written
+
+
+def _split(outputs: Iterable[Output], numbers: Mapping[str, int]) -> tuple[list[Output], list[Output]]:
+    """The outputs whose bytes stay in a shared data shard, and the others."""
+    stay: list[Output] = []
+    move: list[Output] = []
+    for each in outputs:
+        origin = each.origin
+        stays = isinstance(origin, Carried) and origin.path in numbers
+        (stay if stays else move).append(each)
+    return stay, move
+
+
+def _groups(outputs: list[Output], *, one: bool) -> list[list[Output]]:
+    """What goes into each new data shard; into a single one, if `one` is set and it is not much."""
+    if one and sum(each.origin.entry.nbytes for each in outputs) <= COPIED_BYTES:
+        return [outputs] if outputs else []
+    groups: dict[int, list[Output]] = {}
+    for each in outputs:
+        groups.setdefault(each.shard, []).append(each)
+    return [groups[number] for number in sorted(groups)]
+
+
+def _entries_of_shared(
+    outputs: list[Output], numbers: Mapping[str, int], options: TransferOptions, made: _Made
+) -> dict[bytes, TensorEntry]:
+    """The entries of what stays where it is; a sample is checked, and checksums that nobody knows are computed."""
+    pieces = {each.key: piece for each, piece in zip(outputs, _pieces(outputs), strict=True)}
+    crcs: dict[Piece, int] = {}
+    unknown = [piece for piece in pieces.values() if not piece.crc_known]
+    for run in runs(sorted(unknown, key=lambda each: (each.path, each.entry.offset))):
+        made.read += stream(run, computed=crcs.__setitem__, progress=options.progress)
+    if options.verify:
+        by_path: dict[str, list[Piece]] = {}
+        for piece in pieces.values():
+            if piece.crc_known:
+                by_path.setdefault(piece.path, []).append(piece)
+        made.read += sum(map(_check_sample, by_path.values()))
+    return {
+        key: piece.entry._replace(shard=numbers[piece.path], crc32c=crcs.get(piece, piece.entry.crc32c))
+        for key, piece in pieces.items()
+    }
 
 
 def _check_sample(pieces: list[Piece]) -> int:
@@ -203,60 +292,82 @@ def _check_sample(pieces: list[Piece]) -> int:
     return sum(map(stream, runs(sample)))
 
 
-def _copy(plan: Plan, prefix: str, options: TransferOptions) -> _Made:
-    groups: dict[int, list[Output]] = {}
-    for each in plan.outputs:
-        groups.setdefault(each.shard, []).append(each)
-    run = options.executor.map if options.executor is not None else map
-    made = _Made(0, 0, 0)
-    with BundleWriter(prefix, overwrite=options.overwrite) as writer:
-        jobs = [(*writer.add_shard(), groups[group], options) for group in sorted(groups)]
-        for entries, size in run(_copy_shard, jobs):
-            made.read += size
-            for key, entry in entries:
-                writer.put(key, entry)
-        _finish(writer, plan, prefix, options)
-    made.written = writer.bytes_written
-    return made
-
-
-def _copy_shard(
+def _write_shard(
     job: tuple[int, ShardFile, list[Output], TransferOptions],
-) -> tuple[list[tuple[bytes, TensorEntry]], int]:
-    """Write one data shard; the entries of what it holds, and the bytes read. Depends on nothing but the plan."""
+) -> tuple[dict[bytes, TensorEntry], _Made]:
+    """Write one data shard: the entries of what it holds, and what was read. Depends on nothing but the plan."""
     number, file, outputs, options = job
-    entries: list[TensorEntry] = []
-    read = 0
+    entries: dict[bytes, TensorEntry] = {}
+    made = _Made()
     for carried, group in itertools.groupby(outputs, lambda each: isinstance(each.origin, Carried)):
         if carried:
-            for run in runs(_pieces(group)):
-                moved = file.size - run[0].entry.offset
-                read += stream(run, write=file.write, verify=options.verify, progress=options.progress)
-                entries += [
-                    piece.entry._replace(shard=number, offset=piece.entry.offset + moved) for piece in run
-                ]
+            entries.update(_copy_ranges(number, file, list(group), options, made))
             continue
         for each in group:
-            if isinstance(each.origin, LiteralTensor):
-                offset, _, _ = file.append([each.origin.payload])
-                entries.append(each.origin.entry._replace(shard=number, offset=offset))
-    return list(zip((each.key for each in outputs), entries, strict=True)), read
+            entry = _write_new(file, each, options, made)
+            entries[each.key] = entry._replace(shard=number)
+    return entries, made
 
 
-def _pieces(outputs: Iterable[Output]) -> Iterable[Piece]:
+def _copy_ranges(
+    number: int, file: ShardFile, outputs: list[Output], options: TransferOptions, made: _Made
+) -> Iterator[tuple[bytes, TensorEntry]]:
+    keys = iter(outputs)
+    for run in runs(_pieces(outputs)):
+        moved = file.size - run[0].entry.offset
+        crcs: dict[Piece, int] = {}
+        made.read += stream(
+            run,
+            write=file.write,
+            verify=options.verify,
+            computed=crcs.__setitem__,
+            progress=options.progress,
+        )
+        for piece in run:
+            entry = piece.entry._replace(
+                shard=number,
+                offset=piece.entry.offset + moved,
+                crc32c=crcs.get(piece, piece.entry.crc32c),
+            )
+            yield next(keys).key, entry
+
+
+def _write_new(file: ShardFile, output: Output, options: TransferOptions, made: _Made) -> TensorEntry:
+    """Write a literal or a converted tensor at the end of a data shard."""
+    origin = output.origin
+    if isinstance(origin, LiteralTensor):
+        offset, _, _ = file.append([origin.payload])
+        return origin.entry._replace(offset=offset)
+    if not isinstance(origin, Converted):
+        raise TypeError(f"{type(origin).__name__} is neither literal nor converted")
+    # NumPy, which sharing needs none of.
+    from tensorbundle.creation import store_strings
+    from tensorbundle.tools.expressions import stream as stream_values
+    from tensorbundle.tools.reading import Reading
+
+    with Reading(verify=options.verify, progress=options.progress) as reading:
+        chunks = stream_values(origin.expression, reading)
+        if origin.entry.dtype is DType.string:
+            values = [value for chunk in chunks for value in chunk.tolist()]
+            entry = store_strings(file, 0, origin.entry.shape, values)
+        else:
+            offset, nbytes, crc = file.append(chunk.view("u1").data for chunk in chunks)
+            entry = origin.entry._replace(offset=offset, nbytes=nbytes, crc32c=crc)
+    made.read += reading.bytes_read
+    if reading.overflowed:
+        made.overflowed[readable_key(output.key)] = reading.overflowed
+    return entry
+
+
+def _pieces(outputs: Iterable[Output]) -> Iterator[Piece]:
     for each in outputs:
         origin = each.origin
         if isinstance(origin, Carried):
-            path = origin.index.shard_path(origin.entry.shard)
-            yield Piece(path, decode_key(origin.key), origin.entry)
+            yield Piece(origin.path, decode_key(origin.key), origin.entry, crc_known=origin.crc_known)
 
 
-def _finish(writer: BundleWriter, plan: Plan, prefix: str, options: TransferOptions) -> None:
-    for key, entry in plan.partitioned.items():
-        writer.put(key, entry)
-    if options.state:
-        from tensorbundle.proto.state import CheckpointState  # needs protobuf, which a prefix does not
+def _state_file(prefix: str) -> tuple[str, bytes]:
+    from tensorbundle.proto.state import CheckpointState  # needs protobuf, which a prefix does not
 
-        directory, name = os.path.split(prefix)
-        state = CheckpointState(directory, name, (name,))
-        writer.add_file(os.path.join(directory, STATE_FILE), state.encode())
+    directory, name = os.path.split(prefix)
+    return os.path.join(directory, STATE_FILE), CheckpointState(directory, name, (name,)).encode()

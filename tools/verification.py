@@ -10,12 +10,12 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from tensorbundle.entries import HEADER_KEY, parse_entries
+from tensorbundle.entries import HEADER_KEY, check_range, parse_entries
 from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
 from tensorbundle.files import File, describe_content
 from tensorbundle.index import BundleIndex, decode_key
 from tensorbundle.names import resolve_prefix
-from tensorbundle.shards import ShardReader, check_range
+from tensorbundle.shards import ShardReader
 from tensorbundle.slices import find_overlap
 from tensorbundle.tools.streaming import BUFFER_BYTES, Piece, runs, stream
 

@@ -1,0 +1,230 @@
+"""A checkpoint that does not exist yet: what operations work on, one after another, before a plan is made of it.
+
+A draft says what each key is in terms of tensors that checkpoints have, and has the object graph beside that. Nothing
+is read but indexes and object graphs. `plan` then finds what can stay where it is and what must be computed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tensorbundle.coding import combine_crc32c
+from tensorbundle.entries import TensorEntry
+from tensorbundle.index import decode_key, encode_key
+from tensorbundle.proto.graph import ObjectGraph
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
+from tensorbundle.slices import whole_box
+from tensorbundle.tools.expressions import Region, Stored
+from tensorbundle.tools.plan import Carried, Converted, LeftOut, Literal, Output, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from tensorbundle.checkpoint import Checkpoint
+    from tensorbundle.slices import Box, TensorSlice
+    from tensorbundle.tools.expressions import Expression
+
+__all__ = ["Draft", "DraftTensor", "Tally"]
+
+
+@dataclass(frozen=True, slots=True)
+class DraftTensor:
+    """One tensor of a draft.
+
+    Attributes:
+        expression: its values.
+        slices: how it is partitioned; empty if it is not.
+        base: the number in the output of its source's first data shard, if bytes have to be copied.
+    """
+
+    expression: Expression | Literal
+    slices: tuple[TensorSlice, ...] = ()
+    base: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What operations did to a draft's tensors, for the summary."""
+
+    renamed: int = 0
+    cast: int = 0
+    dropped: int = 0
+
+
+@dataclass(slots=True)
+class Draft:
+    """A checkpoint to be.
+
+    Attributes:
+        prefix: the checkpoint it began as, for messages.
+        tensors: by key, in the order in which they lie in the data shards; the object graph is not among them.
+        graph: its object graph, or None if it is name-based.
+        left_out: tensors that were left out on purpose, and why.
+        tally: what was done.
+        must_copy: whether the data shards are to be laid out anew.
+        shards: how many data shards it has, so far.
+    """
+
+    prefix: str
+    tensors: dict[str, DraftTensor] = field(default_factory=dict)
+    graph: ObjectGraph | None = None
+    left_out: list[LeftOut] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    must_copy: bool = False
+    shards: int = 1
+    _graph_tensor: DraftTensor | None = None
+    _graph_bytes: bytes = b""
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Draft:
+        """The checkpoint as it is.
+
+        Raises:
+            CorruptionError: its index or its object graph is damaged.
+        """
+        draft = cls(checkpoint.prefix, shards=checkpoint.num_shards)
+        found: list[tuple[int, int, str, DraftTensor]] = []
+        for key, entry in checkpoint.index.entries():
+            stored = Stored.of(checkpoint.index, key, entry)
+            first = stored.pieces[0][2] if stored.pieces else entry
+            found.append((first.shard, first.offset, decode_key(key), DraftTensor(stored, entry.slices)))
+        found.sort(key=lambda each: each[:2])
+        draft.tensors = {key: tensor for _, _, key, tensor in found}
+        draft._graph_tensor = draft.tensors.pop(OBJECT_GRAPH_KEY, None)
+        if draft._graph_tensor is not None:
+            # A graph of our own: the one that the checkpoint hands out must not change.
+            value = checkpoint.object_graph
+            draft._graph_bytes = value.encode() if value is not None else b""
+            draft.graph = ObjectGraph.parse(draft._graph_bytes)
+        return draft
+
+    def select(self, keys: Collection[str]) -> dict[str, DraftTensor]:
+        """The tensors with these keys, in the draft's order."""
+        wanted = set(keys)
+        return {key: tensor for key, tensor in self.tensors.items() if key in wanted}
+
+    def drop(self, keys: Collection[str]) -> None:
+        """Remove tensors, and with them the objects of the graph that have nothing else."""
+        gone = set(keys)
+        self.tensors = {key: tensor for key, tensor in self.tensors.items() if key not in gone}
+        self.tally.dropped += len(gone)
+        if self.graph is not None:
+            self.follow(self.graph.drop_keys(gone, self.tensors))
+
+    def follow(self, moved: Mapping[str, str]) -> None:
+        """Rename the tensors of objects whose paths changed, old to new."""
+        tensors = {}
+        for key, tensor in self.tensors.items():
+            path = key_path(key)
+            new = key if path is None or path not in moved else moved[path] + key[len(path) :]
+            tensors[new] = tensor
+            self.tally.renamed += new != key
+        self.tensors = tensors
+
+    def set_tensor(self, key: str, expression: Expression | Literal) -> None:
+        """Give a tensor other values, or add one."""
+        old = self.tensors.get(key, DraftTensor(expression))
+        self.tensors[key] = replace(old, expression=expression)
+
+    def plan(self) -> Plan:
+        """What has to be done to make this checkpoint.
+
+        Raises:
+            CorruptionError: slices that do not fit.
+        """
+        plan = Plan(left_out=list(self.left_out), must_copy=self.must_copy)
+        for key, tensor in self.tensors.items():
+            _add(plan, encode_key(key), tensor)
+        if self.graph is not None:
+            self._add_graph(plan, self.graph)
+        return plan
+
+    def _add_graph(self, plan: Plan, graph: ObjectGraph) -> None:
+        key = encode_key(OBJECT_GRAPH_KEY)
+        data = graph.encode()
+        if self._graph_tensor is not None and data == self._graph_bytes:
+            _add(plan, key, self._graph_tensor)
+        else:
+            last = max((each.shard for each in plan.outputs), default=0)
+            plan.outputs.append(Output(key, Literal.string(data), last))
+
+
+def _add(plan: Plan, key: bytes, tensor: DraftTensor) -> None:
+    """Add the outputs that a tensor is stored as."""
+    expression = tensor.expression
+    if isinstance(expression, Literal):
+        plan.outputs.append(Output(key, expression, tensor.base))
+        return
+    shape = expression.shape
+    parts = tensor.slices
+    if (
+        not parts or parts[0].shape(shape) == shape
+    ):  # TensorFlow, too, stores a slice that is everything as it is
+        plan.outputs.append(_output(key, expression, whole_box(shape), tensor.base))
+        return
+    total = 0
+    for part in parts:
+        output = _output(part.key(key), expression, part.box(shape), tensor.base)
+        plan.outputs.append(output)
+        total += output.origin.entry.nbytes
+    plan.partitioned[key] = TensorEntry(expression.dtype, shape, total, slices=parts)
+
+
+def _output(key: bytes, expression: Expression, box: Box, base: int) -> Output:
+    """One stored tensor or slice: a box of an expression, carried if its bytes exist somewhere."""
+    if isinstance(expression, Stored):
+        carried = _carried(expression, box)
+        if carried is not None:
+            return Output(key, carried, base + carried.entry.shard)
+    first = next(expression.inputs(), None)
+    entry = None if first is None else first.pieces[0][2] if first.pieces else first.entry
+    values = expression if box == whole_box(expression.shape) else Region(expression, box)
+    return Output(key, Converted.of(values), base + (entry.shard if entry is not None else 0))
+
+
+def _carried(stored: Stored, box: Box) -> Carried | None:
+    """The bytes of a box of a stored tensor, if they lie somewhere in one run."""
+    whole = whole_box(stored.shape)
+    if not stored.pieces:
+        if box == whole:
+            return Carried(stored.index, stored.key, stored.entry)
+        return _rows(stored, box)
+    for part, key, entry in stored.pieces:
+        if part.box(stored.shape) == box:
+            return Carried(stored.index, key, entry)
+    return _side_by_side(stored) if box == whole else None
+
+
+def _rows(stored: Stored, box: Box) -> Carried | None:
+    """Whole rows of a tensor of numbers lie in one run, whose checksum nobody knows yet."""
+    entry = stored.entry
+    if not entry.dtype.itemsize or stored.index.header.big_endian or box[1:] != whole_box(entry.shape[1:]):
+        return None
+    row = math.prod(entry.shape[1:]) * entry.dtype.itemsize
+    rows = box[0].stop - box[0].start
+    part = entry._replace(
+        shape=(rows, *entry.shape[1:]), offset=entry.offset + box[0].start * row, nbytes=rows * row, crc32c=0
+    )
+    return Carried(stored.index, stored.key, part, crc_known=False)
+
+
+def _side_by_side(stored: Stored) -> Carried | None:
+    """All of a tensor whose pieces are rows that lie one after another: their checksums combine to that of the whole."""
+    if not stored.dtype.itemsize:
+        return None
+    ordered = sorted(stored.pieces, key=lambda each: each[0].box(stored.shape)[0].start)
+    first = ordered[0][2]
+    row, crc, end = 0, 0, first.offset
+    for part, _, entry in ordered:
+        box = part.box(stored.shape)
+        aligned = box[1:] == whole_box(stored.shape[1:]) and box[0].start == row
+        if not aligned or (entry.shard, entry.offset) != (first.shard, end):
+            return None
+        crc = combine_crc32c(crc, entry.crc32c, entry.nbytes)
+        row, end = box[0].stop, end + entry.nbytes
+    if row != stored.shape[0]:
+        return None
+    entry = TensorEntry(stored.dtype, stored.shape, end - first.offset, first.shard, first.offset, crc)
+    return Carried(stored.index, stored.key, entry)

@@ -1,0 +1,487 @@
+"""Tensors computed from stored ones, a box at a time: casts, slices, joins, means.
+
+An expression knows its type and shape, and gives the values of any box of itself, for which it asks the expressions
+below it for boxes of theirs. `stream` cuts a tensor into boxes that follow each other in memory, so that a tensor of
+any size is converted in a few megabytes. Strings are the exception: a tensor of strings is held as a whole.
+
+Expressions are data. Files are opened by a `Reading`, which also checks the checksums of what it reads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from tensorbundle.dtypes import DType
+from tensorbundle.slices import intersect, relative, whole_box
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import BundleIndex
+    from tensorbundle.shards import Array
+    from tensorbundle.slices import Box, TensorSlice
+    from tensorbundle.tools.reading import Reading
+
+__all__ = [
+    "Cast",
+    "Constant",
+    "Expression",
+    "Join",
+    "Mean",
+    "Region",
+    "Reshape",
+    "Stored",
+    "Take",
+    "Transpose",
+    "flat_boxes",
+    "stream",
+]
+
+CHUNK_ELEMENTS: Final = 1 << 18
+
+
+class Expression(Protocol):
+    """A tensor that can be computed box by box."""
+
+    @property
+    def dtype(self) -> DType:
+        """Its data type."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box, in the shape of the box; the caller does not change them."""
+
+    def inputs(self) -> Iterator[Stored]:
+        """The stored tensors that it is computed from."""
+
+    def __str__(self) -> str:
+        """How it comes about, for a plan."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A tensor as a checkpoint has it, partitioned or not.
+
+    Attributes:
+        index: the checkpoint's index.
+        key: its key there.
+        entry: its entry there.
+        pieces: of a partitioned tensor each slice, its key and its entry.
+    """
+
+    index: BundleIndex
+    key: bytes
+    entry: TensorEntry
+    pieces: tuple[tuple[TensorSlice, bytes, TensorEntry], ...] = ()
+
+    @classmethod
+    def of(cls, index: BundleIndex, key: bytes, entry: TensorEntry) -> Stored:
+        """The tensor of this key and entry, with its pieces.
+
+        Raises:
+            CorruptionError: a slice is missing or does not fit.
+        """
+        return cls(index, key, entry, tuple(index.pieces(key, entry)))
+
+    @property
+    def dtype(self) -> DType:
+        """Its data type."""
+        return self.entry.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.entry.shape
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        if not self.pieces:
+            return reading.read(self.index, self.key, self.entry, box)
+        out = np.empty([each.stop - each.start for each in box], self.dtype.numpy)
+        for part, key, entry in self.pieces:
+            home = part.box(self.shape)
+            common = intersect(box, home)
+            if common is not None:
+                values = reading.read(self.index, key, entry, relative(common, home))
+                out[relative(common, box)] = values
+        return out
+
+    def inputs(self) -> Iterator[Stored]:
+        """Itself."""
+        yield self
+
+    def __str__(self) -> str:
+        return self.key.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cast:
+    """The same values in another type, rounded as NumPy rounds; what overflows is counted."""
+
+    source: Expression
+    dtype: DType
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's."""
+        return self.source.shape
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        values = self.source.read(box, reading)
+        target = self.dtype.numpy
+        with np.errstate(over="ignore", invalid="ignore"):
+            if values.dtype.kind not in "iub" and target.kind in "iu":
+                # NumPy leaves open what a float out of range becomes; here it is the nearest integer there is.
+                wide = values.astype(np.float64)
+                low, high = _integer_range(target)
+                reading.overflowed += int(np.count_nonzero(~((wide >= low) & (wide <= high))))
+                out: Array = np.clip(np.nan_to_num(wide, nan=0.0), low, high).astype(target)
+                return out
+            out = values.astype(target)
+        if self.dtype.value.startswith(("float", "bfloat", "complex")) and values.dtype.kind not in "iub":
+            lost = np.isfinite(values) & ~np.isfinite(out) if not np.isfinite(out).all() else None
+            reading.overflowed += 0 if lost is None else int(np.count_nonzero(lost))
+        return out
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"cast {self.source} to {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A box of another tensor."""
+
+    source: Expression
+    box: Box
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The box's."""
+        return tuple(each.stop - each.start for each in self.box)
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        moved = tuple(
+            slice(home.start + each.start, home.start + each.stop)
+            for each, home in zip(box, self.box, strict=True)
+        )
+        return self.source.read(moved, reading)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"{self.source}[{', '.join(f'{each.start}:{each.stop}' for each in self.box)}]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Join:
+    """Tensors one after another along an axis."""
+
+    parts: tuple[Expression, ...]
+    axis: int
+
+    @property
+    def dtype(self) -> DType:
+        """That of the parts."""
+        return self.parts[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the parts, their lengths along the axis added up."""
+        first = self.parts[0].shape
+        length = sum(part.shape[self.axis] for part in self.parts)
+        return (*first[: self.axis], length, *first[self.axis + 1 :])
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        wanted = box[self.axis]
+        found = []
+        start = 0
+        for part in self.parts:
+            stop = start + part.shape[self.axis]
+            low, high = max(start, wanted.start), min(stop, wanted.stop)
+            if low < high:
+                inner = (*box[: self.axis], slice(low - start, high - start), *box[self.axis + 1 :])
+                found.append(part.read(inner, reading))
+            start = stop
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            return np.empty([each.stop - each.start for each in box], self.dtype.numpy)
+        return np.concatenate(found, axis=self.axis)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the parts."""
+        for part in self.parts:
+            yield from part.inputs()
+
+    def __str__(self) -> str:
+        return f"join along {self.axis} of {', '.join(map(str, self.parts))}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transpose:
+    """Another tensor with its axes in another order."""
+
+    source: Expression
+    axes: tuple[int, ...]
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's, reordered."""
+        return tuple(self.source.shape[axis] for axis in self.axes)
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        inner = [slice(0, 0)] * len(box)
+        for axis, each in zip(self.axes, box, strict=True):
+            inner[axis] = each
+        return self.source.read(tuple(inner), reading).transpose(self.axes)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"transpose {self.source} by {list(self.axes)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reshape:
+    """The same elements in another shape."""
+
+    source: Expression
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        shape = [each.stop - each.start for each in box]
+        flat = np.empty(math.prod(shape), self.dtype.numpy)
+        done = 0
+        for start, stop in _flat_runs(self.shape, box):
+            for inner in flat_boxes(self.source.shape, start, stop):
+                values = self.source.read(inner, reading).reshape(-1)
+                flat[done : done + values.size] = values
+                done += values.size
+        return flat.reshape(shape)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"reshape {self.source} to {list(self.shape)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mean:
+    """The mean of tensors of one type and shape, added up in `accumulator` in the order given."""
+
+    parts: tuple[Expression, ...]
+    accumulator: DType = DType.float64
+
+    @property
+    def dtype(self) -> DType:
+        """That of the parts."""
+        return self.parts[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the parts."""
+        return self.parts[0].shape
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        wide = self.accumulator.numpy
+        if self.dtype in (DType.complex64, DType.complex128):
+            wide = DType.complex128.numpy
+        total = self.parts[0].read(box, reading).astype(wide)
+        for part in self.parts[1:]:
+            total += part.read(box, reading).astype(wide)
+        total /= len(self.parts)
+        return total.astype(self.dtype.numpy)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the parts."""
+        for part in self.parts:
+            yield from part.inputs()
+
+    def __str__(self) -> str:
+        return f"mean of {len(self.parts)} x {self.parts[0]}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Take:
+    """Rows of another tensor along an axis, in an order of their own; -1 stands for a row of zeros."""
+
+    source: Expression
+    axis: int
+    rows: Array  # int64, one for each row of the result
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's, with as many rows as were asked for."""
+        shape = self.source.shape
+        return (*shape[: self.axis], len(self.rows), *shape[self.axis + 1 :])
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box; rows that follow each other in the source are read together."""
+        out = np.zeros([each.stop - each.start for each in box], self.dtype.numpy)
+        if self.dtype is DType.string:
+            out[...] = b""
+        wanted = self.rows[box[self.axis]]
+        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
+        for start, stop in zip([0, *breaks], [*breaks, len(wanted)], strict=True):
+            first = int(wanted[start]) if stop > start else -1
+            if first < 0:
+                continue
+            before, after = box[: self.axis], box[self.axis + 1 :]
+            values = self.source.read((*before, slice(first, first + int(stop - start)), *after), reading)
+            out[(*[slice(None)] * self.axis, slice(start, stop))] = values
+        return out
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        kept = int((self.rows >= 0).sum())
+        return f"{len(self.rows)} rows along {self.axis} of {self.source}, {kept} of them kept"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """Values that are given."""
+
+    values: Array
+    name: str = "a given value"
+
+    @property
+    def dtype(self) -> DType:
+        """Their data type."""
+        return DType.of(self.values.dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Their shape."""
+        return tuple(self.values.shape)
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        return np.asarray(self.values[box] if box else self.values)
+
+    def inputs(self) -> Iterator[Stored]:
+        """None."""
+        return iter(())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def stream(expression: Expression, reading: Reading) -> Iterator[Array]:
+    """The values of an expression, in C order, in flat arrays of a bounded number of elements."""
+    shape = expression.shape
+    total = math.prod(shape)
+    if expression.dtype is DType.string:
+        yield expression.read(whole_box(shape), reading).reshape(-1)
+        return
+    step = _step(shape)
+    for start in range(0, total, step):
+        for box in flat_boxes(shape, start, min(start + step, total)):
+            yield np.ascontiguousarray(expression.read(box, reading)).reshape(-1)
+
+
+def _step(shape: tuple[int, ...]) -> int:
+    """Elements to take at a time: whole rows of as many trailing dimensions as fit."""
+    row = 1
+    for size in reversed(shape):
+        if row * size > CHUNK_ELEMENTS:
+            break
+        row *= max(size, 1)
+    return CHUNK_ELEMENTS // row * row
+
+
+def flat_boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:
+    """The boxes of a tensor that make up its elements `start` to `stop` in C order, in that order."""
+    if start >= stop:
+        return
+    if not shape:
+        yield ()
+        return
+    row = math.prod(shape[1:])
+    first, low = divmod(start, row)
+    last, high = divmod(stop, row)
+    inner = whole_box(shape[1:])
+    if first == last:
+        for box in flat_boxes(shape[1:], low, high):
+            yield (slice(first, first + 1), *box)
+        return
+    if low:
+        for box in flat_boxes(shape[1:], low, row):
+            yield (slice(first, first + 1), *box)
+        first += 1
+    if first < last:
+        yield (slice(first, last), *inner)
+    for box in flat_boxes(shape[1:], 0, high):
+        yield (slice(last, last + 1), *box)
+
+
+def _flat_runs(shape: tuple[int, ...], box: Box) -> Iterator[tuple[int, int]]:
+    """The runs of elements, in C order, that a box is made of."""
+    trailing = len(shape)
+    while trailing and box[trailing - 1] == slice(0, shape[trailing - 1]):
+        trailing -= 1
+    run_axis = max(trailing - 1, 0)
+    if not shape:
+        yield 0, 1
+        return
+    row = math.prod(shape[run_axis + 1 :])
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(run_axis)]
+    for position in np.ndindex(*[each.stop - each.start for each in box[:run_axis]]):
+        base = sum(
+            (each.start + offset) * stride
+            for each, offset, stride in zip(box, position, strides, strict=False)
+        )
+        yield base + box[run_axis].start * row, base + box[run_axis].stop * row
+
+
+def _integer_range(target: np.dtype[Any]) -> tuple[float, float]:
+    """The least and the greatest float64 that an integer type can hold."""
+    info = np.iinfo(target)
+    high = float(info.max)
+    return float(info.min), high if int(high) <= info.max else float(np.nextafter(high, 0))
