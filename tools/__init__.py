@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tensorbundle.tools.conversion import convert
+    from tensorbundle.tools.operations.recipes import rewrite
     from tensorbundle.tools.transfer import Summary, TransferOptions
     from tensorbundle.tools.verification import Problem, Report, verify
 
-__all__ = ["Problem", "Report", "Summary", "TransferOptions", "convert", "verify"]
+__all__ = ["Problem", "Report", "Summary", "TransferOptions", "convert", "rewrite", "verify"]
 
 _HOMES = {
     "Problem": "verification",
@@ -23,6 +24,7 @@ _HOMES = {
     "Summary": "transfer",
     "TransferOptions": "transfer",
     "convert": "conversion",
+    "rewrite": "operations.recipes",
     "verify": "verification",
 }
 

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "Command", "load", "main"]
 
-COMMANDS: Final = ("ls", "tree", "show", "graph", "verify", "convert")
+COMMANDS: Final = (
+    *("ls", "tree", "show", "graph", "verify"),
+    *("convert", "rename", "cast", "drop", "extract", "slim", "set"),
+    *("reshard", "compact", "partition", "unpartition", "merge", "average", "resize", "rewrite"),
+)
 COULD_NOT: Final = 2
 
 

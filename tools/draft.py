@@ -7,7 +7,7 @@ is read but indexes and object graphs. `plan` then finds what can stay where it 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tensorbundle.coding import combine_crc32c
@@ -20,13 +20,13 @@ from tensorbundle.tools.expressions import Region, Stored
 from tensorbundle.tools.plan import Carried, Converted, LeftOut, Literal, Output, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.slices import Box, TensorSlice
     from tensorbundle.tools.expressions import Expression
 
-__all__ = ["Draft", "DraftTensor", "Tally"]
+__all__ = ["Draft", "DraftTensor", "Layout", "Tally"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,38 @@ class Tally:
     dropped: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How outputs are spread over data shards: as in the sources, unless one of these is set.
+
+    Attributes:
+        shards: that many, of about the same size.
+        max_bytes: another one is begun when one would be larger.
+    """
+
+    shards: int | None = None
+    max_bytes: int | None = None
+
+    def assign(self, outputs: Sequence[Output]) -> list[Output]:
+        """The outputs, each with its data shard."""
+        if self.shards is None and self.max_bytes is None:
+            return list(outputs)
+        out = []
+        total = sum(each.origin.entry.nbytes for each in outputs) or 1
+        done = size = number = 0
+        for each in outputs:
+            nbytes = each.origin.entry.nbytes
+            if self.max_bytes is not None:
+                if size and size + nbytes > self.max_bytes:
+                    number, size = number + 1, 0
+                size += nbytes
+            elif self.shards is not None:
+                number = min((2 * done + nbytes) * self.shards // (2 * total), self.shards - 1)
+                done += nbytes
+            out.append(replace(each, shard=number))
+        return out
+
+
 @dataclass(slots=True)
 class Draft:
     """A checkpoint to be.
@@ -64,7 +96,8 @@ class Draft:
         left_out: tensors that were left out on purpose, and why.
         tally: what was done.
         must_copy: whether the data shards are to be laid out anew.
-        shards: how many data shards it has, so far.
+        layout: how the data shards are to be laid out.
+        shards: how many data shards the sources have.
     """
 
     prefix: str
@@ -73,6 +106,7 @@ class Draft:
     left_out: list[LeftOut] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     must_copy: bool = False
+    layout: Layout = field(default_factory=Layout)
     shards: int = 1
     _graph_tensor: DraftTensor | None = None
     _graph_bytes: bytes = b""
@@ -134,11 +168,13 @@ class Draft:
         Raises:
             CorruptionError: slices that do not fit.
         """
-        plan = Plan(left_out=list(self.left_out), must_copy=self.must_copy)
+        plan = Plan(left_out=list(self.left_out), must_copy=self.must_copy, changes=asdict(self.tally))
         for key, tensor in self.tensors.items():
             _add(plan, encode_key(key), tensor)
         if self.graph is not None:
             self._add_graph(plan, self.graph)
+        plan.outputs = self.layout.assign(plan.outputs)
+        plan.shards = self.layout.shards or 0
         return plan
 
     def _add_graph(self, plan: Plan, graph: ObjectGraph) -> None:

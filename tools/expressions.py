@@ -389,12 +389,8 @@ class Constant:
     """Values that are given."""
 
     values: Array
-    name: str = "a given value"
-
-    @property
-    def dtype(self) -> DType:
-        """Their data type."""
-        return DType.of(self.values.dtype)
+    name: str
+    dtype: DType
 
     @property
     def shape(self) -> tuple[int, ...]:

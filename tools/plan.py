@@ -128,12 +128,16 @@ class Plan:
         partitioned: the entries of partitioned tensors, whose slices are among the outputs.
         left_out: what a source has and the output does not.
         must_copy: whether the data shards are laid out anew, so that sharing is out of the question.
+        shards: how many data shards there must be at least; empty ones make up the number.
+        changes: what was done to tensors, and to how many, for the summary.
     """
 
     outputs: list[Output] = field(default_factory=list)
     partitioned: dict[bytes, TensorEntry] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     must_copy: bool = False
+    shards: int = 0
+    changes: dict[str, int] = field(default_factory=dict)
 
     @property
     def tensors(self) -> int:

@@ -87,6 +87,7 @@ class Summary:
         sharing: how bytes are shared: "reflink" or "hard link"; why not; or None where copying was asked for.
         left_out: what the source has and the output does not.
         overflowed: tensors with values that became infinite, or did not fit an integer type, and how many.
+        changes: how many tensors were renamed, cast and dropped.
     """
 
     prefix: str
@@ -98,6 +99,7 @@ class Summary:
     sharing: str | None = None
     left_out: tuple[LeftOut, ...] = ()
     overflowed: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data."""
@@ -132,6 +134,7 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
         sharing=sharing or made.how,
         left_out=tuple(plan.left_out),
         overflowed=made.overflowed,
+        changes=dict(plan.changes),
     )
 
 
@@ -222,6 +225,8 @@ def _make(
         stay, move = _split(plan.outputs, numbers)
         entries = _entries_of_shared(stay, numbers, options, made)
         groups = _groups(move, one=bool(shared))
+        if plan.shards:
+            groups = [[each for each in move if each.shard == number] for number in range(plan.shards)]
         jobs = [(*writer.add_shard(), group, options) for group in groups]
         run = options.executor.map if options.executor is not None else map
         for written, part in run(_write_shard, jobs):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.tools.conversion import plan_conversion
-from tensorbundle.tools.writing import add_writing_arguments, carry_out
+from tensorbundle.tools.writing import add_source_and_destination, add_writing_arguments, carry_out
 
 if TYPE_CHECKING:
     import argparse
@@ -18,8 +18,7 @@ HELP = "convert name-based (TF1) to object-based (TF2) checkpoints, or back"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("source", metavar="SRC", help="a checkpoint")
-    parser.add_argument("destination", metavar="DST", help="the new checkpoint's prefix")
+    add_source_and_destination(parser)
     parser.add_argument("--to", required=True, choices=("tf1", "tf2"))
     parser.add_argument(
         "--root",

@@ -1,0 +1,1 @@
+"""Operations on drafts: each changes a `Draft` and reads no tensor. `recipes.py` applies several in one pass."""

@@ -1,0 +1,177 @@
+"""Make one checkpoint of several: their union, or their mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import ConflictError
+from tensorbundle.proto.graph import Node, ObjectGraph
+from tensorbundle.proto.paths import SAVE_COUNTER, attribute_key, join_path, key_path
+from tensorbundle.tools.expressions import Mean, Stored
+from tensorbundle.tools.plan import Literal as LiteralTensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorbundle.tools.draft import Draft, DraftTensor
+
+__all__ = ["Prefer", "average", "merge"]
+
+Prefer = Literal["first", "last"]
+_AVERAGED: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat", "complex")))
+_SHOWN: Final = 10
+
+
+def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> Draft:
+    """The union of drafts, all name-based or all object-based. They are used up.
+
+    Args:
+        drafts: each with a name, under which its tensors or its objects go; empty names for none.
+        prefer: which one a tensor or an object of the root comes from if several have it.
+
+    Raises:
+        ConflictError: clashes, unless `prefer` is set; or drafts of both kinds.
+    """
+    kinds = {draft.graph is None for _, draft in drafts}
+    if len(kinds) != 1:
+        raise ConflictError("name-based and object-based checkpoints can't be merged; convert one kind first")
+    first = drafts[0][1]
+    base = 0
+    for _, draft in drafts:
+        draft.tensors = {
+            key: replace(tensor, base=tensor.base + base) for key, tensor in draft.tensors.items()
+        }
+        base += draft.shards
+    for name, draft in drafts:
+        _put_under(name, draft)
+    for _, draft in drafts[1:]:
+        if first.graph is not None and draft.graph is not None:
+            _join_roots(first, first.graph, draft, draft.graph, prefer)
+        clashes = [key for key in draft.tensors if key in first.tensors]
+        if clashes and prefer is None:
+            _refuse(clashes, first, draft)
+        if prefer == "first":
+            draft.tensors = {key: each for key, each in draft.tensors.items() if key not in first.tensors}
+        first.tensors |= draft.tensors
+        first.left_out += draft.left_out
+    first.shards = base
+    return first
+
+
+def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tuple[Draft, list[str]]:
+    """The mean of drafts with the same tensors, and the keys that are from the last one because they differ.
+
+    Floating-point and complex tensors are averaged; whatever else must agree, or is taken from the last draft.
+
+    Raises:
+        ConflictError: the drafts have not the same tensors, types and shapes.
+    """
+    last = drafts[-1]
+    for draft in drafts[:-1]:
+        _must_agree(draft, last)
+    from_last = []
+    for key, tensor in last.tensors.items():
+        if isinstance(tensor.expression, LiteralTensor):
+            continue
+        parts = [_values(draft.tensors[key]) for draft in drafts]
+        if tensor.expression.dtype in _AVERAGED:
+            last.tensors[key] = replace(tensor, expression=Mean(tuple(parts), accumulator))
+        elif len({_fingerprint(part) for part in parts}) > 1:
+            from_last.append(key)
+    return last, from_last
+
+
+def _put_under(name: str, draft: Draft) -> None:
+    if not name:
+        return
+    if draft.graph is None:
+        draft.tensors = {f"{name}/{key}": tensor for key, tensor in draft.tensors.items()}
+        return
+    counter = attribute_key(SAVE_COUNTER)
+    if counter in draft.tensors:
+        draft.drop([counter])  # only the root of all has one
+    graph = ObjectGraph()
+    parent = Node()
+    graph.root.children[name] = parent
+    graph.renumber()
+    before = draft.graph.paths()
+    moved = {old: f"{join_path('', name)}/{old}" if old else join_path("", name) for old in before.values()}
+    parent.children, parent.attributes = draft.graph.root.children, draft.graph.root.attributes
+    parent.slots, parent.registered_saver = draft.graph.root.slots, draft.graph.root.registered_saver
+    _replace_node(draft.graph, draft.graph.root, parent)
+    graph.renumber()
+    for _, _, each in graph.attributes():
+        path = key_path(each.checkpoint_key)
+        if path is not None and path in moved:
+            each.checkpoint_key = moved[path] + each.checkpoint_key[len(path) :]
+    graph.mark_values()
+    draft.graph = graph
+    draft.follow(moved)
+
+
+def _replace_node(graph: ObjectGraph, old: Node, new: Node) -> None:
+    """Let every edge to a node lead to another one."""
+    for node in graph.nodes:
+        node.children = {name: new if child is old else child for name, child in node.children.items()}
+    new.children = {name: new if child is old else child for name, child in new.children.items()}
+
+
+def _join_roots(
+    first: Draft, graph: ObjectGraph, draft: Draft, other: ObjectGraph, prefer: Prefer | None
+) -> None:
+    """Let the children of one root join those of another."""
+    clashes = [name for name in other.root.children if name in graph.root.children]
+    counter = attribute_key(SAVE_COUNTER)
+    if SAVE_COUNTER in clashes and counter in draft.tensors:
+        draft.drop([counter])  # the first one's counter counts
+        clashes.remove(SAVE_COUNTER)
+    if clashes and prefer is None:
+        _refuse(clashes, first, draft)
+    for name in clashes:
+        loser, losing_graph = (draft, other) if prefer == "first" else (first, graph)
+        gone = {each.checkpoint_key for each in losing_graph.drop(join_path("", name))}
+        loser.tensors = {key: each for key, each in loser.tensors.items() if key not in gone}
+    _replace_node(other, other.root, graph.root)
+    graph.root.children |= other.root.children
+    graph.renumber()
+    graph.mark_values()
+
+
+def _refuse(clashes: Sequence[str], first: Draft, draft: Draft) -> None:
+    shown = ", ".join(map(repr, clashes[:_SHOWN]))
+    more = f" and {len(clashes) - _SHOWN} more" if len(clashes) > _SHOWN else ""
+    raise ConflictError(
+        f"both this and {first.prefix} have {shown}{more}; --prefer first or last decides, NAME=CKPT keeps both",
+        path=draft.prefix,
+    )
+
+
+def _must_agree(draft: Draft, last: Draft) -> None:
+    missing = [key for key in last.tensors if key not in draft.tensors]
+    extra = [key for key in draft.tensors if key not in last.tensors]
+    for keys, without in ((missing, draft), (extra, last)):
+        if keys:
+            shown = ", ".join(map(repr, keys[:_SHOWN]))
+            raise ConflictError(f"has no {shown}{' ...' if len(keys) > _SHOWN else ''}", path=without.prefix)
+    for key, tensor in last.tensors.items():
+        mine, other = _values(draft.tensors[key]), _values(tensor)
+        if (mine.dtype, mine.shape) != (other.dtype, other.shape):
+            raise ConflictError(
+                f"{mine.dtype} {list(mine.shape)}, in {last.prefix} {other.dtype} {list(other.shape)}",
+                path=draft.prefix,
+                key=key,
+            )
+
+
+def _values(tensor: DraftTensor) -> Stored:
+    if not isinstance(tensor.expression, Stored):
+        raise TypeError("only checkpoints as they are can be averaged")
+    return tensor.expression
+
+
+def _fingerprint(stored: Stored) -> tuple[object, ...]:
+    """Equal for tensors of equal bytes, from the index alone."""
+    pieces = tuple((part, entry.crc32c) for part, _, entry in stored.pieces)
+    return (stored.entry.nbytes, stored.entry.crc32c, pieces)

@@ -1,0 +1,111 @@
+"""How tensors lie in data shards: partitioned or whole, in how many shards, without dead bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.slices import TensorSlice
+from tensorbundle.tools.operations.editing import find_key
+from tensorbundle.tools.patterns import select
+from tensorbundle.tools.plan import Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorbundle.tools.draft import Draft
+
+__all__ = ["compact", "even_slices", "partition", "reshard", "unpartition"]
+
+
+def even_slices(shape: tuple[int, ...], count: int, axis: int) -> tuple[TensorSlice, ...]:
+    """`count` slices along an axis, as even as they can be, longer ones first.
+
+    So cuts TensorFlow's `fixed_size_partitioner` (python/ops/variables.py, `PartitionedVariable`).
+    """
+    length, longer = divmod(shape[axis], count)
+    out = []
+    start = 0
+    for number in range(count):
+        size = length + (number < longer)
+        extents = [(0, each) for each in shape]
+        extents[axis] = (start, size)
+        out.append(TensorSlice(tuple(extents)))
+        start += size
+    return tuple(out)
+
+
+def partition(draft: Draft, name: str, count: int, axis: int = 0) -> None:
+    """Store a tensor in `count` slices along an axis.
+
+    Raises:
+        TensorNotFoundError: no such tensor.
+        ConflictError: no such axis, or more slices than it has elements.
+        UnsupportedError: a tensor that can't be cut.
+    """
+    key = find_key(draft, name)
+    tensor = draft.tensors[key]
+    if isinstance(tensor.expression, Literal) or not (
+        tensor.expression.dtype.itemsize or tensor.expression.dtype.value == "string"
+    ):
+        raise UnsupportedError("this tensor can't be partitioned", path=draft.prefix, key=key)
+    shape = tensor.expression.shape
+    if not -len(shape) <= axis < len(shape):
+        raise ConflictError(f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key)
+    if not 1 <= count <= shape[axis] or 0 in shape:
+        raise ConflictError(f"{count} slices along axis {axis} of {list(shape)}", path=draft.prefix, key=key)
+    slices = even_slices(shape, count, axis % len(shape))
+    draft.tensors[key] = replace(tensor, slices=slices if count > 1 else ())
+
+
+def unpartition(draft: Draft, patterns: Sequence[str] = ()) -> list[str]:
+    """Store partitioned tensors whole, all of them if no pattern is given; their keys.
+
+    Raises:
+        TensorNotFoundError: a pattern fits nothing.
+        ConflictError: none of the tensors is partitioned.
+    """
+    found = [key for key, tensor in select(draft.tensors.items(), patterns, draft.prefix) if tensor.slices]
+    if not found:
+        raise ConflictError("no partitioned tensor among them", path=draft.prefix)
+    for key in found:
+        draft.tensors[key] = replace(draft.tensors[key], slices=())
+    return found
+
+
+def reshard(
+    draft: Draft, *, shards: int | None = None, max_bytes: int | None = None, cut: bool = False
+) -> None:
+    """Lay the tensors out in data shards anew, in their order.
+
+    Args:
+        draft: what to change.
+        shards: how many, of about the same size; or
+        max_bytes: begin another when one would be larger. A tensor larger than that has one to itself, unless
+        cut: is set, which partitions it along its first axis.
+
+    Raises:
+        ConflictError: not exactly one of `shards` and `max_bytes`, or less than one.
+    """
+    if (shards is None) == (max_bytes is None) or min(shards or 1, max_bytes or 1) < 1:
+        raise ConflictError("reshard takes a number of shards or a size, at least 1", path=draft.prefix)
+    draft.must_copy = True
+    draft.layout = replace(draft.layout, shards=shards, max_bytes=max_bytes)
+    if not cut or max_bytes is None:
+        return
+    for key, tensor in draft.tensors.items():
+        if isinstance(tensor.expression, Literal) or tensor.slices:
+            continue
+        shape, itemsize = tensor.expression.shape, tensor.expression.dtype.itemsize
+        total = itemsize
+        for size in shape:
+            total *= size
+        if total > max_bytes and shape and shape[0] > 1:
+            rows = max(1, max_bytes // (total // shape[0]))
+            partition(draft, key, -(-shape[0] // rows))
+
+
+def compact(draft: Draft) -> None:
+    """Copy what is needed into new data shards, so that dead bytes go."""
+    draft.must_copy = True

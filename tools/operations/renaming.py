@@ -1,0 +1,229 @@
+"""Rename tensors: by whole names, scopes, globs and regular expressions.
+
+In a name-based checkpoint names are keys. In an object-based one they are object paths, escaped as in keys, and the
+object graph changes with the keys; slot variables follow their variable, tables and the like their object.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names
+from tensorbundle.proto.paths import SAVE_COUNTER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tensorbundle.proto.graph import ObjectGraph
+    from tensorbundle.tools.draft import Draft
+
+__all__ = ["Rule", "parse_map", "parse_rule", "regex_rule", "rename"]
+
+_WILDCARD: Final = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How some names change.
+
+    Attributes:
+        text: as it was given.
+        pattern: fits the names that change; `fullmatch` unless `search`.
+        replacement: as `re.Match.expand` takes it.
+        whole: the whole name that is meant, or None if several are.
+        scope: the scope that is meant, with its '/' at the end, empty for all names; None if not a scope.
+        search: whether every place in a name that the pattern fits is replaced.
+    """
+
+    text: str
+    pattern: re.Pattern[str]
+    replacement: str
+    whole: str | None = None
+    scope: str | None = None
+    search: bool = False
+
+    def apply(self, name: str) -> str | None:
+        """The new name, or None if the rule does not fit."""
+        if self.search:
+            new, count = self.pattern.subn(self.replacement, name)
+            return new if count else None
+        found = self.pattern.fullmatch(name)
+        return found.expand(self.replacement) if found else None
+
+
+def parse_rule(old: str, new: str) -> Rule:
+    """The rule that `OLD=NEW` means.
+
+    A whole name; or a scope, where both end in '/' ('/' alone is the root); or a glob in OLD, whose wildcards fill the
+    '*' of NEW in order.
+
+    Raises:
+        BundleError: a scope on one side only, or more '*' in NEW than wildcards in OLD.
+    """
+    text = f"{old}={new}"
+    if old.endswith("/") or new.endswith("/"):
+        if not (old.endswith("/") and new.endswith("/")):
+            raise BundleError(f"rename {text!r}: a scope ends in '/' on both sides")
+        scope, target = (each if each != "/" else "" for each in (old, new))
+        return Rule(
+            text, re.compile(f"{re.escape(scope)}(.*)", re.DOTALL), _literal(target) + r"\g<1>", scope=scope
+        )
+    wildcards = _WILDCARD.findall(old)
+    if not wildcards:
+        return Rule(text, re.compile(re.escape(old)), _literal(new), whole=old)
+    if new.count("*") > len(wildcards):
+        raise BundleError(
+            f"rename {text!r}: {new.count('*')} '*' on the right, {len(wildcards)} wildcards on the left"
+        )
+    means = {"*": "(.*)", "?": "(.)"}
+    parts = [re.escape(part) for part in _WILDCARD.split(old)]
+    groups = [means.get(each) or f"({each.replace('[!', '[^', 1)})" for each in wildcards]
+    pattern = "".join(part + group for part, group in zip(parts, [*groups, ""], strict=True))
+    pieces = [_literal(part) for part in new.split("*")]
+    replacement = pieces[0] + "".join(rf"\g<{number}>{part}" for number, part in enumerate(pieces[1:], 1))
+    return Rule(text, re.compile(pattern, re.DOTALL), replacement)
+
+
+def regex_rule(pattern: str, replacement: str) -> Rule:
+    r"""The rule that replaces every place that a regular expression fits; groups are `\1` or `\g<name>`.
+
+    Raises:
+        BundleError: not a regular expression, or a group that it does not have.
+    """
+    text = f"{pattern}=>{replacement}"
+    try:
+        compiled = re.compile(pattern)
+        re.sub(f"(?:{pattern})|", lambda found: found.expand(replacement) if found[0] else "", "")
+        re.compile(pattern).sub(replacement, "")
+    except (re.error, IndexError) as error:
+        raise BundleError(f"rename {text!r}: {error}") from None
+    return Rule(text, compiled, replacement, search=True)
+
+
+def parse_map(text: str, path: str) -> list[Rule]:
+    """The rules in a file.
+
+    Either one `OLD=NEW` a line, with '#' comments and empty lines between; or a dictionary or a list of pairs, in
+    Python or JSON syntax, as TensorFlow's `init_from_checkpoint` takes for its assignment map.
+
+    Raises:
+        BundleError: neither.
+    """
+    stripped = text.strip()
+    if stripped.startswith(("{", "[")):
+        try:
+            value = ast.literal_eval(stripped)
+        except (ValueError, SyntaxError) as error:
+            raise BundleError(f"not a dictionary or a list of pairs: {error}", path=path) from None
+        pairs = list(value.items()) if isinstance(value, dict) else value
+        for each in pairs:
+            if len(each) != 2 or not all(isinstance(name, str) for name in each):
+                raise BundleError(f"{each!r} is not a pair of names", path=path)
+        return [parse_rule(old, new) for old, new in pairs]
+    rules = []
+    for number, line in enumerate(text.splitlines(), 1):
+        content = line.strip()
+        if not content or content.startswith("#"):
+            continue
+        old, mark, new = content.partition("=")
+        if not mark:
+            raise BundleError(f"line {number}: {content!r} is not OLD=NEW", path=path)
+        rules.append(parse_rule(old.strip(), new.strip()))
+    return rules
+
+
+def rename(draft: Draft, rules: Sequence[Rule]) -> None:
+    """Rename a draft's tensors; of several rules that fit a name, the first decides.
+
+    Raises:
+        TensorNotFoundError: a rule fits nothing; the reason names near names.
+        ConflictError: two tensors would get one name.
+    """
+    if draft.graph is None:
+        _rename_keys(draft, rules)
+    else:
+        _rename_objects(draft, draft.graph, rules)
+
+
+def _rename_keys(draft: Draft, rules: Sequence[Rule]) -> None:
+    new_names = _new_names(draft.tensors, rules, draft.prefix)
+    tensors = {}
+    origins: dict[str, str] = {}
+    for key, tensor in draft.tensors.items():
+        new = new_names.get(key, key)
+        if new in tensors:
+            raise ConflictError(
+                f"both {origins[new]!r} and {key!r} would get this name", path=draft.prefix, key=new
+            )
+        if not new:
+            raise ConflictError("a tensor needs a name", path=draft.prefix, key=key)
+        tensors[new], origins[new] = tensor, key
+        draft.tally.renamed += new != key
+    draft.tensors = tensors
+
+
+def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> None:
+    paths = [path for path, node in graph.walk() if path and "/.OPTIMIZER_SLOT/" not in path]
+    targets = _new_names([*paths, *_aliases(graph, rules)], rules, draft.prefix)
+    # Moving the root's children somewhere leaves the save counter, which TensorFlow looks for at the root.
+    if not any(rule.whole == SAVE_COUNTER for rule in rules):
+        targets.pop(SAVE_COUNTER, None)
+    moves: dict[str, str] = {}
+    for path in sorted(targets, key=lambda each: each.count("/")):
+        above = next((each for each in _parents(path) if each in moves), None)
+        if above is not None and targets[path] == moves[above] + path[len(above) :]:
+            continue  # it goes along with its parent
+        if above is None or not graph[path].attributes:
+            inside = [each for each in paths if each.startswith(f"{path}/")]
+            follow = all(targets.get(each) == targets[path] + each[len(path) :] for each in inside)
+            if not follow and not graph[path].attributes:
+                continue  # what is inside goes different ways, one by one
+        if targets[path] != path:
+            moves[path] = targets[path]
+    try:
+        draft.follow(graph.move(moves))
+    except BundleError as error:
+        raise error.locate(path=draft.prefix) from None
+
+
+def _new_names(names: Iterable[str], rules: Sequence[Rule], prefix: str) -> dict[str, str]:
+    """The new name of every name that a rule fits."""
+    out: dict[str, str] = {}
+    used: set[int] = set()
+    known = list(names)
+    for name in known:
+        for number, rule in enumerate(rules):
+            new = rule.apply(name)
+            if new is None and rule.scope and f"{name}/" == rule.scope:
+                new = rule.apply(rule.scope)  # the object that a scope is the inside of
+                new = None if new is None else new.rstrip("/")
+            if new is not None:
+                used.add(number)
+                out[name] = new
+                break
+    for number, rule in enumerate(rules):
+        if number not in used:
+            near = near_names(rule.whole or rule.scope or rule.text.partition("=")[0], known)
+            hint = f"; near: {', '.join(map(repr, near))}" if near else ""
+            raise TensorNotFoundError(f"rename {rule.text!r} fits nothing{hint}", path=prefix)
+    return out
+
+
+def _aliases(graph: ObjectGraph, rules: Sequence[Rule]) -> list[str]:
+    """Objects that a rule names by a path that is not their shortest."""
+    shortest = set(graph.paths().values())
+    named = [rule.whole or (rule.scope or "").rstrip("/") for rule in rules]
+    return [path for path in named if path and path not in shortest and path in graph]
+
+
+def _parents(path: str) -> list[str]:
+    """The paths above a path, the nearest first."""
+    parts = path.split("/")
+    return ["/".join(parts[:size]) for size in range(len(parts) - 1, 0, -1)]
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", r"\\")

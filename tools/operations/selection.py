@@ -1,0 +1,146 @@
+"""Leave tensors out: what a pattern names, all but that, or the optimizer's state."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import ConflictError
+from tensorbundle.proto.paths import SAVE_COUNTER, attribute_key
+from tensorbundle.tools.patterns import select
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tensorbundle.proto.graph import Node, ObjectGraph
+    from tensorbundle.tools.draft import Draft
+
+__all__ = ["drop", "extract", "optimizer_state", "slim", "slots_of"]
+
+# The names that optimizers of TensorFlow 1 give their slots (python/training/*.py: `get_slot_names`, and the
+# optimizer's own name where there is one slot), and those of the BERT code.
+_SLOT: Final = re.compile(
+    r"(Adam|AdamW|AdamWeightDecay|Adamax|Nadam|LazyAdam|Momentum|MomentumW|SGD|RMSProp|Adagrad|AdagradDA|Adadelta|"
+    r"Ftrl|ProximalAdagrad|LARS|LARSOptimizer|LAMB|Adafactor|adam_[mv]|[mv]|momentum|rms|mg|accumulator|linear|"
+    r"accum_grad|accum_var)(_\d+)?"
+)
+# Scalars of an optimizer as a whole.
+_POWER: Final = re.compile(r"(.*/)?(beta[12]_power|local_step)(_\d+)?")
+# Keras optimizers in TF1 code keep everything below `training/NAME/`.
+_TRAINING: Final = re.compile(
+    r"(training(_\d+)?/)(SGD|RMSprop|Adam|Adamax|Nadam|Adagrad|Adadelta|Ftrl)(_\d+)?/.*"
+)
+# Edges by which optimizers are known: tf.keras up to 2.10, since 2.11, Keras 3.
+_OPTIMIZER_EDGES: Final = (
+    {"iter", "decay"},
+    {"_iterations", "_learning_rate"},
+    {"iterations", "_learning_rate"},
+)
+
+
+def drop(draft: Draft, patterns: Sequence[str]) -> None:
+    """Leave out what the patterns fit.
+
+    Raises:
+        TensorNotFoundError: a pattern fits nothing.
+        ConflictError: nothing would be left.
+    """
+    found = {key for key, _ in select(draft.tensors.items(), patterns, draft.prefix)}
+    if len(found) == len(draft.tensors):
+        raise ConflictError("that drops every tensor", path=draft.prefix)
+    draft.drop(found)
+
+
+def extract(draft: Draft, patterns: Sequence[str]) -> None:
+    """Leave out all but what the patterns fit; the save counter stays too, as restoring needs it.
+
+    Raises:
+        TensorNotFoundError: a pattern fits nothing.
+    """
+    kept = {key for key, _ in select(draft.tensors.items(), patterns, draft.prefix)}
+    if draft.graph is not None:
+        kept.add(attribute_key(SAVE_COUNTER))
+    draft.drop([key for key in draft.tensors if key not in kept])
+
+
+def slim(draft: Draft) -> list[str]:
+    """Leave out the optimizer's state; the keys that go.
+
+    Raises:
+        ConflictError: there is none.
+    """
+    found = optimizer_state(draft)
+    if not found:
+        raise ConflictError("no optimizer state was found; 'drop' takes patterns", path=draft.prefix)
+    if draft.graph is not None:
+        for path, node in list(draft.graph.walk()):
+            if node in _optimizers(draft.graph) and path in draft.graph:
+                draft.follow(_cut(draft.graph, path))
+    draft.drop([key for key in found if key in draft.tensors])
+    return found
+
+
+def optimizer_state(draft: Draft) -> list[str]:
+    """The keys of slot variables and of optimizers' own variables."""
+    if draft.graph is None:
+        return [key for key in draft.tensors if _is_state(key, draft)]
+    graph = draft.graph
+    optimizers = _optimizers(graph)
+    slots = {slot.slot for node in graph.nodes for slot in node.slots}
+    # What can be reached without passing through an optimizer is not its own, however short the way through it is.
+    kept = _reached(graph, optimizers) - slots
+    return [
+        each.checkpoint_key
+        for _, node, each in graph.attributes()
+        if node not in kept and each.checkpoint_key in draft.tensors
+    ]
+
+
+def slots_of(draft: Draft, key: str) -> Iterator[str]:
+    """The keys of the slot variables of one variable."""
+    if draft.graph is None:
+        for other in draft.tensors:
+            if other.startswith(f"{key}/") and _SLOT.fullmatch(other[len(key) + 1 :]):
+                yield other
+        return
+    owners = {each.checkpoint_key: node for _, node, each in draft.graph.attributes()}
+    for node in draft.graph.nodes:
+        for slot in node.slots:
+            if slot.variable is owners.get(key):
+                yield from (each.checkpoint_key for each in slot.slot.attributes)
+
+
+def _is_state(key: str, draft: Draft) -> bool:
+    variable, _, slot = key.rpartition("/")
+    return (
+        (variable in draft.tensors and _SLOT.fullmatch(slot) is not None)
+        or _POWER.fullmatch(key) is not None
+        or _TRAINING.fullmatch(key) is not None
+    )
+
+
+def _optimizers(graph: ObjectGraph) -> set[Node]:
+    return {
+        node
+        for node in graph.nodes
+        if node is not graph.root
+        and (node.slots or any(edges <= node.children.keys() for edges in _OPTIMIZER_EDGES))
+    }
+
+
+def _reached(graph: ObjectGraph, without: set[Node]) -> set[Node]:
+    seen = {graph.root}
+    stack = [graph.root]
+    while stack:
+        for child in stack.pop().children.values():
+            if child not in seen and child not in without:
+                seen.add(child)
+                stack.append(child)
+    return seen
+
+
+def _cut(graph: ObjectGraph, path: str) -> dict[str, str]:
+    """Remove one object; the paths that change because it was the shortest way to others."""
+    before = graph.paths()
+    graph.drop(path)
+    return {before[node]: new for new, node in graph.walk() if node in before and before[node] != new}

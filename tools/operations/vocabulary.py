@@ -1,0 +1,106 @@
+"""Let the rows of an embedding follow their tokens to another vocabulary, by TensorFlow's warm-start rules.
+
+Row i of the result is the old row of the new vocabulary's token i, or zeros if the old vocabulary does not have it;
+rows for out-of-vocabulary buckets follow, zeros too (TensorFlow python/training/warm_starting_util.py,
+`_warm_start_var_with_vocab`; core/kernels/generate_vocab_remapping_op.cc).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tensorbundle.errors import ConflictError, MissingFileError, UnsupportedError
+from tensorbundle.tools.expressions import Take
+from tensorbundle.tools.operations.editing import find_key
+from tensorbundle.tools.operations.layout import even_slices
+from tensorbundle.tools.operations.selection import slots_of
+from tensorbundle.tools.plan import Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorbundle.shards import Array
+    from tensorbundle.tools.draft import Draft
+
+__all__ = ["read_vocabulary", "resize"]
+
+
+def read_vocabulary(path: str) -> list[bytes]:
+    """The tokens of a vocabulary file, one a line.
+
+    Raises:
+        MissingFileError: no such file.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        raise MissingFileError("no such vocabulary file", path=path) from None
+
+
+def resize(
+    draft: Draft,
+    name: str,
+    old: Sequence[bytes],
+    new: Sequence[bytes],
+    *,
+    axis: int = 0,
+    oov: int = 0,
+    old_size: int | None = None,
+) -> list[str]:
+    """Reorder and resize a variable and its slot variables along an axis; the keys that changed.
+
+    Args:
+        draft: what to change.
+        name: the variable.
+        old: the tokens of its rows.
+        new: the tokens of the rows it shall have.
+        axis: 0 for embeddings, 1 for output layers.
+        oov: rows for out-of-vocabulary buckets, after those of the tokens.
+        old_size: only so many of the old tokens count.
+
+    Raises:
+        TensorNotFoundError: no such tensor.
+        ConflictError: no such axis, or more old tokens than rows.
+    """
+    key = find_key(draft, name)
+    positions: dict[bytes, int] = {}
+    for position, token in enumerate(old[:old_size]):
+        positions.setdefault(token, position)
+    rows: Array = np.array([positions.get(token, -1) for token in new] + [-1] * oov, np.int64)
+    changed = []
+    for each in [key, *slots_of(draft, key)]:
+        tensor = draft.tensors[each]
+        if isinstance(tensor.expression, Literal):
+            raise UnsupportedError("this tensor can't be resized", path=draft.prefix, key=each)
+        shape = tensor.expression.shape
+        if not 0 <= axis < len(shape):
+            if each == key:
+                raise ConflictError(
+                    f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key
+                )
+            continue  # a slot that has not the variable's shape
+        if len(positions) > shape[axis]:
+            raise ConflictError(
+                f"{len(positions)} old tokens, axis {axis} has {shape[axis]} elements",
+                path=draft.prefix,
+                key=each,
+            )
+        resized = Take(tensor.expression, axis, rows)
+        slices = tensor.slices
+        if slices:
+            cut = next(
+                (
+                    number
+                    for number in range(len(shape))
+                    if len({part.extents[number] for part in slices}) > 1
+                ),
+                0,
+            )
+            slices = even_slices(resized.shape, min(len(slices), resized.shape[cut]), cut)
+        draft.tensors[each] = replace(tensor, expression=resized, slices=slices)
+        changed.append(each)
+    return changed
