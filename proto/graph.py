@@ -360,15 +360,13 @@ class ObjectGraph:
         self._rekey(before)
         return [each for lost in known if lost not in reached for each in lost.attributes]
 
-    def drop_keys(self, keys: Collection[str], kept: Collection[str]) -> dict[str, str]:
+    def drop_keys(self, keys: Collection[str], kept: Collection[str]) -> None:
         """Remove the attributes with these keys, and the objects that have nothing else.
 
         Args:
             keys: of tensors that are removed.
             kept: of those that stay. An attribute whose key is only the beginning of its tensors' keys, as a table's
                 is, goes when none of these is left.
-
-        Returns the paths of objects that changed, old to new: one that was known by two ways may be left with one.
         """
         before = self.paths()
         held = {path for path in map(key_path, kept) if path is not None}
@@ -388,7 +386,7 @@ class ObjectGraph:
                 ):
                     emptied.add(node)
         self._remove(emptied)
-        return self._rekey(before)
+        self._rekey(before)
 
     def graft(self, path: str, other: ObjectGraph) -> dict[str, str]:
         """Attach all of `other` as the object at `path`, whose parent must exist. `other` is used up.

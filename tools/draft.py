@@ -6,6 +6,7 @@ is read but indexes and object graphs. `plan` then finds what can stay where it 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from tensorbundle.tools.expressions import Region, Stored
 from tensorbundle.tools.plan import Carried, Converted, LeftOut, Literal, Output, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.slices import Box, TensorSlice
@@ -140,12 +141,33 @@ class Draft:
         return {key: tensor for key, tensor in self.tensors.items() if key in wanted}
 
     def drop(self, keys: Collection[str]) -> None:
-        """Remove tensors, and with them the objects of the graph that have nothing else."""
+        """Remove tensors, and with them the objects of the graph that have nothing else, and the slots of these."""
         gone = set(keys)
-        self.tensors = {key: tensor for key, tensor in self.tensors.items() if key not in gone}
-        self.tally.dropped += len(gone)
+        self._forget(gone)
         if self.graph is not None:
-            self.follow(self.graph.drop_keys(gone, self.tensors))
+            with self.editing_graph() as graph:
+                graph.drop_keys(gone, self.tensors)
+
+    @contextlib.contextmanager
+    def editing_graph(self) -> Iterator[ObjectGraph]:
+        """The object graph, to be edited inside the `with` block; the tensors follow their objects after it.
+
+        Tensors of objects that are gone then go, and those of objects with other paths get other keys.
+        """
+        graph = self.graph
+        if graph is None:
+            raise TypeError("a name-based checkpoint has no object graph")
+        before = graph.paths()
+        yield graph
+        after = graph.paths()
+        lost = {path for node, path in before.items() if node not in after}
+        lost_keys = {each.checkpoint_key for node in before if node not in after for each in node.attributes}
+        self._forget({key for key in self.tensors if key in lost_keys or key_path(key) in lost})
+        self.follow({before[node]: path for node, path in after.items() if before.get(node, path) != path})
+
+    def _forget(self, keys: Collection[str]) -> None:
+        self.tally.dropped += sum(key in self.tensors for key in keys)
+        self.tensors = {key: tensor for key, tensor in self.tensors.items() if key not in keys}
 
     def follow(self, moved: Mapping[str, str]) -> None:
         """Rename the tensors of objects whose paths changed, old to new."""

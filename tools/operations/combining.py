@@ -131,8 +131,8 @@ def _join_roots(
         _refuse(clashes, first, draft)
     for name in clashes:
         loser, losing_graph = (draft, other) if prefer == "first" else (first, graph)
-        gone = {each.checkpoint_key for each in losing_graph.drop(join_path("", name))}
-        loser.tensors = {key: each for key, each in loser.tensors.items() if key not in gone}
+        with loser.editing_graph():
+            losing_graph.drop(join_path("", name))
     _replace_node(other, other.root, graph.root)
     graph.root.children |= other.root.children
     graph.renumber()

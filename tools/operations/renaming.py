@@ -175,16 +175,12 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
     for path in sorted(targets, key=lambda each: each.count("/")):
         above = next((each for each in _parents(path) if each in moves), None)
         if above is not None and targets[path] == moves[above] + path[len(above) :]:
-            continue  # it goes along with its parent
-        if above is None or not graph[path].attributes:
-            inside = [each for each in paths if each.startswith(f"{path}/")]
-            follow = all(targets.get(each) == targets[path] + each[len(path) :] for each in inside)
-            if not follow and not graph[path].attributes:
-                continue  # what is inside goes different ways, one by one
+            continue  # it goes along with what it is in
         if targets[path] != path:
             moves[path] = targets[path]
     try:
-        draft.follow(graph.move(moves))
+        with draft.editing_graph():
+            graph.move(moves)
     except BundleError as error:
         raise error.locate(path=draft.prefix) from None
 

@@ -73,9 +73,11 @@ def slim(draft: Draft) -> list[str]:
     if not found:
         raise ConflictError("no optimizer state was found; 'drop' takes patterns", path=draft.prefix)
     if draft.graph is not None:
-        for path, node in list(draft.graph.walk()):
-            if node in _optimizers(draft.graph) and path in draft.graph:
-                draft.follow(_cut(draft.graph, path))
+        with draft.editing_graph() as graph:
+            for optimizer in _optimizers(graph):
+                path = graph.paths().get(optimizer)
+                if path is not None:
+                    graph.drop(path)
     draft.drop([key for key in found if key in draft.tensors])
     return found
 
@@ -137,10 +139,3 @@ def _reached(graph: ObjectGraph, without: set[Node]) -> set[Node]:
                 seen.add(child)
                 stack.append(child)
     return seen
-
-
-def _cut(graph: ObjectGraph, path: str) -> dict[str, str]:
-    """Remove one object; the paths that change because it was the shortest way to others."""
-    before = graph.paths()
-    graph.drop(path)
-    return {before[node]: new for new, node in graph.walk() if node in before and before[node] != new}
