@@ -124,7 +124,7 @@ class DType(enum.StrEnum):
 
     @property
     def swap_width(self) -> int:
-        """Bytes of the units whose order changes with endianness (FORMAT: tensor_bundle/byte_swap)."""
+        """Bytes of the units whose order changes with endianness (core/util/tensor_bundle/byte_swap_array.cc)."""
         return self.itemsize // 2 if self in (DType.complex64, DType.complex128) else self.itemsize
 
 

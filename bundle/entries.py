@@ -134,7 +134,7 @@ class TensorEntry(NamedTuple):
         return self.elements * self.dtype.itemsize if self.dtype.itemsize else None
 
     def encode(self) -> bytes:
-        """The BundleEntryProto as TensorFlow serializes it (FORMAT: canonical protobuf, fields in order)."""
+        """The BundleEntryProto as TensorFlow serializes it (fields in order, zeros left out)."""
         dims = bytearray()
         for size in self.shape:
             dim = _varint_field(1, size)

@@ -1,7 +1,7 @@
 """Tensors out of data shards: memory maps, views, checksums, partitioned tensors put together.
 
 A data file is the tensors' bytes one after another; only the index says what is where. Gaps, shared ranges and any
-order are legal (FORMAT: tensor_bundle.cc, `BundleReader::GetValue`).
+order are legal (TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `BundleReader::GetValue`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-__all__ = ["ShardReader"]
+__all__ = ["ShardReader", "swap_bytes"]
+
+
+def swap_bytes(raw: Array, dtype: DType) -> Array:
+    """The bytes of big-endian values of this type as little-endian ones; complex numbers swap each half."""
+    width = dtype.swap_width
+    return raw.view(f">u{width}").astype(f"<u{width}").view(np.uint8)
 
 
 class ShardReader:
@@ -103,9 +109,7 @@ class ShardReader:
             array[:] = values
             return array.reshape(entry.shape)
         if big_endian and entry.dtype.swap_width > 1:
-            swapped = np.frombuffer(payload, dtype=f"V{entry.dtype.swap_width}")
-            unsigned = swapped.view(f">u{entry.dtype.swap_width}")
-            array = unsigned.astype(f"<u{entry.dtype.swap_width}").view(dtype)
+            array = swap_bytes(np.frombuffer(payload, np.uint8), entry.dtype).view(dtype)
             array.flags.writeable = False
             return array.reshape(entry.shape)
         if entry.nbytes == 0:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tensorbundle.coding import combine_crc32c
+from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.index import decode_key, encode_key
 from tensorbundle.proto.graph import ObjectGraph
@@ -245,6 +246,9 @@ def _output(key: bytes, expression: Expression, box: Box, base: int) -> Output:
 def _carried(stored: Stored, box: Box) -> Carried | None:
     """The bytes of a box of a stored tensor, if they lie somewhere in one run."""
     whole = whole_box(stored.shape)
+    swaps = stored.dtype.swap_width > 1 or stored.dtype is DType.string
+    if stored.index.header.big_endian and swaps:
+        return None  # what is written is little-endian
     if not stored.pieces:
         if box == whole:
             return Carried(stored.index, stored.key, stored.entry)
@@ -258,7 +262,7 @@ def _carried(stored: Stored, box: Box) -> Carried | None:
 def _rows(stored: Stored, box: Box) -> Carried | None:
     """Whole rows of a tensor of numbers lie in one run, whose checksum nobody knows yet."""
     entry = stored.entry
-    if not entry.dtype.itemsize or stored.index.header.big_endian or box[1:] != whole_box(entry.shape[1:]):
+    if not entry.dtype.itemsize or box[1:] != whole_box(entry.shape[1:]):
         return None
     row = math.prod(entry.shape[1:]) * entry.dtype.itemsize
     rows = box[0].stop - box[0].start

@@ -15,10 +15,10 @@ import numpy as np
 
 from tensorbundle.coding import crc32c
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import CorruptionError, UnsupportedError
+from tensorbundle.errors import CorruptionError
 from tensorbundle.files import open_descriptor
 from tensorbundle.index import decode_key
-from tensorbundle.shards import ShardReader
+from tensorbundle.shards import ShardReader, swap_bytes
 from tensorbundle.slices import whole_box
 from tensorbundle.tools.streaming import Piece, stream
 
@@ -95,16 +95,15 @@ class Reading:
                 self._strings[name] = ShardReader(index, verify=self._verify).read_entry(key, entry)
                 self.bytes_read += entry.nbytes
             return np.asarray(self._strings[name][box] if box else self._strings[name])
-        if index.header.big_endian and entry.dtype.swap_width > 1:
-            raise UnsupportedError(
-                "a big-endian tensor can't be converted", path=index.prefix, key=decode_key(key)
-            )
         if name not in self._inputs:
             piece = Piece(index.shard_path(entry.shard), decode_key(key), entry)
             self._inputs[name] = _Input(piece)
         out = np.empty([each.stop - each.start for each in box], entry.dtype.numpy)
         if out.size:
             self._gather(self._inputs[name], 0, entry.shape, box, out)
+        if out.size and index.header.big_endian and entry.dtype.swap_width > 1:
+            swapped = swap_bytes(out.reshape(-1).view(np.uint8), entry.dtype)
+            return swapped.view(out.dtype).reshape(out.shape)
         return out
 
     def _gather(self, source: _Input, base: int, shape: tuple[int, ...], box: Box, out: Array) -> None:

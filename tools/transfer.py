@@ -112,7 +112,7 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
     Raises:
         ConflictError: the output exists, or two tensors would get one key.
         CorruptionError, MissingFileError: a source's data is damaged or absent; nothing was written.
-        UnsupportedError: a source is big-endian.
+        UnsupportedError: a variant of a big-endian source, whose byte order nobody can change.
         BundleError: the destination can't be written to.
     """
     started = time.perf_counter()
@@ -178,14 +178,16 @@ def check_sources(plan: Plan) -> dict[str, int]:
     Raises:
         ConflictError: two tensors would get one key.
         CorruptionError, MissingFileError: a source's data is not all there.
-        UnsupportedError: a source is big-endian.
+        UnsupportedError: a variant of a big-endian source, whose byte order nobody can change.
     """
     plan.check_keys()
     sizes: dict[str, int] = {}
     carried: dict[str, int] = {}
     for index, key, entry, is_carried in _stored(plan):
-        if index.header.big_endian:
-            raise UnsupportedError("a big-endian checkpoint can't be rewritten", path=index.prefix)
+        if index.header.big_endian and entry.dtype is DType.variant:
+            raise UnsupportedError(
+                "a big-endian variant can't be rewritten", path=index.prefix, key=decode_key(key)
+            )
         path = index.shard_path(entry.shard)
         if path not in sizes:
             if not os.path.isfile(path):
