@@ -7,12 +7,9 @@ map of a file that shrinks kills the process.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from tensorbundle.errors import CorruptionError, MissingFileError
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["File", "describe_content", "open_descriptor"]
 
@@ -79,12 +76,7 @@ class File:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
 __all__ = ["Console", "Progress", "branches", "columns", "escape", "human_bytes", "shape_text"]
 
@@ -137,11 +136,6 @@ class Progress:
             self._bar.advance(self._task, self._pending)
             self._pending, self._shown = 0, time.monotonic()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
