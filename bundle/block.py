@@ -11,13 +11,10 @@ search can begin there. Keys and values are bytes; positions are bytes from the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tensorbundle.coding import FIXED32, encode_varint, read_varint
 from tensorbundle.errors import CorruptionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "iterate", "seek"]
 
@@ -25,7 +22,7 @@ DATA_RESTART_INTERVAL: Final = 16
 _UINT32_MAX: Final = 2**32 - 1
 
 
-def iterate(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+def iterate(block: bytes) -> list[tuple[bytes, bytes]]:
     """Every key and value of a block, in order.
 
     Raises:
@@ -34,6 +31,7 @@ def iterate(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     limit, _ = _restart_array(block)
     pos = 0
     key: bytes | None = None
+    items = []
     while pos < limit:
         start = pos
         # Nearly all sizes fit in one byte each, and this loop sees every key of a listing.
@@ -50,8 +48,9 @@ def iterate(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         key = block[pos:value_start] if before is None else before[:shared] + block[pos:value_start]
         if before is not None and key <= before:
             raise CorruptionError(f"keys do not ascend: {key[:80]!r} after {before[:80]!r}", offset=start)
-        yield key, block[value_start:end]
+        items.append((key, block[value_start:end]))
         pos = end
+    return items
 
 
 def seek(block: bytes, target: bytes) -> bytes | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from tensorbundle.errors import CorruptionError
-from tensorbundle.index import BundleIndex, decode_key, encode_key
+from tensorbundle.index import BundleIndex, encode_key
 from tensorbundle.names import resolve_prefix
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Checkpoint(Mapping[str, "Array"]):
             CorruptionError: the index is damaged; what comes before the damage was yielded.
         """
         for key, entry in self.index.entries():
-            yield decode_key(key), entry
+            yield key.decode("utf-8", "surrogateescape"), entry  # decode_key, inlined
 
     def read(self, key: str, region: object = None) -> Array:
         """The tensor `key`, or the part of it that `region` selects (a basic NumPy index, `np.s_[1000:1010]`).

@@ -27,7 +27,7 @@ from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.slices import MAX_RANK, TensorSlice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["HEADER_KEY", "BundleHeader", "TensorEntry", "check_range", "parse_entries", "parse_entry"]
 
@@ -176,66 +176,72 @@ def check_range(entry: TensorEntry, path: str, file_size: int, key: str) -> None
         )
 
 
-_new_entry = TensorEntry._make
-
-
-def parse_entries(values: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, TensorEntry]]:
+def parse_entries(values: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, TensorEntry]]:
     """The entries in `values`, pairs of a key and an encoded BundleEntryProto; keys are passed on as they are.
 
     Raises:
         CorruptionError: an entry is not such a message, or has an impossible shape or place.
         UnsupportedError: a data type that no checkpoint stores.
     """
-    # Type and shape come first, and few distinct ones exist: the bytes of both are looked up as one.
+    # This loop sees every tensor of a listing, so the form that TensorFlow writes is decoded right here, and whatever
+    # differs by the general parser. Type and shape come first, and few distinct ones exist: their bytes are looked up.
     known: dict[bytes, tuple[DType, tuple[int, ...]]] = {}
+    new = tuple.__new__
     for key, value in values:
+        size = len(value)
+        pos = 4 + value[3] if size > 9 else size
+        last = size - 5  # where the checksum's field begins
+        head = value[:pos]
         try:
-            entry = _parse_common(value, known) or parse_entry(value)
+            if head not in known:
+                if not _is_head(head):
+                    yield key, parse_entry(value)
+                    continue
+                first = parse_entry(head)
+                known[head] = first.dtype, first.shape
+            dtype, shape = known[head]
+            shard = offset = nbytes = 0
+            while pos < last:
+                tag = value[pos]
+                number = value[pos + 1]
+                pos += 2
+                if number >= 0x80:
+                    number &= 0x7F
+                    shift = 7
+                    while value[pos] >= 0x80 and pos < last:
+                        number |= (value[pos] & 0x7F) << shift
+                        shift += 7
+                        pos += 1
+                    number |= value[pos] << shift
+                    pos += 1
+                if tag == 0x20:
+                    offset = number
+                elif tag == 0x28:
+                    nbytes = number
+                elif tag == 0x18:
+                    shard = number
+                else:
+                    pos = size
+            if pos != last or value[last] != 0x35 or shard | offset >> 32 | nbytes >> 32 >= 2**31:
+                yield key, parse_entry(value)
+                continue
         except (CorruptionError, UnsupportedError) as error:
             raise error.locate(key=key.decode("utf-8", "surrogateescape")) from None
-        yield key, entry
+        stored = value[-4] | value[-3] << 8 | value[-2] << 16 | value[-1] << 24
+        rotated = (stored - MASK_DELTA) & _INT32_BITS  # unmask, inlined
+        crc = (rotated >> 17 | rotated << 15) & _INT32_BITS
+        yield key, new(TensorEntry, (dtype, shape, nbytes, shard, offset, crc, ()))
 
 
-def _parse_common(value: bytes, known: dict[bytes, tuple[DType, tuple[int, ...]]]) -> TensorEntry | None:
-    """The entry, if it has the form that TensorFlow writes for a whole tensor; None calls for the general parser."""
-    size = len(value)
-    if size < 9 or value[0] != 0x08 or value[2] != 0x12 or value[1] >= 0x80 or value[3] >= 0x80:
-        return None
-    pos = 4 + value[3]
-    head = value[:pos]
-    found = known.get(head)
-    if found is None:
-        first = parse_entry(head)
-        found = known[head] = first.dtype, first.shape
-    last = size - 5  # where the checksum's field begins
-    if pos > last or value[last] != 0x35:
-        return None
-    shard = offset = nbytes = 0
-    while pos < last:
-        tag = value[pos]
-        number = shift = 0
-        while True:
-            pos += 1
-            byte = value[pos]
-            if byte < 0x80:
-                break
-            number |= (byte & 0x7F) << shift
-            shift += 7
-        number |= byte << shift
-        pos += 1
-        if tag == 0x20:
-            offset = number
-        elif tag == 0x28:
-            nbytes = number
-        elif tag == 0x18:
-            shard = number
-        else:
-            return None
-    if pos != last or shard >= 2**31 or offset >= 2**63 or nbytes >= 2**63:
-        return None
-    rotated = (FIXED32.unpack_from(value, last + 1)[0] - MASK_DELTA) & _INT32_BITS  # unmask, inlined
-    crc = ((rotated >> 17) | (rotated << 15)) & _INT32_BITS
-    return _new_entry((found[0], found[1], nbytes, shard, offset, crc, ()))
+def _is_head(head: bytes) -> bool:
+    """Whether these are the fields of a type and a shape, each with a size of one byte, and nothing else."""
+    return (
+        len(head) >= 4
+        and head[0] == 0x08
+        and head[2] == 0x12
+        and head[1] < 0x80
+        and head[3] == len(head) - 4 < 0x80
+    )
 
 
 def parse_entry(value: bytes) -> TensorEntry:

@@ -174,7 +174,7 @@ class TableReader:
         for number in range(len(self.handles)):
             yield from self.block_items(number)
 
-    def block_items(self, number: int) -> Iterator[tuple[bytes, bytes]]:
+    def block_items(self, number: int) -> list[tuple[bytes, bytes]]:
         """Every key and value of one data block, in key order.
 
         Raises:
@@ -182,18 +182,19 @@ class TableReader:
         """
         handle = self.handles[number]
         block = self._load(handle, f"data block {number}")
-        key = None
         try:
-            for key, value in iterate(block):
-                if number and key <= self.separators[number - 1]:
-                    raise CorruptionError(
-                        f"key {key[:80]!r} of data block {number} belongs before it", offset=0
-                    )
-                yield key, value
-            if key is not None and key > self.separators[number]:
-                raise CorruptionError(f"key {key[:80]!r} of data block {number} belongs after it", offset=0)
+            items = iterate(block)
+            if items and number and items[0][0] <= self.separators[number - 1]:
+                raise CorruptionError(
+                    f"key {items[0][0][:80]!r} of data block {number} belongs before it", offset=0
+                )
+            if items and items[-1][0] > self.separators[number]:
+                raise CorruptionError(
+                    f"key {items[-1][0][:80]!r} of data block {number} belongs after it", offset=0
+                )
         except CorruptionError as error:
             raise self._inside(handle, error) from None
+        return items
 
     def _inside(self, handle: BlockHandle, error: CorruptionError) -> CorruptionError:
         """An error whose offset counts from a block, placed in the file."""
