@@ -156,6 +156,9 @@ class BundleIndex:
             return entry._replace(nbytes=total)
         return entry
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return BundleIndex, (self.prefix,)  # another process opens the file for itself
+
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
         self._file.close()

@@ -72,6 +72,12 @@ class ShardFile:
         """Hand everything to the operating system; a second call does nothing."""
         self._file.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 class BundleWriter:
     """A bundle while it is written. Nothing is visible under its name until `commit`.
@@ -97,17 +103,24 @@ class BundleWriter:
         self._entries: dict[bytes, TensorEntry] = {}
         self._beside: dict[str, bytes] = {}
         self._shards: list[str] = []
+        self._written: list[str] = []
         self._open: list[ShardFile] = []
         self._staged = StagedFiles(os.path.dirname(prefix), overwrite=overwrite)
         refuse_existing(self.prefix, overwrite=self._overwrite)
 
     def add_shard(self) -> tuple[int, ShardFile]:
         """A new, empty data shard: its number, and the file to append to."""
+        number, path = self.stage_shard()
+        self._open.append(ShardFile(path))
+        return number, self._open[-1]
+
+    def stage_shard(self) -> tuple[int, str]:
+        """A new, empty data shard that somebody else writes before `commit`: its number, and the path to write to."""
         number = len(self._shards)
         path = self._staged.create(shard_path(self.prefix, number, number + 1))
         self._shards.append(path)
-        self._open.append(ShardFile(path))
-        return number, self._open[-1]
+        self._written.append(path)
+        return number, path
 
     def share_shard(self, source: str) -> tuple[int, SharedHow]:
         """A new data shard with the very bytes of the file `source`, none of them written: its number, and how.
@@ -155,10 +168,10 @@ class BundleWriter:
         """
         try:
             if not self._shards:
-                self.add_shard()
+                self.stage_shard()
             for shard in self._open:
                 shard.close()
-                self.bytes_written += shard.size
+            self.bytes_written = sum(map(os.path.getsize, self._written))
             with self._staged.locked():
                 refuse_existing(self.prefix, overwrite=self._overwrite)
                 old_shards = self._old_shards()
@@ -207,7 +220,7 @@ class BundleWriter:
             return [shard_path(self.prefix, number, count) for number in range(count)]
 
         while self._overwrite and any(map(self._staged.collides, self._shards, names())):
-            self.add_shard()[1].close()
+            self.stage_shard()
         for path, name in zip(self._shards, names(), strict=True):
             self._staged.rename_target(path, name)
 

@@ -269,7 +269,7 @@ def _rows(stored: Stored, box: Box) -> Carried | None:
     part = entry._replace(
         shape=(rows, *entry.shape[1:]), offset=entry.offset + box[0].start * row, nbytes=rows * row, crc32c=0
     )
-    return Carried(stored.index, stored.key, part, crc_known=False)
+    return Carried(stored.index, stored.key, part, part_of=entry)
 
 
 def _side_by_side(stored: Stored) -> Carried | None:

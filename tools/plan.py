@@ -32,13 +32,13 @@ class Carried:
         index: the source's index.
         key: the tensor's or slice's key there.
         entry: its entry there; or a part of one, or several that lie side by side.
-        crc_known: whether the entry's checksum is one; otherwise it is computed on the way.
+        part_of: where the entry is a part whose checksum nobody knows yet, the entry of the whole, which has one.
     """
 
     index: BundleIndex
     key: bytes
     entry: TensorEntry
-    crc_known: bool = True
+    part_of: TensorEntry | None = None
 
     @property
     def path(self) -> str:

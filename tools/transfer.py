@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.commit import SharingError
@@ -23,7 +23,7 @@ from tensorbundle.slices import readable_key
 from tensorbundle.tools.plan import Carried, Converted
 from tensorbundle.tools.plan import Literal as LiteralTensor
 from tensorbundle.tools.streaming import Piece, runs, stream
-from tensorbundle.writer import BundleWriter
+from tensorbundle.writer import BundleWriter, ShardFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import BundleIndex
     from tensorbundle.tools.plan import LeftOut, Output, Plan
-    from tensorbundle.writer import ShardFile
 
 __all__ = [
     "DataMode",
@@ -173,7 +172,7 @@ class _Made:
 def check_sources(plan: Plan) -> dict[str, int]:
     """Whether a plan can be carried out, so far as can be told from indexes and the sizes of files.
 
-    Returns the sizes, in bytes, of the data shards that hold something carried.
+    Returns the sizes, in bytes, of the data shards that hold something carried, in the order of sources and shards.
 
     Raises:
         ConflictError: two tensors would get one key.
@@ -182,7 +181,8 @@ def check_sources(plan: Plan) -> dict[str, int]:
     """
     plan.check_keys()
     sizes: dict[str, int] = {}
-    carried: dict[str, int] = {}
+    carried: dict[tuple[int, int], str] = {}
+    sources: dict[int, int] = {}
     for index, key, entry, is_carried in _stored(plan):
         if index.header.big_endian and entry.dtype is DType.variant:
             raise UnsupportedError(
@@ -197,8 +197,8 @@ def check_sources(plan: Plan) -> dict[str, int]:
             sizes[path] = os.path.getsize(path)
         check_range(entry, path, sizes[path], decode_key(key))
         if is_carried:
-            carried[path] = sizes[path]
-    return carried
+            carried[sources.setdefault(id(index), len(sources)), entry.shard] = path
+    return {path: sizes[path] for _, path in sorted(carried.items())}
 
 
 def _stored(plan: Plan) -> Iterator[tuple[BundleIndex, bytes, TensorEntry, bool]]:
@@ -229,9 +229,8 @@ def _make(
         groups = _groups(move, one=bool(shared))
         if plan.shards:
             groups = [[each for each in move if each.shard == number] for number in range(plan.shards)]
-        jobs = [(*writer.add_shard(), group, options) for group in groups]
-        run = options.executor.map if options.executor is not None else map
-        for written, part in run(_write_shard, jobs):
+        jobs = [_Job(*writer.stage_shard(), group, options.verify) for group in groups]
+        for written, part in _run(jobs, options):
             entries.update(written)
             made.read += part.read
             made.overflowed |= part.overflowed
@@ -275,6 +274,7 @@ def _entries_of_shared(
     for run in runs(sorted(unknown, key=lambda each: (each.path, each.entry.offset))):
         made.read += stream(run, computed=crcs.__setitem__, progress=options.progress)
     if options.verify:
+        made.read += _check_wholes(outputs)
         by_path: dict[str, list[Piece]] = {}
         for piece in pieces.values():
             if piece.crc_known:
@@ -284,6 +284,16 @@ def _entries_of_shared(
         key: piece.entry._replace(shard=numbers[piece.path], crc32c=crcs.get(piece, piece.entry.crc32c))
         for key, piece in pieces.items()
     }
+
+
+def _check_wholes(outputs: Iterable[Output]) -> int:
+    """Check the tensors of which only parts are carried: a part has no checksum of its own yet; the bytes read."""
+    wholes = {
+        Piece(each.origin.path, decode_key(each.origin.key), each.origin.part_of)
+        for each in outputs
+        if isinstance(each.origin, Carried) and each.origin.part_of is not None
+    }
+    return sum(stream([piece]) for piece in wholes)
 
 
 def _check_sample(pieces: list[Piece]) -> int:
@@ -299,25 +309,40 @@ def _check_sample(pieces: list[Piece]) -> int:
     return sum(map(stream, runs(sample)))
 
 
-def _write_shard(
-    job: tuple[int, ShardFile, list[Output], TransferOptions],
-) -> tuple[dict[bytes, TensorEntry], _Made]:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One data shard to write. Plain data that can go to another process, but for `progress`, which stays here."""
+
+    number: int
+    path: str
+    outputs: list[Output]
+    verify: bool
+    progress: Callable[[int], None] | None = None
+
+
+def _run(jobs: list[_Job], options: TransferOptions) -> Iterable[tuple[dict[bytes, TensorEntry], _Made]]:
+    if options.executor is None:
+        return (_write_shard(replace(job, progress=options.progress)) for job in jobs)
+    return options.executor.map(_write_shard, jobs)
+
+
+def _write_shard(job: _Job) -> tuple[dict[bytes, TensorEntry], _Made]:
     """Write one data shard: the entries of what it holds, and what was read. Depends on nothing but the plan."""
-    number, file, outputs, options = job
     entries: dict[bytes, TensorEntry] = {}
     made = _Made()
-    for carried, group in itertools.groupby(outputs, lambda each: isinstance(each.origin, Carried)):
-        if carried:
-            entries.update(_copy_ranges(number, file, list(group), options, made))
-            continue
-        for each in group:
-            entry = _write_new(file, each, options, made)
-            entries[each.key] = entry._replace(shard=number)
+    with ShardFile(job.path) as file:
+        for carried, group in itertools.groupby(job.outputs, lambda each: isinstance(each.origin, Carried)):
+            if carried:
+                entries.update(_copy_ranges(file, list(group), job, made))
+            else:
+                entries.update((each.key, _write_new(file, each, job, made)) for each in group)
+        if job.verify:
+            made.read += _check_wholes(job.outputs)
     return entries, made
 
 
 def _copy_ranges(
-    number: int, file: ShardFile, outputs: list[Output], options: TransferOptions, made: _Made
+    file: ShardFile, outputs: list[Output], job: _Job, made: _Made
 ) -> Iterator[tuple[bytes, TensorEntry]]:
     keys = iter(outputs)
     for run in runs(_pieces(outputs)):
@@ -326,25 +351,25 @@ def _copy_ranges(
         made.read += stream(
             run,
             write=file.write,
-            verify=options.verify,
+            verify=job.verify,
             computed=crcs.__setitem__,
-            progress=options.progress,
+            progress=job.progress,
         )
         for piece in run:
             entry = piece.entry._replace(
-                shard=number,
+                shard=job.number,
                 offset=piece.entry.offset + moved,
                 crc32c=crcs.get(piece, piece.entry.crc32c),
             )
             yield next(keys).key, entry
 
 
-def _write_new(file: ShardFile, output: Output, options: TransferOptions, made: _Made) -> TensorEntry:
+def _write_new(file: ShardFile, output: Output, job: _Job, made: _Made) -> TensorEntry:
     """Write a literal or a converted tensor at the end of a data shard."""
     origin = output.origin
     if isinstance(origin, LiteralTensor):
         offset, _, _ = file.append([origin.payload])
-        return origin.entry._replace(offset=offset)
+        return origin.entry._replace(shard=job.number, offset=offset)
     if not isinstance(origin, Converted):
         raise TypeError(f"{type(origin).__name__} is neither literal nor converted")
     # NumPy, which sharing needs none of.
@@ -352,14 +377,14 @@ def _write_new(file: ShardFile, output: Output, options: TransferOptions, made: 
     from tensorbundle.tools.expressions import stream as stream_values
     from tensorbundle.tools.reading import Reading
 
-    with Reading(verify=options.verify, progress=options.progress) as reading:
+    with Reading(verify=job.verify, progress=job.progress) as reading:
         chunks = stream_values(origin.expression, reading)
         if origin.entry.dtype is DType.string:
             values = [value for chunk in chunks for value in chunk.tolist()]
-            entry = store_strings(file, 0, origin.entry.shape, values)
+            entry = store_strings(file, job.number, origin.entry.shape, values)
         else:
             offset, nbytes, crc = file.append(chunk.view("u1").data for chunk in chunks)
-            entry = origin.entry._replace(offset=offset, nbytes=nbytes, crc32c=crc)
+            entry = origin.entry._replace(shard=job.number, offset=offset, nbytes=nbytes, crc32c=crc)
     made.read += reading.bytes_read
     if reading.overflowed:
         made.overflowed[readable_key(output.key)] = reading.overflowed
@@ -370,7 +395,7 @@ def _pieces(outputs: Iterable[Output]) -> Iterator[Piece]:
     for each in outputs:
         origin = each.origin
         if isinstance(origin, Carried):
-            yield Piece(origin.path, decode_key(origin.key), origin.entry, crc_known=origin.crc_known)
+            yield Piece(origin.path, decode_key(origin.key), origin.entry, crc_known=origin.part_of is None)
 
 
 def _state_file(prefix: str) -> tuple[str, bytes]:
