@@ -408,6 +408,33 @@ class ObjectGraph:
         self.mark_values()
         return changed
 
+    def nest(self, name: str) -> None:
+        """Put everything under a fresh root, as its child `name` (not escaped)."""
+        before = self.paths()
+        self.nodes = [Node(children={name: self.root})]
+        self.renumber()
+        self._rekey(before)
+        self.mark_values()
+
+    def absorb(self, other: ObjectGraph) -> None:
+        """Let the children of another graph's root be children of this one's. `other` is used up.
+
+        Raises:
+            ConflictError: a name that both roots have.
+        """
+        clashes = [name for name in other.root.children if name in self.root.children]
+        if clashes:
+            raise ConflictError(f"both root objects have {', '.join(map(repr, clashes))}")
+        old = other.root
+        for node in other.nodes:
+            node.children = {
+                name: self.root if child is old else child for name, child in node.children.items()
+            }
+        self.root.children |= old.children
+        self.root.slots += old.slots
+        self.renumber()
+        self.mark_values()
+
     def renumber(self) -> None:
         """Number the nodes as TensorFlow does, and forget those that can't be reached from the root."""
         self.nodes = [node for _, node in self.walk()]

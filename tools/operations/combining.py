@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
-from tensorbundle.proto.graph import Node, ObjectGraph
-from tensorbundle.proto.paths import SAVE_COUNTER, attribute_key, join_path, key_path
+from tensorbundle.proto.graph import Attribute, Node
+from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
 from tensorbundle.tools.expressions import Mean, Stored
 from tensorbundle.tools.plan import Literal as LiteralTensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.draft import Draft, DraftTensor
 
 __all__ = ["Prefer", "average", "merge"]
@@ -44,6 +45,7 @@ def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> 
             key: replace(tensor, base=tensor.base + base) for key, tensor in draft.tensors.items()
         }
         base += draft.shards
+    counters = [draft.tensors.get(attribute_key(SAVE_COUNTER)) for _, draft in drafts]
     for name, draft in drafts:
         _put_under(name, draft)
     for _, draft in drafts[1:]:
@@ -57,6 +59,9 @@ def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> 
         first.tensors |= draft.tensors
         first.left_out += draft.left_out
     first.shards = base
+    counter = next((each for each in counters if each is not None), None)
+    if first.graph is not None and counter is not None:
+        _ensure_counter(first, first.graph, counter)
     return first
 
 
@@ -89,33 +94,21 @@ def _put_under(name: str, draft: Draft) -> None:
     if draft.graph is None:
         draft.tensors = {f"{name}/{key}": tensor for key, tensor in draft.tensors.items()}
         return
-    counter = attribute_key(SAVE_COUNTER)
-    if counter in draft.tensors:
-        draft.drop([counter])  # only the root of all has one
-    graph = ObjectGraph()
-    parent = Node()
-    graph.root.children[name] = parent
-    graph.renumber()
-    before = draft.graph.paths()
-    moved = {old: f"{join_path('', name)}/{old}" if old else join_path("", name) for old in before.values()}
-    parent.children, parent.attributes = draft.graph.root.children, draft.graph.root.attributes
-    parent.slots, parent.registered_saver = draft.graph.root.slots, draft.graph.root.registered_saver
-    _replace_node(draft.graph, draft.graph.root, parent)
-    graph.renumber()
-    for _, _, each in graph.attributes():
-        path = key_path(each.checkpoint_key)
-        if path is not None and path in moved:
-            each.checkpoint_key = moved[path] + each.checkpoint_key[len(path) :]
-    graph.mark_values()
-    draft.graph = graph
-    draft.follow(moved)
+    if attribute_key(SAVE_COUNTER) in draft.tensors:
+        draft.drop([attribute_key(SAVE_COUNTER)])  # only the root of all has one
+    with draft.editing_graph() as graph:
+        graph.nest(name)
 
 
-def _replace_node(graph: ObjectGraph, old: Node, new: Node) -> None:
-    """Let every edge to a node lead to another one."""
-    for node in graph.nodes:
-        node.children = {name: new if child is old else child for name, child in node.children.items()}
-    new.children = {name: new if child is old else child for name, child in new.children.items()}
+def _ensure_counter(draft: Draft, graph: ObjectGraph, counter: DraftTensor) -> None:
+    """Let the root have a save counter, as restoring needs it."""
+    key = attribute_key(SAVE_COUNTER)
+    if SAVE_COUNTER not in graph.root.children:
+        attribute = Attribute(VARIABLE_VALUE, SAVE_COUNTER, key)
+        graph.root.children[SAVE_COUNTER] = Node(attributes=[attribute])
+        graph.renumber()
+        graph.mark_values()
+        draft.tensors[key] = counter
 
 
 def _join_roots(
@@ -133,10 +126,7 @@ def _join_roots(
         loser, losing_graph = (draft, other) if prefer == "first" else (first, graph)
         with loser.editing_graph():
             losing_graph.drop(join_path("", name))
-    _replace_node(other, other.root, graph.root)
-    graph.root.children |= other.root.children
-    graph.renumber()
-    graph.mark_values()
+    graph.absorb(other)
 
 
 def _refuse(clashes: Sequence[str], first: Draft, draft: Draft) -> None:

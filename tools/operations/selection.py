@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["drop", "extract", "optimizer_state", "slim", "slots_of"]
 
-# The names that optimizers of TensorFlow 1 give their slots (python/training/*.py: `get_slot_names`, and the
-# optimizer's own name where there is one slot), and those of the BERT code.
+# The names of slots next to their variable: those that optimizers of TensorFlow 1 give (python/training/*.py, the
+# optimizer's own name, numbered), those of the BERT code, and those of Mesh TensorFlow.
 _SLOT: Final = re.compile(
-    r"(Adam|AdamW|AdamWeightDecay|Adamax|Nadam|LazyAdam|Momentum|MomentumW|SGD|RMSProp|Adagrad|AdagradDA|Adadelta|"
-    r"Ftrl|ProximalAdagrad|LARS|LARSOptimizer|LAMB|Adafactor|adam_[mv]|[mv]|momentum|rms|mg|accumulator|linear|"
-    r"accum_grad|accum_var)(_\d+)?"
+    r"(?P<variable>.+)(?:/(?:Adam|AdamW|AdamWeightDecay|Adamax|Nadam|LazyAdam|Momentum|MomentumW|SGD|RMSProp|Adagrad"
+    r"|AdagradDA|Adadelta|Ftrl|ProximalAdagrad|LARS|LARSOptimizer|LAMB|Adafactor|(?:(?:adam|lamb)_)?[mv])(?:_\d+)?"
+    r"|_slot_(?:m|v|vr|vc))",
+    re.DOTALL,
 )
 # Scalars of an optimizer as a whole.
 _POWER: Final = re.compile(r"(.*/)?(beta[12]_power|local_step)(_\d+)?")
@@ -30,11 +31,11 @@ _POWER: Final = re.compile(r"(.*/)?(beta[12]_power|local_step)(_\d+)?")
 _TRAINING: Final = re.compile(
     r"(training(_\d+)?/)(SGD|RMSprop|Adam|Adamax|Nadam|Adagrad|Adadelta|Ftrl)(_\d+)?/.*"
 )
-# Edges by which optimizers are known: tf.keras up to 2.10, since 2.11, Keras 3.
+# Edges by which optimizers are known: tf.keras up to 2.10; later ones and Keras 3, with a learning rate or a schedule.
 _OPTIMIZER_EDGES: Final = (
     {"iter", "decay"},
     {"_iterations", "_learning_rate"},
-    {"iterations", "_learning_rate"},
+    {"_iterations", "_variables"},
 )
 
 
@@ -102,7 +103,7 @@ def slots_of(draft: Draft, key: str) -> Iterator[str]:
     """The keys of the slot variables of one variable."""
     if draft.graph is None:
         for other in draft.tensors:
-            if other.startswith(f"{key}/") and _SLOT.fullmatch(other[len(key) + 1 :]):
+            if key in _variables_of(other):
                 yield other
         return
     owners = {each.checkpoint_key: node for _, node, each in draft.graph.attributes()}
@@ -113,12 +114,23 @@ def slots_of(draft: Draft, key: str) -> Iterator[str]:
 
 
 def _is_state(key: str, draft: Draft) -> bool:
-    variable, _, slot = key.rpartition("/")
     return (
-        (variable in draft.tensors and _SLOT.fullmatch(slot) is not None)
+        any(variable in draft.tensors for variable in _variables_of(key))
         or _POWER.fullmatch(key) is not None
         or _TRAINING.fullmatch(key) is not None
     )
+
+
+def _variables_of(key: str) -> list[str]:
+    """The names that the variable may have whose slot this is; none if it has not the name of a slot.
+
+    An optimizer in a `variable_scope` puts the scope before the variable's name.
+    """
+    found = _SLOT.fullmatch(key)
+    if found is None:
+        return []
+    parts = found["variable"].split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _optimizers(graph: ObjectGraph) -> set[Node]:
