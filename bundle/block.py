@@ -19,6 +19,8 @@ from tensorbundle.errors import CorruptionError
 __all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "iterate", "seek"]
 
 DATA_RESTART_INTERVAL: Final = 16
+# Shared prefixes let a small block stand for long keys; far more than that is an attack on memory.
+MAX_KEY_RATIO: Final = 256
 _UINT32_MAX: Final = 2**32 - 1
 
 
@@ -32,6 +34,7 @@ def iterate(block: bytes) -> list[tuple[bytes, bytes]]:
     pos = 0
     key: bytes | None = None
     items = []
+    decoded, allowed = 0, MAX_KEY_RATIO * len(block) + (1 << 20)
     while pos < limit:
         start = pos
         # Nearly all sizes fit in one byte each, and this loop sees every key of a listing.
@@ -48,6 +51,9 @@ def iterate(block: bytes) -> list[tuple[bytes, bytes]]:
         key = block[pos:value_start] if before is None else before[:shared] + block[pos:value_start]
         if before is not None and key <= before:
             raise CorruptionError(f"keys do not ascend: {key[:80]!r} after {before[:80]!r}", offset=start)
+        decoded += len(key)
+        if decoded > allowed:
+            raise CorruptionError(f"keys of over {allowed} bytes in a block of {len(block)}", offset=start)
         items.append((key, block[value_start:end]))
         pos = end
     return items

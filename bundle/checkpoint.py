@@ -81,7 +81,12 @@ class Checkpoint(Mapping[str, "Array"]):
         return sum(1 for _ in self)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self.index.get(encode_key(key)) is not None
+        if not isinstance(key, str):
+            return False
+        raw = encode_key(key)
+        return self.index.get(raw) is not None and not (
+            raw[:1] == b"\0" and self.index.owner(raw) is not None
+        )
 
     def entry(self, key: str) -> TensorEntry:
         """What the index says of a tensor.

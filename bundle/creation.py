@@ -8,7 +8,7 @@ import numpy as np
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
-from tensorbundle.errors import BundleError, ConflictError
+from tensorbundle.errors import BundleError, ConflictError, UnsupportedError
 from tensorbundle.index import encode_key
 from tensorbundle.payloads import encode_strings
 from tensorbundle.writer import BundleWriter
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tensorbundle.slices import TensorSlice
     from tensorbundle.writer import ShardFile
 
-__all__ = ["CheckpointWriter", "create"]
+__all__ = ["CheckpointWriter", "as_array", "create", "store_strings"]
 
 
 def create(prefix: Path, *, overwrite: bool = False) -> CheckpointWriter:
@@ -61,7 +61,8 @@ class CheckpointWriter:
             ConflictError: the key is taken.
             UnsupportedError: TensorFlow has no such data type.
         """
-        entry = self._store(values)
+        self._bundle.check_key(encode_key(key))
+        entry = self._store(as_array(values))
         self._bundle.put(encode_key(key), entry)
         return entry
 
@@ -81,9 +82,10 @@ class CheckpointWriter:
         kind = DType[dtype]
         if not kind.itemsize:
             raise ValueError(f"tensors of type {kind} can't be added as chunks")
+        self._bundle.check_key(encode_key(key))
         offset, nbytes, crc = self._shard.append(map(_as_bytes, chunks))
         entry = TensorEntry(kind, tuple(shape), nbytes, self._number, offset, crc)
-        if nbytes != entry.expected_nbytes:
+        if nbytes != entry.expected_nbytes or min(entry.shape, default=0) < 0:
             raise ValueError(
                 f"{key!r}: chunks of {nbytes} bytes, {kind} {list(entry.shape)} takes {entry.expected_nbytes}"
             )
@@ -100,22 +102,24 @@ class CheckpointWriter:
             ValueError: the piece's shape is not the slice's.
         """
         full = tuple(shape)
+        array = as_array(values)
+        dtype = DType.of(array.dtype)
+        if part.shape(full) != array.shape:
+            raise ValueError(f"{key!r}: slice {part} of {list(full)} is not {list(array.shape)}")
         if part.shape(full) == full:
-            self.add(key, values)
+            self.add(key, array)
             return
-        entry = self._store(values)
-        if part.shape(full) != entry.shape:
-            raise ValueError(f"{key!r}: slice {part} of {list(full)} is not {list(entry.shape)}")
-        known = self._partitioned.get(key)
-        if known is not None and (known.dtype, known.shape) != (entry.dtype, full):
+        known = self._partitioned.get(key, TensorEntry(dtype, full, 0, self._number))
+        if (known.dtype, known.shape) != (dtype, full):
             raise ConflictError(
-                f"slice of {entry.dtype} {list(full)}, before it {known.dtype} {list(known.shape)}",
+                f"slice of {dtype} {list(full)}, before it {known.dtype} {list(known.shape)}",
                 path=self.prefix,
                 key=key,
             )
-        slices = (*known.slices, part) if known is not None else (part,)
-        self._partitioned[key] = TensorEntry(entry.dtype, full, 0, slices=slices)
-        self._bundle.put(part.key(encode_key(key)), entry)
+        slice_key = part.key(encode_key(key))
+        self._bundle.check_key(slice_key)
+        self._bundle.put(slice_key, self._store(array))
+        self._partitioned[key] = known._replace(slices=(*known.slices, part))
 
     def add_object_graph(self, graph: ObjectGraph) -> TensorEntry:
         """Add the object graph, which TensorFlow puts last.
@@ -131,8 +135,7 @@ class CheckpointWriter:
         """Let what follows go into a new data shard."""
         self._number, self._shard = self._bundle.add_shard()
 
-    def _store(self, values: ArrayLike) -> TensorEntry:
-        array = np.asarray(values)
+    def _store(self, array: Array) -> TensorEntry:
         dtype = DType.of(array.dtype)
         if dtype is DType.string:
             return store_strings(self._shard, self._number, array.shape, _strings(array))
@@ -154,6 +157,27 @@ class CheckpointWriter:
             self._bundle.abort()
             raise
         self._bundle.commit()
+
+
+def as_array(values: ArrayLike) -> Array:
+    """The values as an array; strings as objects, since NumPy's own string types drop NUL bytes at the end.
+
+    Raises:
+        UnsupportedError: a masked array, whose mask would be lost.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise UnsupportedError("a masked array has no counterpart; fill it first")
+    if isinstance(values, (str, bytes)):
+        scalar = np.empty((), object)
+        scalar[()] = values
+        return scalar
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        array = np.asarray(values)
+    except UnicodeDecodeError:  # bytes and text side by side
+        return np.array(values, object)
+    return np.array(values, object) if array.dtype.kind in "SU" else array
 
 
 def store_strings(shard: ShardFile, number: int, shape: tuple[int, ...], values: list[bytes]) -> TensorEntry:

@@ -33,6 +33,7 @@ __all__ = ["HEADER_KEY", "BundleHeader", "TensorEntry", "check_range", "parse_en
 
 HEADER_KEY: Final = b""
 MAX_SHARDS: Final = 1_000_000
+_ENTRY_WIRE_TYPES: Final = {1: 0, 2: 2, 3: 0, 4: 0, 5: 0, 6: 5, 7: 2}
 _VERSION: Final = 1  # kTensorBundleVersion
 _INT32_BITS: Final = 2**32 - 1
 
@@ -77,7 +78,7 @@ class BundleHeader:
                     elif part == 2 and isinstance(version, int):
                         min_consumer = _int32(version)
                     elif part == 3:
-                        bad += [version] if isinstance(version, int) else _packed(version)
+                        bad += [_int32(version)] if isinstance(version, int) else _packed(version)
         if not 1 <= num_shards <= MAX_SHARDS:
             raise CorruptionError(f"header says {num_shards} data shards, allowed are 1 to {MAX_SHARDS}")
         if producer < 0 or min_consumer > _VERSION or _VERSION in bad:
@@ -109,8 +110,8 @@ class TensorEntry(NamedTuple):
         dtype: its data type; compares equal to TensorFlow's name for it.
         shape: elements along each dimension.
         nbytes: bytes in the data file; of a partitioned tensor the sum over its pieces.
-        shard: number of the data file. Of a partitioned tensor this, `offset` and `crc32c` mean nothing.
-        offset: bytes from the start of that file.
+        shard: number of the data file; of a partitioned tensor that of its first slice, if at all.
+        offset: bytes from the start of that file. Of a partitioned tensor this and `crc32c` mean nothing.
         crc32c: unmasked checksum of the tensor's bytes; for strings and variants of what TensorFlow defines instead.
         slices: the pieces of a partitioned tensor, in the order stored; otherwise empty.
     """
@@ -140,12 +141,12 @@ class TensorEntry(NamedTuple):
             dim = _varint_field(1, size)
             dims += b"\x12" + encode_varint(len(dim)) + dim
         out = _varint_field(1, self.dtype.number) + b"\x12" + encode_varint(len(dims)) + dims
+        out += _varint_field(3, self.shard)
         if self.slices:
             for each in self.slices:
                 message = each.encode()
                 out += b"\x3a" + encode_varint(len(message)) + message
             return out
-        out += _varint_field(3, self.shard)
         out += _varint_field(4, self.offset)
         out += _varint_field(5, self.nbytes)
         stored = mask(self.crc32c)
@@ -208,7 +209,7 @@ def parse_entries(values: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes
                 if number >= 0x80:
                     number &= 0x7F
                     shift = 7
-                    while value[pos] >= 0x80 and pos < last:
+                    while value[pos] >= 0x80 and pos < last and shift < 63:
                         number |= (value[pos] & 0x7F) << shift
                         shift += 7
                         pos += 1
@@ -252,12 +253,14 @@ def parse_entry(value: bytes) -> TensorEntry:
         UnsupportedError: a data type that no checkpoint stores.
     """
     dtype = shard = offset = nbytes = stored = 0
-    shape: tuple[int, ...] = ()
+    shape = b""
     slices: list[TensorSlice] = []
-    for number, _, field in fields(value):
+    for number, wire_type, field in fields(value):
+        if wire_type != _ENTRY_WIRE_TYPES.get(number):
+            continue  # unknown, also a known number of another wire type
         if isinstance(field, int):
             if number == 1:
-                dtype = field
+                dtype = _int32(field)
             elif number == 3:
                 shard = _int32(field)
             elif number == 4:
@@ -267,33 +270,34 @@ def parse_entry(value: bytes) -> TensorEntry:
             elif number == 6:
                 stored = field & _INT32_BITS
         elif number == 2:
-            shape = _parse_shape(field)
+            shape += field  # protobuf joins a message that comes in parts
         elif number == 7:
             slices.append(TensorSlice.parse(field))
-    kind = DType.from_number(dtype)
+    kind, dims = DType.from_number(dtype), _parse_shape(shape)
     if slices:
-        return TensorEntry(kind, shape, math.prod(shape) * kind.itemsize, slices=tuple(slices))
+        return TensorEntry(kind, dims, math.prod(dims) * kind.itemsize, max(shard, 0), slices=tuple(slices))
     if shard < 0 or offset < 0 or nbytes < 0:
         raise CorruptionError(f"entry with a negative place: shard {shard}, offset {offset}, {nbytes} bytes")
-    return TensorEntry(kind, shape, nbytes, shard, offset, unmask(stored))
+    return TensorEntry(kind, dims, nbytes, shard, offset, unmask(stored))
 
 
 def _parse_shape(message: bytes) -> tuple[int, ...]:
     shape = []
-    for number, _, dim in fields(message):
+    unknown_rank = False
+    for number, wire_type, dim in fields(message):
         if number == 2 and isinstance(dim, bytes):
             size = 0
-            for part, _, amount in fields(dim):
-                if part == 1 and isinstance(amount, int):
+            for part, part_type, amount in fields(dim):
+                if part == 1 and part_type == 0 and isinstance(amount, int):
                     size = signed64(amount)
             if size < 0:
                 raise CorruptionError(f"dimension of {size} elements")
             shape.append(size)
-        elif number == 3 and dim:
-            return ()  # unknown_rank reads as a scalar, as in TensorFlow
+        elif number == 3 and wire_type == 0:
+            unknown_rank = bool(dim)
     if len(shape) > MAX_RANK:
         raise CorruptionError(f"shape of {len(shape)} dimensions, at most {MAX_RANK}")
-    return tuple(shape)
+    return () if unknown_rank else tuple(shape)  # TensorFlow too reads an unknown rank as a scalar
 
 
 def _varint_field(number: int, value: int) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Self
 
-from tensorbundle.errors import CorruptionError, MissingFileError
+from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
 
 __all__ = ["File", "describe_content", "open_descriptor"]
 
@@ -51,6 +51,8 @@ class File:
         Raises:
             CorruptionError: the file does not hold all of them.
         """
+        if self._descriptor < 0:
+            raise BundleError("this checkpoint was closed", path=self.path)
         if offset < 0 or size < 0 or offset + size > self.size:
             raise CorruptionError(
                 f"{size} bytes wanted, the file ends at {self.size}: it is cut short",

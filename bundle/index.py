@@ -27,8 +27,20 @@ def decode_key(key: bytes) -> str:
 
 
 def encode_key(key: str) -> bytes:
-    """A key as the bytes in the file."""
-    return key.encode("utf-8", "surrogateescape")
+    """A key as the bytes in the file; empty, as no tensor's key is, for text that no file can have."""
+    try:
+        return key.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b""
+
+
+def _outside(
+    error: CorruptionError | UnsupportedError, path: str, key: str | None = None
+) -> CorruptionError | UnsupportedError:
+    """An error about an entry, placed in the file; an offset that counts from the entry's start says nothing there."""
+    if error.path is not None:
+        return error
+    return type(error)(error.reason, path=path, key=error.key if key is None else key)
 
 
 class BundleIndex:
@@ -40,8 +52,8 @@ class BundleIndex:
         table: the table below, for `verify`.
     """
 
-    def __init__(self, prefix: str) -> None:
-        """Open `prefix`.index; reads its footer, its index block and the header.
+    def __init__(self, prefix: str, *, header: BundleHeader | None = None) -> None:
+        """Open `prefix`.index; reads its footer, its index block and the header, unless `header` stands for a lost one.
 
         Raises:
             MissingFileError: no such file.
@@ -49,16 +61,22 @@ class BundleIndex:
             UnsupportedError: a version that this reader does not know.
         """
         self.prefix = prefix
+        # Slice keys of one tensor follow each other, and each is looked up in what the tensor lists.
+        self._last_owner: tuple[bytes, frozenset[TensorSlice]] | None = None
+        self._shard_paths: dict[int, str] = {}
         self._file = File(index_path(prefix))
         try:
             self.table = TableReader(self._file)
-            value = self.table.get(HEADER_KEY)
-            if value is None:
-                raise CorruptionError("no header: not the index of a checkpoint, or its start is lost")
-            self.header = BundleHeader.parse(value)
+            self.header = header or self._read_header()
         except (CorruptionError, UnsupportedError) as error:
             self.close()
             raise error.locate(path=self._file.path) from None
+
+    def _read_header(self) -> BundleHeader:
+        value = self.table.get(HEADER_KEY)
+        if value is None:
+            raise CorruptionError("no header: not the index of a checkpoint, or its start is lost")
+        return BundleHeader.parse(value)
 
     def get(self, key: bytes) -> TensorEntry | None:
         """The entry of `key`, slice keys included, or None. Reads one block of the table.
@@ -72,7 +90,7 @@ class BundleIndex:
         try:
             return parse_entry(value)
         except (CorruptionError, UnsupportedError) as error:
-            raise error.locate(path=self._file.path, key=decode_key(key)) from None
+            raise _outside(error, self._file.path, decode_key(key)) from None
 
     def entry(self, key: str) -> TensorEntry:
         """The entry of a tensor; of a partitioned one with the bytes of its pieces added up.
@@ -135,7 +153,7 @@ class BundleIndex:
         try:
             yield from parse_entries(items)
         except (CorruptionError, UnsupportedError) as error:
-            raise error.locate(path=self._file.path) from None
+            raise _outside(error, self._file.path) from None
 
     def owner(self, key: bytes) -> bytes | None:
         """The key of the tensor that lists this slice key, or None."""
@@ -143,12 +161,16 @@ class BundleIndex:
             name, piece = TensorSlice.parse_key(key)
         except CorruptionError:
             return None
-        entry = self.get(name)
-        return name if entry is not None and piece in entry.slices else None
+        if self._last_owner is None or self._last_owner[0] != name:
+            entry = self.get(name)
+            self._last_owner = name, frozenset(entry.slices if entry is not None else ())
+        return name if piece in self._last_owner[1] else None
 
     def shard_path(self, shard: int) -> str:
         """The path of a data shard."""
-        return shard_path(self.prefix, shard, self.header.num_shards)
+        if shard not in self._shard_paths:
+            self._shard_paths[shard] = shard_path(self.prefix, shard, self.header.num_shards)
+        return self._shard_paths[shard]
 
     def _sized(self, key: bytes, entry: TensorEntry) -> TensorEntry:
         if entry.slices and not entry.dtype.itemsize:

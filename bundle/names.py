@@ -15,7 +15,7 @@ from tensorbundle.errors import MissingFileError, UnsupportedError, near_names
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["index_path", "prefixes_in", "resolve_prefix", "shard_path", "shards_of"]
+__all__ = ["index_path", "is_member_name", "prefixes_in", "resolve_prefix", "shard_path", "shards_of"]
 
 STATE_FILE: Final = "checkpoint"
 _SHARD: Final = re.compile(r"(?P<prefix>.*)\.data-(?P<shard>\d{5,})-of-(?P<count>\d{5,})", re.DOTALL)
@@ -43,6 +43,11 @@ def shards_of(prefix: str) -> dict[tuple[int, int], str]:
     return dict(sorted(found.items()))
 
 
+def is_member_name(name: str) -> bool:
+    """Whether a file of this name is part of some bundle."""
+    return _MEMBER.fullmatch(name) is not None
+
+
 def prefixes_in(directory: str) -> list[str]:
     """The prefixes of the bundles in a directory: the names that have an index, sorted, without the directory."""
     return sorted(name.removesuffix(".index") for name in _listing(directory) if name.endswith(".index"))
@@ -68,8 +73,8 @@ def resolve_prefix(path: str) -> str:
         return member["prefix"]
     if os.path.basename(path) == STATE_FILE and os.path.isfile(path):
         return _from_directory(os.path.dirname(path) or ".")
-    if os.path.isfile(path) and not member:
-        return _as_file(path)
+    if not member and _v1_files(path):
+        return _as_file(_v1_files(path)[0])
     raise _nothing_at(path, member["prefix"] if member else path)
 
 
@@ -84,6 +89,8 @@ def _from_directory(directory: str) -> str:
         latest = CheckpointState.read(directory).latest
         if os.path.isfile(index_path(latest)):
             return latest
+        if _v1_files(latest):
+            return _as_file(_v1_files(latest)[0])
         raise MissingFileError(
             f"its state file names {os.path.relpath(latest, directory)!r} as the latest checkpoint, which is not "
             f"there; {_what_is_there(prefixes_in(directory))}",
@@ -101,6 +108,19 @@ def _is_saved_model(directory: str) -> bool:
     return any(
         os.path.isfile(os.path.join(directory, name)) for name in ("saved_model.pb", "saved_model.pbtxt")
     ) or os.path.isdir(os.path.join(directory, "variables"))
+
+
+def _v1_files(path: str) -> list[str]:
+    """The files that a path of an old V1 checkpoint means; of a sharded one it is `P-?????-of-00002`."""
+    if os.path.isfile(path):
+        return [path]
+    directory, name = os.path.split(path)
+    pattern = re.compile(re.escape(name).replace(r"\?", "."), re.DOTALL)
+    return sorted(
+        os.path.join(directory, each)
+        for each in _listing(directory or ".")
+        if "?" in name and pattern.fullmatch(each)
+    )
 
 
 def _as_file(path: str) -> str:
@@ -146,5 +166,5 @@ def _what_is_there(prefixes: Iterable[str]) -> str:
 def _listing(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return []

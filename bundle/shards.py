@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, 
 from tensorbundle.files import describe_content, open_descriptor
 from tensorbundle.index import decode_key, encode_key
 from tensorbundle.payloads import decode_strings, payload_checksum
-from tensorbundle.slices import find_overlap, intersect, relative, whole_box
+from tensorbundle.slices import intersect, must_tile, relative, whole_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-__all__ = ["ShardReader", "swap_bytes"]
+__all__ = ["ShardReader", "check_shape", "swap_bytes"]
+
+MAX_NUMPY_RANK: Final = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
 
 
 def swap_bytes(raw: Array, dtype: DType) -> Array:
@@ -69,7 +71,9 @@ class ShardReader:
         raw_key = encode_key(key)
         if entry.slices:
             return self._assemble(raw_key, entry, region)
-        array = self._whole(raw_key, entry, verify=self._verify and region is None)
+        array = self._whole(
+            raw_key, entry, verify=self._verify and (region is None or entry.dtype is DType.string)
+        )
         if region is None:
             return array
         return _basic(array, region)
@@ -94,8 +98,12 @@ class ShardReader:
         return mapped.data[entry.offset : entry.offset + entry.nbytes]
 
     def _whole(self, key: bytes, entry: TensorEntry, *, verify: bool) -> Array:
-        dtype = entry.dtype.numpy
         payload = self.payload(key, entry)
+        try:
+            dtype = entry.dtype.numpy
+            check_shape(entry.shape, entry.dtype)
+        except UnsupportedError as error:
+            raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
         big_endian = self._index.header.big_endian
         if verify and key not in self._verified:
             self._check(key, entry, payload)
@@ -149,7 +157,6 @@ class ShardReader:
         """Copies every needed part of every slice into place; exactly one must hold each element."""
         box, within = _covering_box(entry.shape, region)
         shape = tuple(each.stop - each.start for each in box)
-        out = np.empty(shape, entry.dtype.numpy)
         parts: list[tuple[Box, Box, bytes, TensorEntry]] = []
         for each, slice_key, piece in self._index.pieces(key, entry):
             whole = each.box(entry.shape)
@@ -157,9 +164,11 @@ class ShardReader:
             if common is not None:
                 parts.append((common, whole, slice_key, piece))
         try:
-            _must_tile([common for common, _, _, _ in parts], shape)
-        except CorruptionError as error:
+            check_shape(shape, entry.dtype)
+            must_tile([common for common, _, _, _ in parts], shape)
+        except (CorruptionError, UnsupportedError) as error:
             raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
+        out = np.empty(shape, entry.dtype.numpy)
         for common, whole, slice_key, piece in parts:
             values = self._whole(slice_key, piece, verify=self._verify and common == whole)
             out[relative(common, box)] = values[relative(common, whole)]
@@ -209,6 +218,8 @@ def _covering_box(shape: tuple[int, ...], region: object) -> tuple[Box, tuple[An
     if Ellipsis in items:
         at = items.index(Ellipsis)
         fill = len(shape) - (len(items) - 1)
+        if Ellipsis in items[at + 1 :]:
+            raise IndexError("an index can only have a single ellipsis ('...')")
         items = (*items[:at], *[slice(None)] * fill, *items[at + 1 :])
     if len(items) > len(shape):
         raise IndexError(f"{len(items)} indices for a tensor of {len(shape)} dimensions")
@@ -217,7 +228,7 @@ def _covering_box(shape: tuple[int, ...], region: object) -> tuple[Box, tuple[An
     for size, item in zip(shape, [*items, *[slice(None)] * (len(shape) - len(items))], strict=True):
         if isinstance(item, slice):
             chosen = range(size)[item]
-            low, high = (min(chosen), max(chosen) + 1) if chosen else (0, 0)
+            low, high = (min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1) if chosen else (0, 0)
             box.append(slice(low, high))
             first = chosen.start - low
             stop = first + len(chosen) * chosen.step
@@ -229,10 +240,12 @@ def _covering_box(shape: tuple[int, ...], region: object) -> tuple[Box, tuple[An
     return tuple(box), tuple(within)
 
 
-def _must_tile(boxes: list[Box], shape: tuple[int, ...]) -> None:
-    overlap = find_overlap(boxes)
-    if overlap is not None:
-        raise CorruptionError(f"slices {overlap[0]} and {overlap[1]} overlap")
-    covered = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
-    if covered != math.prod(shape):
-        raise CorruptionError(f"its slices hold {covered} of the {math.prod(shape)} elements wanted")
+def check_shape(shape: tuple[int, ...], dtype: DType) -> None:
+    """Whether NumPy can have an array of this shape; TensorFlow's limits are wider.
+
+    Raises:
+        UnsupportedError: it can't.
+    """
+    size = math.prod(max(1, each) for each in shape) * max(dtype.itemsize, 8)
+    if len(shape) > MAX_NUMPY_RANK or size >= 2**63:
+        raise UnsupportedError(f"NumPy can't have an array of shape {list(shape)}")

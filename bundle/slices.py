@@ -11,6 +11,7 @@ as a protobuf field it is then absent (core/framework/tensor_slice.proto).
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -37,6 +38,7 @@ __all__ = [
     "TensorSlice",
     "find_overlap",
     "intersect",
+    "must_tile",
     "readable_key",
     "relative",
     "whole_box",
@@ -46,7 +48,7 @@ Box = tuple[slice, ...]
 
 WHOLE: Final = -1  # a length: all of the dimension
 MAX_RANK: Final = 254  # TensorShape's limit
-_EXTENT: Final = re.compile(r"(\d+),(\d+)")
+_EXTENT: Final = re.compile(r"([0-9]+),([0-9]+)")
 
 
 class TensorSlice(NamedTuple):
@@ -213,3 +215,17 @@ def find_overlap(boxes: Sequence[Box]) -> tuple[int, int] | None:
                 return min(other, number), max(other, number)
         active.append(number)
     return None
+
+
+def must_tile(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
+    """Refuse boxes that do not hold every element of a tensor of this shape exactly once.
+
+    Raises:
+        CorruptionError: two overlap, or something is left out.
+    """
+    overlap = find_overlap(boxes)
+    if overlap is not None:
+        raise CorruptionError(f"slices {overlap[0]} and {overlap[1]} overlap")
+    covered = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
+    if covered != math.prod(shape):
+        raise CorruptionError(f"its slices hold {covered} of the {math.prod(shape)} elements wanted")

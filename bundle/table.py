@@ -140,7 +140,10 @@ class TableReader:
         try:
             for separator, value in iterate(content_of_index):
                 self.separators.append(separator)
-                self.handles.append(BlockHandle.parse(value)[0])
+                try:
+                    self.handles.append(BlockHandle.parse(value)[0])
+                except CorruptionError as error:
+                    raise CorruptionError(error.reason, offset=0) from None
         except CorruptionError as error:
             raise self._inside(footer.index, error) from None
 

@@ -7,7 +7,9 @@ Tensors lie in a data file in the order added, without padding (TensorFlow core/
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
 from typing import TYPE_CHECKING, Final, Self
 
 from tensorbundle.coding import crc32c
@@ -15,11 +17,11 @@ from tensorbundle.commit import StagedFiles
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
 from tensorbundle.errors import BundleError, ConflictError
 from tensorbundle.index import BundleIndex, decode_key
-from tensorbundle.names import index_path, shard_path, shards_of
+from tensorbundle.names import index_path, is_member_name, shard_path, shards_of
 from tensorbundle.table import TableWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from tensorbundle.commit import SharedHow
 
@@ -29,13 +31,24 @@ _WRITE_BUFFER_BYTES: Final = 1 << 20
 
 
 def refuse_existing(prefix: str, *, overwrite: bool) -> None:
-    """Refuse to write over a bundle.
+    """Refuse a prefix that can't be written to.
 
     Raises:
-        ConflictError: `prefix` has an index, and `overwrite` is not set.
+        ConflictError: it has an index, and `overwrite` is not set; or it is not a prefix but a directory, or a file of a
+            checkpoint.
     """
-    if os.path.lexists(index_path(prefix)) and not overwrite:
-        raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=index_path(prefix))
+    name = os.path.basename(prefix)
+    if not name or os.path.isdir(prefix):
+        raise ConflictError(
+            "a directory; a checkpoint needs a prefix such as DIR/model.ckpt", path=prefix or "."
+        )
+    if is_member_name(name) or "\0" in prefix:
+        raise ConflictError(
+            "this names a file of a checkpoint; give the prefix, without the ending", path=prefix
+        )
+    index = index_path(prefix)
+    if os.path.isdir(index) or (os.path.lexists(index) and not overwrite):
+        raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=index)
 
 
 class ShardFile:
@@ -106,7 +119,8 @@ class BundleWriter:
         self._written: list[str] = []
         self._open: list[ShardFile] = []
         self._staged = StagedFiles(os.path.dirname(prefix), overwrite=overwrite)
-        refuse_existing(self.prefix, overwrite=self._overwrite)
+        refuse_existing(prefix, overwrite=overwrite)
+        self._done = False
 
     def add_shard(self) -> tuple[int, ShardFile]:
         """A new, empty data shard: its number, and the file to append to."""
@@ -133,6 +147,18 @@ class BundleWriter:
         self._shards.append(path)
         return number, how
 
+    def check_key(self, key: bytes) -> None:
+        """Refuse a key that `put` would refuse.
+
+        Raises:
+            ConflictError: the key is taken.
+            ValueError: the empty key, which is the header's.
+        """
+        if key == HEADER_KEY:
+            raise ValueError("a tensor needs a key of at least one byte, and valid Unicode")
+        if key in self._entries:
+            raise ConflictError("two tensors with one key", path=self.prefix, key=decode_key(key))
+
     def put(self, key: bytes, entry: TensorEntry) -> None:
         """Add an index entry, as it is.
 
@@ -140,16 +166,8 @@ class BundleWriter:
             ConflictError: the key is taken.
             ValueError: the empty key, which is the header's.
         """
-        if key == HEADER_KEY:
-            raise ValueError("a tensor needs a key of at least one byte")
-        if key in self._entries:
-            raise ConflictError("two tensors with one key", path=self.prefix, key=decode_key(key))
+        self.check_key(key)
         self._entries[key] = entry
-
-    @property
-    def entries(self) -> Mapping[bytes, TensorEntry]:
-        """The entries put so far, in the order put."""
-        return self._entries
 
     def add_file(self, path: str, contents: bytes) -> None:
         """Let a small file appear after the index, in the same directory, in place of one of that name."""
@@ -180,28 +198,45 @@ class BundleWriter:
                 for path, contents in self._beside.items():
                     with open(self._staged.create(path, replace=True), "r+b") as file:
                         file.write(contents)
-                self._staged.commit()
-                kept = {
-                    shard_path(self.prefix, number, len(self._shards)) for number in range(len(self._shards))
-                }
-                for path in set(old_shards) - kept:
-                    os.unlink(path)
+                try:
+                    self._staged.commit(index_path(self.prefix))
+                finally:
+                    if self._staged.visible:
+                        self._remove(old_shards)
         except OSError as error:
             self.abort()
             if isinstance(error, BundleError):
                 raise
+            what = "it stands, but not all of it is safe" if self._staged.visible else "nothing was changed"
             raise BundleError(
-                f"can't be written: {error.strerror or error}; nothing was changed", path=self.prefix
+                f"can't be written: {error.strerror or error}; {what}", path=self.prefix
             ) from error
         except BaseException:
             self.abort()
             raise
+        finally:
+            self._done = True
+
+    def _remove(self, old_shards: list[str]) -> None:
+        """Remove what only the overwritten index named; what can't be removed is in nobody's way."""
+        count = len(self._shards)
+        kept = {shard_path(self.prefix, number, count) for number in range(count)}
+        for path in set(old_shards) - kept:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     def abort(self) -> None:
-        """Give up: every temporary file goes, the destination stays as it is."""
+        """Give up: every temporary file goes, the destination stays as it is. A second call does nothing."""
         for shard in self._open:
-            shard.close()
+            with contextlib.suppress(OSError):  # a full disk, once more
+                shard.close()
         self._staged.discard()
+        self._done = True
+
+    def __del__(self) -> None:
+        if not getattr(self, "_done", True):
+            self.abort()
+            warnings.warn(f"{self.prefix}: neither committed nor aborted", ResourceWarning, stacklevel=2)
 
     def _old_shards(self) -> list[str]:
         """The data shards of the bundle that is being overwritten, by what its index says."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from tensorbundle.errors import ConflictError, CorruptionError, TensorNotFoundError, near_names
+from tensorbundle.errors import BundleError, ConflictError, CorruptionError, TensorNotFoundError, near_names
 from tensorbundle.proto import checkpoint_pb2
 from tensorbundle.proto.paths import (
     SAVE_COUNTER,
     VARIABLE_VALUE,
     attribute_key,
+    escape_name,
     join_path,
     key_path,
     slot_path,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     _TrackableObject = checkpoint_pb2.TrackableObjectGraph.TrackableObject
 
 __all__ = ["Attribute", "Node", "ObjectGraph", "RegisteredSaver", "Slot"]
+
+_MAX_PATHS: Final = 1 << 26  # characters in the paths of all objects together
 
 
 @dataclass(slots=True)
@@ -96,6 +99,11 @@ class Node:
     has_checkpoint_values: bool | None = None
     unknown: bytes = b""
 
+    @property
+    def owns_something(self) -> bool:
+        """Whether it is more than a holder of other objects."""
+        return bool(self.attributes or self.slots or self.registered_saver)
+
     def __repr__(self) -> str:
         keys = [each.checkpoint_key for each in self.attributes]
         return f"Node({self.id}, children={list(self.children)}, keys={keys})"
@@ -110,6 +118,7 @@ class ObjectGraph:
 
     def __init__(self, root: Node | None = None) -> None:
         """The graph of everything that can be reached from `root` (a fresh one by default), numbered."""
+        self._stored: tuple[bytes, bytes] | None = None
         self.nodes = [root or Node()]
         self.renumber()
 
@@ -123,7 +132,8 @@ class ObjectGraph:
         """Decode the value of the object graph's key.
 
         Raises:
-            CorruptionError: not such a message, no nodes, or an edge to a node that is not there.
+            CorruptionError: not such a message, no nodes, an edge to a node that is not there, or paths of more than
+                67 million characters in all, as a chain of 8,200 objects has: `walk` holds them all.
         """
         message = checkpoint_pb2.TrackableObjectGraph()
         try:
@@ -168,10 +178,42 @@ class ObjectGraph:
                 each.unknown = _unknown_fields(source)
         graph = cls.__new__(cls)
         graph.nodes = nodes
+        graph._check_paths()
+        again = graph._encode()
+        graph._stored = None if again == data else (again, data)
         return graph
 
+    def _check_paths(self) -> None:
+        """Refuse a graph whose paths `walk` could not hold, without making them."""
+        sizes = {self.root: 0}
+        total = 0
+        queue = deque([self.root])
+        while queue and total <= _MAX_PATHS:
+            node = queue.popleft()
+            total += sizes[node]
+            for name, child in node.children.items():
+                if child not in sizes:
+                    sizes[child] = sizes[node] + 1 + len(escape_name(name))
+                    queue.append(child)
+        for optimizer in list(sizes):
+            for slot in optimizer.slots:
+                if slot.slot not in sizes:
+                    total += sizes.get(slot.variable, 0) + sizes[optimizer] + len(slot.name)
+        if total > _MAX_PATHS:
+            raise CorruptionError(
+                f"the paths of this object graph's objects are longer than {_MAX_PATHS} characters in all"
+            )
+
     def encode(self) -> bytes:
-        """The bytes that TensorFlow would have written for this graph; decoding and encoding gives the same bytes."""
+        """The bytes that TensorFlow would have written for this graph.
+
+        As long as nothing was edited, these are the bytes that it was decoded from, also where TensorFlow would not
+        have written them so: fields in another order, or unknown ones in an edge or an attribute.
+        """
+        data = self._encode()
+        return self._stored[1] if self._stored is not None and self._stored[0] == data else data
+
+    def _encode(self) -> bytes:
         message = checkpoint_pb2.TrackableObjectGraph()
         for node in self.nodes:
             target = message.nodes.add()
@@ -322,24 +364,56 @@ class ObjectGraph:
 
         Raises:
             TensorNotFoundError: no object at an old path.
-            ConflictError: a new path is taken, lies below the old one, or the old one is the root.
+            ConflictError: a new path is taken, is not escaped, lies below the old one, or the old one is the root. The
+                graph is then as it was.
         """
         before = self.paths()
-        edges = [(path, *self._edge(path), new) for path, new in moves.items()]
-        slots: dict[Node, int] = {}
-        for path, parent, name, new in edges:
-            if new == path or new.startswith(f"{path}/"):
-                raise ConflictError(f"an object can't move to {new!r}", key=path)
-            if new.rpartition("/")[0] == path.rpartition("/")[0]:
-                slots[parent.children[name]] = list(parent.children).index(name)
-        nodes = [parent.children.pop(name) for _, parent, name, _ in edges]
-        for (path, parent, _, new), node in zip(edges, nodes, strict=True):
-            self._attach(node, new, slots.get(node), path)
-            self._prune(parent)
+        children = {node: dict(node.children) for node in self.nodes}
+        try:
+            self._move(moves)
+        except BundleError:
+            for node, edges in children.items():
+                node.children = edges
+            raise
         self.renumber()
         changed = self._rekey(before)
         self.mark_values()
         return changed
+
+    def _move(self, moves: Mapping[str, str]) -> None:
+        """Change the edges as `move` says; half of them may be changed when it raises."""
+        edges = []
+        leaving: dict[Node, dict[str, Node]] = {}  # by parent, then by name: what moves
+        for path, new in moves.items():
+            parent, name = self._edge(path)
+            if new == path or new.startswith(f"{path}/"):
+                raise ConflictError(f"an object can't move to {new!r}", key=path)
+            if name in leaving.setdefault(parent, {}):
+                raise ConflictError("this object moves twice, by two of its paths", key=path)
+            leaving[parent][name] = parent.children[name]
+            edges.append((path, parent, name, _names(new, path), new))
+        order = {parent: parent.children for parent in leaving}
+        for parent, going in leaving.items():
+            parent.children = {name: child for name, child in order[parent].items() if name not in going}
+        renamed: dict[Node, dict[str, str]] = {parent: {} for parent in leaving}
+        taken: set[tuple[Node, str]] = set()
+        elsewhere = []
+        for path, parent, name, names, new in edges:
+            stays = bool(names) and self._descend(names[:-1]) is parent
+            if stays and names[-1] not in parent.children and (parent, names[-1]) not in taken:
+                renamed[parent][name] = names[-1]
+                taken.add((parent, names[-1]))
+            else:
+                elsewhere.append((leaving[parent][name], names, path, new))
+        for parent, new_names in renamed.items():  # in its old place among its siblings
+            parent.children = {
+                new_names.get(name, name): child
+                for name, child in order[parent].items()
+                if name in new_names or name not in leaving[parent]
+            }
+        for node, names, path, new in elsewhere:
+            self._attach(node, names, path, new)
+        self._prune(leaving)
 
     def drop(self, path: str) -> list[Attribute]:
         """Remove the object at `path`, by whatever name it is known, with all that only it leads to.
@@ -380,10 +454,7 @@ class ObjectGraph:
             ]
             if len(left) < len(node.attributes):
                 node.attributes = left
-                if (
-                    not (left or node.children or node.slots or node.registered_saver)
-                    and node is not self.root
-                ):
+                if not (node.children or node.owns_something) and node is not self.root:
                     emptied.add(node)
         self._remove(emptied)
         self._rekey(before)
@@ -420,8 +491,10 @@ class ObjectGraph:
         """Let the children of another graph's root be children of this one's. `other` is used up.
 
         Raises:
-            ConflictError: a name that both roots have.
+            ConflictError: a name that both roots have, or tensors or a saver that the other root itself has.
         """
+        if other.root.attributes or other.root.registered_saver:
+            raise ConflictError("its root object has values of its own; put it under a name to keep them")
         clashes = [name for name in other.root.children if name in self.root.children]
         if clashes:
             raise ConflictError(f"both root objects have {', '.join(map(repr, clashes))}")
@@ -458,43 +531,50 @@ class ObjectGraph:
     def _edge(self, path: str) -> tuple[Node, str]:
         """The parent of the object at `path`, and the object's local name there."""
         self[path]
-        *above, name = split_path(path) or [""]
-        parent = self.root
-        for part in above:
-            parent = parent.children[part]
-        if name not in parent.children:
+        try:
+            *above, name = split_path(path) or [""]
+        except ValueError:  # the path of a slot variable
+            above, name = [], ""
+        parent = self._descend(above)
+        if parent is None or name not in parent.children:
             raise ConflictError("the root object and slot variables have no name of their own", key=path)
         return parent, name
 
-    def _attach(self, node: Node, path: str, position: int | None, old: str) -> None:
-        *above, name = split_path(path) or [""]
-        parent = self.root
-        for part in above:
-            parent = parent.children.setdefault(part, Node())
-        there = parent.children.get(name) if path else self.root
-        if there is None:
-            children = list(parent.children.items())
-            children.insert(len(children) if position is None else position, (name, node))
-            parent.children = dict(children)
-        elif node.attributes or node.slots or there.attributes:
-            raise ConflictError(f"there is an object at {path!r} already", key=old)
-        else:
-            for each, child in node.children.items():
-                self._attach(child, join_path(path, each), None, old)
+    def _descend(self, names: Iterable[str]) -> Node | None:
+        """The object that edges of these names lead to, or None."""
+        node: Node | None = self.root
+        for name in names:
+            node = node.children.get(name) if node is not None else None
+        return node
 
-    def _prune(self, node: Node) -> None:
-        """Remove an object that a move left with nothing, and then its parents likewise."""
-        while node is not self.root and not (
-            node.children or node.attributes or node.slots or node.registered_saver
-        ):
-            above = [each for _, each in self.walk() if node in each.children.values()]
-            for parent in above:
-                parent.children = {
-                    name: child for name, child in parent.children.items() if child is not node
-                }
-            if not above:
-                return
-            node = above[0]
+    def _attach(self, node: Node, names: list[str], path: str, new: str) -> None:
+        """Let an object, or what it holds, be at new names; for messages both paths."""
+        pending = deque([(node, self.root, names)])
+        while pending:
+            node, parent, names = pending.popleft()
+            for part in names[:-1]:
+                parent = parent.children.setdefault(part, Node())
+            there = parent.children.setdefault(names[-1], node) if names else parent
+            if there is node:
+                continue
+            if node.owns_something or there.owns_something:
+                raise ConflictError(f"there is an object at {new!r} already", key=path)
+            pending.extend((child, there, [name]) for name, child in node.children.items())
+
+    def _prune(self, parents: Iterable[Node]) -> None:
+        """Remove objects that a move left with nothing, and then their parents likewise."""
+        above: dict[Node, list[tuple[Node, str]]] = {}
+        for _, node in self.walk():
+            for name, child in node.children.items():
+                above.setdefault(child, []).append((node, name))
+        queue = list(parents)
+        while queue:
+            node = queue.pop()
+            if node is self.root or node.children or node.owns_something:
+                continue
+            for parent, name in above.pop(node, []):
+                del parent.children[name]
+                queue.append(parent)
 
     def _remove(self, gone: set[Node]) -> None:
         """Cut all edges to some objects, and what cannot be reached any more; slots go with either of their ends."""
@@ -510,7 +590,10 @@ class ObjectGraph:
         self.mark_values()
 
     def _rekey(self, before: dict[Node, str]) -> dict[str, str]:
-        """After an edit: move keys that follow their object's path along with it; the paths that changed."""
+        """After an edit: move keys that follow their object's path along with it; the paths that changed.
+
+        Not a registered saver's object name: TensorFlow hands it to the saver, whose tensors have keys made of it.
+        """
         changed = {}
         for path, node in self.walk():
             old = before.get(node)
@@ -520,10 +603,16 @@ class ObjectGraph:
             for each in node.attributes:
                 if key_path(each.checkpoint_key) == old:
                     each.checkpoint_key = path + each.checkpoint_key[len(old) :]
-            saver = node.registered_saver
-            if saver is not None and saver.object_name == old:
-                node.registered_saver = RegisteredSaver(saver.name, path)
         return changed
+
+
+def _names(path: str, old: str) -> list[str]:
+    """The local names on a path that a person gave."""
+    try:
+        return split_path(path)
+    except ValueError as error:
+        escaped = "/".join(map(escape_name, path.split("/")))
+        raise ConflictError(f"{error}; as a path it is {escaped!r}", key=old) from None
 
 
 def _has_unknown_fields(message: checkpoint_pb2.TrackableObjectGraph) -> bool:

@@ -57,7 +57,7 @@ class CheckpointState:
         except UnicodeDecodeError as error:
             raise CorruptionError(f"not a state file: {error.reason}", path=path) from None
         try:
-            message = text_format.Parse(text, checkpoint_pb2.CheckpointState(), allow_unknown_field=True)
+            message = text_format.Merge(text, checkpoint_pb2.CheckpointState(), allow_unknown_field=True)
         except text_format.ParseError as error:
             raise CorruptionError(f"not a state file: {error}", path=path) from None
         if not message.model_checkpoint_path:

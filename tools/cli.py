@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Final, Protocol, cast
+import traceback
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, cast
 
 from tensorbundle import __version__
 from tensorbundle.errors import BundleError
-from tensorbundle.tools.console import Console, escape
+from tensorbundle.tools.console import STANDARD_OUTPUT, Console, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 
 __all__ = ["COMMANDS", "Command", "load", "main"]
 
@@ -29,6 +34,9 @@ COMMANDS: Final = (
     *("reshard", "compact", "partition", "unpartition", "merge", "average", "resize", "rewrite"),
 )
 COULD_NOT: Final = 2
+# With this environment variable set, an error that nobody foresaw comes with its traceback.
+DEBUG: Final = "TENSORBUNDLE_DEBUG"
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Command(Protocol):
@@ -50,34 +58,39 @@ def load(name: str) -> Command:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Arguments that can't be parsed exit with status 2."""
+    _prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = next((each for each in arguments if not each.startswith("-")), None)
-    args = _parser(name).parse_args(arguments)
-    console = Console(as_json=args.json)
+    args = argparse.Namespace(command=name)
+    previous = _handle_signals()
     try:
-        previous = signal.signal(signal.SIGTERM, _terminate)
-    except ValueError:
-        previous = None  # not in the main thread, where nobody is terminated by signals
-    try:
+        _parser(name).parse_args(arguments, args)
+        console = Console(as_json=args.json)
         status = load(args.command).run(args, console)
-        sys.stdout.flush()
+        console.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()  # whoever read our output has seen enough
         return 0
     except BundleError as error:
         return _fail(args.command, str(error))
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(args.command, f"{where}{error.strerror or error}")
+        if error.filename == STANDARD_OUTPUT:
+            _discard_output()
+        # What fails on an open descriptor has no name: then it is most likely the output, on a full disk.
+        where = error.filename or getattr(args, "destination", None) or getattr(args, "checkpoint", None)
+        return _fail(args.command, f"{where}: {error.strerror or error}")
     except MemoryError:
         return _fail(args.command, "not enough memory")
     except KeyboardInterrupt:
         _fail(args.command, "interrupted")
         return 130
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        return _fail(args.command, f"unexpected {type(error).__name__}: {error}; please report it")
     finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     return status
 
 
@@ -86,13 +99,50 @@ def _fail(command: str, message: str) -> int:
     return COULD_NOT
 
 
-def _terminate(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)  # unwinds, so that temporary files go
+def _prepare_streams() -> None:
+    """Make standard output and standard error take any text."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by our caller, who wants to see nothing
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  for as long as we run
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Let what is still buffered for standard output go nowhere, so that Python's exit does not fail too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _handle_signals() -> dict[signal.Signals, _Handler]:
+    """Make signals that end us unwind, so that temporary files go; returns the handlers before."""
+    previous: dict[signal.Signals, _Handler] = {}
+    for number in _SIGNALS:
+        handler = signal.getsignal(number)
+        if handler in (None, signal.SIG_IGN):
+            continue  # `nohup` means it
+        try:
+            signal.signal(number, _terminate)
+        except ValueError:
+            break  # not in the main thread, where nobody is terminated by signals
+        previous[number] = handler
+    return previous
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Arguments as they were given are not to reach the terminal raw either."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escape(message))
 
 
 def _parser(name: str | None) -> argparse.ArgumentParser:
     """The parser for all commands, with the arguments of the one that is called."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tensorbundle",
         description="Read, write and rewrite TensorFlow checkpoints on their files, without TensorFlow.",
         epilog="CKPT is a prefix, any file of a checkpoint, a directory with a 'checkpoint' state file, or a "

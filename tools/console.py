@@ -5,14 +5,26 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Console", "Progress", "branches", "columns", "escape", "human_bytes", "shape_text"]
+__all__ = [
+    "DRAWN_DEPTH",
+    "STANDARD_OUTPUT",
+    "Console",
+    "Progress",
+    "branches",
+    "columns",
+    "escape",
+    "human_bytes",
+    "shape_text",
+]
 
 Item = TypeVar("Item")
+STANDARD_OUTPUT: Final = "standard output"
+DRAWN_DEPTH: Final = 200  # of trees, unless more is asked for: indents grow with the square of the depth
 
 
 def escape(text: str) -> str:
@@ -27,11 +39,11 @@ def escape(text: str) -> str:
 
 def human_bytes(size: float) -> str:
     """A size in bytes for a person: `27.2 KiB`."""
-    if size < 1024:
+    if round(size) < 1024:
         return f"{size:.0f} B"
     for unit in ("KiB", "MiB", "GiB"):
         size /= 1024
-        if size < 1024:
+        if round(size, 1) < 1024:  # as it is printed: never "1024.0 KiB"
             return f"{size:.1f} {unit}"
     return f"{size / 1024:.1f} TiB"
 
@@ -55,19 +67,22 @@ def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> Iterabl
 
 def branches(top: Sequence[Item], below: Callable[[Item], Sequence[Item]]) -> Iterator[tuple[str, Item]]:
     """Every item of a tree, depth first, with the lines that lead to it; no recursion, as trees may be deep."""
-    stack = [(top, 0, "")]
+    stack = [(top, 0)]
+    indents: list[str] = []  # one part a level; whole ones for every level would take quadratic memory
     while stack:
-        siblings, position, indent = stack.pop()
+        siblings, position = stack.pop()
+        del indents[len(stack) :]
         if position == len(siblings):
             continue
-        stack.append((siblings, position + 1, indent))
+        stack.append((siblings, position + 1))
         last = position + 1 == len(siblings)
-        yield f"{indent}{'└─ ' if last else '├─ '}", siblings[position]
-        stack.append((below(siblings[position]), 0, f"{indent}{'   ' if last else '│  '}"))
+        yield f"{''.join(indents)}{'└─ ' if last else '├─ '}", siblings[position]
+        indents.append("   " if last else "│  ")
+        stack.append((below(siblings[position]), 0))
 
 
 class Console:
-    """Where one command prints.
+    """Where one command prints. Lines are escaped here once more, whatever a caller forgot.
 
     Attributes:
         json: whether standard output takes JSON objects and nothing else.
@@ -81,25 +96,53 @@ class Console:
     def text(self, line: str) -> None:
         """Print a line for a person; nothing with `--json`."""
         if not self.json:
-            print(line, file=self._out)
+            self._put(escape(line))
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines for a person; nothing with `--json`."""
         if not self.json:
-            self._out.writelines(f"{line}\n" for line in lines)
+            for line in lines:
+                self._put(escape(line))
 
     def record(self, fields: Mapping[str, Any]) -> None:
         """Print a JSON object; nothing without `--json`."""
         if self.json:
-            print(json.dumps(fields, separators=(", ", ": ")), file=self._out)
+            self._put(json.dumps(fields, separators=(", ", ": ")))
 
     def note(self, line: str) -> None:
         """Print a message beside the results, on standard error."""
-        print(line, file=self._err)
+        print(escape(line), file=self._err)
+
+    def flush(self) -> None:
+        """Hand over what is printed but still buffered.
+
+        Raises:
+            OSError: standard output takes no more; the error names it.
+        """
+        try:
+            self._out.flush()
+        except OSError as error:
+            raise _named(error) from None
+
+    def _put(self, line: str) -> None:
+        try:
+            self._out.write(f"{line}\n")
+        except OSError as error:
+            raise _named(error) from None
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether standard error is a terminal."""
+        return self._err.isatty()
 
     def progress(self, what: str, total: int) -> Progress:
         """A progress bar on standard error, if that is a terminal and there is enough to do."""
-        return Progress(what, total if self._err.isatty() else 0)
+        return Progress(what, total if self.shows_progress else 0)
+
+
+def _named(error: OSError) -> OSError:
+    """An error of standard output that says so."""
+    return OSError(error.errno, error.strerror, STANDARD_OUTPUT)
 
 
 class Progress:

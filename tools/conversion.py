@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING, Final
 from typing import Literal as OneOf
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.errors import ConflictError, CorruptionError, UnsupportedError
+from tensorbundle.errors import (
+    BundleError,
+    ConflictError,
+    CorruptionError,
+    TensorNotFoundError,
+    UnsupportedError,
+)
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.paths import (
     SAVE_COUNTER,
     VARIABLE_VALUE,
+    escape_name,
     key_path,
     split_path,
 )
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tensorbundle.checkpoint import Checkpoint, Path
-    from tensorbundle.proto.graph import Attribute, Node
+    from tensorbundle.proto.graph import Attribute, Node, RegisteredSaver
     from tensorbundle.tools.plan import Plan
 
 __all__ = ["NamesFrom", "Target", "convert", "plan_conversion", "to_tf1", "to_tf2"]
@@ -66,6 +73,7 @@ def convert(
         options: how the output is made.
 
     Raises:
+        BundleError: `root` is no path.
         UnsupportedError: the source is of the wanted kind already, or a name can't be an object's.
         ConflictError: the output exists, or variables have no distinct TF1 names; the reason lists them.
         CorruptionError, MissingFileError: the source is damaged or incomplete. Nothing was written.
@@ -114,6 +122,7 @@ def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None
         counter: the save counter's value, or None for no save counter.
 
     Raises:
+        BundleError: `root` is no path.
         UnsupportedError: `draft` is object-based, or a name can't be an object's.
         ConflictError: a name that the root object uses.
     """
@@ -122,6 +131,7 @@ def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None
     names = sorted(draft.tensors)
     for name in names:
         _check_object_name(name, draft.prefix)
+    _check_root(root)
     try:
         graph = ObjectGraph.from_names(names, root=root, save_counter=counter is not None)
     except ConflictError as error:
@@ -133,6 +143,7 @@ def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None
         else:
             tensors[each.checkpoint_key] = draft.tensors[each.full_name]
     draft.tensors, draft.graph = tensors, graph
+    draft.keeps_order = False
 
 
 def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") -> None:
@@ -156,7 +167,10 @@ def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") 
     if root is None:
         root = next((each for each in USUAL_ROOTS if each in graph.root.children), "")
     elif root:
-        graph[root]  # a wrong root is a mistake, not a dictionary without variables
+        try:
+            graph[root]  # a wrong root is a mistake, not a dictionary without variables
+        except TensorNotFoundError as error:
+            raise error.locate(path=draft.prefix) from None
     used: set[str] = set()
     holders: dict[str, list[tuple[str, str]]] = {}
     for path, _, each in _variables(graph):
@@ -167,11 +181,23 @@ def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") 
         used.add(key)
         holders.setdefault(_tf1_name(path, each, root, names), []).append((path, key))
     _refuse_clashes(holders, names, draft.prefix)
+    savers = [node.registered_saver for node in graph.nodes if node.registered_saver is not None]
     draft.left_out += [
-        LeftOut(key, _why_left_out(graph, key)) for key in sorted(draft.tensors) if key not in used
+        LeftOut(key, _why_left_out(graph, savers, key)) for key in sorted(draft.tensors) if key not in used
     ]
     draft.tensors = {name: draft.tensors[holders[name][0][1]] for name in sorted(holders)}
     draft.graph = None
+    draft.keeps_order = False
+
+
+def _check_root(root: str) -> None:
+    try:
+        split_path(root)
+    except ValueError as error:
+        meant = "/".join(map(escape_name, root.split("/")))
+        raise BundleError(
+            f"root {root!r} is not an object path: {error}; in a path, '.' is written '..': {meant!r}"
+        ) from None
 
 
 def _check_object_name(name: str, prefix: str) -> None:
@@ -227,13 +253,15 @@ def _refuse_clashes(holders: dict[str, list[tuple[str, str]]], names: NamesFrom,
     )
 
 
-def _why_left_out(graph: ObjectGraph, key: str) -> str:
+def _why_left_out(graph: ObjectGraph, savers: list[RegisteredSaver], key: str) -> str:
     path = key_path(key)
     if path == SAVE_COUNTER:
         return "the save counter of tf.train.Checkpoint"
     node = None if path is None else graph.get(path)
     if node is None:
-        return "no object of the graph owns it"
+        # A registered saver chooses its keys; TensorFlow's own put them below the object's name.
+        below = next((each for each in savers if key.startswith(f"{each.object_name}/")), None)
+        return f"saved by {below.name}" if below else "no object of the graph owns it"
     if node.registered_saver is not None:
         return f"saved by {node.registered_saver.name}"
     kinds = ", ".join(dict.fromkeys(each.name for each in node.attributes)) or "nothing"

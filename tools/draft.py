@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from tensorbundle.coding import combine_crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
+from tensorbundle.errors import CorruptionError
 from tensorbundle.index import decode_key, encode_key
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
-from tensorbundle.slices import whole_box
+from tensorbundle.slices import must_tile, whole_box
 from tensorbundle.tools.expressions import Region, Stored
 from tensorbundle.tools.plan import Carried, Converted, LeftOut, Literal, Output, Plan
 
@@ -99,6 +100,8 @@ class Draft:
         tally: what was done.
         must_copy: whether the data shards are to be laid out anew.
         layout: how the data shards are to be laid out.
+        keeps_order: whether tensors lie in each data shard in the order in which their sources do, rather than in
+            that of `tensors`.
         shards: how many data shards the sources have.
     """
 
@@ -109,6 +112,7 @@ class Draft:
     tally: Tally = field(default_factory=Tally)
     must_copy: bool = False
     layout: Layout = field(default_factory=Layout)
+    keeps_order: bool = True
     shards: int = 1
     _graph_tensor: DraftTensor | None = None
     _graph_bytes: bytes = b""
@@ -196,6 +200,8 @@ class Draft:
             _add(plan, encode_key(key), tensor)
         if self.graph is not None:
             self._add_graph(plan, self.graph)
+        if self.keeps_order:
+            plan.outputs.sort(key=_source_place)
         plan.outputs = self.layout.assign(plan.outputs)
         plan.shards = self.layout.shards or 0
         return plan
@@ -228,7 +234,19 @@ def _add(plan: Plan, key: bytes, tensor: DraftTensor) -> None:
         output = _output(part.key(key), expression, part.box(shape), tensor.base)
         plan.outputs.append(output)
         total += output.origin.entry.nbytes
-    plan.partitioned[key] = TensorEntry(expression.dtype, shape, total, slices=parts)
+    shard = tensor.base + expression.entry.shard if isinstance(expression, Stored) else 0
+    plan.partitioned[key] = TensorEntry(expression.dtype, shape, total, shard, slices=parts)
+
+
+def _source_place(output: Output) -> tuple[int, float]:
+    """The data shard of an output, and where in its source's shard its bytes begin; what is new comes after that."""
+    origin = output.origin
+    if isinstance(origin, Carried):
+        return output.shard, origin.entry.offset
+    first = next(origin.expression.inputs(), None) if isinstance(origin, Converted) else None
+    if first is None:
+        return output.shard, math.inf
+    return output.shard, (first.pieces[0][2] if first.pieces else first.entry).offset
 
 
 def _output(key: bytes, expression: Expression, box: Box, base: int) -> Output:
@@ -237,10 +255,22 @@ def _output(key: bytes, expression: Expression, box: Box, base: int) -> Output:
         carried = _carried(expression, box)
         if carried is not None:
             return Output(key, carried, base + carried.entry.shard)
+    for stored in expression.inputs():
+        _must_be_whole(stored)
     first = next(expression.inputs(), None)
     entry = None if first is None else first.pieces[0][2] if first.pieces else first.entry
     values = expression if box == whole_box(expression.shape) else Region(expression, box)
     return Output(key, Converted.of(values), base + (entry.shard if entry is not None else 0))
+
+
+def _must_be_whole(stored: Stored) -> None:
+    """Refuse to compute with a tensor whose slices leave something out; carried as they are, they may."""
+    if not stored.pieces:
+        return
+    try:
+        must_tile([part.box(stored.shape) for part, _, _ in stored.pieces], stored.shape)
+    except CorruptionError as error:
+        raise error.locate(path=stored.index.prefix, key=decode_key(stored.key)) from None
 
 
 def _carried(stored: Stored, box: Box) -> Carried | None:

@@ -1,4 +1,4 @@
-"""Tensors computed from stored ones, a box at a time: casts, slices, joins, means.
+"""Tensors computed from stored ones, a box at a time: casts, slices, rows, means.
 
 An expression knows its type and shape, and gives the values of any box of itself, for which it asks the expressions
 below it for boxes of theirs. `stream` cuts a tensor into boxes that follow each other in memory, so that a tensor of
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from tensorbundle.dtypes import DType
-from tensorbundle.slices import intersect, relative, whole_box
+from tensorbundle.errors import CorruptionError
+from tensorbundle.index import decode_key
+from tensorbundle.slices import intersect, must_tile, relative, whole_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
     from tensorbundle.tools.reading import Reading
 
 __all__ = [
+    "INTEGERS",
     "Cast",
     "Constant",
     "Expression",
-    "Join",
     "Mean",
     "Region",
     "Reshape",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 CHUNK_ELEMENTS: Final = 1 << 18
+INTEGERS: Final = frozenset(each for each in DType if each.value.lstrip("qu").startswith("int"))
 
 
 class Expression(Protocol):
@@ -102,16 +105,28 @@ class Stored:
         return self.entry.shape
 
     def read(self, box: Box, reading: Reading) -> Array:
-        """The values of a box."""
+        """The values of a box.
+
+        Raises:
+            CorruptionError: not every element of it is in exactly one slice. A tensor of which this is so can still be
+                dropped, or kept as it is.
+        """
         if not self.pieces:
             return reading.read(self.index, self.key, self.entry, box)
-        out = np.empty([each.stop - each.start for each in box], self.dtype.numpy)
-        for part, key, entry in self.pieces:
-            home = part.box(self.shape)
-            common = intersect(box, home)
-            if common is not None:
-                values = reading.read(self.index, key, entry, relative(common, home))
-                out[relative(common, box)] = values
+        homes = [part.box(self.shape) for part, _, _ in self.pieces]
+        needed = [
+            (common, home, key, entry)
+            for home, (_, key, entry) in zip(homes, self.pieces, strict=True)
+            if (common := intersect(box, home)) is not None
+        ]
+        shape = tuple(each.stop - each.start for each in box)
+        try:
+            must_tile([common for common, _, _, _ in needed], shape)
+        except CorruptionError as error:
+            raise error.locate(path=self.index.prefix, key=decode_key(self.key)) from None
+        out = np.empty(shape, self.dtype.numpy)
+        for common, home, key, entry in needed:
+            out[relative(common, box)] = reading.read(self.index, key, entry, relative(common, home))
         return out
 
     def inputs(self) -> Iterator[Stored]:
@@ -124,7 +139,11 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cast:
-    """The same values in another type, rounded as NumPy rounds; what overflows is counted."""
+    """The same values in another type.
+
+    Floating-point numbers are rounded as NumPy rounds. An integer type gets what is left without the fraction, or the
+    nearest value that it has, 0 for NaN. Values that become infinite or another integer are counted.
+    """
 
     source: Expression
     dtype: DType
@@ -137,22 +156,15 @@ class Cast:
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
         values = self.source.read(box, reading)
-        target = self.dtype.numpy
-        with np.errstate(over="ignore", invalid="ignore"):
-            if values.dtype.kind not in "iub" and target.kind in "iu":
-                # NumPy leaves open what a float out of range becomes; here it is the nearest integer there is.
-                wide = values.astype(np.float64)
-                low, high = _integer_range(target)
-                reading.overflowed += int(np.count_nonzero(~((wide >= low) & (wide <= high))))
-                out: Array = np.clip(np.nan_to_num(wide, nan=0.0), low, high).astype(target)
-                return out
-            if values.dtype == np.float64 and self.dtype.value.startswith(("float8", "float4")):
-                values = _round_to_odd(values)
-            out = values.astype(target)
-            if self.dtype.value.startswith(("float", "bfloat", "complex")) and values.dtype.kind not in "iub":
-                finite = np.isfinite(out)
-                if not finite.all():
-                    reading.overflowed += int(np.count_nonzero(np.isfinite(values) & ~finite))
+        if self.dtype in INTEGERS:
+            out, fits = _saturated(values, self.source.dtype in INTEGERS, self.dtype.numpy)
+            reading.overflowed += fits.size - int(np.count_nonzero(fits))
+            return out
+        with np.errstate(all="ignore"):
+            out = _rounded(values, self.dtype)
+            if self.dtype is not DType.bool and not (finite := np.isfinite(out)).all():
+                whole = self.source.dtype in INTEGERS  # ml_dtypes says nothing of its integers being finite
+                reading.overflowed += int(np.count_nonzero(~finite & (whole or np.isfinite(values))))
         return out
 
     def inputs(self) -> Iterator[Stored]:
@@ -194,52 +206,6 @@ class Region:
 
     def __str__(self) -> str:
         return f"{self.source}[{', '.join(f'{each.start}:{each.stop}' for each in self.box)}]"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Join:
-    """Tensors one after another along an axis."""
-
-    parts: tuple[Expression, ...]
-    axis: int
-
-    @property
-    def dtype(self) -> DType:
-        """That of the parts."""
-        return self.parts[0].dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """That of the parts, their lengths along the axis added up."""
-        first = self.parts[0].shape
-        length = sum(part.shape[self.axis] for part in self.parts)
-        return (*first[: self.axis], length, *first[self.axis + 1 :])
-
-    def read(self, box: Box, reading: Reading) -> Array:
-        """The values of a box."""
-        wanted = box[self.axis]
-        found = []
-        start = 0
-        for part in self.parts:
-            stop = start + part.shape[self.axis]
-            low, high = max(start, wanted.start), min(stop, wanted.stop)
-            if low < high:
-                inner = (*box[: self.axis], slice(low - start, high - start), *box[self.axis + 1 :])
-                found.append(part.read(inner, reading))
-            start = stop
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            return np.empty([each.stop - each.start for each in box], self.dtype.numpy)
-        return np.concatenate(found, axis=self.axis)
-
-    def inputs(self) -> Iterator[Stored]:
-        """Those of the parts."""
-        for part in self.parts:
-            yield from part.inputs()
-
-    def __str__(self) -> str:
-        return f"join along {self.axis} of {', '.join(map(str, self.parts))}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -328,11 +294,12 @@ class Mean:
         wide = self.accumulator.numpy
         if self.dtype in (DType.complex64, DType.complex128):
             wide = DType.complex128.numpy
-        total = self.parts[0].read(box, reading).astype(wide)
-        for part in self.parts[1:]:
-            total += part.read(box, reading).astype(wide)
-        total /= len(self.parts)
-        return total.astype(self.dtype.numpy)
+        with np.errstate(all="ignore"):
+            total = self.parts[0].read(box, reading).astype(wide)
+            for part in self.parts[1:]:
+                total += part.read(box, reading).astype(wide)
+            total /= len(self.parts)
+            return _rounded(total, self.dtype)
 
     def inputs(self) -> Iterator[Stored]:
         """Those of the parts."""
@@ -479,6 +446,41 @@ def _flat_runs(shape: tuple[int, ...], box: Box) -> Iterator[tuple[int, int]]:
         yield base + box[run_axis].start * row, base + box[run_axis].stop * row
 
 
+def _saturated(values: Array, whole: bool, target: np.dtype[Any]) -> tuple[Array, Array]:
+    """Numbers as integers of a type, the nearest that it has where they do not fit, and which of them fit."""
+    info = _range(target)
+    if whole or values.dtype == bool:
+        wide = values if values.dtype == np.uint64 else values.astype(np.int64)
+        have = np.iinfo(wide.dtype)
+        clipped = np.clip(wide, max(info.min, have.min), min(info.max, have.max))
+        return np.asarray(clipped).astype(target), clipped == wide
+    cut = np.trunc(values.astype(np.float64))
+    # One more than the greatest is a power of two, which a float holds exactly.
+    fits = (cut >= float(info.min)) & (cut < float(info.max + 1))
+    out = np.where(fits, cut, 0).astype(np.int64 if info.min else np.uint64).astype(target)
+    out[~fits & (cut > 0)] = info.max
+    out[~fits & (cut < 0)] = info.min
+    return out, fits
+
+
+def _range(target: np.dtype[Any]) -> Any:
+    """The least and the greatest integer of a type, as `min` and `max`."""
+    if target.kind in "iu":
+        return np.iinfo(target)
+    import ml_dtypes
+
+    iinfo: Any = ml_dtypes.iinfo  # has no types
+    return iinfo(target)
+
+
+def _rounded(values: Array, dtype: DType) -> Array:
+    """Numbers in a type that has fractions, or as booleans."""
+    if values.dtype == np.float64 and dtype.value.startswith(("float8", "float4")):
+        values = _round_to_odd(values)
+    out: Array = values.astype(dtype.numpy)
+    return out
+
+
 def _round_to_odd(wide: Array) -> Array:
     """float64 as float32, inexact values with an odd last bit, so that rounding them once more rounds only once.
 
@@ -490,10 +492,3 @@ def _round_to_odd(wide: Array) -> Array:
     bits -= np.abs(narrow) > np.abs(wide)
     bits |= ~exact
     return narrow
-
-
-def _integer_range(target: np.dtype[Any]) -> tuple[float, float]:
-    """The least and the greatest float64 that an integer type can hold."""
-    info = np.iinfo(target)
-    high = float(info.max)
-    return float(info.min), high if int(high) <= info.max else float(np.nextafter(high, 0))

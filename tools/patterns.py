@@ -42,7 +42,7 @@ class Pattern:
                 self._match = re.compile(text[3:], re.DOTALL).search
             else:
                 self._match = re.compile(fnmatch.translate(text)).match
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise BundleError(f"pattern {text!r} is not a regular expression: {error}") from None
 
     def matches(self, key: str) -> bool:

@@ -52,7 +52,8 @@ class Converted:
 
     Attributes:
         expression: what they are.
-        entry: their type, shape and size; the place and the checksum come with the stream. The size of strings is 0.
+        entry: their type, shape and size; the place and the checksum come with the stream. The size of strings is only
+            about right.
     """
 
     expression: Expression
@@ -61,11 +62,10 @@ class Converted:
     @classmethod
     def of(cls, expression: Expression) -> Converted:
         """The tensor that an expression describes."""
-        elements = math.prod(expression.shape)
-        return cls(
-            expression,
-            TensorEntry(expression.dtype, expression.shape, elements * expression.dtype.itemsize),
-        )
+        nbytes = math.prod(expression.shape) * expression.dtype.itemsize
+        if expression.dtype is DType.string:
+            nbytes = sum(stored.entry.nbytes for stored in expression.inputs())
+        return cls(expression, TensorEntry(expression.dtype, expression.shape, nbytes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,9 @@ _GATHER_BYTES: Final = (
 class _Input:
     """One stored tensor while it is read."""
 
-    def __init__(self, piece: Piece) -> None:
+    def __init__(self, piece: Piece, descriptor: int) -> None:
         self.piece = piece
-        self.descriptor = open_descriptor(piece.path)
+        self.descriptor = descriptor  # of the whole data shard; not ours to close
         self.next = 0  # bytes checked so far, from the first on
         self.crc = 0
 
@@ -50,6 +50,13 @@ class _Input:
         buffer = memoryview(bytearray(size)) if into is None else into
         done = 0
         entry = self.piece.entry
+        if start < 0 or start + size > entry.nbytes:
+            raise CorruptionError(
+                f"bytes {start} to {start + size} of a tensor of {entry.nbytes}",
+                path=self.piece.path,
+                offset=entry.offset,
+                key=self.piece.key,
+            )
         while done < size:
             count = os.preadv(self.descriptor, [buffer[done:size]], entry.offset + start + done)
             if count == 0:
@@ -80,6 +87,7 @@ class Reading:
         self._verify = verify
         self._progress = progress
         self._inputs: dict[tuple[int, bytes], _Input] = {}
+        self._descriptors: dict[str, int] = {}  # of data shards, by path
         self._strings: dict[tuple[int, bytes], Array] = {}
 
     def read(self, index: BundleIndex, key: bytes, entry: TensorEntry, box: Box) -> Array:
@@ -96,8 +104,10 @@ class Reading:
                 self.bytes_read += entry.nbytes
             return np.asarray(self._strings[name][box] if box else self._strings[name])
         if name not in self._inputs:
-            piece = Piece(index.shard_path(entry.shard), decode_key(key), entry)
-            self._inputs[name] = _Input(piece)
+            path = index.shard_path(entry.shard)
+            if path not in self._descriptors:
+                self._descriptors[path] = open_descriptor(path)
+            self._inputs[name] = _Input(Piece(path, decode_key(key), entry), self._descriptors[path])
         out = np.empty([each.stop - each.start for each in box], entry.dtype.numpy)
         if out.size:
             self._gather(self._inputs[name], 0, entry.shape, box, out)
@@ -135,8 +145,9 @@ class Reading:
 
     def close(self) -> None:
         """Let go of the files."""
-        for each in self._inputs.values():
-            os.close(each.descriptor)
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
         self._inputs.clear()
 
     def check(self) -> None:

@@ -17,6 +17,7 @@ __all__ = ["summarize"]
 _CHUNK_ELEMENTS: Final = 1 << 20
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the squares of 1e300 are infinite, and so is their std
 def summarize(values: Array) -> dict[str, float | int | None]:
     """`min`, `max`, `mean`, `std`, and the numbers of `nan`, `inf` and `zeros`.
 
@@ -26,7 +27,7 @@ def summarize(values: Array) -> dict[str, float | int | None]:
     nan = inf = zeros = count = 0
     low, high = math.inf, -math.inf
     mean = squares = 0.0
-    exact = values.dtype.kind in "iubO"
+    exact = values.dtype.kind in "bO" or "int" in values.dtype.name  # the kind of int4 is not an integer's
     for chunk in _chunks(values):
         missing = np.isnan(chunk)
         infinite = np.isinf(chunk)
@@ -67,7 +68,7 @@ def _chunks(values: Array) -> Iterator[Array]:
         if chunk.dtype == object:
             yield np.array([len(value) for value in chunk], np.int64)
         elif chunk.dtype.kind == "c":
-            yield np.abs(chunk)
+            yield np.abs(chunk.astype(np.complex128))  # the magnitude of a large complex64 is no float32
         elif chunk.dtype.kind in "iu" or (chunk.dtype.kind == "f" and chunk.dtype.itemsize >= 4):
             yield chunk
         else:

@@ -1,8 +1,8 @@
 """Carries out a plan: share or copy what is carried, write what is new, commit everything at once.
 
 Every operation that makes a checkpoint ends here. Before anything is written, each carried range is checked against
-the size of its file. Sharing reads a bounded sample of the carried tensors and checks their checksums, so that an
-index beside the data of another checkpoint is found; copying checks every checksum.
+the size of its file. Sharing checks the checksums of each shard's smallest tensors, a few megabytes or at least one, so
+that an index beside the data of another checkpoint is found; copying checks every checksum.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from tensorbundle.commit import SharingError
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
-from tensorbundle.errors import MissingFileError, UnsupportedError
+from tensorbundle.errors import BundleError, MissingFileError, UnsupportedError
 from tensorbundle.index import decode_key
 from tensorbundle.names import STATE_FILE
 from tensorbundle.slices import readable_key
@@ -38,14 +38,14 @@ __all__ = [
     "DataMode",
     "Summary",
     "TransferOptions",
-    "carried_bytes",
+    "bytes_to_read",
     "check_sources",
     "shared_paths",
     "transfer",
 ]
 
 DataMode = Literal["share", "copy"]
-SAMPLE_BYTES: Final = 4 << 20  # read at most, of each shared shard
+SAMPLE_BYTES: Final = 4 << 20  # read of each shared shard, unless its smallest tensor has more
 SAMPLE_TENSORS: Final = 1000
 DEAD_BYTES: Final = 1 << 20  # that a shared data shard may have, whatever share of it they are
 COPIED_BYTES: Final = 64 << 20  # what is copied, or goes into one new data shard, rather than kept apart
@@ -119,10 +119,15 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
     shared = shared_paths(plan, sizes) if options.data == "share" else []
     sharing: str | None = None
     try:
-        made, written = _make(plan, prefix, options, sizes, shared)
-    except SharingError as error:
-        sharing = f"copied instead: {error.reason}"
-        made, written = _make(plan, prefix, options, sizes, [])
+        try:
+            made, written = _make(plan, prefix, options, sizes, shared)
+        except SharingError as error:
+            sharing = f"copied instead: {error.reason}"
+            made, written = _make(plan, prefix, options, sizes, [])
+    except OSError as error:
+        if isinstance(error, BundleError) or error.filename:
+            raise
+        raise BundleError(f"{error.strerror or error}; nothing was changed", path=prefix) from error
     return Summary(
         prefix=prefix,
         tensors=plan.tensors,
@@ -137,9 +142,16 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
     )
 
 
-def carried_bytes(plan: Plan) -> int:
-    """Bytes of the tensors that are carried."""
-    return sum(each.origin.entry.nbytes for each in plan.outputs if isinstance(each.origin, Carried))
+def bytes_to_read(plan: Plan, shared: Collection[str]) -> int:
+    """Bytes of data shards that are read to make the output, if the data shards `shared` are; samples not counted."""
+    total = 0
+    for each in plan.outputs:
+        origin = each.origin
+        if isinstance(origin, Carried):
+            total += 0 if origin.path in shared and origin.part_of is None else origin.entry.nbytes
+        elif isinstance(origin, Converted):
+            total += sum(stored.entry.nbytes for stored in origin.expression.inputs())
+    return total
 
 
 def shared_paths(plan: Plan, sizes: Mapping[str, int]) -> list[str]:
@@ -228,7 +240,10 @@ def _make(
         entries = _entries_of_shared(stay, numbers, options, made)
         groups = _groups(move, one=bool(shared))
         if plan.shards:
-            groups = [[each for each in move if each.shard == number] for number in range(plan.shards)]
+            by_number: dict[int, list[Output]] = {number: [] for number in range(plan.shards)}
+            for each in move:
+                by_number[each.shard].append(each)
+            groups = list(by_number.values())
         jobs = [_Job(*writer.stage_shard(), group, options.verify) for group in groups]
         for written, part in _run(jobs, options):
             entries.update(written)
@@ -237,7 +252,7 @@ def _make(
         for each in plan.outputs:
             writer.put(each.key, entries[each.key])
         for key, entry in plan.partitioned.items():
-            writer.put(key, entry)
+            writer.put(key, entry if not shared else entry._replace(shard=0))
         if options.state:
             writer.add_file(*_state_file(prefix))
     return made, writer.bytes_written
@@ -297,12 +312,14 @@ def _check_wholes(outputs: Iterable[Output]) -> int:
 
 
 def _check_sample(pieces: list[Piece]) -> int:
-    """Check the smallest tensors of one data shard, at most a few megabytes; the bytes read."""
+    """Check the smallest tensors of one data shard, a few megabytes or at least one tensor; the bytes read."""
     sample: list[Piece] = []
     total = 0
     for piece in sorted(pieces, key=lambda each: each.entry.nbytes):
+        if not piece.entry.nbytes:
+            continue
         total += piece.entry.nbytes
-        if total > SAMPLE_BYTES or len(sample) == SAMPLE_TENSORS:
+        if sample and (total > SAMPLE_BYTES or len(sample) == SAMPLE_TENSORS):
             break
         sample.append(piece)
     sample.sort(key=lambda each: each.entry.offset)
@@ -399,7 +416,13 @@ def _pieces(outputs: Iterable[Output]) -> Iterator[Piece]:
 
 
 def _state_file(prefix: str) -> tuple[str, bytes]:
+    """A state file that names the output as the latest checkpoint, after those that the one there names."""
     from tensorbundle.proto.state import CheckpointState  # needs protobuf, which a prefix does not
 
     directory, name = os.path.split(prefix)
-    return os.path.join(directory, STATE_FILE), CheckpointState(directory, name, (name,)).encode()
+    path = os.path.join(directory, STATE_FILE)
+    known: tuple[str, ...] = ()
+    if os.path.isfile(path):
+        known = CheckpointState.read(directory).all_paths
+    names = (*(each for each in known if each != name), name)
+    return path, CheckpointState(directory, name, names).encode()

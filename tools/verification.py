@@ -6,21 +6,24 @@ checksum, the slices, the object graph.
 
 from __future__ import annotations
 
-import os
+import re
+from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from tensorbundle.entries import HEADER_KEY, check_range, parse_entries
-from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
+import numpy as np
+
+from tensorbundle.entries import HEADER_KEY, BundleHeader, check_range, parse_entries
+from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.files import File, describe_content
 from tensorbundle.index import BundleIndex, decode_key
-from tensorbundle.names import resolve_prefix
+from tensorbundle.names import resolve_prefix, shards_of
 from tensorbundle.shards import ShardReader
-from tensorbundle.slices import find_overlap
+from tensorbundle.slices import must_tile
 from tensorbundle.tools.streaming import BUFFER_BYTES, Piece, runs, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tensorbundle.checkpoint import Path
     from tensorbundle.entries import TensorEntry
@@ -29,6 +32,9 @@ __all__ = ["Problem", "Report", "verify"]
 
 Severity = Literal["error", "warning"]
 _Failure = tuple[Piece, CorruptionError]
+_PAGE: Final = 4096  # what file systems and caches lose of a file, they lose in pages
+_TELLING_ZEROS: Final = 512  # so many zero bytes in a row are hardly values
+_ZEROS: Final = re.compile(rb"(?<!\0)(?:\0{512,}|\A\0+|\0+\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,8 @@ class Problem:
 
     Attributes:
         severity: "error" for what can't be read, "warning" for what can but will surprise.
-        kind: one of index, entry, missing-shard, size, truncated, checksum, slices, orphan-slice, graph,
-            dangling-key, shared-key.
+        kind: one of index, entry, shape, missing-shard, unreadable-shard, size, truncated, checksum, slices,
+            orphan-slice, graph, dangling-key, shared-key.
         key: the tensor concerned, or None.
         path: the file.
         offset: bytes from its start, or None.
@@ -79,6 +85,8 @@ def verify(path: Path, *, progress: Callable[[int], None] | None = None) -> Repo
 
     Raises:
         MissingFileError: there is no checkpoint at `path`.
+        UnsupportedError: it is one of a version that this reader does not know.
+        OSError: the index can't be read.
     """
     return _Verification(str(path), progress).run()
 
@@ -89,20 +97,33 @@ class _Verification:
         self._progress = progress
         self._report = Report()
         self._entries: dict[bytes, TensorEntry] = {}
+        self._complete = True  # every block of the index was read: what was not found is not there
 
     def run(self) -> Report:
         try:
-            index = BundleIndex(resolve_prefix(self._given))
-        except (CorruptionError, UnsupportedError) as error:
+            index = self._open()
+        except CorruptionError as error:
             self._add("index", error)
             return self._report
         with index:
             self._read_index(index)
-            pieces = self._check_layout(index)
-            self._check_data(index, pieces)
+            self._check_shapes(index)
+            self._check_shards(index)
             self._check_slices(index)
             self._check_graph(index)
         return self._report
+
+    def _open(self) -> BundleIndex:
+        prefix = resolve_prefix(self._given)
+        try:
+            return BundleIndex(prefix)
+        except CorruptionError as error:
+            counts = Counter(count for _, count in shards_of(prefix))
+            if not counts:
+                raise
+            index = BundleIndex(prefix, header=BundleHeader(counts.most_common(1)[0][0]))
+            self._add("index", error)
+            return index
 
     def _add(
         self,
@@ -113,9 +134,8 @@ class _Verification:
         severity: Severity = "error",
     ) -> None:
         where = error.path or self._given
-        self._report.problems.append(
-            Problem(severity, kind, error.key, where, error.offset, error.reason, cause)
-        )
+        message = error.reason.removesuffix("; 'tensorbundle verify' looks for the cause")
+        self._report.problems.append(Problem(severity, kind, error.key, where, error.offset, message, cause))
 
     def _read_index(self, index: BundleIndex) -> None:
         """Every entry of every block that can be read; a bad block or entry does not hide the others."""
@@ -124,7 +144,9 @@ class _Verification:
             try:
                 items.extend(index.table.block_items(number))
             except CorruptionError as error:
-                self._add("index", error)
+                self._complete = False
+                if all(each.message != error.reason for each in self._report.problems):
+                    self._add("index", error)  # else it hid the header and has been told
             for key, value in items:
                 if key == HEADER_KEY:
                     continue
@@ -133,14 +155,29 @@ class _Verification:
                 except (CorruptionError, UnsupportedError) as error:
                     self._add("entry", error.locate(path=index.table.path))
 
-    def _check_layout(self, index: BundleIndex) -> dict[str, list[Piece]]:
-        """What can be read of each data shard; its absence or wrong size is told once."""
+    def _check_shapes(self, index: BundleIndex) -> None:
+        """Shapes that TensorFlow can have and NumPy can't."""
+        for key, entry in self._entries.items():
+            try:
+                # Makes nothing: it fails at the buffer, unless it fails at the shape before.
+                np.ndarray(entry.shape, f"V{entry.dtype.itemsize or 8}", buffer=b"")
+            except TypeError:
+                pass
+            except ValueError:
+                shape = UnsupportedError(
+                    f"NumPy can't have the shape {list(entry.shape)}, so this tensor can't be read",
+                    path=index.table.path,
+                    key=decode_key(key),
+                )
+                self._add("shape", shape, severity="warning")
+
+    def _check_shards(self, index: BundleIndex) -> None:
+        """What lies in each data shard; the shard's own absence or refusal is told once."""
         by_shard: dict[int, list[Piece]] = {}
         for key, entry in self._entries.items():
             if not entry.slices:
                 piece = Piece(index.shard_path(entry.shard), decode_key(key), entry, index.header.big_endian)
                 by_shard.setdefault(entry.shard, []).append(piece)
-        readable: dict[str, list[Piece]] = {}
         for shard, pieces in sorted(by_shard.items()):
             path = pieces[0].path
             what = f"{len(pieces)} tensors lie in it, {pieces[0].key!r} first"
@@ -148,73 +185,84 @@ class _Verification:
                 reason = f"data shard {shard} of {index.header.num_shards}; {what}"
                 self._add("missing-shard", CorruptionError(reason, path=path))
                 continue
-            if not os.path.isfile(path):
-                self._add(
-                    "missing-shard",
-                    CorruptionError(f"no such file; {what}", path=path),
-                    cause="it was not copied along, or was deleted",
-                )
-                continue
-            readable[path] = self._inside(path, pieces)
-        return readable
+            try:
+                with File(path) as file:
+                    self._check_shard(file, pieces)
+            except MissingFileError as error:
+                gone = MissingFileError(f"{error.reason}; {what}", path=path)
+                self._add("missing-shard", gone, cause="it was not copied along, or was deleted")
+            except OSError as error:
+                self._add("unreadable-shard", BundleError(f"{error.strerror or error}; {what}", path=path))
+            except CorruptionError as error:
+                self._add("unreadable-shard", error, cause="the file shrank while it was read")
 
-    def _inside(self, path: str, pieces: list[Piece]) -> list[Piece]:
-        """The pieces whose range lies in the file; the others are problems."""
-        size = os.path.getsize(path)
-        needed = max(piece.entry.offset + piece.entry.nbytes for piece in pieces)
-        cause = None
-        if needed > size:
-            with File(path) as file:
-                content = describe_content(file.read(0, min(size, 256)))
-            cause = content or (
-                f"the file was cut short: it has {size} of at least {needed} bytes"
-                if size
-                else "the file is empty"
-            )
-        good = []
+    def _check_shard(self, file: File, pieces: list[Piece]) -> None:
+        """The ranges and the checksums of what should lie in one data shard.
+
+        Raises:
+            OSError, CorruptionError: it can't be read to its end; what was found until then has been told.
+        """
+        outside: list[_Failure] = []
+        inside: list[Piece] = []
         for piece in pieces:
             try:
-                check_range(piece.entry, path, size, piece.key)
-                good.append(piece)
+                check_range(piece.entry, file.path, file.size, piece.key)
+                inside.append(piece)
             except CorruptionError as error:
-                short = piece.entry.offset + piece.entry.nbytes > size
-                self._add("truncated" if short else "size", error, cause=cause if short else None)
-        return good
-
-    def _check_data(self, index: BundleIndex, by_path: dict[str, list[Piece]]) -> None:
-        for path, pieces in by_path.items():
-            failures: list[_Failure] = []
-            distinct = {(each.entry.offset, each.entry.nbytes, each.entry.crc32c): each for each in pieces}
-            ordered = sorted(distinct.values(), key=lambda each: (each.entry.offset, each.entry.nbytes))
+                outside.append((piece, error))
+        distinct = {(each.entry.offset, each.entry.nbytes, each.entry.crc32c): each for each in inside}
+        ordered = sorted(distinct.values(), key=lambda each: (each.entry.offset, each.entry.nbytes))
+        failures: list[_Failure] = []
+        try:
             for run in runs(ordered):
                 self._report.bytes += stream(
-                    run,
-                    failed=lambda *failure, into=failures: into.append(failure),
-                    progress=self._progress,
+                    run, failed=lambda *failure: failures.append(failure), progress=self._progress
                 )
-            self._report.tensors += len(pieces)
-            if failures:
-                self._explain(index, path, ordered, failures)
+            self._report.tensors += len(inside)
+        finally:
+            failed = {piece.key for piece, _ in [*outside, *failures]}
+            content = _foreign_content(file, [each for each in ordered if each.key not in failed])
+            self._explain_ranges(file, outside, content)
+            self._explain_checksums(file, ordered, failures, content)
 
-    def _explain(
-        self,
-        index: BundleIndex,
-        path: str,
-        pieces: list[Piece],
-        failures: list[_Failure],
+    def _explain_ranges(self, file: File, failures: list[_Failure], content: str | None) -> None:
+        ends = [piece.entry.offset + piece.entry.nbytes for piece, _ in failures]
+        needed = max(ends, default=0)
+        cut = (
+            f"the file was cut short: it has {file.size} of at least {needed} bytes"
+            if file.size
+            else "the file is empty"
+        )
+        for (_, error), end in zip(failures, ends, strict=True):
+            if end > file.size:
+                self._add("truncated", error, cause=content or cut)
+            else:
+                self._add("size", error)
+
+    def _explain_checksums(
+        self, file: File, pieces: list[Piece], failures: list[_Failure], content: str | None
     ) -> None:
-        with File(path) as file:
-            content = describe_content(file.read(0, min(file.size, 256)))
-            every = len(failures) == len(pieces) and len(pieces) > 1
-            for piece, error in failures:
-                cause = _zeros(file, piece.entry)
-                if cause is None and every:
-                    cause = content or (
-                        "nothing in this file fits the index: one of the two belongs to another checkpoint"
-                    )
-                if cause is None:
-                    cause = "its bytes changed after they were written, on disk or while copying"
-                self._add("checksum", error, cause=cause)
+        if not failures:
+            return
+        causes = [content or _cause_in_bytes(file, piece.entry) for piece, _ in failures]
+        other = None
+        changed = causes.count(None)
+        if changed > 1:
+            # Empty tensors, and biases and slots that are still zero, are alike in every checkpoint of a model.
+            telling = sum(not _is_zero(file, each.entry) for each in pieces)
+            if changed == telling:
+                other = "nothing in this file fits the index: one of the two belongs to another checkpoint"
+            elif changed * 2 > telling:
+                other = (
+                    f"{changed} of {telling} tensors in this file do not fit the index: "
+                    "one of the two belongs to another checkpoint"
+                )
+        for (_, error), cause in zip(failures, causes, strict=True):
+            self._add(
+                "checksum",
+                error,
+                cause=cause or other or "its bytes changed after they were written, on disk or while copying",
+            )
 
     def _check_slices(self, index: BundleIndex) -> None:
         listed: set[bytes] = set()
@@ -224,16 +272,10 @@ class _Verification:
             listed.update(each.key(key) for each in entry.slices)
             try:
                 boxes = [each.box(entry.shape) for each, _, _ in index.pieces(key, entry)]
-                overlap = find_overlap(boxes)
-                if overlap is not None:
-                    first, second = (entry.slices[number] for number in overlap)
-                    raise CorruptionError(f"slices {first} and {second} overlap")
-                covered = sum(_volume(box) for box in boxes)
-                if covered != entry.elements:
-                    raise CorruptionError(f"its slices hold {covered} of {entry.elements} elements")
+                must_tile(boxes, entry.shape)
             except (CorruptionError, UnsupportedError) as error:
                 self._add("slices", error.locate(path=index.table.path, key=decode_key(key)))
-        for key in self._entries:
+        for key in self._entries if self._complete else ():
             if key.startswith(b"\0") and key not in listed:
                 orphan = CorruptionError(
                     "a slice that no tensor lists", path=index.table.path, key=decode_key(key)
@@ -255,19 +297,19 @@ class _Verification:
             return
         try:
             value = ShardReader(index).read(OBJECT_GRAPH_KEY)
+            if value.dtype != object or value.size != 1:
+                raise CorruptionError(f"{value.size} values of {entry.dtype}, expected one string")
             graph = ObjectGraph.parse(value.reshape(-1)[0])
         except BundleError as error:
             if error.key is None:  # a damaged payload has been told already
                 self._add("graph", error.locate(path=index.prefix, key=OBJECT_GRAPH_KEY))
             return
-        except IndexError:
-            empty = CorruptionError("an object graph of no bytes", path=index.prefix, key=OBJECT_GRAPH_KEY)
-            self._add("graph", empty)
-            return
+        except OSError:
+            return  # the data shard has been told already
         owners: dict[str, str] = {}
         for path, _, each in graph.attributes():
             key = each.checkpoint_key
-            if each.name == VARIABLE_VALUE and key.encode() not in self._entries:
+            if self._complete and each.name == VARIABLE_VALUE and key.encode() not in self._entries:
                 missing = CorruptionError(
                     f"object {path!r} names this key, which is not in the index",
                     path=index.table.path,
@@ -289,25 +331,50 @@ class _Verification:
                 self._add("shared-key", shared, severity="warning")
 
 
-def _volume(box: tuple[slice, ...]) -> int:
-    out = 1
-    for each in box:
-        out *= each.stop - each.start
-    return out
+def _foreign_content(file: File, fine: list[Piece]) -> str | None:
+    """What the file is instead of a data shard, if its first bytes say so and belong to none of the `fine` pieces."""
+    head = file.read(0, min(file.size, _PAGE))
+    if not head.strip(b"\0") or any(each.entry.nbytes and each.entry.offset < 16 for each in fine):
+        return None
+    return describe_content(head)
 
 
-def _zeros(file: File, entry: TensorEntry) -> str | None:
-    """Whether the bytes of an entry, or those from some place to its end, are zeros, and what that means."""
-    zeros_from = entry.offset
-    position, end = entry.offset, entry.offset + entry.nbytes
-    while position < end:
-        chunk = file.read(position, min(BUFFER_BYTES, end - position))
-        kept = chunk.rstrip(b"\0")
-        if kept:
-            zeros_from = position + len(kept)
-        position += len(chunk)
-    if zeros_from == entry.offset:
+def _cause_in_bytes(file: File, entry: TensorEntry) -> str | None:
+    """What the bytes of an entry with a wrong checksum tell by themselves, if anything."""
+    if not entry.nbytes:
+        return "a tensor without bytes has nothing that could change: its entry in the index is wrong"
+    if _is_zero(file, entry):
         return "all zeros: these bytes were never written (a full disk, or a crash while saving)"
-    if end - zeros_from >= 512:
-        return f"zeros from offset {zeros_from:#x} on: the end was never written"
-    return None
+    hole = None
+    for start, stop in _zero_runs(file, entry):
+        if stop == entry.offset + entry.nbytes:
+            return f"zeros from offset {start:#x} on: the end was never written"
+        if hole is None and -start % _PAGE <= stop - start:
+            hole = f"zeros from offset {start:#x} to {stop:#x}: these bytes were never written"
+    return hole
+
+
+def _chunks(file: File, entry: TensorEntry) -> Iterator[tuple[int, bytes]]:
+    """The bytes of an entry, chunk by chunk, each with its offset in the file."""
+    end = entry.offset + entry.nbytes
+    for position in range(entry.offset, end, BUFFER_BYTES):
+        yield position, file.read(position, min(BUFFER_BYTES, end - position))
+
+
+def _is_zero(file: File, entry: TensorEntry) -> bool:
+    return not any(chunk.strip(b"\0") for _, chunk in _chunks(file, entry))
+
+
+def _zero_runs(file: File, entry: TensorEntry) -> Iterator[tuple[int, int]]:
+    """Where long runs of zeros among the bytes of an entry begin and end, as offsets in the file."""
+    start = stop = entry.offset  # the latest run, which may go on in the next chunk
+    for position, chunk in _chunks(file, entry):
+        for found in _ZEROS.finditer(chunk):
+            first = position + found.start()
+            if first != stop:
+                if stop - start >= _TELLING_ZEROS:
+                    yield start, stop
+                start = first
+            stop = position + found.end()
+    if stop - start >= _TELLING_ZEROS:
+        yield start, stop

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.commit import must_be_directory
+from tensorbundle.dtypes import DType
 from tensorbundle.slices import readable_key
 from tensorbundle.tools.console import columns, escape, human_bytes, shape_text
 from tensorbundle.tools.draft import Draft
 from tensorbundle.tools.plan import Carried, Converted
 from tensorbundle.tools.transfer import (
     TransferOptions,
-    carried_bytes,
+    bytes_to_read,
     check_sources,
     shared_paths,
     transfer,
@@ -22,18 +25,18 @@ from tensorbundle.tools.transfer import (
 from tensorbundle.writer import refuse_existing
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterable
 
     from tensorbundle.tools.console import Console
-    from tensorbundle.tools.plan import Origin, Plan
+    from tensorbundle.tools.plan import Plan
     from tensorbundle.tools.transfer import Summary
 
 __all__ = ["add_source_and_destination", "add_writing_arguments", "carry_out", "rewrite_source"]
 
 
-# Buffers and chunks are a few megabytes; most of it is Python and NumPy themselves.
-PEAK_MEMORY_BYTES: Final = 200_000_000
+# What Python, NumPy and the buffers take, and what each output takes in the draft, the plan and the index.
+BASE_MEMORY_BYTES: Final = 50_000_000
+OUTPUT_MEMORY_BYTES: Final = 4_000
 
 
 def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +53,14 @@ def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-verify", action="store_true", help="do not check checksums of what is carried over"
     )
-    group.add_argument("--jobs", type=int, default=1, metavar="N", help="copy N data shards at a time")
+    group.add_argument("--jobs", type=_positive, default=1, metavar="N", help="copy N data shards at a time")
     group.add_argument("--state", action="store_true", help="write a 'checkpoint' state file that names DST")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def rewrite_source(
@@ -61,11 +70,14 @@ def rewrite_source(
 
     What `edit` returns is told to the person, a line each.
     """
+    refuse_existing(args.destination, overwrite=args.overwrite)  # before anything is told of what changes
     with open_checkpoint(args.source) as checkpoint:
         draft = Draft.of(checkpoint)
         for line in edit(draft) or ():
             console.note(escape(line))
-        return carry_out(draft.plan(), args.destination, args, console)
+        plan = draft.plan()
+        del draft  # its share of the memory
+        return carry_out(plan, args.destination, args, console)
 
 
 def add_source_and_destination(parser: argparse.ArgumentParser) -> None:
@@ -77,14 +89,14 @@ def add_source_and_destination(parser: argparse.ArgumentParser) -> None:
 def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: Console) -> int:
     """Make the checkpoint as planned and print the summary, or print the plan with `--dry-run`."""
     if args.dry_run:
+        must_be_directory(os.path.dirname(destination))
         refuse_existing(destination, overwrite=args.overwrite)
         _print_plan(plan, args.data, console)
         return 0
     with contextlib.ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(args.jobs)) if args.jobs > 1 else None
-        progress = stack.enter_context(
-            console.progress("copy", carried_bytes(plan) if args.data == "copy" else 0)
-        )
+        total = bytes_to_read(plan, _shared(plan, args.data)) if console.shows_progress else 0
+        progress = stack.enter_context(console.progress("rewrite", total))
         options = TransferOptions(
             data=args.data,
             overwrite=args.overwrite,
@@ -96,8 +108,9 @@ def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: C
         summary = transfer(plan, destination, options)
     console.record(summary.to_json())
     console.lines(_summary_lines(summary))
-    fingerprint = os.path.join(os.path.dirname(os.path.dirname(destination)), "fingerprint.pb")
-    if os.path.basename(os.path.dirname(destination)) == "variables" and os.path.isfile(fingerprint):
+    variables = os.path.dirname(os.path.abspath(destination))
+    fingerprint = os.path.join(os.path.dirname(variables), "fingerprint.pb")
+    if os.path.basename(variables) == "variables" and os.path.isfile(fingerprint):
         console.note(
             f"{escape(fingerprint)}: its checkpoint_hash is that of the index before; nothing checks it"
         )
@@ -107,9 +120,9 @@ def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: C
 def _print_plan(plan: Plan, data: str, console: Console) -> None:
     """Every output with its action, then what that adds up to."""
     sizes = check_sources(plan)
-    shared = set(shared_paths(plan, sizes)) if data == "share" else set()
+    shared = _shared(plan, data)
     rows = []
-    read = written = 0
+    written = 0
     for each in plan.outputs:
         origin, entry = each.origin, each.origin.entry
         source = None
@@ -122,7 +135,6 @@ def _print_plan(plan: Plan, data: str, console: Console) -> None:
             action = "write"
         if action != "share":
             written += entry.nbytes
-            read += _input_bytes(origin)
         key = readable_key(each.key)
         shape = list(entry.shape)
         console.record(
@@ -141,7 +153,9 @@ def _print_plan(plan: Plan, data: str, console: Console) -> None:
         )
     for left in plan.left_out:
         console.record({"key": left.key, "action": "leave out", "source": None, "reason": left.reason})
-        rows.append(["leave out", escape(left.key), "", "", "", left.reason])
+        rows.append(["leave out", escape(left.key), "", "", "", escape(left.reason)])
+    read = bytes_to_read(plan, shared)
+    memory = _peak_memory(plan)
     total_shared = sum(sizes[path] for path in shared)
     console.record(
         {
@@ -149,24 +163,33 @@ def _print_plan(plan: Plan, data: str, console: Console) -> None:
             "bytes_written": written,
             "bytes_shared": total_shared,
             "bytes_read": read,
-            "peak_memory": PEAK_MEMORY_BYTES,
+            "peak_memory": memory,
         }
     )
     console.lines(columns(rows, right=(4,)) if rows else [])
     console.text(
         f"{plan.tensors} tensors: {human_bytes(total_shared)} to share, {human_bytes(read)} to read, "
-        f"{human_bytes(written)} and the index to write, in less than {human_bytes(PEAK_MEMORY_BYTES)} of memory"
+        f"{human_bytes(written)} and the index to write, in about {human_bytes(memory)} of memory"
     )
 
 
-def _input_bytes(origin: Origin) -> int:
-    if isinstance(origin, Converted):
-        return sum(stored.entry.nbytes for stored in origin.expression.inputs())
-    return origin.entry.nbytes if isinstance(origin, Carried) else 0
+def _peak_memory(plan: Plan) -> int:
+    """About how many bytes of memory carrying out a plan takes: strings that are written anew are held as a whole."""
+    strings = [
+        each.origin.entry.nbytes
+        for each in plan.outputs
+        if isinstance(each.origin, Converted) and each.origin.entry.dtype is DType.string
+    ]
+    return BASE_MEMORY_BYTES + OUTPUT_MEMORY_BYTES * len(plan.outputs) + 4 * max(strings, default=0)
+
+
+def _shared(plan: Plan, data: str) -> set[str]:
+    """The data shards that would be shared."""
+    return set(shared_paths(plan, check_sources(plan))) if data == "share" else set()
 
 
 def _summary_lines(summary: Summary) -> list[str]:
-    lines = [f"left out {escape(left.key)}: {left.reason}" for left in summary.left_out]
+    lines = [f"left out {escape(left.key)}: {escape(left.reason)}" for left in summary.left_out]
     lines += [
         f"{escape(key)}: {count:,} values too large for the new type"
         for key, count in summary.overflowed.items()

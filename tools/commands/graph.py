@@ -9,7 +9,7 @@ from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import UnsupportedError
 from tensorbundle.index import encode_key
 from tensorbundle.proto.paths import VARIABLE_VALUE, attribute_key
-from tensorbundle.tools.console import branches, escape, shape_text
+from tensorbundle.tools.console import DRAWN_DEPTH, branches, escape, shape_text
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.console import Console
 
 HELP = "show the object graph"
+_MERMAID = str.maketrans({"#": "#35;", "&": "#amp;", '"': "#quot;", "<": "#lt;", ">": "#gt;"})
 
 
 class View(NamedTuple):
@@ -40,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", metavar="CKPT")
     parser.add_argument("--format", choices=("tree", "json", "dot", "mermaid"), help="tree by default")
-    parser.add_argument("--depth", type=int, metavar="N", help="only objects at most N edges from the root")
+    parser.add_argument(
+        "--depth",
+        type=int,
+        metavar="N",
+        help=f"only objects at most N edges from the root; a tree is drawn {DRAWN_DEPTH} deep by default",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -52,14 +58,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 "a name-based (TF1) checkpoint, which has no object graph; 'tensorbundle ls' lists its tensors",
                 path=checkpoint.prefix,
             )
-        paths = graph.paths()
-        if args.depth is not None:
-            near = _within(graph, args.depth)
-            paths = {node: path for node, path in paths.items() if node in near}
-        view = View(checkpoint, graph, paths)
         chosen = args.format or ("json" if console.json else "tree")
         if console.json and chosen != "json":
             raise UnsupportedError(f"--json prints JSON, and --format {chosen} does not")
+        depth = DRAWN_DEPTH if args.depth is None and chosen == "tree" else args.depth
+        paths = graph.paths()
+        if depth is not None:
+            near = _within(graph, depth)
+            paths = {node: path for node, path in paths.items() if node in near}
+        view = View(checkpoint, graph, paths)
         if chosen == "json":
             console.json = True
             for node in graph.nodes:
@@ -94,9 +101,11 @@ def to_json(node: Node, paths: dict[Node, str]) -> dict[str, object]:
 def _within(graph: ObjectGraph, depth: int) -> set[Node]:
     seen = {graph.root}
     level = [graph.root]
-    for _ in range(depth):
-        level = [child for node in level for child in node.children.values() if child not in seen]
-        seen.update(level)
+    while level and depth > 0:
+        found = {child: None for node in level for child in node.children.values() if child not in seen}
+        seen.update(found)
+        level = list(found)
+        depth -= 1
     return seen | {slot.slot for node in seen for slot in node.slots if slot.variable in seen}
 
 
@@ -167,10 +176,10 @@ def _dot(view: View) -> Iterator[str]:
     yield "digraph checkpoint {"
     yield "  node [shape=box, fontname=monospace];"
     for node in view.paths:
-        yield f"  n{node.id} [label={json.dumps(_label(view, node))}];"
+        yield f"  n{node.id} [label={_dot_text(_label(view, node))}];"
     for source, label, target, dashed in _arrows(view):
         style = ", style=dashed" if dashed else ""
-        yield f"  n{source} -> n{target} [label={json.dumps(label)}{style}];"
+        yield f"  n{source} -> n{target} [label={_dot_text(label)}{style}];"
     yield "}"
 
 
@@ -199,5 +208,9 @@ def _arrows(view: View) -> Iterator[tuple[int, str, int, bool]]:
                 yield slot.variable.id, f"{escape(slot.name)} of #{node.id}", slot.slot.id, True
 
 
+def _dot_text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _mermaid_text(text: str) -> str:
-    return text.replace("&", "#amp;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+    return text.translate(_MERMAID)

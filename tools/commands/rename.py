@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError
-from tensorbundle.tools.operations.renaming import parse_map, parse_rule, regex_rule, rename
+from tensorbundle.tools.operations.renaming import parse_rule, read_map, regex_rule, rename
 from tensorbundle.tools.writing import add_source_and_destination, add_writing_arguments, rewrite_source
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Rename."""
+    """Rename. `OLD=NEW` is cut at the first '='; a dictionary in a `--map` file takes names that have one."""
     rules = []
     for text in args.rules:
         old, mark, new = text.partition("=")
@@ -42,8 +42,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             raise BundleError(f"{text!r} is not OLD=NEW")
         rules.append(parse_rule(old, new))
     if args.map is not None:
-        with open(args.map, encoding="utf-8") as file:
-            rules += parse_map(file.read(), args.map)
+        rules += read_map(args.map)
     for text in args.regex:
         pattern, mark, replacement = text.partition("=>")
         if not mark:

@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--old-vocab", required=True, metavar="FILE", help="one token a line")
     parser.add_argument("--new-vocab", required=True, metavar="FILE", help="one token a line")
     parser.add_argument("--old-vocab-size", type=int, metavar="N", help="only the first N old tokens count")
+    parser.add_argument(
+        "--new-vocab-size", type=int, metavar="N", help="only the first N new tokens get a row"
+    )
     parser.add_argument("--axis", type=int, default=0, help="0 for embeddings, 1 for output layers")
     parser.add_argument("--oov", type=int, default=0, metavar="N", help="rows for out-of-vocabulary buckets")
     add_writing_arguments(parser)
@@ -34,7 +37,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     def edit(draft: Draft) -> list[str]:
         changed = resize(
-            draft, args.key, old, new, axis=args.axis, oov=args.oov, old_size=args.old_vocab_size
+            draft,
+            args.key,
+            old,
+            new,
+            axis=args.axis,
+            oov=args.oov,
+            old_size=args.old_vocab_size,
+            new_size=args.new_vocab_size,
         )
         return [f"resized: {key}" for key in changed]
 

@@ -29,4 +29,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with contextlib.ExitStack() as stack:
         kitchen = Kitchen(args.destination, stack)
         draft = apply_steps(kitchen.open(args.source), steps, kitchen)
+        for key in kitchen.from_last:
+            console.note(f"differs and is no floating-point tensor, taken from the last: {key!r}")
         return carry_out(draft.plan(), args.destination, args, console)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 HELP = "show values"
 _REGION = re.compile(r"(?P<key>.*)\[(?P<region>[^\[\]]*)\]", re.DOTALL)
-_SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
+_INTEGER = r"-?\d{1,100}"
+_SLICE = re.compile(f"({_INTEGER})?:({_INTEGER})?(?::({_INTEGER})?)?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         entry = checkpoint.entry(key)
         try:
             values = checkpoint.read(key, region)
+        except BundleError as error:
+            raise error.locate(path=checkpoint.prefix, key=key) from None
         except IndexError as error:
             raise BundleError(
                 f"the region does not fit {shape_text(entry.shape)}: {error}",
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             if console.json:
                 console.record(head | {"values": _plain(values.tolist())})
             console.text(title)
-            console.text(_format(values, full=args.full))
+            console.lines(_format(values, full=args.full).split("\n"))
     return 0
 
 
@@ -74,7 +77,10 @@ def _locate(checkpoint: Checkpoint, text: str) -> tuple[str, object]:
     for key, region in ((text, None), (found["key"], found["region"]) if found else (text, None)):
         for candidate in (key, attribute_key(key)):
             if candidate in checkpoint:
-                return candidate, None if region is None else parse_region(region)
+                try:
+                    return candidate, None if region is None else parse_region(region)
+                except BundleError as error:
+                    raise error.locate(path=checkpoint.prefix, key=candidate) from None
     return (found["key"] if found else text), None
 
 
@@ -90,8 +96,11 @@ def parse_region(text: str) -> tuple[Any, ...]:
         if part == "...":
             items.append(...)
         elif bounds:
-            items.append(slice(*(int(each) if each else None for each in bounds.groups())))
-        elif re.fullmatch(r"-?\d+", part):
+            chosen = slice(*(int(each) if each else None for each in bounds.groups()))
+            if chosen.step == 0:
+                raise UnsupportedError(f"region [{text}]: the step of {part!r} is 0")
+            items.append(chosen)
+        elif re.fullmatch(_INTEGER, part):
             items.append(int(part))
         else:
             raise UnsupportedError(f"region [{text}]: {part!r} is neither a number nor a slice such as 0:3")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.tools.console import branches, columns, escape, human_bytes, shape_text
+from tensorbundle.tools.console import DRAWN_DEPTH, branches, columns, escape, human_bytes, shape_text
 from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:
@@ -20,12 +20,11 @@ HELP = "show keys by scope, with parameter counts and sizes"
 
 @dataclass(slots=True)
 class Scope:
-    """What lies at or below one path.
+    """What lies at or below one path. It does not hold that: the paths along a long key take quadratic memory.
 
     Attributes:
-        path: the scope's keys begin with it and '/'; empty for all.
-        name: its last part.
-        depth: how many parts it has.
+        name: the last part of the path.
+        depth: how many parts the path has.
         tensors: how many.
         parameters: their elements.
         nbytes: their bytes.
@@ -33,7 +32,6 @@ class Scope:
         below: scopes by their last part.
     """
 
-    path: str
     name: str = ""
     depth: int = 0
     tensors: int = 0
@@ -47,42 +45,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", metavar="CKPT")
     parser.add_argument("patterns", metavar="PATTERN", nargs="*", help="a glob, or re:REGEX; all by default")
-    parser.add_argument("--depth", type=int, metavar="N", help="no more than N levels")
+    parser.add_argument(
+        "--depth", type=int, metavar="N", help=f"no more than N levels; {DRAWN_DEPTH} are drawn by default"
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the tree."""
-    root = Scope("")
+    root = Scope()
     with open_checkpoint(args.checkpoint) as checkpoint:
         for key, entry in select(checkpoint.entries(), args.patterns, checkpoint.prefix):
             scope = root
             _count(scope, entry)
             for depth, part in enumerate(key.split("/"), 1):
-                path = f"{scope.path}/{part}" if depth > 1 else part
-                scope = scope.below.setdefault(part, Scope(path, part, depth))
+                if part not in scope.below:
+                    scope.below[part] = Scope(part, depth)
+                scope = scope.below[part]
                 _count(scope, entry)
             scope.entry = entry
-    rows = []
-    for lead, scope in [
-        ("", root),
-        *branches(_below(root, args.depth), lambda each: _below(each, args.depth)),
-    ]:
+    if console.json:
+        _print_records(root, args.depth, console)
+    else:
+        depth = DRAWN_DEPTH if args.depth is None else args.depth
+        console.lines(columns(_rows(root, depth, cut=args.depth is None), right=(2, 3)))
+    return 0
+
+
+def _print_records(root: Scope, depth: int | None, console: Console) -> None:
+    parts: list[str] = []
+    stack = [root]
+    while stack:
+        scope = stack.pop()
+        stack += reversed(_below(scope, depth))
+        parts[max(scope.depth - 1, 0) :] = [scope.name] if scope.depth else []
         console.record(
             {
-                "path": scope.path,
+                "path": "/".join(parts),
                 "tensors": scope.tensors,
                 "parameters": scope.parameters,
                 "nbytes": scope.nbytes,
             }
         )
+
+
+def _rows(root: Scope, depth: int, *, cut: bool) -> list[list[str]]:
+    """The cells of every scope; with `cut`, a line of dots where scopes below are not drawn."""
+    rows = []
+    for lead, scope in [("", root), *branches(_below(root, depth), lambda each: _below(each, depth))]:
         what = f"{scope.tensors} tensors"
         if scope.entry is not None and not scope.below:
             what = f"{scope.entry.dtype} {shape_text(scope.entry.shape)}"
         rows.append(
             [lead + escape(scope.name or "."), what, f"{scope.parameters:,}", human_bytes(scope.nbytes)]
         )
-    console.lines(columns(rows, right=(2, 3)))
-    return 0
+        if cut and scope.depth == depth and scope.below:
+            rows.append(["   " * depth + "...", "--depth N draws more", "", ""])
+    return rows
 
 
 def _below(scope: Scope, depth: int | None) -> list[Scope]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["cast"]
 
 _FLOATING: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat")))
+_COMPLEX: Final = frozenset({DType.complex64, DType.complex128})
 _NOT_NUMBERS: Final = frozenset({DType.string, DType.variant, DType.resource})
 
 
@@ -32,7 +33,8 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
     Raises:
         TensorNotFoundError: a pattern fits nothing.
         ConflictError: a pattern fits nothing that may be cast.
-        UnsupportedError: an unknown type, or a named tensor without numbers.
+        BundleError: an unknown type.
+        UnsupportedError: a named tensor without numbers, or one of complex numbers to a type without them.
     """
     parsed = [(Pattern(text), text, _numeric(dtype)) for text, dtype in rules.items()]
     chosen: dict[str, DType] = {}
@@ -49,6 +51,8 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
             named = text in (key, key_path(key))
             if named and source in _NOT_NUMBERS:
                 raise UnsupportedError(f"values of type {source} can't be cast", path=draft.prefix, key=key)
+            if named and source in _COMPLEX and target not in _COMPLEX:
+                raise UnsupportedError(f"{source} to {target} would lose a part", path=draft.prefix, key=key)
             if source in _FLOATING or named:
                 chosen[key] = target
                 done.add(text)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.proto.graph import Attribute, Node
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
 from tensorbundle.tools.expressions import Mean, Stored
@@ -33,7 +33,8 @@ def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> 
         prefer: which one a tensor or an object of the root comes from if several have it.
 
     Raises:
-        ConflictError: clashes, unless `prefer` is set; or drafts of both kinds.
+        ConflictError: clashes, unless `prefer` is set; drafts of both kinds; or a root object without a name, not the
+            first, that has tensors of its own.
     """
     kinds = {draft.graph is None for _, draft in drafts}
     if len(kinds) != 1:
@@ -72,6 +73,7 @@ def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tupl
 
     Raises:
         ConflictError: the drafts have not the same tensors, types and shapes.
+        UnsupportedError: a draft was changed already.
     """
     last = drafts[-1]
     for draft in drafts[:-1]:
@@ -126,7 +128,10 @@ def _join_roots(
         loser, losing_graph = (draft, other) if prefer == "first" else (first, graph)
         with loser.editing_graph():
             losing_graph.drop(join_path("", name))
-    graph.absorb(other)
+    try:
+        graph.absorb(other)
+    except ConflictError as error:
+        raise error.locate(path=draft.prefix) from None
 
 
 def _refuse(clashes: Sequence[str], first: Draft, draft: Draft) -> None:
@@ -157,7 +162,7 @@ def _must_agree(draft: Draft, last: Draft) -> None:
 
 def _values(tensor: DraftTensor) -> Stored:
     if not isinstance(tensor.expression, Stored):
-        raise TypeError("only checkpoints as they are can be averaged")
+        raise UnsupportedError("only tensors as checkpoints have them can be averaged")
     return tensor.expression
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.slices import TensorSlice
+from tensorbundle.tools.expressions import Reshape, Transpose
 from tensorbundle.tools.operations.editing import find_key
 from tensorbundle.tools.patterns import select
 from tensorbundle.tools.plan import Literal
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.draft import Draft
 
-__all__ = ["compact", "even_slices", "partition", "reshard", "unpartition"]
+__all__ = ["compact", "even_slices", "partition", "reshape", "reshard", "transpose", "unpartition"]
 
 
 def even_slices(shape: tuple[int, ...], count: int, axis: int) -> tuple[TensorSlice, ...]:
@@ -83,27 +85,66 @@ def reshard(
         draft: what to change.
         shards: how many, of about the same size; or
         max_bytes: begin another when one would be larger. A tensor larger than that has one to itself, unless
-        cut: is set, which partitions it along its first axis.
+        cut: is set, which partitions it along its first axis, also if it is partitioned already.
 
     Raises:
         ConflictError: not exactly one of `shards` and `max_bytes`, or less than one.
     """
-    if (shards is None) == (max_bytes is None) or min(shards or 1, max_bytes or 1) < 1:
+    given = [each for each in (shards, max_bytes) if each is not None]
+    if len(given) != 1 or given[0] < 1:
         raise ConflictError("reshard takes a number of shards or a size, at least 1", path=draft.prefix)
     draft.must_copy = True
     draft.layout = replace(draft.layout, shards=shards, max_bytes=max_bytes)
     if not cut or max_bytes is None:
         return
     for key, tensor in draft.tensors.items():
-        if isinstance(tensor.expression, Literal) or tensor.slices:
+        if isinstance(tensor.expression, Literal):
             continue
         shape, itemsize = tensor.expression.shape, tensor.expression.dtype.itemsize
-        total = itemsize
-        for size in shape:
-            total *= size
-        if total > max_bytes and shape and shape[0] > 1:
-            rows = max(1, max_bytes // (total // shape[0]))
+        parts = [part.shape(shape) for part in tensor.slices] or [shape]
+        if max(map(math.prod, parts)) * itemsize > max_bytes and shape[:1] > (1,):
+            rows = max(1, max_bytes // (math.prod(shape[1:]) * itemsize))
             partition(draft, key, -(-shape[0] // rows))
+
+
+def transpose(draft: Draft, name: str, axes: Sequence[int]) -> None:
+    """Put a tensor's axes in another order; it is then stored whole.
+
+    Raises:
+        TensorNotFoundError: no such tensor.
+        ConflictError: not each of its axes once.
+        UnsupportedError: a tensor that is new.
+    """
+    key = find_key(draft, name)
+    tensor = draft.tensors[key]
+    if isinstance(tensor.expression, Literal):
+        raise UnsupportedError("this tensor can't be transposed", path=draft.prefix, key=key)
+    rank = len(tensor.expression.shape)
+    if sorted(axes) != list(range(rank)):
+        raise ConflictError(f"axes {list(axes)} of a tensor of {rank} dimensions", path=draft.prefix, key=key)
+    draft.tensors[key] = replace(tensor, expression=Transpose(tensor.expression, tuple(axes)), slices=())
+
+
+def reshape(draft: Draft, name: str, shape: Sequence[int]) -> None:
+    """Give a tensor another shape for the same elements, -1 for a length that follows; it is then stored whole.
+
+    Raises:
+        TensorNotFoundError: no such tensor.
+        ConflictError: a shape of another number of elements.
+        UnsupportedError: a tensor that is new.
+    """
+    key = find_key(draft, name)
+    tensor = draft.tensors[key]
+    if isinstance(tensor.expression, Literal):
+        raise UnsupportedError("this tensor can't be reshaped", path=draft.prefix, key=key)
+    total = math.prod(tensor.expression.shape)
+    known = math.prod(size for size in shape if size != -1)
+    new = tuple(total // known if size == -1 and known else size for size in shape)
+    if min(new, default=0) < 0 or math.prod(new) != total or list(shape).count(-1) > 1:
+        raise ConflictError(
+            f"shape {list(shape)} for {list(tensor.expression.shape)}", path=draft.prefix, key=key
+        )
+    draft.tensors[key] = replace(tensor, expression=Reshape(tensor.expression, new), slices=())
 
 
 def compact(draft: Draft) -> None:

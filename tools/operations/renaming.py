@@ -7,12 +7,13 @@ object graph changes with the keys; slot variables follow their variable, tables
 from __future__ import annotations
 
 import ast
+import fnmatch
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names
-from tensorbundle.proto.paths import SAVE_COUNTER
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.draft import Draft
 
-__all__ = ["Rule", "parse_map", "parse_rule", "regex_rule", "rename"]
+__all__ = ["Rule", "parse_map", "parse_rule", "read_map", "regex_rule", "rename"]
 
 _WILDCARD: Final = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
 
@@ -78,9 +79,9 @@ def parse_rule(old: str, new: str) -> Rule:
         raise BundleError(
             f"rename {text!r}: {new.count('*')} '*' on the right, {len(wildcards)} wildcards on the left"
         )
-    means = {"*": "(.*)", "?": "(.)"}
     parts = [re.escape(part) for part in _WILDCARD.split(old)]
-    groups = [means.get(each) or f"({each.replace('[!', '[^', 1)})" for each in wildcards]
+    # fnmatch knows what is special in brackets; its translation is `(?s:` ... `)` and an anchor.
+    groups = [f"({fnmatch.translate(each)[4:].rpartition(')')[0]})" for each in wildcards]
     pattern = "".join(part + group for part, group in zip(parts, [*groups, ""], strict=True))
     pieces = [_literal(part) for part in new.split("*")]
     replacement = pieces[0] + "".join(rf"\g<{number}>{part}" for number, part in enumerate(pieces[1:], 1))
@@ -116,11 +117,15 @@ def parse_map(text: str, path: str) -> list[Rule]:
     if stripped.startswith(("{", "[")):
         try:
             value = ast.literal_eval(stripped)
-        except (ValueError, SyntaxError) as error:
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise BundleError(f"not a dictionary or a list of pairs: {error}", path=path) from None
         pairs = list(value.items()) if isinstance(value, dict) else value
         for each in pairs:
-            if len(each) != 2 or not all(isinstance(name, str) for name in each):
+            if (
+                not isinstance(each, (list, tuple))
+                or len(each) != 2
+                or not all(isinstance(name, str) for name in each)
+            ):
                 raise BundleError(f"{each!r} is not a pair of names", path=path)
         return [parse_rule(old, new) for old, new in pairs]
     rules = []
@@ -135,12 +140,26 @@ def parse_map(text: str, path: str) -> list[Rule]:
     return rules
 
 
+def read_map(path: str) -> list[Rule]:
+    """The rules in the file at `path`, as `parse_map`.
+
+    Raises:
+        OSError: it can't be read.
+        BundleError: not UTF-8, or no rules.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return parse_map(file.read(), path)
+    except UnicodeDecodeError as error:
+        raise BundleError(f"not UTF-8: {error}", path=path) from None
+
+
 def rename(draft: Draft, rules: Sequence[Rule]) -> None:
     """Rename a draft's tensors; of several rules that fit a name, the first decides.
 
     Raises:
         TensorNotFoundError: a rule fits nothing; the reason names near names.
-        ConflictError: two tensors would get one name.
+        ConflictError: two tensors would get one name, or one gets a name that tensors can't have.
     """
     if draft.graph is None:
         _rename_keys(draft, rules)
@@ -149,7 +168,7 @@ def rename(draft: Draft, rules: Sequence[Rule]) -> None:
 
 
 def _rename_keys(draft: Draft, rules: Sequence[Rule]) -> None:
-    new_names = _new_names(draft.tensors, rules, draft.prefix)
+    new_names = _new_names(draft.tensors, rules, draft.prefix, objects=False)
     tensors = {}
     origins: dict[str, str] = {}
     for key, tensor in draft.tensors.items():
@@ -160,6 +179,8 @@ def _rename_keys(draft: Draft, rules: Sequence[Rule]) -> None:
             )
         if not new:
             raise ConflictError("a tensor needs a name", path=draft.prefix, key=key)
+        if new != key and (new.startswith("\0") or new == OBJECT_GRAPH_KEY):
+            raise ConflictError(f"{new!r} is not a name for a tensor", path=draft.prefix, key=key)
         tensors[new], origins[new] = tensor, key
         draft.tally.renamed += new != key
     draft.tensors = tensors
@@ -167,14 +188,14 @@ def _rename_keys(draft: Draft, rules: Sequence[Rule]) -> None:
 
 def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> None:
     paths = [path for path, node in graph.walk() if path and "/.OPTIMIZER_SLOT/" not in path]
-    targets = _new_names([*paths, *_aliases(graph, rules)], rules, draft.prefix)
+    targets = _new_names([*paths, *_aliases(graph, rules)], rules, draft.prefix, objects=True)
     # Moving the root's children somewhere leaves the save counter, which TensorFlow looks for at the root.
     if not any(rule.whole == SAVE_COUNTER for rule in rules):
         targets.pop(SAVE_COUNTER, None)
     moves: dict[str, str] = {}
     for path in sorted(targets, key=lambda each: each.count("/")):
         above = next((each for each in _parents(path) if each in moves), None)
-        if above is not None and targets[path] == moves[above] + path[len(above) :]:
+        if above is not None and targets[path] == (moves[above] + path[len(above) :]).removeprefix("/"):
             continue  # it goes along with what it is in
         if targets[path] != path:
             moves[path] = targets[path]
@@ -185,16 +206,22 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
         raise error.locate(path=draft.prefix) from None
 
 
-def _new_names(names: Iterable[str], rules: Sequence[Rule], prefix: str) -> dict[str, str]:
-    """The new name of every name that a rule fits."""
+def _new_names(names: Iterable[str], rules: Sequence[Rule], prefix: str, *, objects: bool) -> dict[str, str]:
+    """The new name of every name that a rule fits; among objects, a scope's rule fits what it is the inside of."""
     out: dict[str, str] = {}
     used: set[int] = set()
     known = list(names)
+    wholes: dict[str, int] = {}  # so that thousands of whole names do not each look at all others
+    for number, rule in enumerate(rules):
+        if rule.whole is not None:
+            wholes.setdefault(rule.whole, number)
+    others = [number for number, rule in enumerate(rules) if rule.whole is None]
     for name in known:
-        for number, rule in enumerate(rules):
+        for number in sorted([*others, wholes[name]]) if name in wholes else others:
+            rule = rules[number]
             new = rule.apply(name)
-            if new is None and rule.scope and f"{name}/" == rule.scope:
-                new = rule.apply(rule.scope)  # the object that a scope is the inside of
+            if objects and new is None and rule.scope and f"{name}/" == rule.scope:
+                new = rule.apply(rule.scope)
                 new = None if new is None else new.rstrip("/")
             if new is not None:
                 used.add(number)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["drop", "extract", "optimizer_state", "slim", "slots_of"]
 
+_SHOWN: Final = 10
 # The names of slots next to their variable: those that optimizers of TensorFlow 1 give (python/training/*.py, the
 # optimizer's own name, numbered), those of the BERT code, and those of Mesh TensorFlow.
 _SLOT: Final = re.compile(
@@ -57,11 +58,19 @@ def extract(draft: Draft, patterns: Sequence[str]) -> None:
 
     Raises:
         TensorNotFoundError: a pattern fits nothing.
+        ConflictError: slot variables without their variable, which an object graph can't have.
     """
-    kept = {key for key, _ in select(draft.tensors.items(), patterns, draft.prefix)}
-    if draft.graph is not None:
-        kept.add(attribute_key(SAVE_COUNTER))
+    wanted = dict(select(draft.tensors.items(), patterns, draft.prefix))
+    kept = {*wanted, attribute_key(SAVE_COUNTER)} if draft.graph is not None else wanted.keys()
     draft.drop([key for key in draft.tensors if key not in kept])
+    left = {id(tensor) for tensor in draft.tensors.values()}  # their keys may have changed
+    lost = [key for key, tensor in wanted.items() if id(tensor) not in left]
+    if lost:
+        shown = ", ".join(map(repr, lost[:_SHOWN])) + (" ..." if len(lost) > _SHOWN else "")
+        raise ConflictError(
+            f"slot variables can't be kept without their variable and their optimizer: {shown}",
+            path=draft.prefix,
+        )
 
 
 def slim(draft: Draft) -> list[str]:

@@ -50,6 +50,7 @@ def resize(
     axis: int = 0,
     oov: int = 0,
     old_size: int | None = None,
+    new_size: int | None = None,
 ) -> list[str]:
     """Reorder and resize a variable and its slot variables along an axis; the keys that changed.
 
@@ -60,16 +61,27 @@ def resize(
         new: the tokens of the rows it shall have.
         axis: 0 for embeddings, 1 for output layers.
         oov: rows for out-of-vocabulary buckets, after those of the tokens.
-        old_size: only so many of the old tokens count.
+        old_size: only so many of the old tokens count; all of them if None or -1, as in TensorFlow.
+        new_size: only so many of the new tokens get a row, likewise.
 
     Raises:
         TensorNotFoundError: no such tensor.
-        ConflictError: no such axis, or more old tokens than rows.
+        ConflictError: no such axis, a negative number, or more old tokens than rows.
+        UnsupportedError: a tensor that is new.
     """
     key = find_key(draft, name)
+    if oov < 0:
+        raise ConflictError(f"{oov} rows for out-of-vocabulary buckets", path=draft.prefix, key=key)
+    counts = []
+    for tokens, size in ((old, old_size), (new, new_size)):
+        if size is not None and size < -1:
+            raise ConflictError(f"a vocabulary of size {size}", path=draft.prefix, key=key)
+        counts.append(len(tokens) if size in (None, -1) else min(size, len(tokens)))
+    old, new = old[: counts[0]], new[: counts[1]]
     positions: dict[bytes, int] = {}
-    for position, token in enumerate(old[:old_size]):
+    for position, token in enumerate(old):
         positions.setdefault(token, position)
+    needed = max(positions.values(), default=-1) + 1
     rows: Array = np.array([positions.get(token, -1) for token in new] + [-1] * oov, np.int64)
     changed = []
     for each in [key, *slots_of(draft, key)]:
@@ -83,15 +95,17 @@ def resize(
                     f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key
                 )
             continue  # a slot that has not the variable's shape
-        if len(positions) > shape[axis]:
+        if needed > shape[axis]:
             raise ConflictError(
-                f"{len(positions)} old tokens, axis {axis} has {shape[axis]} elements",
+                f"{needed} old tokens, axis {axis} has {shape[axis]} elements",
                 path=draft.prefix,
                 key=each,
             )
         resized = Take(tensor.expression, axis, rows)
         slices = tensor.slices
-        if slices:
+        if 0 in resized.shape:
+            slices = ()  # nothing that could be cut
+        elif slices:
             cut = next(
                 (
                     number

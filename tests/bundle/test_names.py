@@ -1,0 +1,204 @@
+"""From what a person gives to a checkpoint's files."""
+
+import pytest
+
+import tensorbundle as tb
+from support.bundles import table_bytes, write_bundle
+from tensorbundle.names import index_path, prefixes_in, resolve_prefix, shard_path, shards_of
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+def test_paths():
+    assert index_path("run/m") == "run/m.index"
+    assert shard_path("run/m", 3, 12) == "run/m.data-00003-of-00012"
+    assert shard_path("m", 123456, 1234567) == "m.data-123456-of-1234567"
+
+
+def test_shards_of(tmp_path):
+    for name in (
+        "m.data-00001-of-00002",
+        "m.data-00000-of-00002",
+        "m.data-100000-of-100001",
+        "m.data-0000-of-00002",
+        "m.data-00000-of-00002.tempstate7",
+        "xm.data-00000-of-00002",
+        "m.data-00000-of-00002.data-00000-of-00001",
+        "m.index",
+    ):
+        (tmp_path / name).touch()
+    prefix = str(tmp_path / "m")
+    assert shards_of(prefix) == {
+        (0, 2): f"{prefix}.data-00000-of-00002",
+        (1, 2): f"{prefix}.data-00001-of-00002",
+        (100000, 100001): f"{prefix}.data-100000-of-100001",
+    }
+    assert shards_of(str(tmp_path / "none" / "m")) == {}
+    assert prefixes_in(str(tmp_path)) == ["m"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A directory with the checkpoints m-1 and m-2, and a state file that says m-2."""
+    for name in ("m-1", "m-2"):
+        write_bundle(tmp_path / name, {}, [b""])
+        (tmp_path / f"{name}.meta").write_bytes(b"graph")
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m-2"\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("m-1", "m-1"),
+        ("m-1.index", "m-1"),
+        ("m-1.meta", "m-1"),
+        ("m-1.data-00000-of-00001", "m-1"),
+        ("m-1.data-00007-of-00009", "m-1"),  # a shard of the checkpoint, though not there
+        ("", "m-2"),
+        ("checkpoint", "m-2"),
+        ("../RUN", "m-2"),
+    ],
+)
+def test_what_means_a_checkpoint(run, given, meant):
+    path = str(run / given) if given != "../RUN" else f"{run}/../{run.name}/"
+    assert resolve_prefix(path).replace(f"/../{run.name}", "") == str(run / meant)
+
+
+def test_paths_relative_to_the_working_directory(run, monkeypatch):
+    monkeypatch.chdir(run)
+    assert resolve_prefix("m-1") == "m-1"
+    assert resolve_prefix("m-1.index") == "m-1"
+    assert resolve_prefix("checkpoint") == "./m-2"
+    assert resolve_prefix(".") == "./m-2"
+    with tb.open("m-1") as ckpt:
+        assert len(ckpt) == 0
+
+
+def test_a_prefix_wins_over_a_directory_of_its_name(run):
+    (run / "m-1").mkdir()
+    assert resolve_prefix(str(run / "m-1")) == str(run / "m-1")
+    with pytest.raises(
+        tb.MissingFileError, match="a directory without a 'checkpoint' state file; no checkpoint is"
+    ):
+        resolve_prefix(str(run / "m-1") + "/")
+
+
+@pytest.mark.parametrize("name", ["[a]*?", "a b", "ü", "-x", ".index", "m.index", "checkpoint", "a\nb"])
+def test_names_are_taken_literally(tmp_path, name):
+    prefix = write_bundle(tmp_path / name, {}, [b""])
+    assert resolve_prefix(prefix) == prefix
+    assert resolve_prefix(f"{prefix}.index") == prefix
+
+
+def test_an_empty_prefix(tmp_path):
+    """`Checkpoint.write("dir/")` writes `dir/.index`."""
+    write_bundle(tmp_path / "x", {}, [b""])
+    for path in tmp_path.iterdir():
+        path.rename(tmp_path / path.name.removeprefix("x"))
+    assert resolve_prefix(f"{tmp_path}/") == resolve_prefix(str(tmp_path)) == f"{tmp_path}/"
+    with tb.open(tmp_path) as ckpt:
+        assert ckpt.prefix == f"{tmp_path}/"
+
+
+@pytest.mark.parametrize("inside", ["saved_model.pb", "saved_model.pbtxt", None])
+def test_a_saved_model(tmp_path, inside):
+    (tmp_path / "variables").mkdir()
+    prefix = write_bundle(tmp_path / "variables" / "variables", {}, [b""])
+    if inside:
+        (tmp_path / inside).touch()
+    assert resolve_prefix(str(tmp_path)) == prefix
+
+
+def test_a_state_file_with_an_absolute_path(run):
+    (run / "elsewhere").mkdir()
+    (run / "elsewhere" / "checkpoint").write_text(f'model_checkpoint_path: "{run}/m-1"\n')
+    assert resolve_prefix(str(run / "elsewhere")) == str(run / "m-1")
+
+
+def test_a_state_file_that_names_an_absent_checkpoint(run):
+    """Neither the older ones that it lists nor what lies there is taken instead."""
+    (run / "checkpoint").write_text('model_checkpoint_path: "m-3"\nall_model_checkpoint_paths: "m-1"\n')
+    with pytest.raises(
+        tb.MissingFileError,
+        match=r"its state file names 'm-3' as the latest checkpoint, which is not there; there is 'm-1', 'm-2'$",
+    ) as caught:
+        resolve_prefix(str(run))
+    assert caught.value.path == str(run)
+
+
+def test_a_damaged_state_file(run):
+    (run / "checkpoint").write_text("model_checkpoint_path:")
+    with pytest.raises(tb.CorruptionError, match="not a state file") as caught:
+        resolve_prefix(str(run))
+    assert caught.value.path == str(run / "checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (
+            "m-10",
+            r"no checkpoint of this name \(m-10.index does not exist\); there is 'm-1'$",
+        ),  # the near one
+        ("m-10.index", r"\(m-10.index does not exist\); there is 'm-1'$"),
+        ("m-3.data-00000-of-00001", r"\(m-3.index does not exist\); there is"),
+        ("zzz", r"\(zzz.index does not exist\); there is 'm-1', 'm-2'$"),
+        ("none/m", "no such directory as '.*/none'$"),
+        ("none/", "no such directory as '.*/none'$"),
+    ],
+)
+def test_nothing_there(run, given, reason):
+    with pytest.raises(tb.MissingFileError, match=reason) as caught:
+        resolve_prefix(f"{run}/{given}")
+    assert caught.value.path == f"{run}/{given}"
+
+
+def test_what_is_there_is_told_in_short(tmp_path):
+    for name in "abcdef":
+        (tmp_path / f"{name}.index").touch()
+    with pytest.raises(tb.MissingFileError, match=r"there is 'a', 'b', 'c' and 3 more$"):
+        resolve_prefix(str(tmp_path))
+
+
+def test_shards_without_index(run):
+    (run / "m-1.index").unlink()
+    for given in ("m-1", "m-1.data-00000-of-00001", "m-1.index"):
+        with pytest.raises(
+            tb.MissingFileError, match="there are 1 data shards of that name: without its index"
+        ) as caught:
+            resolve_prefix(str(run / given))
+        assert caught.value.path == str(run / "m-1.index")
+
+
+def test_git_lfs_pointers(run):
+    """Of an index, of a data shard and of a file of no checkpoint."""
+    (run / "m-1.index").write_bytes(LFS)
+    (run / "m-2.data-00000-of-00001").write_bytes(LFS)
+    (run / "old").write_bytes(LFS)
+    for given in ("m-1", "m-1.index", "old"):
+        with pytest.raises(
+            tb.CorruptionError, match="a Git-LFS pointer: fetch the real file with 'git lfs pull'"
+        ):
+            tb.open(run / given)
+
+
+def test_an_old_v1_checkpoint(tmp_path):
+    (tmp_path / "model").write_bytes(table_bytes([(b"", b"\x0a\x00")]))
+    with pytest.raises(tb.UnsupportedError, match="a checkpoint in the old V1 format") as caught:
+        tb.open(tmp_path / "model")
+    assert caught.value.path == str(tmp_path / "model")
+
+
+def test_a_file_of_another_kind(tmp_path):
+    (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
+    with pytest.raises(tb.CorruptionError, match="an HDF5 file") as caught:
+        tb.open(tmp_path / "weights.h5")
+    assert caught.value.path == str(tmp_path / "weights.h5")
+
+
+@pytest.mark.parametrize("path", ["", "/", "no\0such", "no\0such/m", "x" * 5000])
+def test_impossible_paths(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(tb.MissingFileError):
+        tb.open(path)

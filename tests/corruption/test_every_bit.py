@@ -1,0 +1,116 @@
+"""Damage of every kind that a disk or a network does, everywhere in a small checkpoint, is noticed when it is read."""
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.bundles import read_everything, snapshot
+from tensorbundle.table import FOOTER_BYTES, TRAILER_BYTES, Footer
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The directory of a checkpoint with two data shards and every kind of entry: plain, string, graph, partitioned."""
+    directory = tmp_path_factory.mktemp("whole")
+    with tb.create(directory / "m") as writer:
+        writer.add("a", np.array([1.5, -2.0], np.float32))
+        writer.add("b", np.int64(7))
+        writer.add("names", np.array([b"hello", b"", b"world"], object))
+        writer.add_slice("parts", [3, 2], tb.TensorSlice.parse_spec("0,1:-"), np.array([[1, 2]], np.int16))
+        writer.start_shard()
+        rest = np.array([[3, 4], [5, 6]], np.int16)
+        writer.add_slice("parts", [3, 2], tb.TensorSlice.parse_spec("1,2:0,2"), rest)
+        writer.add_object_graph(tb.ObjectGraph.from_names(["a", "b"]))
+    return directory
+
+
+@pytest.fixture
+def damaged(whole, tmp_path):
+    """A copy of the checkpoint, and a function that says what reading all of it gives after a file has changed."""
+    for name, data in snapshot(whole).items():
+        (tmp_path / name).write_bytes(data)
+
+    def read(name, data):
+        path = tmp_path / name
+        path.unlink()  # a map of the old file may still be there
+        path.write_bytes(data)
+        try:
+            return read_everything(tmp_path / "m")
+        except tb.BundleError as error:
+            found = error
+        assert str(tmp_path) in str(found)  # it says where
+        return None
+
+    return read
+
+
+INDEX = "m.index"
+DATA = ["m.data-00000-of-00002", "m.data-00001-of-00002"]
+
+
+@pytest.mark.parametrize("name", [INDEX, *DATA])
+def test_every_truncation_is_noticed(whole, damaged, name):
+    data = (whole / name).read_bytes()
+    assert [size for size in range(len(data)) if damaged(name, data[:size]) is not None] == []
+    assert damaged(name, data) == read_everything(whole / "m")
+
+
+def undetected_flips(damaged, name, data, expected):
+    """The (offset, bit) pairs whose flip goes unnoticed; what is read must then be what it was."""
+    found = set()
+    for offset in range(len(data)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[offset] ^= 1 << bit
+            result = damaged(name, bytes(flipped))
+            if result is not None:
+                assert result == expected, (offset, bit)
+                found.add((offset, bit))
+    return found
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_every_flipped_bit_of_data_is_noticed(whole, damaged, name):
+    expected = read_everything(whole / "m")
+    assert undetected_flips(damaged, name, (whole / name).read_bytes(), expected) == set()
+
+
+def test_every_flipped_bit_of_the_index_is_noticed(whole, damaged):
+    data = (whole / INDEX).read_bytes()
+    end = len(data) - FOOTER_BYTES
+    footer = Footer.parse(data[end:])
+    first, both = len(footer.metaindex.encode()), len(footer.metaindex.encode() + footer.index.encode())
+    unread = {
+        # The metaindex block and its trailer: it is always empty, and nobody reads it.
+        *range(footer.metaindex.offset, footer.metaindex.offset + footer.metaindex.size + TRAILER_BYTES),
+        # The footer's padding, between the two handles and the magic number.
+        *range(end + both, end + 40),
+    }
+    # The metaindex handle in the footer: its values are not used, but where its varints end matters (bit 7).
+    values = {(offset, bit) for offset in range(end, end + first) for bit in range(7)}
+    # The last byte of the index handle, a size below 128: with bit 7 the varint takes a padding zero and stays equal.
+    assert data[end + both - 1] < 0x80
+    longer = {(end + both - 1, 7)}
+    expected = {(offset, bit) for offset in unread for bit in range(8)} | values | longer
+    assert undetected_flips(damaged, INDEX, data, read_everything(whole / "m")) == expected
+
+
+@pytest.mark.parametrize("name", [INDEX, *DATA])
+def test_every_missing_file_is_noticed(whole, tmp_path, name):
+    for other, data in snapshot(whole).items():
+        if other != name:
+            (tmp_path / other).write_bytes(data)
+    with pytest.raises(tb.MissingFileError, match="no such file") as caught:
+        read_everything(tmp_path / "m")
+    assert caught.value.path == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", [INDEX, *DATA])
+def test_zeros_instead_of_content_are_noticed(whole, damaged, name):
+    """What a crash leaves on some file systems: the right size, nothing written."""
+    assert damaged(name, bytes((whole / name).stat().st_size)) is None
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_bytes_after_the_last_tensor_are_legal(whole, damaged, name):
+    assert damaged(name, (whole / name).read_bytes() + b"junk") == read_everything(whole / "m")

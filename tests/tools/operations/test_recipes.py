@@ -1,0 +1,199 @@
+"""Recipes: order, options, and what is wrong with them."""
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.bundles import snapshot
+from support.rewriting import lists, rewritten, tensors_in, write
+from tensorbundle.tools import rewrite
+from tensorbundle.tools.operations.recipes import STEPS, read_recipe
+
+TENSORS = {
+    "old/w": np.arange(6, dtype=np.float32).reshape(3, 2),
+    "old/w/Adam": np.zeros((3, 2), np.float32),
+    "beta1_power": np.float32(0.9),
+    "old/b": np.float32([1, 2]),
+    "global_step": np.int64(7),
+}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Writes a recipe and gives its path."""
+
+    def make(text):
+        path = tmp_path / "r.toml"
+        path.write_text(text)
+        return path
+
+    return make
+
+
+def test_order(recipe):
+    text = 'slim = true\ncast = {"*" = "float16"}\n[rename]\n"a/" = "b/"\n[[steps]]\ndrop = "x"\n[[steps]]\ndrop = "y"\nextract = "z"\n'
+    assert read_recipe(str(recipe(text))) == [
+        ("slim", True),
+        ("cast", {"*": "float16"}),
+        ("rename", {"a/": "b/"}),
+        ("drop", "x"),
+        ("drop", "y"),
+        ("extract", "z"),
+    ]
+
+
+def test_all_in_one_pass(tmp_path, recipe):
+    """Slim, rename, cast, partition and convert, as a person with an old checkpoint does."""
+    path = recipe(
+        'slim = true\nrename = { "old/" = "new/" }\ncast = { "*" = "bfloat16" }\n'
+        'partition = { "new/w" = { slices = 2, axis = 1 } }\nconvert = { to = "tf2", root = "model" }\n'
+    )
+    found = rewritten(write(tmp_path / "m", TENSORS), tmp_path / "ckpt-3", recipe=path)
+    assert lists(found) == {
+        "model/global_step/.ATTRIBUTES/VARIABLE_VALUE": 7,
+        "model/new.Sb/.ATTRIBUTES/VARIABLE_VALUE": [1, 2],
+        "model/new.Sw/.ATTRIBUTES/VARIABLE_VALUE": [[0, 1], [2, 3], [4, 5]],
+        "save_counter/.ATTRIBUTES/VARIABLE_VALUE": 3,
+    }
+    assert str(found["model/new.Sw/.ATTRIBUTES/VARIABLE_VALUE"].dtype) == "bfloat16"
+
+
+def test_steps_see_what_came_before(tmp_path, recipe):
+    path = recipe(
+        '[[steps]]\nrename = {"old/b" = "b"}\n[[steps]]\ndrop = "old/*"\n[[steps]]\nset = {b = [5, 6]}\n'
+    )
+    found = rewritten(write(tmp_path / "m", TENSORS), tmp_path / "out", recipe=path, cast={"b": "float64"})
+    assert found["b"].tolist() == [5, 6]
+    assert found["b"].dtype == np.float64
+    assert sorted(found) == ["b", "beta1_power", "global_step"]
+
+
+def test_merge_and_resize(tmp_path, recipe):
+    other = write(tmp_path / "other", {"x": 1.0})
+    (tmp_path / "old").write_text("a\nb\nc\n")
+    (tmp_path / "new").write_text("c\nx\n")
+    path = recipe(
+        f'merge = {{ with = {{ o = "{other}" }} }}\n[resize."old/w"]\nold_vocab = "{tmp_path}/old"\n'
+        f'new_vocab = "{tmp_path}/new"\noov = 1\n[reshard]\nmax_shard_size = "1KiB"\n'
+    )
+    found = rewritten(write(tmp_path / "m", TENSORS), tmp_path / "out", recipe=path)
+    assert found["old/w"].tolist() == [[4, 5], [0, 0], [0, 0]]
+    assert found["o/x"] == 1
+
+
+def test_transpose_and_reshape(tmp_path, recipe):
+    path = recipe('transpose = { "old/w" = [1, 0] }\nreshape = { "old/b" = [-1, 1] }\n')
+    found = rewritten(write(tmp_path / "m", TENSORS), tmp_path / "out", recipe=path)
+    assert found["old/w"].tolist() == [[0, 2, 4], [1, 3, 5]]
+    assert found["old/b"].tolist() == [[1], [2]]
+
+
+def test_average(tmp_path, recipe):
+    other = write(tmp_path / "other", TENSORS | {"old/b": np.float32([3, 4])})
+    path = recipe(
+        f"average = {{ with = ['{other}'], accumulator = 'float32' }}\ncast = {{ '*' = 'float16' }}"
+    )
+    found = rewritten(write(tmp_path / "m", TENSORS), tmp_path / "out", recipe=path)
+    assert (found["old/b"].dtype, found["old/b"].tolist()) == (np.float16, [2, 3])
+
+
+def test_the_same_twice(tmp_path, recipe):
+    path = recipe('slim = true\ncast = { "*" = "bfloat16" }\nconvert = "tf2"\nreshard = 2\n')
+    source = write(tmp_path / "m", TENSORS)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        rewrite(source, tmp_path / name / "out", recipe=path)
+    assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
+
+
+def test_an_empty_one(tmp_path, recipe):
+    source = write(tmp_path / "m", TENSORS)
+    rewrite(source, tmp_path / "out", recipe=recipe("# nothing\n"))
+    assert tensors_in(tmp_path / "out") == tensors_in(source)
+
+
+def test_every_operation_is_a_step():
+    """Issue 3: any of these in order."""
+    assert set(STEPS) >= {
+        *(
+            "rename",
+            "cast",
+            "drop",
+            "extract",
+            "slim",
+            "set",
+            "reshard",
+            "partition",
+            "unpartition",
+            "compact",
+        ),
+        *("merge", "average", "resize", "convert"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slim", r"r.toml: not TOML: "),
+        ("slim = true\nslim = true", r"r.toml: not TOML: "),
+        ("slimm = true", r"r.toml: no step 'slimm'; there are .*cast, compact, convert"),
+        ("[[steps]]\nx = 1", r"r.toml: no step 'x'"),
+        ("steps = ['slim']", r"r.toml: "),
+        ("steps = 'slim'", r"r.toml: no step 'steps'"),
+        ("rename = 'a'", r"step rename: 'a' does not fit"),
+        ("rename = { a = 1 }", r"step rename: "),
+        ("cast = ['a']", r"step cast: "),
+        ("cast = { '*' = 16 }", r"16"),
+        ("drop = 3", r"step drop: 3 does not fit"),
+        ("drop = []", r"drop"),
+        ("extract = []", r"extract"),
+        ("slim = 'yes'", r"slim"),
+        ("set = 3", r"step set: "),
+        ("partition = true", r"step partition: "),
+        ("partition = { 'old/w' = { axis = 1 } }", r"step partition: .*slices"),
+        ("partition = { 'old/w' = { slices = 'two' } }", r"step partition: "),
+        ("partition = { 'old/w' = { slices = 2, axes = 1 } }", r"axes"),
+        ("partition = { 'old/w' = true }", r"step partition: "),
+        ("reshard = true", r"step reshard: "),
+        ("reshard = { shards = 'two' }", r"step reshard: "),
+        ("reshard = { shards = 2, max = 1 }", r"max"),
+        ("reshard = { max_shard_size = 'big' }", r"'big' is not a size such as 2GB or 512MiB"),
+        ("merge = { prefer = 'first' }", r"step merge: .*with"),
+        ("merge = { with = 'SOURCE', prefer = 'frist' }", r"frist"),
+        ("merge = { with = 'SOURCE', preferred = 'first' }", r"preferred"),
+        ("merge = { with = 'none' }", r"none"),
+        ("transpose = { 'old/w' = [0, 0] }", r"axes \[0, 0\] of a tensor of 2 dimensions$"),
+        ("reshape = { 'old/w' = [4, -1] }", r"shape \[4, -1\] for \[3, 2\]$"),
+        ("slim = true\naverage = { with = 'SOURCE' }", r"^step average: .*first step$"),
+        ("average = { with = 'SOURCE', accumulator = 'float16' }", r"float16"),
+        ("resize = { 'old/w' = { old_vocab = 'x' } }", r"step resize: |x: no such vocabulary"),
+        ("convert = { to = 'tf3' }", r"step convert: to = 'tf3', expected 'tf1' or 'tf2'$"),
+        ("convert = 'tf1'", r"name-based \(TF1\) already"),
+        ("convert = {}", r"step convert: "),
+        ("convert = { to = 'tf2', rot = 'x' }", r"rot"),
+        ("[[steps]]\nconvert = 'tf2'\n[[steps]]\nconvert = { to = 'tf1', names = 'nice' }", r"nice"),
+    ],
+)
+def test_what_is_wrong(tmp_path, recipe, text, message):
+    """One error of ours for each, and nothing is written."""
+    source = write(tmp_path / "m", TENSORS)
+    with pytest.raises(tb.BundleError, match=message):
+        rewrite(source, tmp_path / "out", recipe=recipe(text.replace("SOURCE", source)))
+    assert [each.name for each in tmp_path.glob("out*")] == []
+
+
+def test_no_such_recipe(tmp_path):
+    with pytest.raises(tb.MissingFileError, match=r"none.toml: no such recipe$"):
+        read_recipe(str(tmp_path / "none.toml"))
+
+
+def test_a_recipe_that_is_not_text(tmp_path):
+    (tmp_path / "r.toml").write_bytes(b"\xff")
+    with pytest.raises(tb.BundleError, match=r"r.toml: not TOML: "):
+        read_recipe(str(tmp_path / "r.toml"))
+
+
+def test_keywords_are_steps(tmp_path):
+    source = write(tmp_path / "m", TENSORS)
+    with pytest.raises(tb.BundleError, match=r"^no step 'renam'; there are "):
+        rewrite(source, tmp_path / "out", renam={})
