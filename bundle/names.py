@@ -83,6 +83,7 @@ def _from_directory(directory: str) -> str:
         prefix = os.path.join(directory, inside)
         if os.path.isfile(index_path(prefix)) and _is_saved_model(directory):
             return prefix
+    nameless = index_path(os.path.join(directory, ""))  # a prefix may be empty
     if os.path.isfile(os.path.join(directory, STATE_FILE)):
         from tensorbundle.proto.state import CheckpointState  # needs protobuf, which a prefix does not
 
@@ -91,12 +92,14 @@ def _from_directory(directory: str) -> str:
             return latest
         if _v1_files(latest):
             return _as_file(_v1_files(latest)[0])
+        if os.path.isfile(nameless):
+            return os.path.join(directory, "")
         raise MissingFileError(
             f"its state file names {os.path.relpath(latest, directory)!r} as the latest checkpoint, which is not "
             f"there; {_what_is_there(prefixes_in(directory))}",
             path=directory,
         )
-    if os.path.isfile(os.path.join(directory, ".index")):
+    if os.path.isfile(nameless):
         return os.path.join(directory, "")
     raise MissingFileError(
         f"a directory without a 'checkpoint' state file; {_what_is_there(prefixes_in(directory))}",
@@ -111,15 +114,15 @@ def _is_saved_model(directory: str) -> bool:
 
 
 def _v1_files(path: str) -> list[str]:
-    """The files that a path of an old V1 checkpoint means; of a sharded one it is `P-?????-of-00002`."""
+    """The files that a path of an old V1 checkpoint means; of a sharded one it is P or `P-?????-of-00002`."""
     if os.path.isfile(path):
         return [path]
     directory, name = os.path.split(path)
-    pattern = re.compile(re.escape(name).replace(r"\?", "."), re.DOTALL)
+    shards = re.escape(name).replace(r"\?", ".") if "?" in name else re.escape(name) + r"-\d{5,}-of-\d{5,}"
     return sorted(
         os.path.join(directory, each)
         for each in _listing(directory or ".")
-        if "?" in name and pattern.fullmatch(each)
+        if re.fullmatch(shards, each, re.DOTALL)
     )
 
 

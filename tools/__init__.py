@@ -11,21 +11,21 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tensorbundle.tools.conversion import convert
+    from tensorbundle.tools.operations.conversion import convert
     from tensorbundle.tools.operations.recipes import rewrite
+    from tensorbundle.tools.operations.verification import Problem, Report, verify
     from tensorbundle.tools.transfer import Summary, TransferOptions
-    from tensorbundle.tools.verification import Problem, Report, verify
 
 __all__ = ["Problem", "Report", "Summary", "TransferOptions", "convert", "rewrite", "verify"]
 
 _HOMES = {
-    "Problem": "verification",
-    "Report": "verification",
+    "Problem": "operations.verification",
+    "Report": "operations.verification",
     "Summary": "transfer",
     "TransferOptions": "transfer",
-    "convert": "conversion",
+    "convert": "operations.conversion",
     "rewrite": "operations.recipes",
-    "verify": "verification",
+    "verify": "operations.verification",
 }
 
 

@@ -8,14 +8,21 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
-from tensorflow.python.distribute.sharded_variable import ShardedVariable
 
 import tensorbundle as tb
 from support import golden
 from support.contents import as_array, content
 from support.mirror import GRAPH_KEY, mirrored, nested, tensors
-from support.tensorflow import VERSION, below, tensor, tf, tf1, their_reading
+from support.tensorflow import (
+    VERSION,
+    ShardedVariable,
+    below,
+    tensor,
+    tf,
+    tf1,
+    their_reading,
+    trackable_object_graph_pb2,
+)
 from tensorbundle.tools import rewrite
 from tensorbundle.tools.cli import main
 
@@ -414,7 +421,9 @@ def test_slim(build, tmp_path):
 
 def reachable(prefix, name):
     """The keys of all variables that a child of the root leads to, not by way of the child `optimizer`."""
-    nodes = TrackableObjectGraph.FromString(their_reading(prefix)[GRAPH_KEY][2][0]).nodes
+    nodes = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+        their_reading(prefix)[GRAPH_KEY][2][0]
+    ).nodes
     children = {each.local_name: each.node_id for each in nodes[0].children}
     queue = [children[name]]
     for number in queue:

@@ -263,7 +263,7 @@ def test_the_shard_of_another_checkpoint_with_fewer_changes(run, tmp_path):
 )
 @pytest.mark.parametrize("buffer", [1 << 20, 5000, 700])
 def test_a_hole(run, tmp_path, monkeypatch, start, stop, told, buffer):
-    monkeypatch.setattr("tensorbundle.tools.verification.BUFFER_BYTES", buffer)
+    monkeypatch.setattr("tensorbundle.tools.operations.verification.BUFFER_BYTES", buffer)
     with tb.create(tmp_path / "m") as writer:
         writer.add("a", np.full(5000, 0x01010101, np.int32))
         writer.add("b", np.full(50, 0x01010101, np.int32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.tools.conversion import plan_conversion
+from tensorbundle.tools.operations.conversion import plan_conversion
 from tensorbundle.tools.writing import add_source_and_destination, add_writing_arguments, carry_out
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError, UnsupportedError
 from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools.console import escape, shape_text
-from tensorbundle.tools.statistics import summarize
+from tensorbundle.tools.operations.statistics import summarize
 
 if TYPE_CHECKING:
     import argparse

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from tensorbundle.errors import BundleError
 from tensorbundle.names import resolve_prefix, shards_of
 from tensorbundle.tools.console import escape, human_bytes
-from tensorbundle.tools.verification import verify
+from tensorbundle.tools.operations.verification import verify
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.console import Console
-    from tensorbundle.tools.verification import Problem
+    from tensorbundle.tools.operations.verification import Problem
 
 HELP = "check every checksum and the whole layout"
 

@@ -1,1 +1,4 @@
-"""Operations on drafts: each changes a `Draft` and reads no tensor. `recipes.py` applies several in one pass."""
+"""Operations on whole checkpoints. Those that rewrite change a `Draft` and read no tensor; those that look return data.
+
+`recipes.py` applies several of the first kind in one pass.
+"""

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, MissingFileError
-from tensorbundle.tools.conversion import saves_in_name, to_tf1, to_tf2
 from tensorbundle.tools.draft import Draft
 from tensorbundle.tools.operations.casting import cast
 from tensorbundle.tools.operations.combining import average, merge
+from tensorbundle.tools.operations.conversion import saves_in_name, to_tf1, to_tf2
 from tensorbundle.tools.operations.editing import set_values
 from tensorbundle.tools.operations.layout import compact, partition, reshape, reshard, transpose, unpartition
 from tensorbundle.tools.operations.renaming import parse_rule, regex_rule, rename

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from support.contents import any_bits
 from tensorbundle.dtypes import DType
-from tensorbundle.tools import statistics
-from tensorbundle.tools.statistics import summarize
+from tensorbundle.tools.operations import statistics
+from tensorbundle.tools.operations.statistics import summarize
 
 NUMBERS = [dtype for dtype in DType if dtype.itemsize and not dtype.startswith(("qint", "quint"))]
 

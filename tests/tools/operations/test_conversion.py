@@ -18,7 +18,7 @@ from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, Slot
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, attribute_key, escape_name, split_path
 from tensorbundle.slices import readable_key
 from tensorbundle.tools import TransferOptions, convert
-from tensorbundle.tools.conversion import plan_conversion, saves_in_name
+from tensorbundle.tools.operations.conversion import plan_conversion, saves_in_name
 from tensorbundle.tools.plan import Carried, Literal
 
 COPY = TransferOptions(data="copy")
