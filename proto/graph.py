@@ -8,13 +8,10 @@ TensorFlow numbers nodes breadth-first, slot variables last (python/checkpoint/s
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.message import DecodeError
-
 from tensorbundle.errors import BundleError, ConflictError, CorruptionError, TensorNotFoundError, near_names
-from tensorbundle.proto import checkpoint_pb2
+from tensorbundle.proto.nodes import Attribute, Node, RegisteredSaver, Slot, decode_nodes, encode_nodes
 from tensorbundle.proto.paths import (
     SAVE_COUNTER,
     VARIABLE_VALUE,
@@ -30,83 +27,10 @@ from tensorbundle.proto.paths import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    _TrackableObject = checkpoint_pb2.TrackableObjectGraph.TrackableObject
 
 __all__ = ["Attribute", "Node", "ObjectGraph", "RegisteredSaver", "Slot"]
 
 _MAX_PATHS: Final = 1 << 26  # characters in the paths of all objects together
-
-
-@dataclass(slots=True)
-class Attribute:
-    """A tensor that an object owns.
-
-    Attributes:
-        name: which of the object's tensors; `VARIABLE_VALUE` for a variable.
-        full_name: the variable's name in TF1 terms; empty for other objects. Not always unique.
-        checkpoint_key: the tensor's key in the index.
-        optional_restore: a mark of TensorFlow up to 2.2.
-    """
-
-    name: str
-    full_name: str
-    checkpoint_key: str
-    optional_restore: bool = False
-
-
-@dataclass(slots=True)
-class Slot:
-    """A slot variable that an optimizer keeps for a variable.
-
-    Attributes:
-        name: which one, `m` or `momentum` for instance.
-        variable: the variable's node.
-        slot: the slot variable's node.
-    """
-
-    name: str
-    variable: Node
-    slot: Node
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredSaver:
-    """Who saved an object's values, where that was not the checkpoint itself."""
-
-    name: str
-    object_name: str
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """One object.
-
-    Attributes:
-        id: its position in the encoded graph; set by `ObjectGraph.renumber`.
-        children: its edges, local name (not escaped) to node, in order.
-        attributes: the tensors it owns.
-        slots: of an optimizer, its slot variables.
-        registered_saver: who saved it otherwise, or None.
-        has_checkpoint_values: whether it or anything below it has values; None where old releases did not say.
-        unknown: encoded fields that this reader does not know; kept as they are.
-    """
-
-    id: int = 0
-    children: dict[str, Node] = field(default_factory=dict)
-    attributes: list[Attribute] = field(default_factory=list)
-    slots: list[Slot] = field(default_factory=list)
-    registered_saver: RegisteredSaver | None = None
-    has_checkpoint_values: bool | None = None
-    unknown: bytes = b""
-
-    @property
-    def owns_something(self) -> bool:
-        """Whether it is more than a holder of other objects."""
-        return bool(self.attributes or self.slots or self.registered_saver)
-
-    def __repr__(self) -> str:
-        keys = [each.checkpoint_key for each in self.attributes]
-        return f"Node({self.id}, children={list(self.children)}, keys={keys})"
 
 
 class ObjectGraph:
@@ -135,51 +59,10 @@ class ObjectGraph:
             CorruptionError: not such a message, no nodes, an edge to a node that is not there, or paths of more than
                 67 million characters in all, as a chain of 8,200 objects has: `walk` holds them all.
         """
-        message = checkpoint_pb2.TrackableObjectGraph()
-        try:
-            message.ParseFromString(data)
-        except DecodeError as error:
-            raise CorruptionError(f"not an object graph: {error}") from None
-        if not message.nodes:
-            raise CorruptionError("an object graph without nodes")
-        nodes = [Node(id=number) for number in range(len(message.nodes))]
-        extended = _has_unknown_fields(message)
-
-        def node(number: int, of: int, what: str) -> Node:
-            if not 0 <= number < len(nodes):
-                raise CorruptionError(
-                    f"object graph node {of}: {what} is node {number}, there are {len(nodes)}"
-                )
-            return nodes[number]
-
-        for each, source in zip(nodes, message.nodes, strict=True):
-            for child in source.children:  # of two edges with one name, TensorFlow takes the first
-                each.children.setdefault(
-                    child.local_name, node(child.node_id, each.id, f"child {child.local_name!r}")
-                )
-            each.attributes = [
-                Attribute(item.name, item.full_name, item.checkpoint_key, item.optional_restore)
-                for item in source.attributes
-            ]
-            each.slots = [
-                Slot(
-                    item.slot_name,
-                    node(item.original_variable_node_id, each.id, "a slot's variable"),
-                    node(item.slot_variable_node_id, each.id, f"slot {item.slot_name!r}"),
-                )
-                for item in source.slot_variables
-            ]
-            if source.HasField("registered_saver"):
-                saver = source.registered_saver
-                each.registered_saver = RegisteredSaver(saver.name, saver.object_name)
-            if source.HasField("has_checkpoint_values"):
-                each.has_checkpoint_values = source.has_checkpoint_values.value
-            if extended:
-                each.unknown = _unknown_fields(source)
         graph = cls.__new__(cls)
-        graph.nodes = nodes
+        graph.nodes = decode_nodes(data)
         graph._check_paths()
-        again = graph._encode()
+        again = encode_nodes(graph.nodes)
         graph._stored = None if again == data else (again, data)
         return graph
 
@@ -210,36 +93,8 @@ class ObjectGraph:
         As long as nothing was edited, these are the bytes that it was decoded from, also where TensorFlow would not
         have written them so: fields in another order, or unknown ones in an edge or an attribute.
         """
-        data = self._encode()
+        data = encode_nodes(self.nodes)
         return self._stored[1] if self._stored is not None and self._stored[0] == data else data
-
-    def _encode(self) -> bytes:
-        message = checkpoint_pb2.TrackableObjectGraph()
-        for node in self.nodes:
-            target = message.nodes.add()
-            for name, child in node.children.items():
-                target.children.add(node_id=child.id, local_name=name)
-            for each in node.attributes:
-                target.attributes.add(
-                    name=each.name,
-                    full_name=each.full_name,
-                    checkpoint_key=each.checkpoint_key,
-                    optional_restore=each.optional_restore,
-                )
-            for slot in node.slots:
-                target.slot_variables.add(
-                    original_variable_node_id=slot.variable.id,
-                    slot_name=slot.name,
-                    slot_variable_node_id=slot.slot.id,
-                )
-            if node.registered_saver is not None:
-                target.registered_saver.name = node.registered_saver.name
-                target.registered_saver.object_name = node.registered_saver.object_name
-            if node.has_checkpoint_values is not None:
-                target.has_checkpoint_values.value = node.has_checkpoint_values
-            if node.unknown:
-                target.MergeFromString(node.unknown)
-        return message.SerializeToString(deterministic=True)
 
     # Looking
 
@@ -613,19 +468,3 @@ def _names(path: str, old: str) -> list[str]:
     except ValueError as error:
         escaped = "/".join(map(escape_name, path.split("/")))
         raise ConflictError(f"{error}; as a path it is {escaped!r}", key=old) from None
-
-
-def _has_unknown_fields(message: checkpoint_pb2.TrackableObjectGraph) -> bool:
-    known = checkpoint_pb2.TrackableObjectGraph()
-    known.CopyFrom(message)
-    known.DiscardUnknownFields()
-    return known.ByteSize() != message.ByteSize()
-
-
-def _unknown_fields(message: _TrackableObject) -> bytes:
-    """What is left of a node's encoding without the fields of our schema."""
-    rest = type(message)()
-    rest.CopyFrom(message)
-    for descriptor, _ in message.ListFields():
-        rest.ClearField(descriptor.name)
-    return rest.SerializeToString()

@@ -36,7 +36,7 @@ __all__ = ["add_source_and_destination", "add_writing_arguments", "carry_out", "
 
 # What Python, NumPy and the buffers take, and what each output takes in the draft, the plan and the index.
 BASE_MEMORY_BYTES: Final = 50_000_000
-OUTPUT_MEMORY_BYTES: Final = 4_000
+OUTPUT_MEMORY_BYTES: Final = 2_000
 
 
 def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
