@@ -441,8 +441,9 @@ class TestStreams:
 
 # Copies until a first chunk was written, says so and waits there.
 SLOW = """
-import os, sys, time
+import os, signal, sys, time
 from tensorbundle.tools.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
 real = os.preadv
 def slow(descriptor, buffers, offset):
     if offset:
