@@ -67,6 +67,18 @@ def cast(source: str, destination: str, dtype: str) -> None:
     )
 
 
+def rename(source: str, destination: str, scope: str) -> None:
+    """Every tensor read and saved below a scope."""
+    reader = tf.train.load_checkpoint(source)
+    names = list(reader.get_variable_to_dtype_map())
+    tf.raw_ops.SaveV2(
+        prefix=destination,
+        tensor_names=[scope + name for name in names],
+        shape_and_slices=[""] * len(names),
+        tensors=[tf.constant(reader.get_tensor(name)) for name in names],
+    )
+
+
 def save(small: str, prefix: str, nbytes: str, tensors: str) -> None:
     """Write arrays with the operation that all of TensorFlow's savers use."""
 
@@ -89,6 +101,7 @@ if __name__ == "__main__":
         "to-tf2": to_tf2,
         "to-tf1": to_tf1,
         "cast": cast,
+        "rename": rename,
         "save": save,
     }
     jobs[sys.argv[1]](*sys.argv[2:])

@@ -152,7 +152,8 @@ def entry_of(message):
         raise tb.CorruptionError("shape")
     dtype = DType.from_number(message.dtype)
     if parts:
-        return TensorEntry(dtype, shape, math.prod(shape) * dtype.itemsize, slices=tuple(parts))
+        nbytes = math.prod(shape) * dtype.itemsize
+        return TensorEntry(dtype, shape, nbytes, max(message.shard_id, 0), slices=tuple(parts))
     if min(message.shard_id, message.offset, message.size) < 0:
         raise tb.CorruptionError("place")
     return TensorEntry(dtype, shape, message.size, message.shard_id, message.offset, unmask(message.crc32c))
@@ -210,6 +211,7 @@ def outcome(function, *args):
     bytes.fromhex("0801 1204 1202 0802 1204 1202 0803 2818")
 )  # a message in two parts: protobuf joins them
 @example(bytes.fromhex("0801 1206 1801 1202 0805 2804"))  # unknown rank, and a dimension after it
+@example(bytes.fromhex("0801 1801 3a00"))  # a partitioned tensor with a shard, as merging writes it
 @example(bytes.fromhex("0801 1204 1801 1800 2804"))  # unknown rank, taken back
 @example(bytes.fromhex("0801 1203 1801 ff 2804"))  # unknown rank, then something that is no field
 def test_entry_is_decoded_like_protobuf(data):
