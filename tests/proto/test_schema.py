@@ -47,7 +47,10 @@ def fields_in_descriptor(messages, prefix=""):
         for field in message.fields:
             kind = field.message_type or field.enum_type
             name = _TYPES[field.type] if kind is None else kind.name
-            yield path, field.is_repeated, name, field.name, field.number
+            repeated = (
+                field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
+            )
+            yield path, repeated, name, field.name, field.number
         yield from fields_in_descriptor(message.nested_types, f"{path}.")
 
 
