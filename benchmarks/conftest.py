@@ -178,7 +178,7 @@ def out(scratch):
 
 
 @pytest.fixture
-def compare(benchmark, measure, out, pytestconfig):
+def compare(benchmark, measure, program, out, pytestconfig):
     """Runs one contender's command for a job, in rounds, and puts it beside the others of that job.
 
     Args:
@@ -193,12 +193,13 @@ def compare(benchmark, measure, out, pytestconfig):
         for path in out.iterdir():
             path.unlink()
         os.sync()
-        back_memory(3 * volume)
         if pytestconfig.getoption("--cold", default=False):
             drop_caches()
         else:
             for path in reads:
                 read_through(path)
+        if benchmark.enabled and volume:
+            subprocess.run([*program("back_memory"), out / "scratch", str(volume)], check=True)
 
     def run(job, contender, command, *, reads=(), volume=0):
         skip_without(contender)
@@ -231,16 +232,6 @@ def drop_caches():
         DROP_CACHES.write_text("3")
     except OSError as error:
         pytest.skip(f"--cold: the page cache can't be dropped: {error}")
-
-
-def back_memory(nbytes):
-    """Use and free memory, so that the job finds it fast: TensorFlow has a tensor three times, we hardly at all.
-
-    A virtual machine gives back what was free for a few seconds, and the next to use it waits for the host: 1 GB into
-    the page cache took 1.5 s then, and 0.2 s after this.
-    """
-    spare = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
-    subprocess.run([sys.executable, "-S", "-c", f"b'x' * {min(nbytes, spare)}"], check=True)
 
 
 def read_through(path):

@@ -73,8 +73,7 @@ def timed(job: Callable[[], object], *, given: int = 0, scratch: str | None = No
     Args:
         job: the part of the program that counts.
         given: bytes of the arrays that it was handed, which are not its own memory.
-        scratch: a file to fill with as many bytes and to delete first: a virtual machine gives back memory that was
-            free for a few seconds, and the first file written after that takes ten times as long.
+        scratch: a file to fill with as many bytes and to delete first; `back_memory.py` says why.
     """
     if scratch is not None:
         fill(scratch, given)
@@ -87,6 +86,7 @@ def timed(job: Callable[[], object], *, given: int = 0, scratch: str | None = No
 
 
 def fill(path: str, nbytes: int) -> None:
+    """Write so many bytes to a file, and delete it."""
     chunk = bytes(CHUNK_BYTES)
     with open(path, "wb") as file:
         file.writelines(chunk for _ in range(nbytes // CHUNK_BYTES))
