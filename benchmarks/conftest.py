@@ -1,5 +1,11 @@
 """Measures jobs side by side: the same work done by us, by TensorFlow and by the least that could do it.
 
+    pytest benchmarks --benchmark-enable --size 4GB --tensors 200000
+
+prints a table at the end; `--benchmark-json FILE` keeps every run. Without `--benchmark-enable` each job is done once,
+on little data, and its result is checked. `--size 4GB` needs 13 GB of disk in the temporary directory (TMPDIR), and
+TensorFlow 14 GB of memory.
+
 Each job runs in a process of its own, started by `programs/launcher.py`. Its time is the whole process, from start to
 exit, unless the program tells the time of the part in question itself; its peak memory is always the whole process.
 """
