@@ -12,7 +12,7 @@ The layers, lowest first; each imports only from those before it:
 - bundle: `dtypes.py`, `slices.py`, `entries.py`, `payloads.py`, `names.py`, `index.py`, `shards.py` (NumPy from here),
   `commit.py`, `writer.py`
 - messages: `tensorbundle.proto` (object graph, state file)
-- checkpoint: `checkpoint.py`, `creation.py`
+- checkpoint: `checkpoint.py`, `creation.py`, `compat.py` (names of `tf.train`)
 - operations and command line: `tensorbundle.tools`
 """
 
@@ -22,6 +22,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tensorbundle import compat as compat
     from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.checkpoint import open_checkpoint as open  # noqa: A004  the name users expect
     from tensorbundle.creation import CheckpointWriter, create
@@ -77,6 +78,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Public names are imported when first used, so that `import tensorbundle` costs next to nothing."""
+    if name == "compat":
+        return importlib.import_module(f"{__name__}.compat")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f"{__name__}.{_HOMES[name]}")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from tensorbundle.errors import CorruptionError
 from tensorbundle.index import BundleIndex, encode_key
-from tensorbundle.names import resolve_prefix
+from tensorbundle.names import index_path, is_checkpoint, resolve_prefix
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     import numpy as np
 
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.shards import ShardReader
 
     Array = np.ndarray[Any, np.dtype[Any]]
     Path = str | os.PathLike[str]
 
-__all__ = ["Checkpoint", "open_checkpoint"]
+__all__ = ["Checkpoint", "open_checkpoint", "open_index"]
 
 # NumPy takes longer to import than listing a checkpoint takes, so what needs it is imported where it is used:
 # `ShardReader` when values are read, the object graph's protobuf code when the graph is.
@@ -32,16 +33,29 @@ def open_checkpoint(path: Path, *, verify: bool = True) -> Checkpoint:
     """The checkpoint that `path` means, open for reading. Reads the index's ends, and no data shard.
 
     Args:
-        path: a prefix, any file of a checkpoint, a directory with a `checkpoint` state file (its latest), or a
-            SavedModel directory.
+        path: a prefix, any file of a checkpoint, a directory with a `checkpoint` state file (its latest), a
+            SavedModel directory, or the file or the prefix of an old V1 checkpoint.
         verify: whether a tensor's checksum is checked when it is first read.
 
     Raises:
         MissingFileError: nothing there; the reason says what there is.
         CorruptionError: not a checkpoint's index, or a damaged one.
-        UnsupportedError: an old V1 file.
+        UnsupportedError: one of a version that this reader does not know.
     """
     return Checkpoint(resolve_prefix(str(path)), verify=verify)
+
+
+def open_index(prefix: str) -> Index:
+    """What the checkpoint `prefix` has: of a bundle if there is one, otherwise of a V1 checkpoint.
+
+    Raises:
+        MissingFileError, CorruptionError, UnsupportedError: as `open_checkpoint`.
+    """
+    if os.path.isfile(index_path(prefix)) or not is_checkpoint(prefix):
+        return BundleIndex(prefix)
+    from tensorbundle.v1 import V1Index  # needs NumPy
+
+    return V1Index(prefix)
 
 
 class Checkpoint(Mapping[str, "Array"]):
@@ -58,7 +72,7 @@ class Checkpoint(Mapping[str, "Array"]):
     def __init__(self, prefix: str, *, verify: bool = True) -> None:
         """Open the bundle `prefix`; see `open_checkpoint` for other kinds of paths."""
         self.prefix = prefix
-        self.index = BundleIndex(prefix)
+        self.index = open_index(prefix)
         self._verify = verify
         self._reader: ShardReader | None = None
         self._keys: list[str] | None = None
@@ -66,7 +80,7 @@ class Checkpoint(Mapping[str, "Array"]):
 
     @property
     def num_shards(self) -> int:
-        """How many data shards it has."""
+        """How many data shards it has, or files in the V1 format."""
         return self.index.header.num_shards
 
     def __getitem__(self, key: str) -> Array:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from crc32c import crc32c
 
@@ -53,11 +53,14 @@ UINT64_MASK: Final = 2**64 - 1
 _UINT32_MASK: Final = 2**32 - 1
 MASK_DELTA: Final = 0xA282EAD8
 
-_SPECIAL: Final = re.compile(rb"[\0\xff]")
+_ORDERED_STRING: Final = re.compile(rb"((?:[^\0\xff]++|\0\xff|\xff\0)*+)\0\x01", re.DOTALL)
+_ESCAPE: Final = re.compile(rb"\0\xff|\xff\0")
 
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli, bit-reflected
 
 VARINT, I64, LEN, I32 = 0, 1, 2, 5  # protobuf wire types
+
+_Bytes = TypeVar("_Bytes", bytes, memoryview)
 
 
 def mask(crc: int) -> int:
@@ -135,8 +138,10 @@ def signed64(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
 
 
-def fields(buf: bytes, pos: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int | bytes]]:
+def fields(buf: _Bytes, pos: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int | _Bytes]]:
     """The fields of a protobuf message in `buf[pos:end]`: number, wire type, and an unsigned int or the bytes.
+
+    Of a memoryview the bytes are memoryviews, and nothing is copied.
 
     Raises:
         CorruptionError: not a protobuf message.
@@ -146,7 +151,7 @@ def fields(buf: bytes, pos: int = 0, end: int | None = None) -> Iterator[tuple[i
         start = pos
         tag, pos = read_varint(buf, pos, limit)
         number, wire_type = tag >> 3, tag & 7
-        value: int | bytes
+        value: int | _Bytes
         if number == 0 or number >= 2**29:
             raise CorruptionError(f"protobuf field number {number}", offset=start)
         if wire_type == VARINT:
@@ -191,7 +196,7 @@ def read_ordered_uint(buf: bytes, pos: int) -> tuple[int, int]:
 
 def encode_ordered_string(value: bytes) -> bytes:
     """A byte string: 00 becomes 00 ff, ff becomes ff 00, and 00 01 ends it."""
-    return _SPECIAL.sub(lambda found: found[0] + bytes([found[0][0] ^ 0xFF]), value) + b"\0\x01"
+    return b"\xff\0".join(part.replace(b"\0", b"\0\xff") for part in value.split(b"\xff")) + b"\0\x01"
 
 
 def read_ordered_string(buf: bytes, pos: int) -> tuple[bytes, int]:
@@ -200,21 +205,10 @@ def read_ordered_string(buf: bytes, pos: int) -> tuple[bytes, int]:
     Raises:
         CorruptionError: no end mark, or an escape that ordered code does not have.
     """
-    out = bytearray()
-    start = pos
-    while pos + 1 < len(buf):
-        byte, following = buf[pos], buf[pos + 1]
-        if byte not in (0x00, 0xFF):
-            out.append(byte)
-            pos += 1
-        elif byte == 0x00 and following == 0x01:
-            return bytes(out), pos + 2
-        elif byte ^ following == 0xFF:
-            out.append(byte)
-            pos += 2
-        else:
-            break
-    raise CorruptionError("not an ordered-code string", offset=start)
+    found = _ORDERED_STRING.match(buf, pos)
+    if found is None:
+        raise CorruptionError("not an ordered-code string", offset=pos)
+    return _ESCAPE.sub(lambda escape: escape[0][:1], found[1]), found.end()
 
 
 def encode_ordered_int(value: int) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorbundle.coding import (
     FIXED32,
     MASK_DELTA,
+    VARINT,
     encode_varint,
     fields,
     mask,
@@ -29,12 +30,24 @@ from tensorbundle.slices import MAX_RANK, TensorSlice
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["HEADER_KEY", "BundleHeader", "TensorEntry", "check_range", "parse_entries", "parse_entry"]
+__all__ = [
+    "HEADER_KEY",
+    "VERSIONS",
+    "BundleHeader",
+    "TensorEntry",
+    "check_range",
+    "encode_shape",
+    "parse_entries",
+    "parse_entry",
+    "parse_shape",
+    "parse_versions",
+]
 
 HEADER_KEY: Final = b""
 MAX_SHARDS: Final = 1_000_000
 _ENTRY_WIRE_TYPES: Final = {1: 0, 2: 2, 3: 0, 4: 0, 5: 0, 6: 5, 7: 2}
-_VERSION: Final = 1  # kTensorBundleVersion
+_VERSION: Final = 1  # kTensorBundleVersion, and TF_CHECKPOINT_VERSION of V1 files
+VERSIONS: Final = b"\x08\x01"  # the VersionDef that TensorFlow writes: producer 1
 _INT32_BITS: Final = 2**32 - 1
 
 
@@ -64,29 +77,17 @@ class BundleHeader:
             CorruptionError: not a BundleHeaderProto, or an impossible number of shards.
             UnsupportedError: written for readers of another version.
         """
-        num_shards = endianness = producer = min_consumer = 0
-        bad: list[int] = []
-        for number, _, field in fields(value):
-            if number == 1 and isinstance(field, int):
-                num_shards = _int32(field)
-            elif number == 2 and isinstance(field, int):
-                endianness = field
+        num_shards = endianness = 0
+        versions = b""
+        for number, wire_type, field in fields(value):
+            if wire_type == VARINT and isinstance(field, int):
+                num_shards = _int32(field) if number == 1 else num_shards
+                endianness = _int32(field) if number == 2 else endianness
             elif number == 3 and isinstance(field, bytes):
-                for part, _, version in fields(field):
-                    if part == 1 and isinstance(version, int):
-                        producer = _int32(version)
-                    elif part == 2 and isinstance(version, int):
-                        min_consumer = _int32(version)
-                    elif part == 3:
-                        bad += [_int32(version)] if isinstance(version, int) else _packed(version)
+                versions += field  # protobuf joins a message that comes in parts
         if not 1 <= num_shards <= MAX_SHARDS:
             raise CorruptionError(f"header says {num_shards} data shards, allowed are 1 to {MAX_SHARDS}")
-        if producer < 0 or min_consumer > _VERSION or _VERSION in bad:
-            raise UnsupportedError(
-                f"bundle version (producer {producer}, min_consumer {min_consumer}, bad_consumers {bad}) shuts out "
-                f"readers of version {_VERSION}: a newer tensorbundle is needed"
-            )
-        return cls(num_shards, endianness == 1, producer, min_consumer, tuple(bad))
+        return cls(num_shards, endianness == 1, *parse_versions(versions))
 
     def encode(self) -> bytes:
         """The header as TensorFlow serializes it."""
@@ -136,10 +137,7 @@ class TensorEntry(NamedTuple):
 
     def encode(self) -> bytes:
         """The BundleEntryProto as TensorFlow serializes it (fields in order, zeros left out)."""
-        dims = bytearray()
-        for size in self.shape:
-            dim = _varint_field(1, size)
-            dims += b"\x12" + encode_varint(len(dim)) + dim
+        dims = encode_shape(self.shape)
         out = _varint_field(1, self.dtype.number) + b"\x12" + encode_varint(len(dims)) + dims
         out += _varint_field(3, self.shard)
         if self.slices:
@@ -151,6 +149,30 @@ class TensorEntry(NamedTuple):
         out += _varint_field(5, self.nbytes)
         stored = mask(self.crc32c)
         return out + (b"\x35" + FIXED32.pack(stored) if stored else b"")
+
+
+def parse_versions(message: bytes) -> tuple[int, int, tuple[int, ...]]:
+    """Producer, min_consumer and bad_consumers of an encoded VersionDef (core/public/version.h, `CheckVersions`).
+
+    Raises:
+        CorruptionError: not such a message.
+        UnsupportedError: they shut this reader out.
+    """
+    producer = min_consumer = 0
+    bad: list[int] = []
+    for number, wire_type, version in fields(message):
+        if number == 3 and isinstance(version, bytes):
+            bad += _packed(version)
+        elif wire_type == VARINT and isinstance(version, int):
+            producer = _int32(version) if number == 1 else producer
+            min_consumer = _int32(version) if number == 2 else min_consumer
+            bad += [_int32(version)] if number == 3 else []
+    if producer < 0 or min_consumer > _VERSION or _VERSION in bad:
+        raise UnsupportedError(
+            f"bundle version (producer {producer}, min_consumer {min_consumer}, bad_consumers {bad}) shuts out "
+            f"readers of version {_VERSION}: a newer tensorbundle is needed"
+        )
+    return producer, min_consumer, tuple(bad)
 
 
 def check_range(entry: TensorEntry, path: str, file_size: int, key: str) -> None:
@@ -273,7 +295,7 @@ def parse_entry(value: bytes) -> TensorEntry:
             shape += field  # protobuf joins a message that comes in parts
         elif number == 7:
             slices.append(TensorSlice.parse(field))
-    kind, dims = DType.from_number(dtype), _parse_shape(shape)
+    kind, dims = DType.from_number(dtype), parse_shape(shape)
     if slices:
         return TensorEntry(kind, dims, math.prod(dims) * kind.itemsize, max(shard, 0), slices=tuple(slices))
     if shard < 0 or offset < 0 or nbytes < 0:
@@ -281,23 +303,36 @@ def parse_entry(value: bytes) -> TensorEntry:
     return TensorEntry(kind, dims, nbytes, shard, offset, unmask(stored))
 
 
-def _parse_shape(message: bytes) -> tuple[int, ...]:
+def encode_shape(shape: Iterable[int]) -> bytes:
+    """The TensorShapeProto, as TensorFlow serializes it."""
+    out = bytearray()
+    for size in shape:
+        dim = _varint_field(1, size)
+        out += b"\x12" + encode_varint(len(dim)) + dim
+    return bytes(out)
+
+
+def parse_shape(message: bytes) -> tuple[int, ...]:
+    """The shape in an encoded TensorShapeProto, in elements.
+
+    Names of dimensions are passed over, and so is `unknown_rank` (core/framework/tensor_shape.cc, `InitDims`).
+
+    Raises:
+        CorruptionError: not such a message, a negative dimension, or too many.
+    """
     shape = []
-    unknown_rank = False
-    for number, wire_type, dim in fields(message):
+    for number, _, dim in fields(message):
         if number == 2 and isinstance(dim, bytes):
             size = 0
-            for part, part_type, amount in fields(dim):
-                if part == 1 and part_type == 0 and isinstance(amount, int):
+            for part, wire_type, amount in fields(dim):
+                if part == 1 and wire_type == VARINT and isinstance(amount, int):
                     size = signed64(amount)
             if size < 0:
                 raise CorruptionError(f"dimension of {size} elements")
             shape.append(size)
-        elif number == 3 and wire_type == 0:
-            unknown_rank = bool(dim)
     if len(shape) > MAX_RANK:
         raise CorruptionError(f"shape of {len(shape)} dimensions, at most {MAX_RANK}")
-    return () if unknown_rank else tuple(shape)  # TensorFlow too reads an unknown rank as a scalar
+    return tuple(shape)
 
 
 def _varint_field(number: int, value: int) -> bytes:

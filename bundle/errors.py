@@ -8,7 +8,8 @@ higher one the file and the key: `locate` fills in what is missing on the way up
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Self
+import heapq
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,8 @@ __all__ = [
     "UnsupportedError",
     "near_names",
 ]
+
+_COMPARED: Final = 2_000
 
 
 class BundleError(Exception):
@@ -93,11 +96,12 @@ class ConflictError(BundleError):
 def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """The names in `known` that a reader most likely meant by `name`, best first.
 
-    Bounded in time: at most 20,000 names are compared by similarity.
+    Bounded in time: at most 2,000 names, those of about the same length, are compared by similarity.
     """
     last = name.rstrip("/").rsplit("/", 1)[-1].lower()
     candidates = list(known)
     inside = [each for each in candidates if last and last in each.lower()]
     inside.sort(key=lambda each: (abs(len(each) - len(name)), each))
-    similar = difflib.get_close_matches(name, candidates[:20_000], n=limit, cutoff=0.6)
+    alike = heapq.nsmallest(_COMPARED, candidates, key=lambda each: abs(len(each) - len(name)))
+    similar = difflib.get_close_matches(name, alike, n=limit, cutoff=0.6)
     return list(dict.fromkeys([*similar, *inside]))[:limit]

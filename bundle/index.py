@@ -1,4 +1,4 @@
-"""The index of a bundle as a map from keys to entries. Opening it reads no data shard.
+"""What a checkpoint has: a map from keys to entries, of a bundle from its index. Opening it reads no data shard.
 
 Keys are bytes in the file. Users see text; bytes that are not UTF-8 become surrogate escapes and come back as they
 were.
@@ -6,7 +6,9 @@ were.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import contextlib
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal, Self
 
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry, parse_entries, parse_entry
 from tensorbundle.errors import CorruptionError, TensorNotFoundError, UnsupportedError, near_names
@@ -18,7 +20,11 @@ from tensorbundle.table import TableReader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BundleIndex", "decode_key", "encode_key"]
+    from tensorbundle.shards import Array
+
+__all__ = ["BundleIndex", "FileFormat", "Index", "decode_key", "encode_key"]
+
+FileFormat = Literal["v1", "v2"]
 
 
 def decode_key(key: bytes) -> str:
@@ -43,54 +49,57 @@ def _outside(
     return type(error)(error.reason, path=path, key=error.key if key is None else key)
 
 
-class BundleIndex:
-    """The index of one bundle.
+class Index(ABC):
+    """The tensors of a checkpoint in either file format, by key.
 
     Attributes:
-        prefix: the bundle's path prefix.
-        header: what the bundle says about itself.
-        table: the table below, for `verify`.
+        file_format: "v2" for a bundle, whose tensors lie in data shards; "v1" where they lie in tables (`v1.py`).
+        prefix: the checkpoint's path prefix.
+        path: the file that says what there is, for messages.
+        header: what a bundle says about itself, or would.
     """
 
-    def __init__(self, prefix: str, *, header: BundleHeader | None = None) -> None:
-        """Open `prefix`.index; reads its footer, its index block and the header, unless `header` stands for a lost one.
+    file_format: FileFormat
+    prefix: str
+    path: str
+    header: BundleHeader
 
-        Raises:
-            MissingFileError: no such file.
-            CorruptionError: not the index of a bundle.
-            UnsupportedError: a version that this reader does not know.
-        """
-        self.prefix = prefix
+    def __init__(self) -> None:
         # Slice keys of one tensor follow each other, and each is looked up in what the tensor lists.
         self._last_owner: tuple[bytes, frozenset[TensorSlice]] | None = None
-        self._shard_paths: dict[int, str] = {}
-        self._file = File(index_path(prefix))
-        try:
-            self.table = TableReader(self._file)
-            self.header = header or self._read_header()
-        except (CorruptionError, UnsupportedError) as error:
-            self.close()
-            raise error.locate(path=self._file.path) from None
 
-    def _read_header(self) -> BundleHeader:
-        value = self.table.get(HEADER_KEY)
-        if value is None:
-            raise CorruptionError("no header: not the index of a checkpoint, or its start is lost")
-        return BundleHeader.parse(value)
-
+    @abstractmethod
     def get(self, key: bytes) -> TensorEntry | None:
-        """The entry of `key`, slice keys included, or None. Reads one block of the table.
+        """The entry of `key`, slice keys included, or None.
 
         Raises:
-            CorruptionError, UnsupportedError: as `parse_entry`.
+            CorruptionError, UnsupportedError: it is damaged.
         """
-        value = self.table.get(key) if key else None
-        if value is None:
-            return None
-        try:
-            return parse_entry(value)
-        except (CorruptionError, UnsupportedError) as error:
-            raise _outside(error, self._file.path, decode_key(key)) from None
+
+    @abstractmethod
+    def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
+        """Every key and entry as stored, in key order, the pieces of partitioned tensors included.
+
+        Raises:
+            CorruptionError, UnsupportedError: as `entries`.
+        """
+
+    @abstractmethod
+    def shard_path(self, shard: int) -> str:
+        """The path of the file with this number that tensors lie in."""
+
+    def values(self, key: bytes, entry: TensorEntry) -> Array | None:
+        """The values of one stored tensor or slice where the format encodes them; None where they lie in data shards.
+
+        Raises:
+            CorruptionError, MissingFileError, UnsupportedError: they can't be read.
+        """
+        del key, entry
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the files; a second call does nothing."""
 
     def entry(self, key: str) -> TensorEntry:
         """The entry of a tensor; of a partitioned one with the bytes of its pieces added up.
@@ -101,7 +110,11 @@ class BundleIndex:
         """
         entry = self.get(encode_key(key))
         if entry is None:
-            near = near_names(key, (decode_key(each) for each, _ in self.entries()))
+            near = []
+            with contextlib.suppress(
+                CorruptionError, UnsupportedError
+            ):  # elsewhere, and no answer to this question
+                near = near_names(key, [decode_key(each) for each, _ in self.entries()])
             hint = f"; near: {', '.join(map(repr, near))}" if near else ""
             raise TensorNotFoundError(f"no such tensor{hint}", path=self.prefix, key=key)
         return self._sized(encode_key(key), entry)
@@ -125,7 +138,7 @@ class BundleIndex:
                         f"expected {entry.dtype} {list(expected)}"
                     )
             except CorruptionError as error:
-                raise error.locate(path=self._file.path, key=decode_key(key)) from None
+                raise error.locate(path=self.path, key=decode_key(key)) from None
             yield each, slice_key, piece
 
     def entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
@@ -141,20 +154,6 @@ class BundleIndex:
                 continue
             yield key, self._sized(key, entry) if entry.slices else entry
 
-    def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
-        """Every key and entry as stored, in key order, the pieces of partitioned tensors included.
-
-        Raises:
-            CorruptionError, UnsupportedError: as `entries`.
-        """
-        items = self.table.items()
-        if next(items, (HEADER_KEY,))[0] != HEADER_KEY:
-            raise CorruptionError("the header is not the first entry", path=self._file.path)
-        try:
-            yield from parse_entries(items)
-        except (CorruptionError, UnsupportedError) as error:
-            raise _outside(error, self._file.path) from None
-
     def owner(self, key: bytes) -> bytes | None:
         """The key of the tensor that lists this slice key, or None."""
         try:
@@ -166,17 +165,88 @@ class BundleIndex:
             self._last_owner = name, frozenset(entry.slices if entry is not None else ())
         return name if piece in self._last_owner[1] else None
 
+    def _sized(self, key: bytes, entry: TensorEntry) -> TensorEntry:
+        """An entry of a partitioned tensor with the bytes of its pieces, where these are not numbers."""
+        if entry.slices and not entry.dtype.itemsize:
+            total = sum(piece.nbytes for _, _, piece in self.pieces(key, entry))
+            return entry._replace(nbytes=total)
+        return entry
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class BundleIndex(Index):
+    """The index of one bundle.
+
+    Attributes:
+        table: the table below, for `verify`.
+    """
+
+    file_format = "v2"
+
+    def __init__(self, prefix: str, *, header: BundleHeader | None = None) -> None:
+        """Open `prefix`.index; reads its footer, its index block and the header, unless `header` stands for a lost one.
+
+        Raises:
+            MissingFileError: no such file.
+            CorruptionError: not the index of a bundle.
+            UnsupportedError: a version that this reader does not know.
+        """
+        super().__init__()
+        self.prefix = prefix
+        self.path = index_path(prefix)
+        self._shard_paths: dict[int, str] = {}
+        self._file = File(self.path)
+        try:
+            self.table = TableReader(self._file)
+            self.header = header or self._read_header()
+        except (CorruptionError, UnsupportedError) as error:
+            self.close()
+            raise error.locate(path=self.path) from None
+
+    def _read_header(self) -> BundleHeader:
+        value = self.table.get(HEADER_KEY)
+        if value is None:
+            raise CorruptionError("no header: not the index of a checkpoint, or its start is lost")
+        return BundleHeader.parse(value)
+
+    def get(self, key: bytes) -> TensorEntry | None:
+        """The entry of `key`, slice keys included, or None. Reads one block of the table.
+
+        Raises:
+            CorruptionError, UnsupportedError: as `parse_entry`.
+        """
+        value = self.table.get(key) if key else None
+        if value is None:
+            return None
+        try:
+            return parse_entry(value)
+        except (CorruptionError, UnsupportedError) as error:
+            raise _outside(error, self.path, decode_key(key)) from None
+
+    def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
+        """Every key and entry as stored, in key order, the pieces of partitioned tensors included.
+
+        Raises:
+            CorruptionError, UnsupportedError: as `entries`.
+        """
+        items = self.table.items()
+        if next(items, (HEADER_KEY,))[0] != HEADER_KEY:
+            raise CorruptionError("the header is not the first entry", path=self.path)
+        try:
+            yield from parse_entries(items)
+        except (CorruptionError, UnsupportedError) as error:
+            raise _outside(error, self.path) from None
+
     def shard_path(self, shard: int) -> str:
         """The path of a data shard."""
         if shard not in self._shard_paths:
             self._shard_paths[shard] = shard_path(self.prefix, shard, self.header.num_shards)
         return self._shard_paths[shard]
-
-    def _sized(self, key: bytes, entry: TensorEntry) -> TensorEntry:
-        if entry.slices and not entry.dtype.itemsize:
-            total = sum(piece.nbytes for _, _, piece in self.pieces(key, entry))
-            return entry._replace(nbytes=total)
-        return entry
 
     def __reduce__(self) -> tuple[object, ...]:
         return BundleIndex, (self.prefix,)  # another process opens the file for itself
@@ -184,9 +254,3 @@ class BundleIndex:
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

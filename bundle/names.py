@@ -1,7 +1,8 @@
 """From what a person gives to the files of a checkpoint.
 
 A bundle with prefix P is `P.index` and `P.data-SSSSS-of-NNNNN` (TensorFlow core/util/tensor_bundle/naming.cc). The
-prefix itself is not a file. Paths are taken literally, never as patterns.
+prefix itself is not a file. A checkpoint in the old V1 format is one file P, or several `P-SSSSS-of-NNNNN`, whose prefix
+TensorFlow writes as `P-?????-of-NNNNN`. Otherwise paths are taken literally, never as patterns.
 """
 
 from __future__ import annotations
@@ -10,15 +11,30 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import MissingFileError, UnsupportedError, near_names
+from tensorbundle.errors import ConflictError, MissingFileError, near_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["index_path", "is_member_name", "prefixes_in", "resolve_prefix", "shard_path", "shards_of"]
+__all__ = [
+    "index_path",
+    "is_checkpoint",
+    "is_member_name",
+    "is_v1_shard_name",
+    "prefixes_in",
+    "resolve_prefix",
+    "shard_path",
+    "shards_of",
+    "v1_files",
+    "what_is_there",
+]
 
 STATE_FILE: Final = "checkpoint"
 _SHARD: Final = re.compile(r"(?P<prefix>.*)\.data-(?P<shard>\d{5,})-of-(?P<count>\d{5,})", re.DOTALL)
+# Not a data shard of a bundle, which looks the same otherwise.
+_V1_SHARD: Final = re.compile(
+    r"(?P<prefix>.*)(?<!\.data)-(?P<shard>\d{5,}|\?{5,})-of-(?P<count>\d{5,}|\?{5,})", re.DOTALL
+)
 _MEMBER: Final = re.compile(r"(?P<prefix>.*)\.(index|meta|data-\d{5,}-of-\d{5,})", re.DOTALL)
 
 
@@ -48,6 +64,21 @@ def is_member_name(name: str) -> bool:
     return _MEMBER.fullmatch(name) is not None
 
 
+def is_v1_shard_name(name: str) -> bool:
+    """Whether a file of this name is one of several of a V1 checkpoint; also the pattern that means them all."""
+    return _V1_SHARD.fullmatch(name) is not None
+
+
+def is_checkpoint(prefix: str) -> bool:
+    """Whether there is a checkpoint at exactly this prefix: a bundle's index, or a file of the old V1 format."""
+    if os.path.isfile(index_path(prefix)):
+        return True
+    try:
+        return any(map(os.path.isfile, v1_files(prefix)))
+    except ConflictError:
+        return True
+
+
 def prefixes_in(directory: str) -> list[str]:
     """The prefixes of the bundles in a directory: the names that have an index, sorted, without the directory."""
     return sorted(name.removesuffix(".index") for name in _listing(directory) if name.endswith(".index"))
@@ -57,11 +88,11 @@ def resolve_prefix(path: str) -> str:
     """The prefix of the bundle that `path` means.
 
     `path` may be a prefix, any of its files, a SavedModel directory, or a directory with a `checkpoint` state file,
-    which means the latest checkpoint that it names.
+    which means the latest checkpoint that it names. The prefix of a V1 checkpoint in several files has question marks.
 
     Raises:
         MissingFileError: nothing there; the reason says what there is.
-        UnsupportedError: an old V1 checkpoint.
+        ConflictError: V1 checkpoints of several numbers of shards have this name.
         CorruptionError: the directory's state file can't be read.
     """
     if os.path.isfile(index_path(path)) and not path.endswith("/"):
@@ -73,8 +104,9 @@ def resolve_prefix(path: str) -> str:
         return member["prefix"]
     if os.path.basename(path) == STATE_FILE and os.path.isfile(path):
         return _from_directory(os.path.dirname(path) or ".")
-    if not member and _v1_files(path):
-        return _as_file(_v1_files(path)[0])
+    old = _v1_prefix(member["prefix"] if member else path)
+    if old is not None:
+        return old
     raise _nothing_at(path, member["prefix"] if member else path)
 
 
@@ -87,22 +119,24 @@ def _from_directory(directory: str) -> str:
     if os.path.isfile(os.path.join(directory, STATE_FILE)):
         from tensorbundle.proto.state import CheckpointState  # needs protobuf, which a prefix does not
 
-        latest = CheckpointState.read(directory).latest
+        state = CheckpointState.read(directory)
+        latest = state.located(state.latest_path)
         if os.path.isfile(index_path(latest)):
             return latest
-        if _v1_files(latest):
-            return _as_file(_v1_files(latest)[0])
+        old = _v1_prefix(latest)
+        if old is not None:
+            return old
         if os.path.isfile(nameless):
             return os.path.join(directory, "")
         raise MissingFileError(
             f"its state file names {os.path.relpath(latest, directory)!r} as the latest checkpoint, which is not "
-            f"there; {_what_is_there(prefixes_in(directory))}",
+            f"there; {what_is_there(prefixes_in(directory))}",
             path=directory,
         )
     if os.path.isfile(nameless):
         return os.path.join(directory, "")
     raise MissingFileError(
-        f"a directory without a 'checkpoint' state file; {_what_is_there(prefixes_in(directory))}",
+        f"a directory without a 'checkpoint' state file; {what_is_there(prefixes_in(directory))}",
         path=directory,
     )
 
@@ -113,30 +147,53 @@ def _is_saved_model(directory: str) -> bool:
     ) or os.path.isdir(os.path.join(directory, "variables"))
 
 
-def _v1_files(path: str) -> list[str]:
-    """The files that a path of an old V1 checkpoint means; of a sharded one it is P or `P-?????-of-00002`."""
-    if os.path.isfile(path):
-        return [path]
+def v1_files(prefix: str) -> list[str]:
+    """The files of the V1 checkpoint `prefix`, in the order of their numbers; empty if none of them is there.
+
+    Of several, also those that are not there are told, or at least one of them.
+
+    Raises:
+        ConflictError: there are some of several numbers of shards.
+    """
+    directory, name = os.path.split(prefix)
+    pattern = _V1_SHARD.fullmatch(name)
+    if pattern is None or "?" not in pattern["shard"]:
+        if os.path.isfile(prefix):
+            return [prefix]
+        pattern = None
+    base = name if pattern is None else pattern["prefix"]
+    there: dict[str, set[str]] = {}  # by the number of shards
+    for each in map(_V1_SHARD.fullmatch, _listing(directory or ".")):
+        if each and each["prefix"] == base and "?" not in each["shard"] + each["count"]:
+            there.setdefault(each["count"], set()).add(each["shard"])
+    if pattern is not None and "?" not in pattern["count"]:
+        there = {count: shards for count, shards in there.items() if count == pattern["count"]}
+    if len(there) > 1:
+        several = " and ".join(repr(f"{base}-?????-of-{count}") for count in sorted(there))
+        raise ConflictError(f"there are {several}; say which", path=prefix)
+    return [
+        os.path.join(directory, f"{base}-{number:05d}-of-{count}")
+        for count, shards in there.items()
+        for number in range(min(int(count), len(shards) + 1))  # a name may claim any number
+    ]
+
+
+def _v1_prefix(path: str) -> str | None:
+    """The prefix of the V1 checkpoint that `path` means, or None."""
     directory, name = os.path.split(path)
-    shards = re.escape(name).replace(r"\?", ".") if "?" in name else re.escape(name) + r"-\d{5,}-of-\d{5,}"
-    return sorted(
-        os.path.join(directory, each)
-        for each in _listing(directory or ".")
-        if re.fullmatch(shards, each, re.DOTALL)
-    )
+    member = _V1_SHARD.fullmatch(name)
+    if member:  # one of several files means them all, if they are all there
+        files = v1_files(os.path.join(directory, f"{member['prefix']}-?????-of-{member['count']}"))
+        if files and ("?" in member["shard"] or (path in files and all(map(os.path.isfile, files)))):
+            return _pattern_of(files)
+    files = v1_files(path)
+    return path if files == [path] else _pattern_of(files)
 
 
-def _as_file(path: str) -> str:
-    """No bundle's file, yet there is one: a V1 checkpoint, or nothing of ours."""
-    from tensorbundle.files import File
-    from tensorbundle.table import TableReader
-
-    with File(path) as file:
-        TableReader(file)
-    raise UnsupportedError(
-        "a checkpoint in the old V1 format, which can't be read; save it with TensorFlow in the V2 format",
-        path=path,
-    )
+def _pattern_of(files: Sequence[str]) -> str | None:
+    """The prefix that means all of several V1 files."""
+    first = _V1_SHARD.fullmatch(files[0]) if files else None
+    return f"{first['prefix']}-?????-of-{first['count']}" if first else None
 
 
 def _nothing_at(path: str, prefix: str) -> MissingFileError:
@@ -153,12 +210,13 @@ def _nothing_at(path: str, prefix: str) -> MissingFileError:
     there = prefixes_in(directory or ".")
     near = near_names(base, there)
     return MissingFileError(
-        f"no checkpoint of this name ({base}.index does not exist); {_what_is_there(near or there)}",
+        f"no checkpoint of this name ({base}.index does not exist); {what_is_there(near or there)}",
         path=path,
     )
 
 
-def _what_is_there(prefixes: Iterable[str]) -> str:
+def what_is_there(prefixes: Iterable[str]) -> str:
+    """Some of these names of checkpoints, in words."""
     names = [repr(name) for name in prefixes]
     if not names:
         return "no checkpoint is there"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorbundle.entries import TensorEntry
-    from tensorbundle.index import BundleIndex
+    from tensorbundle.index import Index
     from tensorbundle.slices import Box
 
     Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,7 +46,7 @@ class ShardReader:
     Views keep their memory map alive, also after `close`.
     """
 
-    def __init__(self, index: BundleIndex, *, verify: bool = True) -> None:
+    def __init__(self, index: Index, *, verify: bool = True) -> None:
         """Read what `index` describes; with `verify`, each tensor's checksum is checked at its first reading."""
         self._index = index
         self._verify = verify
@@ -87,8 +87,11 @@ class ShardReader:
 
         Raises:
             MissingFileError, CorruptionError: as `read`.
+            UnsupportedError: the V1 format has no such bytes.
         """
         name = decode_key(key)
+        if self._index.file_format == "v1":
+            raise UnsupportedError("V1 files hold encoded values, not bytes", path=self._index.path, key=name)
         path = self._index.shard_path(entry.shard)
         try:
             mapped = self._map(entry.shard)
@@ -98,6 +101,9 @@ class ShardReader:
         return mapped.data[entry.offset : entry.offset + entry.nbytes]
 
     def _whole(self, key: bytes, entry: TensorEntry, *, verify: bool) -> Array:
+        inside = self._index.values(key, entry)
+        if inside is not None:
+            return inside
         payload = self.payload(key, entry)
         try:
             dtype = entry.dtype.numpy

@@ -16,6 +16,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorbundle.coding import (
+    VARINT,
     encode_ordered_int,
     encode_ordered_string,
     encode_ordered_uint,
@@ -71,10 +72,12 @@ class TensorSlice(NamedTuple):
         for number, _, value in fields(message):
             if number == 1 and isinstance(value, bytes):
                 start, length = 0, WHOLE
-                for part, _, amount in fields(value):
-                    if part == 1 and isinstance(amount, int):
+                for part, wire_type, amount in fields(value):
+                    if wire_type != VARINT or not isinstance(amount, int):
+                        continue
+                    if part == 1:
                         start = signed64(amount)
-                    elif part == 2 and isinstance(amount, int):
+                    elif part == 2:
                         length = signed64(amount)
                         if length < 0:
                             raise CorruptionError(f"slice of length {length}")

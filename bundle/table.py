@@ -162,9 +162,13 @@ class TableReader:
         if number == len(self.separators):
             return None
         if self._last_block is None or self._last_block[0] != number:
-            self._last_block = number, self._load(self.handles[number], f"data block {number}")
+            # Of V1 files a block may be a tensor of gigabytes, which nobody looks up twice in a row.
+            block = self._load(self.handles[number], f"data block {number}")
+            self._last_block = (number, block) if len(block) < 4 * BLOCK_BYTES else None
+        else:
+            block = self._last_block[1]
         try:
-            return seek(self._last_block[1], key)
+            return seek(block, key)
         except CorruptionError as error:
             raise self._inside(self.handles[number], error) from None
 

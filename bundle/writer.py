@@ -24,18 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tensorbundle.commit import SharedHow
+    from tensorbundle.index import FileFormat
 
 __all__ = ["BundleWriter", "ShardFile", "refuse_existing"]
 
 _WRITE_BUFFER_BYTES: Final = 1 << 20
 
 
-def refuse_existing(prefix: str, *, overwrite: bool) -> None:
+def refuse_existing(prefix: str, *, overwrite: bool, file_format: FileFormat = "v2") -> None:
     """Refuse a prefix that can't be written to.
 
     Raises:
-        ConflictError: it has an index, and `overwrite` is not set; or it is not a prefix but a directory, or a file of a
-            checkpoint.
+        ConflictError: it has an index, or is a V1 checkpoint's file, and `overwrite` is not set; or it is not a prefix
+            but a directory, or a file of a checkpoint; or a V2 checkpoint would be read instead of a new V1 file.
     """
     name = os.path.basename(prefix)
     if not name or os.path.isdir(prefix):
@@ -46,9 +47,16 @@ def refuse_existing(prefix: str, *, overwrite: bool) -> None:
         raise ConflictError(
             "this names a file of a checkpoint; give the prefix, without the ending", path=prefix
         )
-    index = index_path(prefix)
-    if os.path.isdir(index) or (os.path.lexists(index) and not overwrite):
-        raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=index)
+    taken = index_path(prefix)
+    if file_format == "v1":
+        if os.path.lexists(taken):
+            raise ConflictError(
+                "a V2 checkpoint of this name exists, and would be read instead; give another name",
+                path=taken,
+            )
+        taken = prefix
+    if os.path.isdir(taken) or (os.path.lexists(taken) and not overwrite):
+        raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=taken)
 
 
 class ShardFile:

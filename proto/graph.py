@@ -8,7 +8,7 @@ TensorFlow numbers nodes breadth-first, slot variables last (python/checkpoint/s
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tensorbundle.errors import BundleError, ConflictError, CorruptionError, TensorNotFoundError, near_names
 from tensorbundle.proto.nodes import Attribute, Node, RegisteredSaver, Slot, decode_nodes, encode_nodes
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 
-__all__ = ["Attribute", "Node", "ObjectGraph", "RegisteredSaver", "Slot"]
+__all__ = ["Attribute", "Nested", "Node", "ObjectGraph", "RegisteredSaver", "Slot"]
 
 _MAX_PATHS: Final = 1 << 26  # characters in the paths of all objects together
+# Nested dictionaries: local names, and the full names of variables.
+Nested: TypeAlias = "str | Mapping[str, Nested]"
 
 
 class ObjectGraph:
@@ -109,7 +111,9 @@ class ObjectGraph:
             yield paths[node], node
             for name, child in node.children.items():
                 if child not in paths:
-                    paths[child] = join_path(paths[node], name)
+                    # Not `join_path`: a child of the root may be called "", and then has children of its own.
+                    edge = escape_name(name)
+                    paths[child] = edge if node is self.root else f"{paths[node]}/{edge}"
                     queue.append(child)
         for optimizer in order:
             for slot in optimizer.slots:
@@ -175,26 +179,53 @@ class ObjectGraph:
         Raises:
             ConflictError: two equal names, or a name that the root object uses.
         """
-        graph = cls()
-        holder = graph.root
-        for part in split_path(root):
-            holder = holder.children.setdefault(part, Node())
+        nested: dict[str, Nested] = {}
         for name in names:
-            if name in holder.children:
+            if name in nested:
                 raise ConflictError("two variables with one name", key=name)
-            holder.children[name] = Node(attributes=[Attribute(VARIABLE_VALUE, name, "")])
+            nested[name] = name
+        for part in reversed(split_path(root)):
+            nested = {part: nested}
+        graph = cls.from_nested(nested)
         if save_counter:
-            if SAVE_COUNTER in graph.root.children:
-                raise ConflictError(
-                    f"a variable of this name takes the save counter's place below {root!r}",
-                    key=SAVE_COUNTER,
-                )
-            graph.root.children[SAVE_COUNTER] = Node(attributes=[Attribute(VARIABLE_VALUE, SAVE_COUNTER, "")])
-        graph.renumber()
+            graph.add_save_counter()
+        return graph
+
+    @classmethod
+    def from_nested(cls, nested: Mapping[str, Nested]) -> ObjectGraph:
+        """The graph of nested dictionaries: each key is a local name, each text a variable of this full name.
+
+        The order of keys is kept. Lists are given as dictionaries with the keys "0", "1" and so on, which is what
+        TensorFlow makes of them (python/trackable/data_structures.py).
+        """
+        root = Node()
+        queue = deque([(root, nested)])
+        while queue:
+            node, inner = queue.popleft()
+            for name, value in inner.items():
+                node.children[name] = child = Node()
+                if isinstance(value, str):
+                    child.attributes.append(Attribute(VARIABLE_VALUE, value, ""))
+                else:
+                    queue.append((child, value))
+        graph = cls(root)
         for path, _, each in graph.attributes():
             each.checkpoint_key = attribute_key(path, each.name)
         graph.mark_values()
         return graph
+
+    def add_save_counter(self) -> None:
+        """Give the root the counter that `Checkpoint.save` and `restore` keep there.
+
+        Raises:
+            ConflictError: there is an object of its name.
+        """
+        if SAVE_COUNTER in self.root.children:
+            raise ConflictError("an object of this name takes the save counter's place", key=SAVE_COUNTER)
+        counter = Attribute(VARIABLE_VALUE, SAVE_COUNTER, attribute_key(SAVE_COUNTER))
+        self.root.children[SAVE_COUNTER] = Node(attributes=[counter])
+        self.renumber()
+        self.mark_values()
 
     def rename(self, path: str, name: str) -> dict[str, str]:
         """Give the object at `path` another local name (not escaped) below the same parent; otherwise as `move`.
@@ -364,10 +395,16 @@ class ObjectGraph:
         self.mark_values()
 
     def renumber(self) -> None:
-        """Number the nodes as TensorFlow does, and forget those that can't be reached from the root."""
+        """Number the nodes as TensorFlow does, and forget those that can't be reached from the root.
+
+        So goes the slot of a variable that can't be (python/checkpoint/util.py, `serialize_slot_variables`).
+        """
         self.nodes = [node for _, node in self.walk()]
+        reached = set(self.nodes)
         for number, node in enumerate(self.nodes):
             node.id = number
+            if node.slots:
+                node.slots = [slot for slot in node.slots if slot.variable in reached]
 
     def mark_values(self) -> None:
         """Set every node's `has_checkpoint_values` to what it should be (graph_view.py: values at or below it)."""

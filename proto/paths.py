@@ -19,6 +19,7 @@ __all__ = [
     "escape_name",
     "join_path",
     "key_path",
+    "name_fault",
     "slot_path",
     "split_path",
     "unescape_name",
@@ -54,6 +55,17 @@ def unescape_name(escaped: str) -> str:
             ) from None
 
     return _ESCAPED.sub(meaning, escaped)
+
+
+def name_fault(name: str) -> str | None:
+    """Why no object can have this local name, or None if one can."""
+    if name.endswith(".ATTRIBUTES"):
+        return "TensorFlow can't restore an object of a name that ends in '.ATTRIBUTES'"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "the names of objects are UTF-8, and this is not"
+    return None
 
 
 def join_path(parent: str, name: str) -> str:

@@ -13,18 +13,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tensorbundle.tools.operations.conversion import convert
     from tensorbundle.tools.operations.recipes import rewrite
+    from tensorbundle.tools.operations.suggestion import Suggestion, suggest
     from tensorbundle.tools.operations.verification import Problem, Report, verify
     from tensorbundle.tools.transfer import Summary, TransferOptions
 
-__all__ = ["Problem", "Report", "Summary", "TransferOptions", "convert", "rewrite", "verify"]
+__all__ = [
+    "Problem",
+    "Report",
+    "Suggestion",
+    "Summary",
+    "TransferOptions",
+    "convert",
+    "rewrite",
+    "suggest",
+    "verify",
+]
 
 _HOMES = {
     "Problem": "operations.verification",
     "Report": "operations.verification",
+    "Suggestion": "operations.suggestion",
     "Summary": "transfer",
     "TransferOptions": "transfer",
     "convert": "operations.conversion",
     "rewrite": "operations.recipes",
+    "suggest": "operations.suggestion",
     "verify": "operations.verification",
 }
 

@@ -32,6 +32,8 @@ COMMANDS: Final = (
     *("ls", "tree", "show", "graph", "verify"),
     *("convert", "rename", "cast", "drop", "extract", "slim", "set"),
     *("reshard", "compact", "partition", "unpartition", "merge", "average", "resize", "rewrite"),
+    *("latest", "manage"),
+    "suggest",
 )
 COULD_NOT: Final = 2
 # With this environment variable set, an error that nobody foresaw comes with its traceback.
@@ -134,7 +136,21 @@ def _terminate(number: int, _frame: object) -> NoReturn:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Arguments as they were given are not to reach the terminal raw either."""
+    """Takes options between a command's arguments, and lets no argument reach the terminal raw."""
+
+    _intermixing = False
+
+    def parse_known_args(  # type: ignore[override]  # the overloads of `argparse` are all this
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse what is known; of a command, wherever it stands (`ls CKPT --long PATTERN`)."""
+        if self._intermixing or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True  # it calls us again, for options and for the rest
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
 
     def error(self, message: str) -> NoReturn:
         super().error(escape(message))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from tensorbundle.checkpoint import Checkpoint
+    from tensorbundle.index import FileFormat
     from tensorbundle.slices import Box, TensorSlice
     from tensorbundle.tools.expressions import Expression
 
@@ -40,11 +42,13 @@ class DraftTensor:
         expression: its values.
         slices: how it is partitioned; empty if it is not.
         base: the number in the output of its source's first data shard, if bytes have to be copied.
+        matched: how it came to its place, if it had to be found; for the plan and the summary.
     """
 
     expression: Expression | Literal
     slices: tuple[TensorSlice, ...] = ()
     base: int = 0
+    matched: str = ""
 
 
 @dataclass(slots=True)
@@ -103,6 +107,7 @@ class Draft:
         keeps_order: whether tensors lie in each data shard in the order in which their sources do, rather than in
             that of `tensors`.
         shards: how many data shards the sources have.
+        file_format: of the output.
     """
 
     prefix: str
@@ -114,6 +119,7 @@ class Draft:
     layout: Layout = field(default_factory=Layout)
     keeps_order: bool = True
     shards: int = 1
+    file_format: FileFormat = "v2"
     _graph_tensor: DraftTensor | None = None
     _graph_bytes: bytes = b""
 
@@ -195,9 +201,18 @@ class Draft:
         Raises:
             CorruptionError: slices that do not fit.
         """
-        plan = Plan(left_out=list(self.left_out), must_copy=self.must_copy, changes=asdict(self.tally))
+        plan = Plan(
+            left_out=list(self.left_out),
+            must_copy=self.must_copy,
+            changes=asdict(self.tally),
+            file_format=self.file_format,
+        )
         for key, tensor in self.tensors.items():
+            first = len(plan.outputs)
             _add(plan, encode_key(key), tensor)
+            if tensor.matched:
+                plan.matched.update((each.key, tensor.matched) for each in plan.outputs[first:])
+        plan.changes |= Counter(each.matched for each in self.tensors.values() if each.matched)
         if self.graph is not None:
             self._add_graph(plan, self.graph)
         if self.keeps_order:
@@ -227,40 +242,53 @@ def _add(plan: Plan, key: bytes, tensor: DraftTensor) -> None:
     if (
         not parts or parts[0].shape(shape) == shape
     ):  # TensorFlow, too, stores a slice that is everything as it is
-        plan.outputs.append(_output(key, expression, whole_box(shape), tensor.base))
+        plan.outputs.append(_output(plan, key, expression, whole_box(shape), tensor.base))
         return
     total = 0
     for part in parts:
-        output = _output(part.key(key), expression, part.box(shape), tensor.base)
+        output = _output(plan, part.key(key), expression, part.box(shape), tensor.base)
         plan.outputs.append(output)
         total += output.origin.entry.nbytes
     shard = tensor.base + expression.entry.shard if isinstance(expression, Stored) else 0
     plan.partitioned[key] = TensorEntry(expression.dtype, shape, total, shard, slices=parts)
 
 
-def _source_place(output: Output) -> tuple[int, float]:
-    """The data shard of an output, and where in its source's shard its bytes begin; what is new comes after that."""
+def _source_place(output: Output) -> tuple[int, float, int]:
+    """Where an output goes: its data shard, where in its source's shard its bytes begin, and how many they are.
+
+    What has none begins where the next one does, and lies before it. What is new comes last.
+    """
     origin = output.origin
     if isinstance(origin, Carried):
-        return output.shard, origin.entry.offset
+        return output.shard, origin.entry.offset, origin.entry.nbytes
     first = next(origin.expression.inputs(), None) if isinstance(origin, Converted) else None
     if first is None:
-        return output.shard, math.inf
-    return output.shard, (first.pieces[0][2] if first.pieces else first.entry).offset
+        return output.shard, math.inf, 0
+    entry = first.pieces[0][2] if first.pieces else first.entry
+    return output.shard, entry.offset, entry.nbytes
 
 
-def _output(key: bytes, expression: Expression, box: Box, base: int) -> Output:
+def _output(plan: Plan, key: bytes, expression: Expression, box: Box, base: int) -> Output:
     """One stored tensor or slice: a box of an expression, carried if its bytes exist somewhere."""
     if isinstance(expression, Stored):
-        carried = _carried(expression, box)
+        carried = _carried(expression, box) if plan.file_format == "v2" else None
         if carried is not None:
             return Output(key, carried, base + carried.entry.shard)
+        expression, box = _piece(expression, box)
     for stored in expression.inputs():
         _must_be_whole(stored)
     first = next(expression.inputs(), None)
     entry = None if first is None else first.pieces[0][2] if first.pieces else first.entry
     values = expression if box == whole_box(expression.shape) else Region(expression, box)
     return Output(key, Converted.of(values), base + (entry.shard if entry is not None else 0))
+
+
+def _piece(stored: Stored, box: Box) -> tuple[Stored, Box]:
+    """Where a box of a tensor is one of its pieces, that piece and all of it; otherwise what was given."""
+    for part, key, entry in stored.pieces:
+        if part.box(stored.shape) == box:
+            return Stored(stored.index, key, entry), whole_box(entry.shape)
+    return stored, box
 
 
 def _must_be_whole(stored: Stored) -> None:
@@ -277,8 +305,8 @@ def _carried(stored: Stored, box: Box) -> Carried | None:
     """The bytes of a box of a stored tensor, if they lie somewhere in one run."""
     whole = whole_box(stored.shape)
     swaps = stored.dtype.swap_width > 1 or stored.dtype is DType.string
-    if stored.index.header.big_endian and swaps:
-        return None  # what is written is little-endian
+    if (stored.index.header.big_endian and swaps) or stored.index.file_format == "v1":
+        return None  # what is written is little-endian, and lies in data shards
     if not stored.pieces:
         if box == whole:
             return Carried(stored.index, stored.key, stored.entry)

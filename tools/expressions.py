@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tensorbundle.entries import TensorEntry
-    from tensorbundle.index import BundleIndex
+    from tensorbundle.index import Index
     from tensorbundle.shards import Array
     from tensorbundle.slices import Box, TensorSlice
     from tensorbundle.tools.reading import Reading
@@ -37,6 +37,7 @@ __all__ = [
     "Mean",
     "Region",
     "Reshape",
+    "Scaled",
     "Stored",
     "Take",
     "Transpose",
@@ -81,13 +82,13 @@ class Stored:
         pieces: of a partitioned tensor each slice, its key and its entry.
     """
 
-    index: BundleIndex
+    index: Index
     key: bytes
     entry: TensorEntry
     pieces: tuple[tuple[TensorSlice, bytes, TensorEntry], ...] = ()
 
     @classmethod
-    def of(cls, index: BundleIndex, key: bytes, entry: TensorEntry) -> Stored:
+    def of(cls, index: Index, key: bytes, entry: TensorEntry) -> Stored:
         """The tensor of this key and entry, with its pieces.
 
         Raises:
@@ -311,6 +312,38 @@ class Mean:
 
     def __str__(self) -> str:
         return f"mean of {len(self.parts)} x {self.parts[0]}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """Another tensor times a number, rounded once."""
+
+    source: Expression
+    factor: float
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's."""
+        return self.source.shape
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        is_complex = self.dtype in (DType.complex64, DType.complex128)
+        wide = DType.complex128 if is_complex else DType.float64
+        with np.errstate(all="ignore"):
+            return _rounded(self.source.read(box, reading).astype(wide.numpy) * self.factor, self.dtype)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"{self.factor:.7g} * {self.source}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

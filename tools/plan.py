@@ -18,7 +18,7 @@ from tensorbundle.payloads import encode_strings
 from tensorbundle.slices import readable_key
 
 if TYPE_CHECKING:
-    from tensorbundle.index import BundleIndex
+    from tensorbundle.index import FileFormat, Index
     from tensorbundle.tools.expressions import Expression
 
 __all__ = ["Carried", "Converted", "LeftOut", "Literal", "Origin", "Output", "Plan"]
@@ -35,7 +35,7 @@ class Carried:
         part_of: where the entry is a part whose checksum nobody knows yet, the entry of the whole, which has one.
     """
 
-    index: BundleIndex
+    index: Index
     key: bytes
     entry: TensorEntry
     part_of: TensorEntry | None = None
@@ -130,6 +130,8 @@ class Plan:
         must_copy: whether the data shards are laid out anew, so that sharing is out of the question.
         shards: how many data shards there must be at least; empty ones make up the number.
         changes: what was done to tensors, and to how many, for the summary.
+        matched: how tensors came to their places, where that was to be found; by key, or keys of their slices.
+        file_format: of the output; in a plan for "v1" nothing is carried.
     """
 
     outputs: list[Output] = field(default_factory=list)
@@ -138,6 +140,8 @@ class Plan:
     must_copy: bool = False
     shards: int = 0
     changes: dict[str, int] = field(default_factory=dict)
+    matched: dict[bytes, str] = field(default_factory=dict)
+    file_format: FileFormat = "v2"
 
     @property
     def tensors(self) -> int:

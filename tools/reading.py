@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tensorbundle.entries import TensorEntry
-    from tensorbundle.index import BundleIndex
+    from tensorbundle.index import Index
     from tensorbundle.shards import Array
     from tensorbundle.slices import Box
 
@@ -88,9 +88,9 @@ class Reading:
         self._progress = progress
         self._inputs: dict[tuple[int, bytes], _Input] = {}
         self._descriptors: dict[str, int] = {}  # of data shards, by path
-        self._strings: dict[tuple[int, bytes], Array] = {}
+        self._wholes: dict[tuple[int, bytes], Array] = {}
 
-    def read(self, index: BundleIndex, key: bytes, entry: TensorEntry, box: Box) -> Array:
+    def read(self, index: Index, key: bytes, entry: TensorEntry, box: Box) -> Array:
         """The values of a box of one stored tensor or slice.
 
         Raises:
@@ -98,11 +98,11 @@ class Reading:
             UnsupportedError: its values can't be arrays.
         """
         name = (id(index), key)
-        if entry.dtype is DType.string:
-            if name not in self._strings:
-                self._strings[name] = ShardReader(index, verify=self._verify).read_entry(key, entry)
-                self.bytes_read += entry.nbytes
-            return np.asarray(self._strings[name][box] if box else self._strings[name])
+        if entry.dtype is DType.string or index.file_format == "v1":  # encoded as a whole
+            if name not in self._wholes:
+                self._wholes[name] = ShardReader(index, verify=self._verify).read_entry(key, entry)
+                self._count(entry.nbytes)
+            return np.asarray(self._wholes[name][box] if box else self._wholes[name])
         if name not in self._inputs:
             path = index.shard_path(entry.shard)
             if path not in self._descriptors:

@@ -18,7 +18,6 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, MissingFileError, UnsupportedError
 from tensorbundle.index import decode_key
-from tensorbundle.names import STATE_FILE
 from tensorbundle.slices import readable_key
 from tensorbundle.tools.plan import Carried, Converted
 from tensorbundle.tools.plan import Literal as LiteralTensor
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.commit import SharedHow
     from tensorbundle.entries import TensorEntry
-    from tensorbundle.index import BundleIndex
+    from tensorbundle.index import Index
     from tensorbundle.tools.plan import LeftOut, Output, Plan
 
 __all__ = [
@@ -120,7 +119,8 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
     sharing: str | None = None
     try:
         try:
-            made, written = _make(plan, prefix, options, sizes, shared)
+            make = _make_v1 if plan.file_format == "v1" else _make
+            made, written = make(plan, prefix, options, sizes, shared)
         except SharingError as error:
             sharing = f"copied instead: {error.reason}"
             made, written = _make(plan, prefix, options, sizes, [])
@@ -207,13 +207,14 @@ def check_sources(plan: Plan) -> dict[str, int]:
                     "no such file: this data shard is missing", path=path, key=decode_key(key)
                 )
             sizes[path] = os.path.getsize(path)
-        check_range(entry, path, sizes[path], decode_key(key))
+        if index.file_format == "v2":
+            check_range(entry, path, sizes[path], decode_key(key))
         if is_carried:
             carried[sources.setdefault(id(index), len(sources)), entry.shard] = path
     return {path: sizes[path] for _, path in sorted(carried.items())}
 
 
-def _stored(plan: Plan) -> Iterator[tuple[BundleIndex, bytes, TensorEntry, bool]]:
+def _stored(plan: Plan) -> Iterator[tuple[Index, bytes, TensorEntry, bool]]:
     """Every stored tensor or slice that a plan reads, and whether it is carried."""
     for each in plan.outputs:
         origin = each.origin
@@ -256,6 +257,18 @@ def _make(
         if options.state:
             writer.add_file(*_state_file(prefix))
     return made, writer.bytes_written
+
+
+def _make_v1(
+    plan: Plan, prefix: str, options: TransferOptions, sizes: Mapping[str, int], shared: Collection[str]
+) -> tuple[_Made, int]:
+    """Write the output as a V1 file, which shares nothing; as `_make`."""
+    from tensorbundle.tools.v1_output import write_v1_plan  # NumPy, which sharing needs none of
+
+    del sizes, shared
+    beside = dict([_state_file(prefix)]) if options.state else {}
+    written, read, overflowed = write_v1_plan(plan, prefix, options, beside)
+    return _Made(read=read, overflowed=overflowed), written
 
 
 def _split(outputs: Iterable[Output], numbers: Mapping[str, int]) -> tuple[list[Output], list[Output]]:
@@ -420,9 +433,8 @@ def _state_file(prefix: str) -> tuple[str, bytes]:
     from tensorbundle.proto.state import CheckpointState  # needs protobuf, which a prefix does not
 
     directory, name = os.path.split(prefix)
-    path = os.path.join(directory, STATE_FILE)
-    known: tuple[str, ...] = ()
-    if os.path.isfile(path):
-        known = CheckpointState.read(directory).all_paths
-    names = (*(each for each in known if each != name), name)
-    return path, CheckpointState(directory, name, names).encode()
+    try:
+        state = CheckpointState.read(directory)
+    except MissingFileError:
+        state = CheckpointState(directory, "")
+    return state.path, state.saved(name, time.time()).encode()

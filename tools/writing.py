@@ -37,6 +37,8 @@ __all__ = ["add_source_and_destination", "add_writing_arguments", "carry_out", "
 # What Python, NumPy and the buffers take, and what each output takes in the draft, the plan and the index.
 BASE_MEMORY_BYTES: Final = 50_000_000
 OUTPUT_MEMORY_BYTES: Final = 2_000
+# What FileSystem::GetMatchingPaths does not take as it is; TensorFlow looks for an index with it.
+_PATTERN_CHARACTERS: Final = "[]*?\\"
 
 
 def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +92,7 @@ def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: C
     """Make the checkpoint as planned and print the summary, or print the plan with `--dry-run`."""
     if args.dry_run:
         must_be_directory(os.path.dirname(destination))
-        refuse_existing(destination, overwrite=args.overwrite)
+        refuse_existing(destination, overwrite=args.overwrite, file_format=plan.file_format)
         _print_plan(plan, args.data, console)
         return 0
     with contextlib.ExitStack() as stack:
@@ -108,6 +110,11 @@ def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: C
         summary = transfer(plan, destination, options)
     console.record(summary.to_json())
     console.lines(_summary_lines(summary))
+    if any(each in destination for each in _PATTERN_CHARACTERS):
+        console.note(
+            f"{escape(destination)}: TensorFlow takes a prefix for a pattern and may not find one with any of "
+            f"{_PATTERN_CHARACTERS} in it; here it is read as it stands"
+        )
     variables = os.path.dirname(os.path.abspath(destination))
     fingerprint = os.path.join(os.path.dirname(variables), "fingerprint.pb")
     if os.path.basename(variables) == "variables" and os.path.isfile(fingerprint):
@@ -136,6 +143,7 @@ def _print_plan(plan: Plan, data: str, console: Console) -> None:
         if action != "share":
             written += entry.nbytes
         key = readable_key(each.key)
+        how = plan.matched.get(each.key)
         shape = list(entry.shape)
         console.record(
             {
@@ -146,8 +154,10 @@ def _print_plan(plan: Plan, data: str, console: Console) -> None:
                 "shape": shape,
                 "nbytes": entry.nbytes,
             }
+            | ({"matched": how} if how else {})
         )
         origin_text = "new" if source is None else f"from {escape(source)}"
+        origin_text += f", {how}" if how else ""
         rows.append(
             [action, escape(key), str(entry.dtype), shape_text(shape), human_bytes(entry.nbytes), origin_text]
         )

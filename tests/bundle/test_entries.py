@@ -137,7 +137,8 @@ def test_entry(encoded, entry):
         ('0801 1207 1205 0802 1201"d" 2808 35593ce535', {}),  # a dimension with a name
         ("0801 1206 12020802 1800 2808 35593ce535", {}),  # unknown_rank: false
         ("0801 2808 35593ce535", {"shape": ()}),  # no shape: a scalar
-        ("0801 1206 12020802 1801 2808 35593ce535", {"shape": ()}),  # unknown_rank: true, likewise
+        ("0801 1202 1801 2808 35593ce535", {"shape": ()}),  # unknown_rank: true, likewise
+        ("0801 1206 12020802 1801 2808 35593ce535", {}),  # the same beside a dimension, which counts
         ("0801 1204 12020802 2808 2809 35593ce535", {"nbytes": 9}),  # the last one counts
         ("0801 1204 12020802 288800 35593ce535", {}),  # a longer varint than needed
     ],

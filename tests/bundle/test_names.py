@@ -4,7 +4,15 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import table_bytes, write_bundle
-from tensorbundle.names import index_path, prefixes_in, resolve_prefix, shard_path, shards_of
+from tensorbundle.names import (
+    index_path,
+    is_checkpoint,
+    prefixes_in,
+    resolve_prefix,
+    shard_path,
+    shards_of,
+    v1_files,
+)
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
@@ -183,11 +191,131 @@ def test_git_lfs_pointers(run):
             tb.open(run / given)
 
 
-def test_an_old_v1_checkpoint(tmp_path):
-    (tmp_path / "model").write_bytes(table_bytes([(b"", b"\x0a\x00")]))
-    with pytest.raises(tb.UnsupportedError, match="a checkpoint in the old V1 format") as caught:
-        tb.open(tmp_path / "model")
-    assert caught.value.path == str(tmp_path / "model")
+V1 = table_bytes([(b"", b"\x0a\x00")])  # without tensors
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A directory with V1 checkpoints: `one` in a single file, `two` in two, `both` in one and in two."""
+    for name in ("one", "two-00000-of-00002", "two-00001-of-00002"):
+        (tmp_path / name).write_bytes(V1)
+    for name in ("both", "both-00000-of-00002", "both-00001-of-00002"):
+        (tmp_path / name).write_bytes(V1)
+    (tmp_path / "one.meta").write_bytes(b"graph")
+    (tmp_path / "two.meta").write_bytes(b"graph")
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "two-?????-of-00002"\n')
+    return tmp_path
+
+
+TWO = "two-?????-of-00002"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("one", "one"),
+        ("one.meta", "one"),
+        ("two", TWO),
+        ("two.meta", TWO),
+        (TWO, TWO),
+        ("two-?????-of-?????", TWO),
+        ("two-00000-of-00002", TWO),
+        ("two-00001-of-00002", TWO),
+        ("both", "both"),  # as for TensorFlow, to which it is no pattern
+        ("both-?????-of-00002", "both-?????-of-00002"),
+        ("both-00001-of-00002", "both-?????-of-00002"),
+        ("", TWO),
+        ("checkpoint", TWO),
+    ],
+)
+def test_what_means_a_v1_checkpoint(old, given, meant):
+    assert resolve_prefix(str(old / given)) == str(old / meant)
+    with tb.open(old / given) as ckpt:
+        assert ckpt.prefix == str(old / meant)
+        assert ckpt.num_shards == len(v1_files(str(old / meant))) == (1 if meant in ("one", "both") else 2)
+    assert is_checkpoint(str(old / meant))
+
+
+def test_v1_paths_relative_to_the_working_directory(old, monkeypatch):
+    monkeypatch.chdir(old)
+    for given in ("two", "two-00000-of-00002", TWO):
+        assert resolve_prefix(given) == TWO
+    assert resolve_prefix(".") == f"./{TWO}"
+    assert v1_files(TWO) == ["two-00000-of-00002", "two-00001-of-00002"]
+
+
+def test_one_of_several_v1_files_by_itself(old):
+    """Where others are missing, it can be read as what it is; what means them all can't."""
+    (old / "two-00001-of-00002").unlink()
+    with tb.open(old / "two-00000-of-00002") as ckpt:
+        assert (ckpt.prefix, ckpt.num_shards) == (str(old / "two-00000-of-00002"), 1)
+    for given in ("two", TWO, "two.meta", ""):
+        with pytest.raises(tb.MissingFileError, match="one of the files of a V1 checkpoint") as caught:
+            tb.open(old / given)
+        assert caught.value.path == str(old / "two-00001-of-00002")
+
+
+def test_several_numbers_of_v1_files(old):
+    (old / "two-00000-of-00001").write_bytes(V1)
+    for given in ("two", "two.meta", "two-?????-of-?????"):
+        with pytest.raises(
+            tb.ConflictError, match=r"there are .*two-[?]{5}-of-00001' and .*-of-00002'; say which"
+        ):
+            tb.open(old / given)
+    assert is_checkpoint(str(old / "two"))
+    assert resolve_prefix(str(old / TWO)) == str(old / TWO)
+    assert resolve_prefix(str(old / "two-00000-of-00001")) == str(old / "two-?????-of-00001")
+
+
+@pytest.mark.parametrize("count", ["99999999999", "9" * 200, "00000", "000002"])
+def test_a_file_name_that_claims_many_others(tmp_path, count):
+    """Neither time nor memory go with what a name says."""
+    (tmp_path / f"m-00000-of-{count}").write_bytes(V1)
+    assert len(v1_files(str(tmp_path / "m"))) == (0 if count == "00000" else 2)
+    with pytest.raises(tb.MissingFileError):
+        tb.open(tmp_path / "m")
+    with tb.open(tmp_path / f"m-00000-of-{count}") as ckpt:
+        assert list(ckpt) == []
+
+
+def test_data_shards_are_no_v1_files(run):
+    """Although their names look like those of V1 files with the prefix `m-1.data`."""
+    for given in ("m-1.data", "m-1.data-?????-of-00001"):
+        assert v1_files(str(run / given)) == []
+        with pytest.raises(tb.MissingFileError):
+            tb.open(run / given)
+
+
+def test_of_both_formats_under_one_name_the_new_one_is_read(old):
+    """As TensorFlow does."""
+    write_bundle(old / "one", {}, [b""])
+    write_bundle(old / "two", {}, [b""])
+    for given, meant in (("one", "one"), ("two", "two"), ("two-00000-of-00002", TWO)):
+        assert resolve_prefix(str(old / given)) == str(old / meant)
+        with tb.open(old / given) as ckpt:
+            assert ckpt.index.file_format == ("v1" if meant == TWO else "v2")
+
+
+def test_a_v1_state_file_that_is_out_of_date(old):
+    for path in old.glob("two-*"):
+        path.unlink()
+    with pytest.raises(tb.MissingFileError, match=r"its state file names 'two-[?]{5}-of-00002' as the latest"):
+        tb.open(old)
+
+
+@pytest.mark.parametrize("listed", ["/gone/to/run/m-1", "../somewhere/m-1"])
+def test_state_file_of_a_moved_directory(run, listed):
+    """What the state file calls by where it was is beside it now."""
+    (run / "checkpoint").write_text(f'model_checkpoint_path: "{listed}"\n')
+    assert resolve_prefix(str(run)) == str(run / "m-1")
+
+
+def test_state_file_of_a_moved_directory_without_it(run):
+    (run / "checkpoint").write_text('model_checkpoint_path: "/gone/to/run/m-9"\n')
+    with pytest.raises(
+        tb.MissingFileError, match="m-9' as the latest checkpoint, which is not there; there is 'm-1'"
+    ):
+        resolve_prefix(str(run))
 
 
 def test_a_file_of_another_kind(tmp_path):

@@ -1,8 +1,6 @@
 """Writing a bundle: nothing before the end, all or nothing then, whatever fails."""
 
-import builtins
 import errno
-import io
 import os
 import threading
 
@@ -10,6 +8,7 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import read_everything, snapshot
+from support.disks import Disk
 from tensorbundle import writer as writer_module
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
@@ -246,50 +245,6 @@ def test_writers_at_one_destination_at_once(tmp_path, overwrite):
 # Failing disks
 
 
-class Disk:
-    """Counts what is asked of the disk, and refuses some of it: request number `fails`, and from then on if `lasting`."""
-
-    def __init__(self, monkeypatch, operation, fails=-1, *, lasting=False):
-        self.calls, self.fails, self.lasting = 0, fails, lasting
-        if operation in ("fsync", "replace", "link"):
-            monkeypatch.setattr(os, operation, self.wrapped(getattr(os, operation)))
-        if operation == "create":
-            really_open = os.open
-
-            def opened(path, flags, *mode):
-                if flags & os.O_CREAT:
-                    self.asked()
-                return really_open(path, flags, *mode)
-
-            monkeypatch.setattr(os, "open", opened)
-        if operation == "write":
-            monkeypatch.setattr(writer_module, "open", self.open, raising=False)
-
-    def asked(self):
-        self.calls += 1
-        if self.calls - 1 == self.fails or (self.lasting and self.calls > self.fails):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def wrapped(self, function):
-        def call(*args, **options):
-            self.asked()
-            return function(*args, **options)
-
-        return call
-
-    def open(self, path, mode, buffering=-1):
-        disk = self
-
-        class File(io.FileIO):
-            def write(self, data):
-                disk.asked()
-                return super().write(data)
-
-        if mode != "r+b":
-            return builtins.open(path, mode, buffering)
-        return io.BufferedRandom(File(path, "r+"), 4 if buffering < 0 else min(buffering, 4))
-
-
 @pytest.mark.parametrize("operation", ["create", "write", "fsync", "replace", "link"])
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("lasting", [False, True])
@@ -307,7 +262,7 @@ def test_a_disk_that_is_full_at_any_point(tmp_path, operation, overwrite, lastin
         before = snapshot(directory)
         error = None
         with pytest.MonkeyPatch.context() as patch:
-            disk = Disk(patch, operation, fails, lasting=lasting)
+            disk = Disk(patch, operation, fails, module=writer_module, lasting=lasting)
             try:
                 with BundleWriter(str(directory / "m"), overwrite=overwrite) as writer:
                     writer.add_file(str(directory / "checkpoint"), b"new")
@@ -338,7 +293,7 @@ def test_a_disk_that_is_full_at_any_point(tmp_path, operation, overwrite, lastin
 
 
 def test_the_error_of_a_full_disk(tmp_path, monkeypatch):
-    Disk(monkeypatch, "fsync", 0)
+    Disk(monkeypatch, "fsync", 0, module=writer_module)
     with pytest.raises(
         tb.BundleError, match="can't be written: No space left on device; nothing was changed"
     ) as caught:

@@ -5,7 +5,9 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import read_everything, snapshot
+from support.v1_files import item, saved, v1_bytes
 from tensorbundle.table import FOOTER_BYTES, TRAILER_BYTES, Footer
+from tensorbundle.tools import verify
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +26,44 @@ def whole(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(scope="module")
+def old(tmp_path_factory):
+    """The directory of a V1 checkpoint in two files with every kind of record: numbers, strings, slices."""
+    directory = tmp_path_factory.mktemp("old")
+    values = {
+        "a": np.array([1.5, -2.0], np.float32),
+        "b": np.array(-7),
+        "names": np.array([b"hello", b""], object),
+    }
+    parts = {"0,1:-": np.array([[1, 2]], np.int16), "1,2:-": np.array([[3, 4], [5, 6]], np.int16)}
+    first, second = parts
+    tensors = [saved(name, tb.DType.of(each.dtype), each.shape) for name, each in values.items()]
+    items = [item(name, each) for name, each in values.items()]
+    (directory / OLD[0]).write_bytes(
+        v1_bytes(
+            [*tensors, saved("parts", "int16", (3, 2), [first])], [*items, item("parts", parts[first], first)]
+        )
+    )
+    (directory / OLD[1]).write_bytes(
+        v1_bytes([saved("parts", "int16", (3, 2), [second])], [item("parts", parts[second], second)])
+    )
+    return directory
+
+
 @pytest.fixture
 def damaged(whole, tmp_path):
     """A copy of the checkpoint, and a function that says what reading all of it gives after a file has changed."""
-    for name, data in snapshot(whole).items():
+    return reader(whole, tmp_path)
+
+
+@pytest.fixture
+def damaged_old(old, tmp_path):
+    """The same of the V1 checkpoint."""
+    return reader(old, tmp_path)
+
+
+def reader(source, tmp_path):
+    for name, data in snapshot(source).items():
         (tmp_path / name).write_bytes(data)
 
     def read(name, data):
@@ -44,6 +80,7 @@ def damaged(whole, tmp_path):
     return read
 
 
+OLD = ["m-00000-of-00002", "m-00001-of-00002"]
 INDEX = "m.index"
 DATA = ["m.data-00000-of-00002", "m.data-00001-of-00002"]
 
@@ -77,6 +114,11 @@ def test_every_flipped_bit_of_data_is_noticed(whole, damaged, name):
 
 def test_every_flipped_bit_of_the_index_is_noticed(whole, damaged):
     data = (whole / INDEX).read_bytes()
+    assert undetected_flips(damaged, INDEX, data, read_everything(whole / "m")) == unread_bits(data)
+
+
+def unread_bits(data):
+    """The (offset, bit) pairs of a table on which nothing depends."""
     end = len(data) - FOOTER_BYTES
     footer = Footer.parse(data[end:])
     first, both = len(footer.metaindex.encode()), len(footer.metaindex.encode() + footer.index.encode())
@@ -91,8 +133,7 @@ def test_every_flipped_bit_of_the_index_is_noticed(whole, damaged):
     # The last byte of the index handle, a size below 128: with bit 7 the varint takes a padding zero and stays equal.
     assert data[end + both - 1] < 0x80
     longer = {(end + both - 1, 7)}
-    expected = {(offset, bit) for offset in unread for bit in range(8)} | values | longer
-    assert undetected_flips(damaged, INDEX, data, read_everything(whole / "m")) == expected
+    return {(offset, bit) for offset in unread for bit in range(8)} | values | longer
 
 
 @pytest.mark.parametrize("name", [INDEX, *DATA])
@@ -114,3 +155,49 @@ def test_zeros_instead_of_content_are_noticed(whole, damaged, name):
 @pytest.mark.parametrize("name", DATA)
 def test_bytes_after_the_last_tensor_are_legal(whole, damaged, name):
     assert damaged(name, (whole / name).read_bytes() + b"junk") == read_everything(whole / "m")
+
+
+# V1 files, which are tables and nothing else
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_every_truncation_of_a_v1_file_is_noticed(old, damaged_old, name):
+    data = (old / name).read_bytes()
+    assert [size for size in range(len(data)) if damaged_old(name, data[:size]) is not None] == []
+    assert damaged_old(name, data) == read_everything(old / "m")
+    assert damaged_old(name, data + b"junk") is None  # unlike a data shard, a table ends with the file
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_every_flipped_bit_of_a_v1_file_is_noticed(old, damaged_old, name):
+    data = (old / name).read_bytes()
+    assert undetected_flips(damaged_old, name, data, read_everything(old / "m")) == unread_bits(data)
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_verify_notices_every_flipped_bit_of_a_v1_file(old, damaged_old, tmp_path, name):
+    data = (old / name).read_bytes()
+    harmless = unread_bits(data)
+    for offset in range(len(data)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[offset] ^= 1 << bit
+            (tmp_path / name).write_bytes(flipped)
+            problems = verify(tmp_path / "m").problems
+            assert bool(problems) == ((offset, bit) not in harmless), (offset, bit, problems)
+            assert all(each.severity == "error" and each.path == str(tmp_path / name) for each in problems)
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_a_missing_v1_file_is_noticed(old, damaged_old, tmp_path, name):
+    (tmp_path / name).unlink()
+    with pytest.raises(tb.MissingFileError, match="one of the files of a V1 checkpoint is missing") as caught:
+        read_everything(tmp_path / "m")
+    assert caught.value.path == str(tmp_path / name)
+    [problem] = verify(tmp_path / "m").problems
+    assert (problem.kind, problem.path) == ("missing-shard", str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_zeros_instead_of_a_v1_file_are_noticed(old, damaged_old, name):
+    assert damaged_old(name, bytes((old / name).stat().st_size)) is None

@@ -8,11 +8,11 @@ import pytest
 
 import tensorbundle as tb
 from support import golden
-from support.contents import assert_same_files, content, rebuild
-from tensorbundle.names import index_path, shard_path
+from support.contents import assert_same_files, content, our_reading, rebuild
+from tensorbundle.names import index_path, shard_path, v1_files
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE, attribute_key
 from tensorbundle.proto.state import CheckpointState
-from tensorbundle.tools import verify
+from tensorbundle.tools import convert, verify
 from tensorbundle.writer import BundleWriter
 
 CASES = golden.load()
@@ -22,7 +22,7 @@ UNREADABLE = [(case, key) for case in V2 for key, record in case.records.items()
 PATHS = {**{str(case): case.path for case in V2}, "sample": golden.SAMPLE}
 TOO_NEW = [name for name in ("float4_e2m1fn", "int2", "uint2") if not hasattr(ml_dtypes, name)]
 
-every_v2 = pytest.mark.parametrize("case", V2, ids=str)
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_v1 = pytest.mark.parametrize("case", V1, ids=str)
 every_path = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 every_graph = pytest.mark.parametrize("case", [case for case in V2 if case.object_based], ids=str)
@@ -63,7 +63,7 @@ def test_nothing_is_missing():
     assert len(UNREADABLE) == 10
 
 
-@every_v2
+@every_case
 def test_tensors(case):
     with tb.open(case.path) as ckpt:
         assert list(ckpt) == sorted(case.records, key=str.encode)
@@ -94,15 +94,38 @@ def test_what_tensorflow_can_not_read(case, key):
 
 
 @every_v1
-def test_v1_is_refused(case):
-    with pytest.raises(tb.UnsupportedError, match="old V1 format"):
-        tb.open(case.path)
+def test_any_path_of_a_v1_checkpoint_will_do(case):
+    """A directory, the file or any of several, and what they have in common, with TensorFlow's question marks or not."""
+    files = v1_files(str(case.path))
+    assert len(files) == 1 + ("v1-sharded" in case.prefix)
+    common = case.path.with_name(case.path.name.partition("-?")[0])
+    for path in (case.path, common, case.path.parent, *files):
+        with tb.open(path) as ckpt:
+            assert ckpt.prefix == str(case.path)
+            assert list(ckpt) == sorted(case.records, key=str.encode)
 
 
 @every_v1
-def test_directory_of_v1_is_refused(case):
-    with pytest.raises(tb.UnsupportedError, match="old V1 format"):
-        tb.open(case.path.parent)
+def test_v1_files_of_the_same_tensors(case, tmp_path):
+    """Written again, also by way of a bundle, a file is what TensorFlow wrote; of several there is one afterwards."""
+    convert(case.path, tmp_path / "v1", to="v1")
+    convert(case.path, tmp_path / "v2", to="v2")
+    convert(tmp_path / "v2", tmp_path / "back", to="v1")
+    assert our_reading(tmp_path / "v2") == our_reading(tmp_path / "v1") == our_reading(case.path)
+    again = (tmp_path / "v1").read_bytes()
+    assert again == (tmp_path / "back").read_bytes()
+    if "v1-sharded" not in case.prefix:
+        assert again == case.path.read_bytes()
+
+
+@every_v1
+def test_verify_v1(case):
+    report = verify(case.path)
+    assert report.problems == []
+    with tb.open(case.path) as ckpt:
+        assert report.tensors == sum(not entry.slices for _, entry in ckpt.index.raw_entries())
+        handles = [handle for table in ckpt.index.tables for handle in table.handles]
+    assert report.bytes == sum(handle.size for handle in handles)
 
 
 @every_path

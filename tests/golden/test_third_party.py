@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 import tensorbundle as tb
 from support.contents import our_reading
 from support.corpus import ROWS, THIRD_PARTY
+from tensorbundle.names import v1_files
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 from tensorbundle.tools import TransferOptions, convert, verify
 
@@ -37,7 +39,7 @@ BROKEN = {
 }
 POINTER_AS_INDEX = [path for path, row in ROWS.items() if row["notes"].startswith("MALFORMED: ")]
 V1 = [path for path, row in ROWS.items() if row["format"] == "V1"]
-READABLE = [path for path in ROWS if path not in {*BROKEN, *POINTER_AS_INDEX, *V1}]
+READABLE = [path for path in ROWS if path not in {*BROKEN, *POINTER_AS_INDEX}]
 
 
 def where(path):
@@ -47,7 +49,7 @@ def where(path):
 
 def test_nothing_is_missing():
     assert len(ROWS) == 66
-    assert (len(BROKEN), len(POINTER_AS_INDEX), len(V1), len(READABLE)) == (10, 2, 4, 50)
+    assert (len(BROKEN), len(POINTER_AS_INDEX), len(V1), len(READABLE)) == (10, 2, 4, 54)
     assert ROWS.keys() >= BROKEN.keys()
 
 
@@ -60,9 +62,10 @@ def test_listing(path):
         assert len(ckpt) == int(row["n_tensors"])
         assert ckpt.num_shards == int(row["n_shards"])
         assert (OBJECT_GRAPH_KEY in ckpt) == (row["has_object_graph"] == "yes")
-        table = ckpt.index.table
-        assert len(table.handles) == int(row["index_data_blocks"])
-        assert bool(table.compressed) == (row["index_compression"] == "snappy")
+        tables = ckpt.index.tables if path in V1 else [ckpt.index.table]
+        assert sum(len(table.handles) for table in tables) == int(row["index_data_blocks"])
+        compressed = sum(table.compressed for table in tables)
+        assert bool(compressed) == (row["index_compression"] == "snappy")
 
 
 @pytest.mark.parametrize("path", READABLE)
@@ -126,9 +129,14 @@ def test_pointer_in_place_of_an_index(path):
 
 
 @pytest.mark.parametrize("path", V1)
-def test_v1_is_refused(path):
-    with pytest.raises(tb.UnsupportedError, match="old V1 format"):
-        tb.open(where(path))
+def test_v1_files_of_the_same_tensors(path, tmp_path):
+    """From TensorFlow 0.11 and 0.12, and the file is the same byte for byte; so it is by way of a bundle."""
+    [file] = v1_files(where(path))
+    convert(where(path), tmp_path / "again", to="v1")
+    convert(where(path), tmp_path / "v2", to="v2")
+    convert(tmp_path / "v2", tmp_path / "back", to="v1")
+    for name in ("again", "back"):
+        assert (tmp_path / name).read_bytes() == Path(file).read_bytes()
 
 
 @pytest.mark.parametrize("path", [path for path in READABLE if ROWS[path]["has_object_graph"] == "no"])

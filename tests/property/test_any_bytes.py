@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import tensorbundle as tb
 from support.bundles import read_everything, table_bytes, variant_payload, write_bundle
 from support.strategies import damaged, names, wire_messages
+from support.v1_files import FIELD_OF, v1_bytes, whole_bytes
 from tensorbundle import coding
 from tensorbundle.block import BlockBuilder, iterate, seek
 from tensorbundle.dtypes import DType
@@ -25,7 +26,16 @@ from tensorbundle.files import File, describe_content
 from tensorbundle.index import decode_key
 from tensorbundle.payloads import decode_strings, encode_strings, payload_checksum
 from tensorbundle.proto.state import CheckpointState
+from tensorbundle.saved_slices import (
+    SavedTensor,
+    decode_values,
+    encode_meta,
+    encode_slice,
+    parse_meta,
+    parse_slice,
+)
 from tensorbundle.table import FOOTER_BYTES, BlockHandle, Footer, TableReader
+from tensorbundle.tools import verify
 
 PIECE = tb.TensorSlice(((0, 4), (70, 100), (0, -1)))
 ENTRY = TensorEntry(DType.float32, (4, 300, 0), 4800, 3, 70_000, 0x12345678)
@@ -52,6 +62,23 @@ def checksum(dtype, elements):
         return found.finish()
 
     return parse
+
+
+def numbers(dtype):
+    """The parser of three values of a type in a V1 record, and an example of them."""
+    array = (
+        np.array([b"a", b"", b"c"], object)
+        if dtype == "string"
+        else np.array([1, 0, 1]).astype(DType[dtype].numpy)
+    )
+    example = bytes(parse_slice(encode_slice(b"x", PIECE, DType[dtype], array))[2])
+    return lambda data: decode_values(memoryview(data), DType[dtype], 3), example
+
+
+SAVED = [
+    SavedTensor(b"a", (4, 300, 9), DType.int16, (PIECE, PIECE)),
+    SavedTensor(b"b", (), DType.string, (tb.TensorSlice(()),)),
+]
 
 
 def graph(data):
@@ -84,6 +111,9 @@ PARSERS = {
     "strings checksum": (checksum(DType.string, 3), STRINGS),
     "variants checksum": (checksum(DType.variant, 2), VARIANTS),
     "object graph": (graph, GRAPH),
+    "V1 meta record": (parse_meta, encode_meta(SAVED)),
+    "V1 slice record": (parse_slice, encode_slice(b"name", PIECE, DType.int8, np.zeros(3, np.int8))),
+    **{f"V1 values of {dtype}": numbers(dtype) for dtype in FIELD_OF},
     "content": (describe_content, b"\0\0version https://git-lfs"),
 }
 
@@ -228,6 +258,77 @@ def test_open_with_random_files(index, data):
             read_everything(f"{directory}/m")
         with contextlib.suppress(tb.BundleError):
             tb.open(directory)
+
+
+def v1_files(*enormous):
+    """Meta records, also damaged ones, and data records; sizes fit well, nearly, or are `enormous`."""
+    sizes = st.one_of(st.integers(0, 6), st.sampled_from(enormous))
+    extents = st.tuples(sizes, st.one_of(st.just(-1), sizes))
+    slices = st.lists(extents, max_size=2).map(lambda found: tb.TensorSlice(tuple(found)))
+    keys = st.one_of(names.map(str.encode), st.binary(max_size=3))
+    tensors = st.builds(
+        SavedTensor,
+        keys,
+        st.lists(sizes, max_size=2).map(tuple),
+        st.sampled_from([*DType]),
+        st.lists(slices, max_size=3).map(tuple),
+    )
+    metas = st.lists(tensors, max_size=4)
+    values = st.tuples(
+        st.one_of(st.just(b""), wire_messages(), st.sampled_from([numbers(dtype)[1] for dtype in FIELD_OF])),
+        st.one_of(st.none(), st.none(), wire_messages()),
+    )
+    return st.tuples(metas, st.lists(values, min_size=12, max_size=12), st.one_of(st.none(), wire_messages()))
+
+
+def v1_file(file):
+    """Its bytes: each slice has a record, whose values hardly ever are right."""
+    tensors, values, meta = file
+    records = {}
+    parts = [(tensor.name, part) for tensor in tensors for part in tensor.slices]
+    for (name, part), (proto, record) in zip(parts, values, strict=False):
+        right = b"".join(map(tagged, (1, 2, 3), (name, part.encode(), proto)))
+        with contextlib.suppress(OverflowError):
+            records[part.key(name)] = tagged(2, right) if record is None else record
+    return v1_bytes(tensors if meta is None else meta, records.items())
+
+
+def tagged(number, content):
+    return bytes([number << 3 | 2]) + coding.encode_varint(len(content)) + content
+
+
+def read_v1(data, regions):
+    with tempfile.TemporaryDirectory() as directory, contextlib.suppress(tb.BundleError):
+        path = pathlib.Path(directory, "m")
+        path.write_bytes(data)
+        verify(path)
+        with tb.open(path) as ckpt:
+            for key in list(ckpt.index.listed):
+                for region in regions:
+                    with contextlib.suppress(tb.BundleError, IndexError):
+                        ckpt.read(decode_key(key), region)
+            with contextlib.suppress(tb.BundleError):
+                list(ckpt)
+            _ = ckpt.object_graph
+
+
+@given(v1_files(2**31, 2**45, 2**62, 2**63 - 1))
+def test_open_v1_with_impossible_tensors(file):
+    read_v1(v1_file(file), [None])
+
+
+@given(v1_files(2**10, 2**20))
+def test_regions_of_impossible_v1_tensors(file):
+    read_v1(v1_file(file), [np.s_[...], np.s_[:1], np.s_[-1], np.s_[::-1, ...]])
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=100), damaged(TABLE), damaged(whole_bytes({"a": np.arange(3), "b": np.array(1.5)}))
+    )
+)
+def test_open_v1_with_random_files(data):
+    read_v1(data, [None])
 
 
 STATE = b'model_checkpoint_path: "m-2"\nall_model_checkpoint_paths: "m-1"\nlast_preserved_timestamp: 1.5\n'

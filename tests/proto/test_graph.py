@@ -275,6 +275,27 @@ def test_from_names_with_a_clash(names, root, reason):
     assert caught.value.key in names
 
 
+def test_from_nested():
+    """In the order given; only the counter is put in its place."""
+    graph = ObjectGraph.from_nested({"b": {"1": "x", "0": {"y.z": ""}}, "a": "x", "c": {}})
+    assert [(path, [each.full_name for each in node.attributes]) for path, node in graph.walk()] == [
+        ("", []),
+        ("b", []),
+        ("a", ["x"]),
+        ("c", []),
+        ("b/1", ["x"]),
+        ("b/0", []),
+        ("b/0/y..z", [""]),
+    ]
+    check(graph)
+    graph.add_save_counter()
+    assert list(graph.root.children) == ["b", "a", "c", "save_counter"]
+    assert graph["save_counter"].id == 4
+    check(graph)
+    with pytest.raises(tb.ConflictError, match="takes the save counter's place"):
+        graph.add_save_counter()
+
+
 def test_empty_graph():
     graph = ObjectGraph()
     assert graph.encode() == raw("0a00")

@@ -18,6 +18,21 @@ V221 = GOLDEN / "tf-2.21"
 # -P: the working directory is not where packages come from.
 PYTHON = [sys.executable, "-P"]
 
+# Copies until a first chunk was written, says so and waits there.
+SLOW = """
+import os, signal, sys, time
+from tensorbundle.tools.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
+real = os.preadv
+def slow(descriptor, buffers, offset):
+    if offset:
+        os.write(1, b"copying\\n")
+        time.sleep(1 if "--jobs" in sys.argv else 60)
+    return real(descriptor, buffers, offset)
+os.preadv = slow
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 class Output(NamedTuple):
     """What a command printed."""

@@ -12,7 +12,9 @@ import pytest
 import tensorbundle as tb
 from support.bundles import snapshot
 from support.cli import V215
+from support.commands import check_writing
 from support.contents import files, our_reading
+from support.rewriting import by_path, finished, tensors_in, tree, variable, write
 
 SUMMARY = ["prefix", "tensors", "bytes_written", "bytes_shared", "bytes_read", "seconds"]
 HOW = r"\((hard link|reflink)\)"
@@ -308,3 +310,102 @@ def test_jobs_are_at_least_one(run, capsys, out, jobs):
     with pytest.raises(SystemExit):
         run("convert", "one", "out/m", "--to", "tf2", "--jobs", jobs)
     assert list(out.iterdir()) == []
+
+
+class TestIntoAStructure:
+    """What comes out of it is `test_fitting.py`'s."""
+
+    @pytest.fixture
+    def work(self, here):
+        """`fresh` is a template for `one`, `names` for `two`."""
+        work = here / "work"
+        work.mkdir()
+        variables = {"x": variable("a"), "y": variable("b"), "z": variable("other")}
+        graph = finished(tree({"m": variables, "save_counter": None}))
+        values = {each.checkpoint_key: np.float32(7) for _, _, each in graph.attributes()}
+        write(work / "fresh", values | {"save_counter/.ATTRIBUTES/VARIABLE_VALUE": np.int64(7)}, graph=graph)
+        write(work / "names", {"a": np.float32(7), "b": np.float32(8), "z": np.float32(9)})
+        (work / "rules").write_text("# what is called otherwise\nscoped/c=m/z\n")
+        (work / "back").write_text("variables/2=z\n")
+        (work / "s.toml").write_text('m = ["b", "scoped/c"]\n')
+        return work
+
+    def test_template(self, run, work):
+        options = ["--to", "tf2", "--template", work / "fresh", "--map", work / "rules"]
+        summary = check_writing(run, work, "convert", ["one"], *options)
+        assert summary["changes"] == {"renamed": 0, "cast": 0, "dropped": 0, "by name": 2, "by rule": 1}
+        assert by_path(work / "out") == {"m/x": 1, "m/y": 2, "m/z": 3, "save_counter": 1}
+
+    def test_template_of_names(self, run, work):
+        options = ["--to", "tf1", "--template", work / "names", "--map", work / "back"]
+        summary = check_writing(run, work, "convert", ["two"], *options)
+        assert {key: each[2] for key, each in tensors_in(work / "out").items()} == {
+            name: np.float32(value).tobytes() for name, value in (("a", 5), ("b", 6), ("z", 7))
+        }
+        assert [each["key"] for each in summary["left_out"]] == ["save_counter/.ATTRIBUTES/VARIABLE_VALUE"]
+
+    def test_structure(self, run, work):
+        options = ["--to", "tf2", "--structure", work / "s.toml", "--allow-unused"]
+        summary = check_writing(run, work, "convert", ["one"], *options)
+        assert summary["left_out"] == [{"key": "a", "reason": "no place in the structure"}]
+        assert by_path(work / "out") == {"m/0": 2, "m/1": 3, "save_counter": 1}
+
+    def test_dry_run_says_how(self, run, work):
+        argv = ["convert", "one", work / "out", "--to", "tf2", "--template", work / "fresh", "--dry-run"]
+        end = "/.ATTRIBUTES/VARIABLE_VALUE"
+        expected = [
+            (f"save_counter{end}", "write", None, None),
+            (f"m/x{end}", "share", "a", "by name"),
+            (f"m/y{end}", "share", "b", "by name"),
+            (f"m/z{end}", "share", "scoped/c", "by shape"),
+            ("_CHECKPOINTABLE_OBJECT_GRAPH", "write", None, None),
+        ]
+        *records, _ = run(*argv, "--json").records
+        found = [(each["key"], each["action"], each["source"], each.get("matched")) for each in records]
+        assert found == expected
+        for line, (key, action, source, how) in zip(run(*argv).out.splitlines(), expected, strict=False):
+            assert line.startswith(f"{action}  ")
+            assert key in line
+            assert line.endswith(f"  from {source}, {how}" if source else "  new")
+
+    def test_slices_are_matched_too(self, run, work):
+        (work / "s").write_text('{"e": "emb"}')
+        argv = [
+            "convert",
+            "parts",
+            work / "out",
+            "--to",
+            "tf2",
+            "--structure",
+            work / "s",
+            "--allow-unused",
+            "--dry-run",
+        ]
+        matched = [each.get("matched") for each in run(*argv, "--json").records if each.get("source")]
+        assert len(matched) > 1
+        assert set(matched) == {"by name"}
+
+    def test_summary(self, run, work):
+        argv = ["convert", "one", work / "out", "--to", "tf2", "--template", work / "fresh"]
+        assert f"{work / 'out'}: 5 tensors (2 by name, 1 by shape), " in run(*argv).out
+
+    @pytest.mark.parametrize(
+        ("options", "reason"),
+        [
+            (
+                "--to tf2 --template work/fresh --map work/back",
+                "one/tf1-ckpt: rename 'variables/2=z' fits nothing",
+            ),
+            ("--to tf2 --template nothing", "nothing: no checkpoint of this name"),
+            ("--to tf2 --structure nothing", "nothing: no such structure file"),
+            ("--to tf2 --template work/fresh --map nothing", "nothing: No such file or directory"),
+            ("--to tf1 --template work/fresh", "work/fresh: --to tf1 (to='tf1'), but this is object-based"),
+            ("--to tf2 --structure work/s.toml", "one/tf1-ckpt: does not fit work/s.toml: 1 left over, "),
+            ("--to tf2 --allow-unused", "a template (--template) or a structure (--structure) is needed"),
+            ("--to tf2 --learning-rate 1", "a template (--template) or a structure (--structure) is needed"),
+            ("--to tf2 --template work/fresh --root x", "names come from the template or the structure"),
+        ],
+    )
+    def test_refused(self, run, work, out, options, reason):
+        assert reason in run.error("convert", "one", "out/m", *options.split())
+        assert list(out.iterdir()) == []

@@ -26,6 +26,7 @@ from tensorbundle.tools.expressions import (
     Mean,
     Region,
     Reshape,
+    Scaled,
     Stored,
     Take,
     Transpose,
@@ -256,6 +257,24 @@ class TestMean:
         assert str(streamed(Mean((stored(ckpt, "a"), stored(ckpt, "b"))))[0]) == expected
 
 
+class TestScaled:
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
+    @pytest.mark.parametrize("factor", [-0.05, 3.0, 1 / 3])
+    def test_rounded_once(self, open_with, small_chunks, dtype, factor):
+        array = (np.arange(-6, 6).reshape(3, 4) / 7).astype(DType[dtype].numpy)
+        ckpt = open_with({"a": array}, cuts={"a": (2, 1)})
+        wide = array.astype(np.complex128 if dtype == "complex64" else np.float64)
+        scaled = Scaled(stored(ckpt, "a"), factor)
+        assert described(streamed(scaled)[0]) == described((wide * factor).astype(array.dtype))
+        with Reading() as opened:
+            part = scaled.read((slice(1, 3), slice(2, 4)), opened)
+        assert part.tolist() == (wide * factor).astype(array.dtype)[1:3, 2:4].tolist()
+
+    def test_what_is_too_large_makes_no_warning(self, open_with):
+        ckpt = open_with({"a": np.float16([60000, -60000, np.nan])})
+        assert str(streamed(Scaled(stored(ckpt, "a"), 2.0))[0].tolist()) == "[inf, -inf, nan]"
+
+
 class TestCast:
     @pytest.mark.parametrize(
         ("values", "target", "expected", "overflowed"),
@@ -450,6 +469,7 @@ def test_descriptions(open_with):
         str(Mean((each, each))): 6,
         str(Take(each, 0, np.array([1, -1]))): 7,
         str(Constant(np.zeros(2), "0.5", DType.float32)): 8,
+        str(Scaled(each, -0.05)): 9,
     } == {
         "cast e to bfloat16": 1,
         "e[0:2, 0:3]": 2,
@@ -458,4 +478,5 @@ def test_descriptions(open_with):
         "mean of 2 x e": 6,
         "2 rows along 0 of e, 1 of them kept": 7,
         "0.5": 8,
+        "-0.05 * e": 9,
     }

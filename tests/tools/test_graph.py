@@ -10,7 +10,7 @@ from support.cli import GOLDEN
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, RegisteredSaver, Slot
 
 CYCLIC = """\
-(root) #0
+(root) #0  tf.train.Checkpoint
 ├─ module #1
 │  ├─ self_ref -> #1
 │  ├─ child #3
@@ -21,8 +21,8 @@ CYCLIC = """\
 └─ save_counter #2  int64 []
 """
 SHARED = """\
-(root) #0
-├─ all #1
+(root) #0  tf.train.Checkpoint
+├─ all #1  list-like
 │  ├─ 0 -> #2
 │  ├─ 1 -> #3
 │  └─ 2 #5  float32 [2,3] 'kernel'
@@ -35,8 +35,8 @@ SHARED = """\
 └─ save_counter #4  int64 []
 """
 SLOTS = """\
-(root) #0
-├─ net #1
+(root) #0  tf.train.Checkpoint
+├─ net #1  Keras 2 Sequential model
 │  ├─ layer_with_weights-0 #5
 │  │  ├─ kernel #13  float32 [2,3] 'dense/kernel'
 │  │  │  ├─ m (slot of #2) #17  float32 [2,3] 'Adam/dense/kernel/m'
@@ -54,9 +54,9 @@ SLOTS = """\
 │  │     └─ v (slot of #2) #24  float32 [1] 'Adam/dense_1/bias/v'
 │  ├─ layer-1 -> #6
 │  ├─ optimizer -> #2
-│  ├─ train_tf_function #7
+│  ├─ train_tf_function #7  Keras bookkeeping
 │  └─ train_function -> #7
-├─ optimizer #2
+├─ optimizer #2  Keras legacy optimizer
 │  ├─ iter #8  int64 [] 'Adam/iter'
 │  ├─ beta_1 #9  float32 [] 'Adam/beta_1'
 │  ├─ beta_2 #10  float32 [] 'Adam/beta_2'
@@ -75,11 +75,36 @@ SLOTS = """\
         ("keras-legacy-adam-slots", SLOTS),
         (
             "python-state",
-            "(root) #0\n├─ progress #1  py_state string []\n├─ v #2  float32 []\n└─ save_counter #3  int64 []\n",
+            (
+                "(root) #0  tf.train.Checkpoint\n├─ progress #1  Python state  py_state string []\n"
+                "├─ v #2  float32 []\n└─ save_counter #3  int64 []\n"
+            ),
         ),
         (
             "registered-saver",
-            "(root) #0\n├─ blob #1  saved by Golden.Blob\n├─ v #2  float32 [2]\n└─ save_counter #3  int64 []\n",
+            (
+                "(root) #0  tf.train.Checkpoint\n├─ blob #1  saved by Golden.Blob\n"
+                "├─ v #2  float32 [2]\n└─ save_counter #3  int64 []\n"
+            ),
+        ),
+        (
+            "tables",
+            (
+                "(root) #0  tf.train.Checkpoint\n├─ module #1\n"
+                "│  ├─ table #3  lookup table  table-keys string [1]  table-values int64 [1]\n"
+                "│  └─ v #4  float32 []\n└─ save_counter #2  int64 []\n"
+            ),
+        ),
+        (
+            "iterator",
+            (
+                "(root) #0  tf.train.Checkpoint\n├─ iterator #1  dataset iterator  ITERATOR_STATE variant [4]\n"
+                "├─ step #2  int32 []\n└─ save_counter #3  int64 []\n"
+            ),
+        ),
+        (
+            "sharded-variable",
+            "(root) #0  tf.train.Checkpoint\n├─ emb #1  float32 [5,2] in 2 slices\n└─ save_counter #2  int64 []\n",
         ),
         ("variable-root/only", "(root) #0  float32 [] 'only'\n└─ root -> #0\n"),
         ("graph-only/nothing", "(root) #0\n├─ empty #1\n└─ settings #2\n"),
@@ -95,12 +120,12 @@ def test_tree(run, in_golden, path, text):
 @pytest.mark.parametrize(
     ("depth", "text"),
     [
-        (-1, "(root) #0\n├─ module #1 ...\n└─ save_counter #2 ...\n"),
-        (0, "(root) #0\n├─ module #1 ...\n└─ save_counter #2 ...\n"),
+        (-1, "(root) #0  tf.train.Checkpoint\n├─ module #1 ...\n└─ save_counter #2 ...\n"),
+        (0, "(root) #0  tf.train.Checkpoint\n├─ module #1 ...\n└─ save_counter #2 ...\n"),
         (
             1,
             (
-                "(root) #0\n├─ module #1\n│  ├─ self_ref -> #1\n│  ├─ child #3 ...\n│  ├─ w #4 ...\n"
+                "(root) #0  tf.train.Checkpoint\n├─ module #1\n│  ├─ self_ref -> #1\n│  ├─ child #3 ...\n│  ├─ w #4 ...\n"
                 "│  └─ checkpoint -> #0\n└─ save_counter #2  int64 []\n"
             ),
         ),
@@ -127,11 +152,13 @@ def test_json(run, in_golden):
     output = run("graph", "shared-nodes", "--json")
     assert output.records[:4] == [
         {"id": 0, "path": "", "children": {"all": 1, "decoder": 2, "encoder": 3, "save_counter": 4}}
-        | {"attributes": [], "slots": []},
-        {"id": 1, "path": "all", "children": {"0": 2, "1": 3, "2": 5}, "attributes": [], "slots": []},
+        | {"attributes": [], "slots": [], "hint": "tf.train.Checkpoint"},
+        {"id": 1, "path": "all", "children": {"0": 2, "1": 3, "2": 5}}
+        | {"attributes": [], "slots": [], "hint": "list-like"},
         {"id": 2, "path": "decoder", "children": {"tied": 5, "encoder": 3, "bias": 6}}
-        | {"attributes": [], "slots": []},
-        {"id": 3, "path": "encoder", "children": {"kernel": 5}, "attributes": [], "slots": []},
+        | {"attributes": [], "slots": [], "hint": None},
+        {"id": 3, "path": "encoder", "children": {"kernel": 5}}
+        | {"attributes": [], "slots": [], "hint": None},
     ]
     assert output.records[5] == {
         "id": 5,
@@ -145,6 +172,7 @@ def test_json(run, in_golden):
             }
         ],
         "slots": [],
+        "hint": "variable",
     }
     assert [record["id"] for record in output.records] == list(range(7))  # shared nodes once
     assert output.err == ""
@@ -159,8 +187,9 @@ def test_json_slots(run, in_golden):
         {"name": "m", "optimizer": 2, "variable": 13, "slot": 17},
         {"name": "m", "optimizer": 2, "variable": 14, "slot": 18},
     ]
+    assert (records[2]["hint"], records[17]["hint"]) == ("Keras legacy optimizer", "slot variable")
     assert records[17]["path"] == "net/layer_with_weights-0/kernel/.OPTIMIZER_SLOT/optimizer/m"
-    assert list(records[0]) == ["id", "path", "children", "attributes", "slots"]
+    assert list(records[0]) == ["id", "path", "children", "attributes", "slots", "hint"]
 
 
 def test_json_of_a_registered_saver(run, in_golden):
@@ -172,12 +201,12 @@ def test_dot(run, in_golden):
     assert run("graph", "cyclic", "--format", "dot").out == (
         "digraph checkpoint {\n"
         "  node [shape=box, fontname=monospace];\n"
-        '  n0 [label="(root)"];\n'
+        '  n0 [label="(root)  tf.train.Checkpoint"];\n'
         '  n1 [label="module"];\n'
-        '  n2 [label="save_counter int64 []"];\n'
+        '  n2 [label="save_counter  int64 []"];\n'
         '  n3 [label="child"];\n'
-        '  n4 [label="w float32 [3]"];\n'
-        '  n5 [label="v float32 [2]"];\n'
+        '  n4 [label="w  float32 [3]"];\n'
+        '  n5 [label="v  float32 [2]"];\n'
         '  n0 -> n1 [label="module"];\n'
         '  n0 -> n2 [label="save_counter"];\n'
         '  n1 -> n1 [label="self_ref"];\n'
@@ -193,9 +222,9 @@ def test_dot(run, in_golden):
 def test_mermaid(run, in_golden):
     assert run("graph", "cyclic", "--format", "mermaid", "--depth", 1).out == (
         "flowchart LR\n"
-        '  n0["(root)"]\n'
+        '  n0["(root)  tf.train.Checkpoint"]\n'
         '  n1["module"]\n'
-        '  n2["save_counter int64 []"]\n'
+        '  n2["save_counter  int64 []"]\n'
         '  n0 -->|"module"| n1\n'
         '  n0 -->|"save_counter"| n2\n'
         '  n1 -->|"self_ref"| n1\n'
@@ -288,7 +317,7 @@ def test_slots_of_slots(run, tmp_path):
         "├─ v #1\n"
         "│  ├─ m (slot of #2) #3\n"
         "│  └─ v (slot of #2) -> #1\n"
-        "└─ o #2\n"
+        "└─ o #2  TF1 optimizer\n"
         "   └─ self (slot of #2) -> #2\n"
     )
 

@@ -64,6 +64,20 @@ def test_an_object_path_will_do(run, in_golden):
     assert run("show", "all-dtypes", "dtypes/int8[0]").out == "dtypes/int8[0]  int8 [3]\n[-5, -4, -3]\n"
 
 
+def test_a_variable_name_will_do(run, in_golden):
+    """TensorFlow shows it with the number of its output."""
+    assert run("show", "guide-tf1", "scoped/c:0").out == run("show", "guide-tf1", "scoped/c").out
+
+
+def test_what_was_checked(run, ckpt, in_golden):
+    """The checksum covers a whole tensor; of a V1 file every block that is read is checked."""
+    [unchecked] = run("show", ckpt, "a", "--no-verify", "--json").records
+    assert unchecked["verified"] is False
+    output = run("show", "v1-format", "flags[0:1]", "--json")
+    [record] = output.records
+    assert (record["verified"], output.err) == (True, "")
+
+
 REGIONS = ["1", "-1,2", "0:1,:,::2", "1,...", "...,3", "::-1,2:0:-1", "1:1", ":,5:9", "", "1,2,3", "0:99999"]
 
 
@@ -73,7 +87,13 @@ def test_regions_mean_what_they_mean_in_numpy(run, ckpt, key, region):
     expected = NUMBERS[eval(f"np.s_[{region or '...'}]")]
     output = run("show", ckpt, f"{key}[{region}]", "--json")
     assert output.records == [
-        {"key": key, "dtype": "float32", "shape": list(expected.shape), "values": expected.tolist()}
+        {
+            "key": key,
+            "dtype": "float32",
+            "shape": list(expected.shape),
+            "verified": False,
+            "values": expected.tolist(),
+        }
     ]
     assert output.err == NOT_CHECKED
 
@@ -117,7 +137,8 @@ def test_regions_that_do_not_fit(run, ckpt, key, region, message):
 def test_json(run, ckpt, key, values):
     output = run("show", ckpt, key, "--json")
     [record] = output.records
-    assert list(record) == ["key", "dtype", "shape", "values"]
+    assert list(record) == ["key", "dtype", "shape", "verified", "values"]
+    assert record["verified"] is True
     assert record["values"] == values
     assert output.out.isascii()
 
@@ -169,7 +190,7 @@ def test_stats(run, ckpt, key, head, numbers):
 def test_stats_json(run, ckpt):
     output = run("show", ckpt, "special", "--stats", "--json")
     assert output.records == [
-        {"key": "special", "dtype": "float64", "shape": [4]}
+        {"key": "special", "dtype": "float64", "shape": [4], "verified": True}
         | {"min": -0.0, "max": -0.0, "mean": 0.0, "std": 0.0, "nan": 1, "inf": 2, "zeros": 1}
     ]
     [nothing] = run("show", ckpt, "special[0:1]", "--stats", "--json").records

@@ -437,7 +437,7 @@ class TestBoth:
         (out / "checkpoint").write_bytes(b'model_checkpoint_path: "old"\n')
         convert(source, out / "m", to="tf2", options=options(data, state=True))
         assert (out / "checkpoint").read_bytes() == (
-            b'model_checkpoint_path: "m"\nall_model_checkpoint_paths: "m"\n'
+            b'model_checkpoint_path: "m"\nall_model_checkpoint_paths: "old"\nall_model_checkpoint_paths: "m"\n'
         )
         with tb.open(out) as ckpt:
             assert ckpt.prefix == str(out / "m")

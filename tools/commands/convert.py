@@ -1,11 +1,14 @@
-"""`tensorbundle convert`: name-based (TF1) checkpoints to object-based (TF2) ones, and back."""
+"""`tensorbundle convert`: name-based (TF1) checkpoints to object-based (TF2) ones, and old files to new; and back."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.tools.operations.conversion import plan_conversion
+from tensorbundle.tools.operations.conversion import plan_conversion, rules_of
+from tensorbundle.tools.operations.fitting import Fitting
+from tensorbundle.tools.structures import read_structure
 from tensorbundle.tools.writing import add_source_and_destination, add_writing_arguments, carry_out
 
 if TYPE_CHECKING:
@@ -13,13 +16,13 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.console import Console
 
-HELP = "convert name-based (TF1) to object-based (TF2) checkpoints, or back"
+HELP = "convert name-based (TF1) to object-based (TF2), or V1 files to V2; or back"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_source_and_destination(parser)
-    parser.add_argument("--to", required=True, choices=("tf1", "tf2"))
+    parser.add_argument("--to", required=True, choices=("tf1", "tf2", "v1", "v2"))
     parser.add_argument(
         "--root",
         metavar="PATH",
@@ -36,12 +39,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="for Checkpoint.read, which must not find the counter that Checkpoint.restore needs",
     )
+    fitting = parser.add_argument_group("into a given structure")
+    fitting.add_argument(
+        "--template",
+        metavar="CKPT",
+        help="a checkpoint of the program that shall restore DST, saved before training: DST takes its structure",
+    )
+    fitting.add_argument(
+        "--structure", metavar="FILE", help="a JSON or TOML file with the objects that DST has"
+    )
+    fitting.add_argument(
+        "--map",
+        metavar="FILE",
+        help="with --template: rules from names of SRC to full names or object paths of CKPT, as for 'rename'",
+    )
+    fitting.add_argument("--allow-missing", action="store_true", help="what SRC does not have may be missing")
+    fitting.add_argument(
+        "--allow-unused", action="store_true", help="what has no place in DST may be left out"
+    )
+    for name, what in (
+        ("learning-rate", "of SGD with momentum"),
+        ("beta-1", "of Adam, 0.9 by default"),
+        ("beta-2", "of Adam, 0.999 by default"),
+    ):
+        fitting.add_argument(f"--{name}", type=float, metavar="X", help=f"{what}, instead of a stored one")
     add_writing_arguments(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Convert, or print the plan."""
-    with open_checkpoint(args.source) as checkpoint:
+    fitting = Fitting(args.allow_missing, args.allow_unused, args.learning_rate, args.beta_1, args.beta_2)
+    with contextlib.ExitStack() as stack:
+        checkpoint = stack.enter_context(open_checkpoint(args.source))
         plan = plan_conversion(
             checkpoint,
             args.destination,
@@ -49,5 +78,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
             root=args.root,
             names=args.names,
             save_counter=not args.no_save_counter,
+            template=stack.enter_context(open_checkpoint(args.template)) if args.template else None,
+            structure=read_structure(args.structure) if args.structure else None,
+            rules=rules_of(args.map),
+            fitting=fitting,
         )
         return carry_out(plan, args.destination, args, console)

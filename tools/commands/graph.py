@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import UnsupportedError
-from tensorbundle.index import encode_key
 from tensorbundle.proto.paths import VARIABLE_VALUE, attribute_key
 from tensorbundle.tools.console import DRAWN_DEPTH, branches, escape, shape_text
+from tensorbundle.tools.operations.hints import Tensors, hints
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from tensorbundle.checkpoint import Checkpoint
+    from tensorbundle.entries import TensorEntry
     from tensorbundle.proto.graph import Attribute, Node, ObjectGraph
     from tensorbundle.tools.console import Console
 
@@ -27,14 +27,16 @@ class View(NamedTuple):
     """What of a graph is shown.
 
     Attributes:
-        checkpoint: where it is from.
         graph: all of it.
+        tensors: what is stored.
+        hints: what kind of object the nodes are.
         paths: the nodes that are shown, and their paths.
     """
 
-    checkpoint: Checkpoint
     graph: ObjectGraph
-    paths: dict[Node, str]
+    tensors: Tensors
+    hints: Mapping[Node, str]
+    paths: Mapping[Node, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,22 +68,23 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if depth is not None:
             near = _within(graph, depth)
             paths = {node: path for node, path in paths.items() if node in near}
-        view = View(checkpoint, graph, paths)
+        tensors = Tensors(dict(checkpoint.entries()))
+        view = View(graph, tensors, hints(checkpoint, graph, tensors), paths)
         if chosen == "json":
             console.json = True
             for node in graph.nodes:
                 if args.depth is None or node in paths:
-                    console.record(to_json(node, paths))
+                    console.record(to_json(view, node))
         else:
             console.lines({"tree": _tree, "dot": _dot, "mermaid": _mermaid}[chosen](view))
     return 0
 
 
-def to_json(node: Node, paths: dict[Node, str]) -> dict[str, object]:
-    """One object; its path is null where nothing leads to it."""
+def to_json(view: View, node: Node) -> dict[str, object]:
+    """One object; its path is null where nothing leads to it, its hint where nothing tells what it is."""
     fields: dict[str, object] = {
         "id": node.id,
-        "path": paths.get(node),
+        "path": view.paths.get(node),
         "children": {name: child.id for name, child in node.children.items()},
         "attributes": [
             {"name": each.name, "full_name": each.full_name, "checkpoint_key": each.checkpoint_key}
@@ -91,6 +94,7 @@ def to_json(node: Node, paths: dict[Node, str]) -> dict[str, object]:
             {"name": each.name, "optimizer": node.id, "variable": each.variable.id, "slot": each.slot.id}
             for each in node.slots
         ],
+        "hint": view.hints.get(node),
     }
     if node.registered_saver is not None:
         saver = node.registered_saver
@@ -150,26 +154,34 @@ def _tree(view: View) -> Iterator[str]:
 
 
 def _details(view: View, node: Node, label: str = "") -> str:
-    parts = [_attribute(view, view.paths[node], each, label) for each in node.attributes]
-    if node.registered_saver is not None:
-        parts.append(f"saved by {escape(node.registered_saver.name)}")
-    return "".join(f"  {part}" for part in parts)
+    return "".join(f"  {part}" for part in _parts(view, node, label))
+
+
+def _parts(view: View, node: Node, label: str) -> list[str]:
+    """What is known of an object: its hint, unless it is one of a variable, and its tensors."""
+    variable = any(each.name == VARIABLE_VALUE for each in node.attributes)
+    hint = [] if variable or node not in view.hints else [escape(view.hints[node])]
+    return hint + [_attribute(view, view.paths[node], each, label) for each in node.attributes]
 
 
 def _attribute(view: View, path: str, each: Attribute, label: str) -> str:
-    entry = view.checkpoint.index.get(encode_key(each.checkpoint_key))
-    words = [] if each.name == VARIABLE_VALUE else [escape(each.name)]
-    if entry is not None:
-        words += [str(entry.dtype), shape_text(entry.shape)]
-        if entry.slices:
-            words.append(f"in {len(entry.slices)} slices")
-    elif each.name == VARIABLE_VALUE:
-        words.append("not stored")
+    stored = [
+        " ".join([*([] if name == VARIABLE_VALUE else [escape(name)]), *_type(entry)])
+        for name, entry in view.tensors.of(each)
+    ]
+    words = [
+        "  ".join(stored) or f"{'' if each.name == VARIABLE_VALUE else f'{escape(each.name)} '}not stored"
+    ]
     if each.full_name and escape(each.full_name) != label:
         words.append(f"'{escape(each.full_name)}'")
     if each.checkpoint_key != attribute_key(path, each.name):
         words.append(f"key {escape(each.checkpoint_key)}")
     return " ".join(words)
+
+
+def _type(entry: TensorEntry) -> list[str]:
+    sliced = [f"in {len(entry.slices)} slices"] if entry.slices else []
+    return [str(entry.dtype), shape_text(entry.shape), *sliced]
 
 
 def _dot(view: View) -> Iterator[str]:
@@ -194,7 +206,7 @@ def _mermaid(view: View) -> Iterator[str]:
 
 def _label(view: View, node: Node) -> str:
     name = escape(view.paths[node].rpartition("/")[2]) or "(root)"
-    return " ".join([name, *(_attribute(view, view.paths[node], each, name) for each in node.attributes)])
+    return "  ".join([name, *_parts(view, node, name)])
 
 
 def _arrows(view: View) -> Iterator[tuple[int, str, int, bool]]:

@@ -52,9 +52,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 path=checkpoint.prefix,
                 key=key,
             ) from None
-        head = {"key": key, "dtype": entry.dtype, "shape": list(values.shape)}
+        verified = checkpoint.index.file_format == "v1" or (region is None and not args.no_verify)
+        head = {"key": key, "dtype": entry.dtype, "shape": list(values.shape), "verified": verified}
         title = f"{escape(args.key if region is not None else key)}  {entry.dtype} {shape_text(values.shape)}"
-        if region is not None and not args.no_verify:
+        if not verified and not args.no_verify:
             console.note(
                 "tensorbundle show: a region; the checksum covers the whole tensor and was not checked"
             )
@@ -72,10 +73,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _locate(checkpoint: Checkpoint, text: str) -> tuple[str, object]:
-    """The key and the region that are meant; a key may itself end in brackets, and an object's path will do."""
+    """The key and the region that are meant.
+
+    A key may itself end in brackets. An object's path will do, and a variable's name with the ':0' of its tensor.
+    """
     found = _REGION.fullmatch(text)
     for key, region in ((text, None), (found["key"], found["region"]) if found else (text, None)):
-        for candidate in (key, attribute_key(key)):
+        for candidate in (key, attribute_key(key), key.removesuffix(":0")):
             if candidate in checkpoint:
                 try:
                     return candidate, None if region is None else parse_region(region)

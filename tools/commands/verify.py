@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError
-from tensorbundle.names import resolve_prefix, shards_of
+from tensorbundle.names import resolve_prefix, shards_of, v1_files
 from tensorbundle.tools.console import escape, human_bytes
 from tensorbundle.tools.operations.verification import verify
 
@@ -52,6 +52,7 @@ def _line(problem: Problem) -> str:
 
 def _size(path: str) -> int:
     try:
-        return sum(map(os.path.getsize, shards_of(resolve_prefix(path)).values()))
+        prefix = resolve_prefix(path)
+        return sum(map(os.path.getsize, v1_files(prefix) or shards_of(prefix).values()))
     except (BundleError, OSError):
         return 0

@@ -6,6 +6,7 @@ which object owns which key (TensorFlow python/checkpoint/checkpoint.py). The te
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING, Final
@@ -25,25 +26,39 @@ from tensorbundle.proto.paths import (
     VARIABLE_VALUE,
     escape_name,
     key_path,
+    name_fault,
     split_path,
 )
 from tensorbundle.tools.draft import Draft, DraftTensor
+from tensorbundle.tools.operations.fitting import USUAL_ROOTS, Fitting, fit_structure, fit_template
+from tensorbundle.tools.operations.renaming import parse_rule, read_map
 from tensorbundle.tools.plan import LeftOut, Literal
+from tensorbundle.tools.structures import read_structure
 from tensorbundle.tools.transfer import Summary, TransferOptions, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.proto.graph import Attribute, Node, RegisteredSaver
+    from tensorbundle.tools.operations.renaming import Rule
     from tensorbundle.tools.plan import Plan
+    from tensorbundle.tools.structures import Structure
 
-__all__ = ["NamesFrom", "Target", "convert", "plan_conversion", "to_tf1", "to_tf2"]
+__all__ = [
+    "NamesFrom",
+    "Target",
+    "convert",
+    "fit",
+    "plan_conversion",
+    "rules_of",
+    "to_tf1",
+    "to_tf2",
+    "to_v1",
+]
 
-Target = OneOf["tf1", "tf2"]
+Target = OneOf["tf1", "tf2", "v1", "v2"]
 NamesFrom = OneOf["auto", "keys", "full-names"]
-# What the migration guide's functions, and people who follow it, call the dictionary of variables.
-USUAL_ROOTS: Final = ("vars", "var_list")
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 _SHOWN: Final = 20
 _NUMBERED: Final = re.compile(r".*-(\d{1,18})", re.DOTALL)
@@ -57,6 +72,14 @@ def convert(
     root: str | None = None,
     names: NamesFrom = "auto",
     save_counter: bool = True,
+    template: Path | None = None,
+    structure: Path | None = None,
+    map: Path | Mapping[str, str] | None = None,  # noqa: A002  as on the command line
+    allow_missing: bool = False,
+    allow_unused: bool = False,
+    learning_rate: float | None = None,
+    beta_1: float | None = None,
+    beta_2: float | None = None,
     options: TransferOptions | None = None,
 ) -> Summary:
     """Convert the checkpoint `source` and write it to the prefix `destination`.
@@ -65,24 +88,61 @@ def convert(
         source: anything that `tensorbundle.open` takes.
         destination: the new checkpoint's prefix, exactly; its directory must exist.
         to: "tf2" for a checkpoint that `tf.train.Checkpoint(vars={name: variable})` restores, "tf1" for one that
-            `tf.compat.v1.train.Saver` does.
+            `tf.compat.v1.train.Saver` does; "v1" and "v2" keep names and objects and change the file format, "v1"
+            being the single file of before TensorFlow 0.12.
         root: the path of the dictionary of variables, "vars" by default. Towards TF1, where the names are.
         names: towards TF1, where names come from: the dictionary's keys, the variables' full names, or "auto": keys
             for what lies directly in the dictionary, full names for the rest.
-        save_counter: towards TF2, whether there is a save counter: `restore` needs it, `read` must not have it.
+        save_counter: towards TF2, whether there is a save counter: `restore` needs it, `read` must not have it. With a
+            template there is none either if the template has none.
+        template: a checkpoint whose structure the output takes: that of a program, saved before it was trained. The source
+            may be of either kind, the template is of the kind that `to` says.
+        structure: a structure file (`tools/structures.py`) with the objects that the output has.
+        map: with a template, rules from names of the source to full names or object paths of the template; pairs, or a
+            file as `rename --map` takes it.
+        allow_missing: with a template or a structure, whether the source may lack what belongs there.
+        allow_unused: likewise, whether it may have what does not belong there.
+        learning_rate: with a template, instead of a stored one, as is beta_1 and beta_2; see `Fitting`.
+        beta_1: 0.9 if none is stored.
+        beta_2: 0.999 if none is stored.
         options: how the output is made.
 
     Raises:
-        BundleError: `root` is no path.
+        BundleError: `root` is no path, or arguments that do not go together.
         UnsupportedError: the source is of the wanted kind already, or a name can't be an object's.
-        ConflictError: the output exists, or variables have no distinct TF1 names; the reason lists them.
+        ConflictError: the output exists; variables have no distinct TF1 names; or the source does not fit the template or
+            the structure. The reason lists what is in the way.
         CorruptionError, MissingFileError: the source is damaged or incomplete. Nothing was written.
     """
-    with open_checkpoint(source) as checkpoint:
+    with contextlib.ExitStack() as stack:
+        checkpoint = stack.enter_context(open_checkpoint(source))
         plan = plan_conversion(
-            checkpoint, str(destination), to=to, root=root, names=names, save_counter=save_counter
+            checkpoint,
+            str(destination),
+            to=to,
+            root=root,
+            names=names,
+            save_counter=save_counter,
+            template=None if template is None else stack.enter_context(open_checkpoint(template)),
+            structure=None if structure is None else read_structure(str(structure)),
+            rules=rules_of(map),
+            fitting=Fitting(allow_missing, allow_unused, learning_rate, beta_1, beta_2),
         )
         return transfer(plan, str(destination), options or TransferOptions())
+
+
+def rules_of(given: Path | Mapping[str, str] | None) -> list[Rule]:
+    """The rules in a file, or of pairs.
+
+    Raises:
+        OSError: the file can't be read.
+        BundleError: no rules.
+    """
+    if given is None:
+        return []
+    if isinstance(given, (str, os.PathLike)):
+        return read_map(str(given))
+    return [parse_rule(old, new) for old, new in given.items()]
 
 
 def plan_conversion(
@@ -93,10 +153,33 @@ def plan_conversion(
     root: str | None = None,
     names: NamesFrom = "auto",
     save_counter: bool = True,
+    template: Checkpoint | None = None,
+    structure: Structure | None = None,
+    rules: Sequence[Rule] = (),
+    fitting: Fitting | None = None,
 ) -> Plan:
     """The plan of `convert`."""
     draft = Draft.of(checkpoint)
-    if to == "tf1":
+    if template is not None or structure is not None or rules or fitting not in (None, Fitting()):
+        if root is not None or names != "auto":
+            raise BundleError(
+                "names come from the template or the structure; no --root (root) or --names (names)"
+            )
+        fit(
+            draft,
+            to,
+            None if template is None else Draft.of(template),
+            structure,
+            rules,
+            counter=saves_in_name(destination) if save_counter else None,
+            fitting=fitting,
+        )
+    elif to == "v1":
+        to_v1(draft)
+    elif to == "v2":
+        if checkpoint.index.file_format == "v2":
+            raise UnsupportedError("a V2 checkpoint already; --to v1 is the other way", path=draft.prefix)
+    elif to == "tf1":
         to_tf1(draft, root=root, names=names)
     else:
         counter = saves_in_name(destination) if save_counter else None
@@ -190,6 +273,64 @@ def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") 
     draft.keeps_order = False
 
 
+def fit(
+    draft: Draft,
+    to: Target,
+    template: Draft | None,
+    structure: Structure | None,
+    rules: Sequence[Rule] = (),
+    *,
+    counter: int | None = 1,
+    fitting: Fitting | None = None,
+) -> None:
+    """Give a draft the structure of a template or of a structure file.
+
+    Raises:
+        BundleError: not exactly one of the two, rules without a template, or the other kind of checkpoint than `to` says.
+        TensorNotFoundError, ConflictError: as `fit_template` and `fit_structure`.
+    """
+    if (template is None) == (structure is None):
+        raise BundleError("a template (--template) or a structure (--structure) is needed, and not both")
+    if to != ("tf1" if template is not None and template.graph is None else "tf2"):
+        by_name = template is not None and template.graph is None
+        raise BundleError(
+            f"--to {to} (to={to!r}), but this is {'name' if by_name else 'object'}-based",
+            path=template.prefix
+            if template is not None
+            else structure.path
+            if structure is not None
+            else None,
+        )
+    if template is not None:
+        fit_template(draft, template, rules, counter=counter, fitting=fitting)
+    elif rules:
+        raise BundleError("rules (--map) go with a template (--template); a structure names variables itself")
+    elif structure is not None:
+        fit_structure(draft, structure, counter=counter, fitting=fitting)
+
+
+def to_v1(draft: Draft) -> None:
+    """Let a draft become a V1 file.
+
+    Raises:
+        UnsupportedError: a tensor of a type that TensorFlow does not write to V1 files; the reason counts the others.
+    """
+    from tensorbundle.saved_slices import WRITABLE  # needs NumPy
+
+    values = [(key, tensor.expression) for key, tensor in draft.tensors.items()]
+    types = [(key, each.dtype) for key, each in values if not isinstance(each, Literal)]
+    bad = [(key, dtype) for key, dtype in types if dtype not in WRITABLE]
+    if bad:
+        key, dtype = bad[0]
+        more = f" (and {len(bad) - 1} more such tensors)" if len(bad) > 1 else ""
+        raise UnsupportedError(
+            f"the V1 format has no values of type {dtype}{more}; cast or drop it first",
+            path=draft.prefix,
+            key=key,
+        )
+    draft.file_format = "v1"
+
+
 def _check_root(root: str) -> None:
     try:
         split_path(root)
@@ -201,18 +342,9 @@ def _check_root(root: str) -> None:
 
 
 def _check_object_name(name: str, prefix: str) -> None:
-    if name.endswith(".ATTRIBUTES"):
-        raise UnsupportedError(
-            "TensorFlow can't restore an object of a name that ends in '.ATTRIBUTES'; rename the tensor first",
-            path=prefix,
-            key=name,
-        )
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise UnsupportedError(
-            "the names of objects are UTF-8, and this is not; rename the tensor first", path=prefix, key=name
-        ) from None
+    fault = name_fault(name)
+    if fault is not None:
+        raise UnsupportedError(f"{fault}; rename the tensor first", path=prefix, key=name)
 
 
 def _variables(graph: ObjectGraph) -> Iterator[tuple[str, Node, Attribute]]:

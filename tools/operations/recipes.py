@@ -30,13 +30,15 @@ from tensorbundle.errors import BundleError, MissingFileError
 from tensorbundle.tools.draft import Draft
 from tensorbundle.tools.operations.casting import cast
 from tensorbundle.tools.operations.combining import average, merge
-from tensorbundle.tools.operations.conversion import saves_in_name, to_tf1, to_tf2
+from tensorbundle.tools.operations.conversion import fit, rules_of, saves_in_name, to_tf1, to_tf2, to_v1
 from tensorbundle.tools.operations.editing import set_values
+from tensorbundle.tools.operations.fitting import Fitting
 from tensorbundle.tools.operations.layout import compact, partition, reshape, reshard, transpose, unpartition
 from tensorbundle.tools.operations.renaming import parse_rule, regex_rule, rename
 from tensorbundle.tools.operations.selection import drop, extract, slim
 from tensorbundle.tools.operations.vocabulary import read_vocabulary, resize
 from tensorbundle.tools.sizes import parse_size
+from tensorbundle.tools.structures import read_structure
 from tensorbundle.tools.transfer import Summary, TransferOptions, transfer
 
 if TYPE_CHECKING:
@@ -251,6 +253,9 @@ def _resize(draft: Draft, value: Mapping[str, Any], _: Kitchen) -> None:
 def _convert(draft: Draft, value: str | Mapping[str, Any], kitchen: Kitchen) -> None:
     to = value if isinstance(value, str) else _table(value)["to"]
     table = {"to": to} if isinstance(value, str) else value
+    if "template" in table or "structure" in table:
+        _fit(draft, table, kitchen)
+        return
     if to == "tf1":
         given = _options(table, "to", "root", "names")
         root, names = given.get("root"), given.get("names", "auto")
@@ -261,8 +266,30 @@ def _convert(draft: Draft, value: str | Mapping[str, Any], kitchen: Kitchen) -> 
         given = _options(table, "to", "root", "save_counter")
         counter = saves_in_name(kitchen.destination) if _flag(given.get("save_counter", True)) else None
         to_tf2(draft, root=_text(given.get("root", "vars")), counter=counter)
+    elif to == "v1":
+        _options(table, "to")
+        to_v1(draft)
     else:
-        raise BundleError(f"step convert: to = {to!r}, expected 'tf1' or 'tf2'")
+        raise BundleError(f"step convert: to = {to!r}, expected 'tf1', 'tf2' or 'v1'")
+
+
+def _fit(draft: Draft, value: Mapping[str, Any], kitchen: Kitchen) -> None:
+    """`convert` into a template or a structure."""
+    numbers = ("learning_rate", "beta_1", "beta_2")
+    flags = ("allow_missing", "allow_unused")
+    given = _options(value, "to", "template", "structure", "map", "save_counter", *flags, *numbers)
+    template, structure, rules = given.get("template"), given.get("structure"), given.get("map")
+    missing, unused = (_flag(given.get(name, False)) for name in flags)
+    rate, beta_1, beta_2 = (_number(given[name]) if name in given else None for name in numbers)
+    fit(
+        draft,
+        given["to"],
+        None if template is None else kitchen.open(_path(template)),
+        None if structure is None else read_structure(_path(structure)),
+        rules_of({old: _text(new) for old, new in rules.items()} if isinstance(rules, Mapping) else rules),
+        counter=saves_in_name(kitchen.destination) if _flag(given.get("save_counter", True)) else None,
+        fitting=Fitting(missing, unused, rate, beta_1, beta_2),
+    )
 
 
 # What a step is given, checked: the errors become those of the step, with its name.
@@ -292,6 +319,12 @@ def _integer(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(f"{value!r} is not a whole number")
     return operator.index(value)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is not a number")
+    return float(value)
 
 
 def _text(value: object) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names
-from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, join_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,8 +22,21 @@ if TYPE_CHECKING:
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.draft import Draft
 
-__all__ = ["Rule", "parse_map", "parse_rule", "read_map", "regex_rule", "rename"]
+__all__ = [
+    "Rule",
+    "is_plain",
+    "new_names",
+    "parse_map",
+    "parse_rule",
+    "read_map",
+    "regex_rule",
+    "rename",
+    "rule_line",
+    "whole_rule",
+]
 
+_QUOTE: Final = '"'
+_PART: Final = re.compile(r"(?P<name>.+)/part_\d+", re.DOTALL)
 _WILDCARD: Final = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
 
 
@@ -37,6 +51,7 @@ class Rule:
         whole: the whole name that is meant, or None if several are.
         scope: the scope that is meant, with its '/' at the end, empty for all names; None if not a scope.
         search: whether every place in a name that the pattern fits is replaced.
+        assigns: whether it is of an assignment map, where a tensor gets the names of all rules that fit it.
     """
 
     text: str
@@ -45,6 +60,7 @@ class Rule:
     whole: str | None = None
     scope: str | None = None
     search: bool = False
+    assigns: bool = False
 
     def apply(self, name: str) -> str | None:
         """The new name, or None if the rule does not fit."""
@@ -74,7 +90,7 @@ def parse_rule(old: str, new: str) -> Rule:
         )
     wildcards = _WILDCARD.findall(old)
     if not wildcards:
-        return Rule(text, re.compile(re.escape(old)), _literal(new), whole=old)
+        return whole_rule(old, new)
     if new.count("*") > len(wildcards):
         raise BundleError(
             f"rename {text!r}: {new.count('*')} '*' on the right, {len(wildcards)} wildcards on the left"
@@ -86,6 +102,11 @@ def parse_rule(old: str, new: str) -> Rule:
     pieces = [_literal(part) for part in new.split("*")]
     replacement = pieces[0] + "".join(rf"\g<{number}>{part}" for number, part in enumerate(pieces[1:], 1))
     return Rule(text, re.compile(pattern, re.DOTALL), replacement)
+
+
+def whole_rule(old: str, new: str) -> Rule:
+    """The rule for one name, in which nothing is special."""
+    return Rule(f"{old}={new}", re.compile(re.escape(old)), _literal(new), whole=old)
 
 
 def regex_rule(pattern: str, replacement: str) -> Rule:
@@ -108,7 +129,11 @@ def parse_map(text: str, path: str) -> list[Rule]:
     """The rules in a file.
 
     Either one `OLD=NEW` a line, with '#' comments and empty lines between; or a dictionary or a list of pairs, in
-    Python or JSON syntax, as TensorFlow's `init_from_checkpoint` takes for its assignment map.
+    Python or JSON syntax, as TensorFlow's `init_from_checkpoint` takes for its assignment map: there every pair counts,
+    so that one tensor may get several names, and a list of the parts of a partitioned variable stands for the variable.
+
+    A line may also be `"OLD"="NEW"`, two whole names in double quotes as in JSON. Nothing else is special in them, neither
+    '=' and '#' nor '*' nor a '/' at the end.
 
     Raises:
         BundleError: neither.
@@ -120,24 +145,62 @@ def parse_map(text: str, path: str) -> list[Rule]:
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise BundleError(f"not a dictionary or a list of pairs: {error}", path=path) from None
         pairs = list(value.items()) if isinstance(value, dict) else value
-        for each in pairs:
-            if (
-                not isinstance(each, (list, tuple))
-                or len(each) != 2
-                or not all(isinstance(name, str) for name in each)
-            ):
-                raise BundleError(f"{each!r} is not a pair of names", path=path)
-        return [parse_rule(old, new) for old, new in pairs]
+        return [replace(_assignment(each, path), assigns=True) for each in pairs]
     rules = []
     for number, line in enumerate(text.splitlines(), 1):
         content = line.strip()
         if not content or content.startswith("#"):
+            continue
+        if content.startswith(_QUOTE):
+            rules.append(_quoted_rule(content, number, path))
             continue
         old, mark, new = content.partition("=")
         if not mark:
             raise BundleError(f"line {number}: {content!r} is not OLD=NEW", path=path)
         rules.append(parse_rule(old.strip(), new.strip()))
     return rules
+
+
+def _quoted_rule(content: str, number: int, path: str) -> Rule:
+    decode = json.JSONDecoder().raw_decode
+    try:
+        old, end = decode(content)
+        mark, text = content[end:].lstrip()[:1], content[end:].lstrip()[1:].lstrip()
+        new, end = decode(text)
+    except ValueError:
+        mark, text, old, new, end = "", "", None, None, 0
+    if mark != "=" or not isinstance(old, str) or not isinstance(new, str) or text[end:]:
+        raise BundleError(f'line {number}: {content!r} is not "OLD"="NEW"', path=path)
+    return whole_rule(old, new)
+
+
+def rule_line(old: str, new: str) -> str:
+    """The line of a map that renames one tensor or object, with quotes where they are needed."""
+    if all(is_plain(name) for name in (old, new)):
+        return f"{old}={new}"
+    return f"{json.dumps(old)}={json.dumps(new)}"
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name means itself in a line of a map."""
+    special = name.startswith(("#", _QUOTE)) or name.endswith("/") or any(char in name for char in "=*?[")
+    return bool(name) and name.isprintable() and name == name.strip() and not special
+
+
+def _assignment(pair: object, path: str) -> Rule:
+    """The rule of one pair of an assignment map."""
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise BundleError(f"{pair!r} is not a pair of names", path=path)
+    old, new = pair
+    if isinstance(new, (list, tuple)) and new:
+        parts = [_PART.fullmatch(each) if isinstance(each, str) else None for each in new]
+        wholes = {None if part is None else part["name"] for part in parts}
+        if len(wholes) > 1 or None in wholes:
+            raise BundleError(f"{new!r} are not the parts (NAME/part_0, ...) of one variable", path=path)
+        new = wholes.pop()
+    if not isinstance(old, str) or not isinstance(new, str):
+        raise BundleError(f"{pair!r} is not a pair of names", path=path)
+    return parse_rule(old, new)
 
 
 def read_map(path: str) -> list[Rule]:
@@ -155,11 +218,11 @@ def read_map(path: str) -> list[Rule]:
 
 
 def rename(draft: Draft, rules: Sequence[Rule]) -> None:
-    """Rename a draft's tensors; of several rules that fit a name, the first decides.
+    """Rename a draft's tensors; of several rules that fit a name, the first decides, unless it is of an assignment map.
 
     Raises:
         TensorNotFoundError: a rule fits nothing; the reason names near names.
-        ConflictError: two tensors would get one name, or one gets a name that tensors can't have.
+        ConflictError: two tensors would get one name, one gets a name that tensors can't have, or an object several.
     """
     if draft.graph is None:
         _rename_keys(draft, rules)
@@ -168,27 +231,43 @@ def rename(draft: Draft, rules: Sequence[Rule]) -> None:
 
 
 def _rename_keys(draft: Draft, rules: Sequence[Rule]) -> None:
-    new_names = _new_names(draft.tensors, rules, draft.prefix, objects=False)
+    renamed = new_names(draft.tensors, rules, draft.prefix, objects=False)
     tensors = {}
     origins: dict[str, str] = {}
     for key, tensor in draft.tensors.items():
-        new = new_names.get(key, key)
-        if new in tensors:
-            raise ConflictError(
-                f"both {origins[new]!r} and {key!r} would get this name", path=draft.prefix, key=new
-            )
-        if not new:
-            raise ConflictError("a tensor needs a name", path=draft.prefix, key=key)
-        if new != key and (new.startswith("\0") or new == OBJECT_GRAPH_KEY):
-            raise ConflictError(f"{new!r} is not a name for a tensor", path=draft.prefix, key=key)
-        tensors[new], origins[new] = tensor, key
-        draft.tally.renamed += new != key
+        for new in renamed.get(key, [key]):
+            if new in tensors:
+                raise ConflictError(
+                    f"both {origins[new]!r} and {key!r} would get this name", path=draft.prefix, key=new
+                )
+            if not new:
+                raise ConflictError("a tensor needs a name", path=draft.prefix, key=key)
+            if new != key and (new.startswith("\0") or new == OBJECT_GRAPH_KEY):
+                raise ConflictError(f"{new!r} is not a name for a tensor", path=draft.prefix, key=key)
+            tensors[new], origins[new] = tensor, key
+            draft.tally.renamed += new != key
     draft.tensors = tensors
 
 
 def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> None:
-    paths = [path for path, node in graph.walk() if path and "/.OPTIMIZER_SLOT/" not in path]
-    targets = _new_names([*paths, *_aliases(graph, rules)], rules, draft.prefix, objects=True)
+    # By every edge, as an object may be in several places at once; edges back to the root lead nowhere new.
+    paths = [
+        join_path(path, name)
+        for path, node in graph.walk()
+        for name, child in node.children.items()
+        if child is not graph.root
+    ]
+    targets = {}
+    for path, names in new_names(
+        [*paths, *_aliases(graph, rules)], rules, draft.prefix, objects=True
+    ).items():
+        if len(names) > 1:
+            raise ConflictError(
+                f"an object moves to one place, not to {' and '.join(map(repr, names))}",
+                path=draft.prefix,
+                key=path,
+            )
+        targets[path] = names[0]
     # Moving the root's children somewhere leaves the save counter, which TensorFlow looks for at the root.
     if not any(rule.whole == SAVE_COUNTER for rule in rules):
         targets.pop(SAVE_COUNTER, None)
@@ -206,18 +285,20 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
         raise error.locate(path=draft.prefix) from None
 
 
-def _new_names(names: Iterable[str], rules: Sequence[Rule], prefix: str, *, objects: bool) -> dict[str, str]:
-    """The new name of every name that a rule fits; among objects, a scope's rule fits what it is the inside of."""
-    out: dict[str, str] = {}
+def new_names(
+    names: Iterable[str], rules: Sequence[Rule], prefix: str, *, objects: bool
+) -> dict[str, list[str]]:
+    """The new names of every name that a rule fits; among objects, a scope's rule fits what it is the inside of."""
+    out: dict[str, list[str]] = {}
     used: set[int] = set()
     known = list(names)
-    wholes: dict[str, int] = {}  # so that thousands of whole names do not each look at all others
+    wholes: dict[str, list[int]] = {}  # so that thousands of whole names do not each look at all others
     for number, rule in enumerate(rules):
         if rule.whole is not None:
-            wholes.setdefault(rule.whole, number)
+            wholes.setdefault(rule.whole, []).append(number)
     others = [number for number, rule in enumerate(rules) if rule.whole is None]
     for name in known:
-        for number in sorted([*others, wholes[name]]) if name in wholes else others:
+        for number in sorted([*others, *wholes[name]]) if name in wholes else others:
             rule = rules[number]
             new = rule.apply(name)
             if objects and new is None and rule.scope and f"{name}/" == rule.scope:
@@ -225,8 +306,11 @@ def _new_names(names: Iterable[str], rules: Sequence[Rule], prefix: str, *, obje
                 new = None if new is None else new.rstrip("/")
             if new is not None:
                 used.add(number)
-                out[name] = new
-                break
+                known_as = out.setdefault(name, [])
+                if new not in known_as:
+                    known_as.append(new)
+                if not rule.assigns:
+                    break
     for number, rule in enumerate(rules):
         if number not in used:
             near = near_names(rule.whole or rule.scope or rule.text.partition("=")[0], known)
@@ -236,7 +320,7 @@ def _new_names(names: Iterable[str], rules: Sequence[Rule], prefix: str, *, obje
 
 
 def _aliases(graph: ObjectGraph, rules: Sequence[Rule]) -> list[str]:
-    """Objects that a rule names by a path that is not their shortest."""
+    """Objects that a rule names by a path through another than their shortest."""
     shortest = set(graph.paths().values())
     named = [rule.whole or (rule.scope or "").rstrip("/") for rule in rules]
     return [path for path in named if path and path not in shortest and path in graph]

@@ -13,25 +13,29 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from tensorbundle.checkpoint import open_index
 from tensorbundle.entries import HEADER_KEY, BundleHeader, check_range, parse_entries
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.files import File, describe_content
 from tensorbundle.index import BundleIndex, decode_key
 from tensorbundle.names import resolve_prefix, shards_of
 from tensorbundle.shards import ShardReader
-from tensorbundle.slices import must_tile
+from tensorbundle.slices import TensorSlice, must_tile, readable_key
 from tensorbundle.tools.streaming import BUFFER_BYTES, Piece, runs, stream
+from tensorbundle.v1 import V1Index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tensorbundle.checkpoint import Path
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
 
 __all__ = ["Problem", "Report", "verify"]
 
 Severity = Literal["error", "warning"]
 _Failure = tuple[Piece, CorruptionError]
+_NOT_COPIED: Final = "it was not copied along, or was deleted"
 _PAGE: Final = 4096  # what file systems and caches lose of a file, they lose in pages
 _TELLING_ZEROS: Final = 512  # so many zero bytes in a row are hardly values
 _ZEROS: Final = re.compile(rb"(?<!\0)(?:\0{512,}|\A\0+|\0+\Z)")
@@ -70,8 +74,8 @@ class Report:
     """The outcome.
 
     Attributes:
-        tensors: stored tensors and slices whose checksum was computed.
-        bytes: bytes of data shards read for that.
+        tensors: stored tensors and slices whose checksum was computed, or, of a V1 file, whose values were decoded.
+        bytes: bytes of data shards, or V1 files, read for that.
         problems: all that was found, in the order of keys and files.
     """
 
@@ -100,23 +104,31 @@ class _Verification:
         self._complete = True  # every block of the index was read: what was not found is not there
 
     def run(self) -> Report:
+        prefix = resolve_prefix(self._given)
         try:
-            index = self._open()
+            index = self._open(prefix)
         except CorruptionError as error:
             self._add("index", error)
             return self._report
+        except MissingFileError as error:  # one of several V1 files
+            self._add("missing-shard", error, cause=_NOT_COPIED)
+            return self._report
         with index:
-            self._read_index(index)
-            self._check_shapes(index)
-            self._check_shards(index)
+            if isinstance(index, BundleIndex):
+                self._read_index(index)
+                self._check_shapes(index)
+                self._check_shards(index)
+            elif isinstance(index, V1Index):
+                self._entries = index.listed
+                self._check_shapes(index)
+                self._check_tables(index)
             self._check_slices(index)
             self._check_graph(index)
         return self._report
 
-    def _open(self) -> BundleIndex:
-        prefix = resolve_prefix(self._given)
+    def _open(self, prefix: str) -> Index:
         try:
-            return BundleIndex(prefix)
+            return open_index(prefix)
         except CorruptionError as error:
             counts = Counter(count for _, count in shards_of(prefix))
             if not counts:
@@ -153,9 +165,54 @@ class _Verification:
                 try:
                     self._entries.update(parse_entries(iter([(key, value)])))
                 except (CorruptionError, UnsupportedError) as error:
-                    self._add("entry", error.locate(path=index.table.path))
+                    self._add("entry", error.locate(path=index.path))
 
-    def _check_shapes(self, index: BundleIndex) -> None:
+    def _check_tables(self, index: V1Index) -> None:
+        """Every block and every record of every file of a V1 checkpoint."""
+        listed: list[dict[bytes, bytes]] = [{} for _ in index.tables]  # of each file: records to keys
+        for key, record in index.records.items():
+            listed[index.listed[key].shard][record] = key
+        for table, keys in zip(index.tables, listed, strict=True):
+            found = set()
+            whole = True
+            for number, handle in enumerate(table.handles):
+                items: list[tuple[bytes, bytes]] = []
+                try:
+                    items = table.block_items(number)
+                except CorruptionError as error:
+                    whole = False
+                    self._add("checksum", error)
+                self._report.bytes += handle.size
+                if self._progress is not None:
+                    self._progress(handle.size)
+                for record, value in items:
+                    found.add(record)
+                    if record in keys:
+                        self._check_record(index, keys[record], value, table.path)
+                    elif record != HEADER_KEY and record not in index.listed:
+                        orphan = CorruptionError(
+                            "a record that the meta record does not list",
+                            path=table.path,
+                            key=readable_key(record),
+                        )
+                        self._add("orphan-slice", orphan, severity="warning")
+            what = "is missing" if whole else "lies in a damaged block"
+            for record in sorted(keys.keys() - found):
+                gone = CorruptionError(
+                    f"the meta record lists it, its own record {what}",
+                    path=table.path,
+                    key=readable_key(keys[record]),
+                )
+                self._add("entry", gone)
+
+    def _check_record(self, index: V1Index, key: bytes, record: bytes, path: str) -> None:
+        try:
+            index.decode(key, index.listed[key], record)
+            self._report.tensors += 1
+        except (CorruptionError, UnsupportedError) as error:
+            self._add("entry", type(error)(error.reason, path=path, key=readable_key(key)))
+
+    def _check_shapes(self, index: Index) -> None:
         """Shapes that TensorFlow can have and NumPy can't."""
         for key, entry in self._entries.items():
             try:
@@ -166,7 +223,7 @@ class _Verification:
             except ValueError:
                 shape = UnsupportedError(
                     f"NumPy can't have the shape {list(entry.shape)}, so this tensor can't be read",
-                    path=index.table.path,
+                    path=index.path,
                     key=decode_key(key),
                 )
                 self._add("shape", shape, severity="warning")
@@ -190,7 +247,7 @@ class _Verification:
                     self._check_shard(file, pieces)
             except MissingFileError as error:
                 gone = MissingFileError(f"{error.reason}; {what}", path=path)
-                self._add("missing-shard", gone, cause="it was not copied along, or was deleted")
+                self._add("missing-shard", gone, cause=_NOT_COPIED)
             except OSError as error:
                 self._add("unreadable-shard", BundleError(f"{error.strerror or error}; {what}", path=path))
             except CorruptionError as error:
@@ -264,7 +321,7 @@ class _Verification:
                 cause=cause or other or "its bytes changed after they were written, on disk or while copying",
             )
 
-    def _check_slices(self, index: BundleIndex) -> None:
+    def _check_slices(self, index: Index) -> None:
         listed: set[bytes] = set()
         for key, entry in self._entries.items():
             if not entry.slices:
@@ -274,12 +331,11 @@ class _Verification:
                 boxes = [each.box(entry.shape) for each, _, _ in index.pieces(key, entry)]
                 must_tile(boxes, entry.shape)
             except (CorruptionError, UnsupportedError) as error:
-                self._add("slices", error.locate(path=index.table.path, key=decode_key(key)))
-        for key in self._entries if self._complete else ():
-            if key.startswith(b"\0") and key not in listed:
-                orphan = CorruptionError(
-                    "a slice that no tensor lists", path=index.table.path, key=decode_key(key)
-                )
+                self._add("slices", error.locate(path=index.path, key=decode_key(key)))
+        bundle = isinstance(index, BundleIndex)  # in V1 files, slice keys are no names
+        for key in self._entries if bundle and self._complete else ():
+            if key.startswith(b"\0") and key not in listed and _is_slice_key(key):
+                orphan = CorruptionError("a slice that no tensor lists", path=index.path, key=decode_key(key))
                 self._add(
                     "orphan-slice",
                     orphan,
@@ -287,7 +343,7 @@ class _Verification:
                     cause="its tensor was renamed or removed without it",
                 )
 
-    def _check_graph(self, index: BundleIndex) -> None:
+    def _check_graph(self, index: Index) -> None:
         # Protobuf code, which a name-based checkpoint does not need.
         from tensorbundle.proto.graph import ObjectGraph
         from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
@@ -312,7 +368,7 @@ class _Verification:
             if self._complete and each.name == VARIABLE_VALUE and key.encode() not in self._entries:
                 missing = CorruptionError(
                     f"object {path!r} names this key, which is not in the index",
-                    path=index.table.path,
+                    path=index.path,
                     key=key,
                 )
                 self._add(
@@ -325,10 +381,19 @@ class _Verification:
             if other != path:
                 shared = CorruptionError(
                     f"objects {other!r} and {path!r} share one key; TensorFlow restores only one of them",
-                    path=index.table.path,
+                    path=index.path,
                     key=key,
                 )
                 self._add("shared-key", shared, severity="warning")
+
+
+def _is_slice_key(key: bytes) -> bool:
+    """Whether this is a piece's key; names of tensors may begin alike."""
+    try:
+        TensorSlice.parse_key(key)
+    except CorruptionError:
+        return False
+    return True
 
 
 def _foreign_content(file: File, fine: list[Piece]) -> str | None:

@@ -436,7 +436,7 @@ def test_there_and_back_gives_the_same_bytes(tmp_path, source):
     assert_same_files(tmp_path / "one", source)
 
 
-NAME_BASED = [golden for golden in GOLDEN if not golden.object_based]
+NAME_BASED = [golden for golden in load() if not golden.object_based]
 READABLE = [golden for golden in NAME_BASED if not golden.prefix.startswith("unreadable-slices")]
 
 

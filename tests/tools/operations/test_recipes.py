@@ -5,7 +5,8 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import snapshot
-from support.rewriting import lists, rewritten, tensors_in, write
+from support.rewriting import finished, lists, rewritten, tensors_in, tree, variable, write
+from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools import rewrite
 from tensorbundle.tools.operations.recipes import STEPS, read_recipe
 
@@ -66,6 +67,41 @@ def test_steps_see_what_came_before(tmp_path, recipe):
     assert found["b"].tolist() == [5, 6]
     assert found["b"].dtype == np.float64
     assert sorted(found) == ["b", "beta1_power", "global_step"]
+
+
+def test_into_a_template_and_into_a_structure(tmp_path, recipe):
+    """In the pass that does other things too; rules as a table or as a file."""
+    graph = finished(
+        tree({"w": variable("new/w"), "b": variable("x"), "n": variable("step"), "e": variable("extra")})
+    )
+    values = dict(
+        zip(
+            ("w", "b", "n", "e"),
+            (np.zeros((3, 2), "f4"), np.zeros(2, "f2"), np.int64(0), np.float32(5)),
+            strict=True,
+        )
+    )
+    template = write(
+        tmp_path / "t", {attribute_key(name): each for name, each in values.items()}, graph=graph
+    )
+    source = write(tmp_path / "m", TENSORS)
+    (tmp_path / "rules").write_text("new/b = x\n")
+    expected = {
+        attribute_key("w"): TENSORS["old/w"].tolist(), attribute_key("b"): [1, 2], attribute_key("n"): 7,
+        attribute_key("e"): 5,
+    }  # fmt: skip
+    for number, rules in enumerate(('{ "new/b" = "x" }', f"'{tmp_path / 'rules'}'")):
+        text = f"convert = {{ to = 'tf2', template = '{template}', map = {rules}, allow_missing = true }}\n"
+        path = recipe("slim = true\nrename = { 'old/' = 'new/' }\ncast = { 'new/b' = 'float16' }\n" + text)
+        assert lists(rewritten(source, tmp_path / f"out-{number}", recipe=path)) == expected
+    (tmp_path / "s.json").write_text('{"a": ["new/w"], "b": "new/b", "c": "global_step"}')
+    text = (
+        f"convert = {{ to = 'tf2', structure = '{tmp_path / 's.json'}', save_counter = false }}\ndrop = 'c'\n"
+    )
+    found = rewritten(
+        source, tmp_path / "s", recipe=recipe("slim = true\nrename = { 'old/' = 'new/' }\n" + text)
+    )
+    assert sorted(found) == [attribute_key("a/0"), attribute_key("b")]
 
 
 def test_merge_and_resize(tmp_path, recipe):
@@ -167,10 +203,19 @@ def test_every_operation_is_a_step():
         ("slim = true\naverage = { with = 'SOURCE' }", r"^step average: .*first step$"),
         ("average = { with = 'SOURCE', accumulator = 'float16' }", r"float16"),
         ("resize = { 'old/w' = { old_vocab = 'x' } }", r"step resize: |x: no such vocabulary"),
-        ("convert = { to = 'tf3' }", r"step convert: to = 'tf3', expected 'tf1' or 'tf2'$"),
+        ("convert = { to = 'tf3' }", r"step convert: to = 'tf3', expected 'tf1', 'tf2' or 'v1'$"),
         ("convert = 'tf1'", r"name-based \(TF1\) already"),
         ("convert = {}", r"step convert: "),
         ("convert = { to = 'tf2', rot = 'x' }", r"rot"),
+        ("convert = { to = 'tf2', template = 'x', root = 'y' }", r"step convert: .*no option 'root'"),
+        ("convert = { to = 'tf2', template = 3 }", r"step convert: .*3 is not text"),
+        (
+            "convert = { to = 'tf2', structure = 'x', allow_missing = 1 }",
+            r"step convert: .*1 is neither true",
+        ),
+        ("convert = { to = 'tf2', structure = 'x', beta_1 = '1' }", r"step convert: .*'1' is not a number"),
+        ("convert = { structure = 'x' }", r"step convert: "),
+        ("convert = { to = 'tf2', structure = 'nothing' }", r"nothing: no such structure file"),
         ("[[steps]]\nconvert = 'tf2'\n[[steps]]\nconvert = { to = 'tf1', names = 'nice' }", r"nice"),
     ],
 )

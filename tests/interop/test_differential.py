@@ -1,0 +1,281 @@
+"""Checkpoints that hypothesis makes up: TensorFlow writes them and we read them, and the other way round.
+
+An ordinary run has as many as `EXAMPLES` says, always the same; TENSORBUNDLE_HYPOTHESIS=deep looks for new ones, fifty
+times as many.
+"""
+
+import contextlib
+import pathlib
+import tempfile
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import basic_indices
+
+import tensorbundle as tb
+from support.contents import as_array, assert_same_files, content, our_reading
+from support.differential import (
+    contents,
+    low_shapes,
+    texts,
+    write_big_endian,
+    write_our_v1,
+    write_ours,
+    write_their_v1,
+    write_theirs,
+)
+from support.object_graphs import GRAPH_KEY, tf1_names
+from support.tensorflow import NUMERIC, PLAIN, described, other_values, restore_raw, tf, types_pb2
+from support.trackables import as_graph, as_objects, reached, things
+from tensorbundle.dtypes import DType
+from tensorbundle.index import decode_key
+from tensorbundle.saved_slices import WRITABLE
+from tensorbundle.tools import TransferOptions, convert, verify
+from tensorbundle.tools.draft import Draft
+from tensorbundle.tools.transfer import transfer
+
+EXAMPLES = {"theirs": 200, "ours": 200, "v1": 140, "objects": 100, "regions": 100, "big endian": 60}
+REFUSED = (tf.errors.OpError, UnicodeDecodeError)  # the latter where its message has a name that is no text
+# One byte an element, and yet TensorFlow knows no other byte order of them.
+NOT_SWAPPED = {each for each in PLAIN if each.startswith("float8")} | {
+    *("int4", "uint4", "int2", "uint2", "float4_e2m1fn")
+}
+
+
+def examples(kind):
+    """As many examples as `EXAMPLES` says, times what the profile has more than an ordinary run."""
+    count = EXAMPLES[kind] * settings.default.max_examples // 100
+    return settings(max_examples=count, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_fsync():
+    with mock.patch("os.fsync"):  # which takes most of the time
+        yield
+
+
+@contextlib.contextmanager
+def folder():
+    with tempfile.TemporaryDirectory() as path:
+        yield pathlib.Path(path)
+
+
+def read(ckpt, name, region=None):
+    """What we read: type, shape and content."""
+    key = decode_key(name)
+    array = ckpt.read(key, region)
+    return ckpt.entry(key).dtype.value, array.shape, content(array)
+
+
+def copied(source, destination):
+    """Rewrite a checkpoint with nothing changed, and every byte of it."""
+    with tb.open(source) as ckpt:
+        transfer(Draft.of(ckpt).plan(), str(destination), TransferOptions(data="copy"))
+    return destination
+
+
+def spec(shape, part):
+    return f"{' '.join(map(str, shape))} {part}"
+
+
+def check_listing(prefix, saved):
+    """TensorFlow and we list the same names, types and shapes."""
+    reader = tf.train.load_checkpoint(str(prefix))
+    listed = {decode_key(name): (each.dtype.value, each.shape) for name, each in saved.tensors.items()}
+    with tb.open(prefix) as ckpt:
+        assert {key: (entry.dtype.value, entry.shape) for key, entry in ckpt.entries()} == listed
+        assert list(ckpt) == sorted(listed, key=lambda key: key.encode("utf-8", "surrogateescape"))
+        assert all(map(reader.has_tensor, saved.tensors))
+        if ckpt.index.file_format == "v2":
+            stored = [(key, entry) for key, entry in ckpt.index.raw_entries() if not entry.slices]
+            assert reader.debug_string() == b"".join(_line(*each) for each in stored)
+    with contextlib.suppress(UnicodeDecodeError):  # its maps are of text, and names are bytes
+        dtypes = {key: dtype.name for key, dtype in reader.get_variable_to_dtype_map().items()}
+        shapes = {key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()}
+        assert {key: (dtypes[key], shapes[key]) for key in dtypes} == listed
+
+
+def _line(key, entry):
+    """How TensorFlow's reader lists a stored tensor or slice."""
+    dtype = types_pb2.DataType.Name(entry.dtype.number)
+    return key + f" ({dtype}) [{','.join(map(str, entry.shape))}]\n".encode()
+
+
+def check_values(prefix, saved, refused=(), joined=lambda each: each.joined):
+    """TensorFlow and we read what was saved: each tensor whole, and each slice of it.
+
+    TensorFlow reads none of the types `refused`, and only those whole for which `joined` says so.
+    """
+    with tb.open(prefix) as ckpt:
+        for name, each in saved.tensors.items():
+            if each.dtype is DType.variant:
+                with pytest.raises(tb.UnsupportedError, match="variant can't be NumPy arrays"):
+                    read(ckpt, name)
+                continue
+            if each.complete:
+                assert read(ckpt, name) == each.described()
+            else:
+                with pytest.raises(tb.CorruptionError, match=r"its slices hold \d+ of the \d+ elements"):
+                    read(ckpt, name)
+            if each.dtype not in refused and joined(each):
+                assert restore_raw(prefix, name, each.dtype) == each.described()
+            else:
+                with pytest.raises(REFUSED):
+                    restore_raw(prefix, name, each.dtype)
+            for part in each.slices:
+                box = part.box(each.shape)
+                assert read(ckpt, name, box) == each.described(box)
+                if each.dtype not in refused:
+                    found = restore_raw(prefix, name, each.dtype, spec(each.shape, part))
+                    assert found == each.described(box)
+
+
+def check_soundness(prefix, saved):
+    """`verify` finds nothing but slices that were never saved."""
+    found = [(each.kind, each.key) for each in verify(prefix).problems]
+    missing = [name for name, each in saved.tensors.items() if not each.complete]
+    assert found == [("slices", decode_key(name)) for name in sorted(missing)]
+
+
+def test_nothing_is_missing():
+    assert sum(EXAMPLES.values()) >= 800
+
+
+@examples("theirs")
+@given(contents([*NUMERIC, DType.string, DType.variant]))
+def test_theirs(saved):
+    """What TensorFlow writes, we list and read; rewritten with nothing changed, it is the same files."""
+    with folder() as here:
+        theirs = write_theirs(here / "theirs", saved)
+        check_listing(theirs, saved)
+        check_values(theirs, saved)
+        check_soundness(theirs, saved)
+        assert_same_files(copied(theirs, here / "copied"), theirs)
+
+
+@examples("ours")
+@given(contents([*PLAIN, DType.string]))
+def test_ours(saved):
+    """What we write is the files that TensorFlow writes, and TensorFlow lists and reads it."""
+    with folder() as here:
+        ours = write_ours(here / "ours", saved)
+        assert_same_files(ours, write_theirs(here / "theirs", saved))
+        check_listing(ours, saved)
+        check_values(ours, saved)
+
+
+@examples("v1")
+@given(contents(sorted(WRITABLE), names=texts, shapes=low_shapes))
+def test_v1(saved):
+    """V1 files: both write the same bytes and read each other's; so do conversions from and to V2."""
+    with folder() as here:
+        theirs = write_their_v1(here / "theirs", saved)
+        check_listing(theirs, saved)
+        check_values(theirs, saved, joined=lambda each: each.complete)
+        check_soundness(theirs, saved)
+        one = saved.together()
+        assert_same_bytes(write_our_v1(here / "ours", one), write_their_v1(here / "one", one))
+        convert(theirs, here / "v2", to="v2")
+        check_listing(here / "v2", saved)
+        check_values(here / "v2", saved)
+        convert(here / "v2", here / "v1", to="v1")
+        assert_same_bytes(here / "v1", write_their_v1(here / "plain", one.plain()))
+
+
+def assert_same_bytes(one, other):
+    assert pathlib.Path(one).read_bytes() == pathlib.Path(other).read_bytes()
+
+
+@examples("objects")
+@given(things())
+def test_objects(drawn):
+    """Nested, shared and cyclic objects: one graph and the same files by both, restored by TensorFlow from ours."""
+    objects = as_objects(drawn)
+    with folder() as here:
+        theirs = objects[0].save(str(here / "theirs"))
+        with tb.open(theirs) as ckpt:
+            encoded = ckpt[GRAPH_KEY].item()
+            graph = ckpt.object_graph
+            assert graph.encode() == encoded
+            graph.renumber()
+            graph.mark_values()
+            assert graph.encode() == encoded
+            mine = as_graph(drawn, objects)
+            assert mine.encode() == encoded
+            # TensorFlow puts what is not a tensor in the program last.
+            owned = sorted(mine.attributes(), key=lambda each: each[2].name == "py_state")
+            with tb.create(here / "ours") as writer:
+                for _, _, each in owned:
+                    writer.add(each.checkpoint_key, ckpt[each.checkpoint_key])
+                writer.add_object_graph(mine)
+        assert_same_files(here / "ours", theirs)
+        check_restored(here / "ours", drawn, objects)
+        check_conversions(theirs, here)
+
+
+def check_restored(prefix, drawn, objects):
+    """Other objects of the same kind get the values of these from a checkpoint, and nothing is left over."""
+    others = as_objects(drawn, fresh=True)
+    others[0].restore(str(prefix)).assert_consumed()
+    for number in reached(drawn):
+        if drawn[number].kind == "variable":
+            assert described(others[number]) == described(objects[number])
+        elif drawn[number].kind == "state":
+            assert others[number].value == objects[number].value
+
+
+def check_conversions(prefix, here):
+    """Its variables under the names that their paths make, and from there below `vars`, where TensorFlow finds them."""
+    source = our_reading(prefix)
+    pairs = tf1_names(source, "keys")
+    expected = {name: source[key] for name, key in pairs}
+    if len(expected) < len(pairs) or "" in expected:
+        with pytest.raises(tb.ConflictError):
+            convert(prefix, here / "tf1", to="tf1", names="keys")
+        return
+    convert(prefix, here / "tf1", to="tf1", names="keys")
+    assert our_reading(here / "tf1") == expected
+    convert(here / "tf1", here / "tf2", to="tf2")
+    variables = {name: other_values(value) for name, value in expected.items()}
+    tf.train.Checkpoint(vars=variables).restore(str(here / "tf2")).assert_consumed()
+    assert {name: described(variable) for name, variable in variables.items()} == expected
+
+
+WRITERS = {"bundle": write_theirs, "V1": write_their_v1, "big-endian": write_big_endian}
+
+
+@examples("regions")
+@given(
+    contents(sorted(WRITABLE), names=texts, shapes=low_shapes), st.sampled_from(sorted(WRITERS)), st.data()
+)
+def test_regions(saved, kind, data):
+    """A region is what NumPy takes of the tensor that TensorFlow reads; one box after another TensorFlow reads itself."""
+    with folder() as here:
+        prefix = WRITERS[kind](here / "m", saved)
+        with tb.open(prefix) as ckpt:
+            for name, each in saved.tensors.items():
+                if not each.complete:
+                    continue
+                region = data.draw(basic_indices(each.shape, allow_ellipsis=True))
+                values = each.values
+                if each.joined or kind == "V1":
+                    values = as_array(restore_raw(prefix, name, each.dtype))
+                expected = values[region]
+                if not isinstance(expected, np.ndarray):
+                    expected = np.array(expected, values.dtype)
+                assert read(ckpt, name, region) == (each.dtype.value, expected.shape, content(expected))
+
+
+@examples("big endian")
+@given(contents([*NUMERIC, DType.string]))
+def test_big_endian(saved):
+    """Bundles of the other byte order: both read the same values, and rewritten they are what TensorFlow writes here."""
+    with folder() as here:
+        big = write_big_endian(here / "big", saved)
+        check_listing(big, saved)
+        check_values(big, saved, refused=NOT_SWAPPED)
+        check_soundness(big, saved)
+        assert_same_files(copied(big, here / "little"), write_theirs(here / "theirs", saved))

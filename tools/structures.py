@@ -1,0 +1,216 @@
+"""Structure files: what objects a program has, written down in JSON or TOML.
+
+A structure is what the program hands to `tf.train.Checkpoint(**structure)`: nested dictionaries and lists, where a text
+stands for a variable and says what it is called elsewhere, by its TF1 name, its key or its object path.
+
+    {"encoder": {"layers": ["bert/layer_0/kernel", "bert/layer_1/kernel"]}, "step": "global_step"}
+
+A variable may also be `{"$name": "global_step", "$dtype": "int64", "$shape": []}`, each of it optional; without `$name` it
+is called by its place, here `step`. A child whose own name begins with '$' has one '$' more.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import BundleError, MissingFileError
+from tensorbundle.proto.graph import Nested, ObjectGraph
+from tensorbundle.proto.paths import attribute_key, join_path, name_fault, split_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Expected", "Structure", "read_structure"]
+
+_MAX_BYTES: Final = 32 << 20
+_MAX_TOML_BYTES: Final = 2 << 20  # tomllib takes time with the square of the depth of keys
+_MAX_TOML_DEPTH: Final = 100
+_MAX_OBJECTS: Final = 1 << 20
+_MAX_RANK: Final = 254  # core/framework/tensor_shape.h
+_MAX_PATHS: Final = 1 << 26  # characters, as in an object graph
+_SHOWN: Final = 100
+_NAME, _DTYPE, _SHAPE = "$name", "$dtype", "$shape"
+
+Expected = tuple[DType | None, tuple[int, ...] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What a structure file says.
+
+    Attributes:
+        path: the file.
+        graph: its objects, numbered as TensorFlow would; there is no save counter unless the file has one. A variable's
+            full name is what the file calls it.
+        expected: by checkpoint key, every variable's type and shape as far as the file says them.
+    """
+
+    path: str
+    graph: ObjectGraph
+    expected: dict[str, Expected]
+
+
+def read_structure(path: str) -> Structure:
+    """The structure in a file: TOML if its name ends so, otherwise JSON if it begins with '{', otherwise TOML.
+
+    Raises:
+        MissingFileError: no such file.
+        OSError: it can't be read.
+        BundleError: not such a structure, or larger than 32 MiB (TOML: 2 MiB), a million objects, or paths that an object
+            graph may have; the error's key is the place in the structure.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise MissingFileError("no such structure file", path=path) from None
+    try:
+        return _structure(path, _parsed(data, path))
+    except BundleError as error:
+        raise error.locate(path=path) from None
+
+
+def _parsed(data: bytes, path: str) -> dict[str, Any]:
+    """The dictionary in a file."""
+    if len(data) > _MAX_BYTES:
+        raise BundleError(f"a structure file may have {_MAX_BYTES >> 20} MiB")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"not UTF-8: {error.reason}", offset=error.start) from None
+    is_json = path.endswith(".json") or (not path.endswith(".toml") and text.lstrip()[:1] == "{")
+    kind = "JSON" if is_json else "TOML"
+    try:
+        value = json.loads(text, object_pairs_hook=_distinct) if is_json else tomllib.loads(_shallow(text))
+    except BundleError:
+        raise
+    except RecursionError:
+        raise BundleError(f"not {kind} that can be read: nested too deeply") from None
+    except ValueError as error:
+        raise BundleError(f"not {kind}: {error}") from None
+    if not isinstance(value, dict):
+        raise BundleError(
+            "not a structure: the root is a dictionary, as the arguments of tf.train.Checkpoint are"
+        )
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; JSON lets its names repeat."""
+    out: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in out:
+            raise BundleError(f"the name {name!r} stands twice in one dictionary")
+        out[name] = value
+    return out
+
+
+def _shallow(text: str) -> str:
+    """TOML that tomllib can read in time."""
+    if len(text) > _MAX_TOML_BYTES:
+        raise BundleError(f"a TOML structure may have {_MAX_TOML_BYTES >> 20} MiB; take JSON")
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > _MAX_TOML_DEPTH and _dots(line) > _MAX_TOML_DEPTH:
+            raise BundleError(f"line {number}: a key of more than {_MAX_TOML_DEPTH} parts; take JSON")
+    return text
+
+
+def _dots(line: str) -> int:
+    """How many dots a line has outside of quotes."""
+    dots, quote = 0, ""
+    for char in line:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char == ".":
+            dots += 1
+    return dots
+
+
+def _structure(path: str, value: dict[str, Any]) -> Structure:
+    """The structure of a parsed file."""
+    nested: dict[str, Nested] = {}
+    expected: dict[str, Expected] = {}
+    # The arguments of tf.train.Checkpoint come sorted (python/checkpoint/checkpoint.py).
+    root = dict(sorted(value.items()))
+    queue: deque[tuple[str, dict[str, Any] | list[Any], dict[str, Nested]]] = deque([("", root, nested)])
+    objects = characters = 0
+    while queue:
+        above, container, out = queue.popleft()
+        for name, inner in _children(container, above):
+            objects += 1
+            characters += len(above) + len(name) + 1
+            if objects > _MAX_OBJECTS or characters > _MAX_PATHS:
+                raise BundleError(
+                    f"more than {_MAX_OBJECTS} objects, or than {_MAX_PATHS} characters in all their paths"
+                )
+            place = join_path(above, name)
+            if isinstance(inner, str) or (isinstance(inner, dict) and any(map(_is_mark, inner))):
+                described = inner if isinstance(inner, dict) else {_NAME: inner}
+                out[name], expected[attribute_key(place)] = _variable(described, place)
+            elif isinstance(inner, (dict, list)):
+                below: dict[str, Nested] = {}
+                out[name] = below
+                queue.append((place, inner, below))
+            else:
+                raise BundleError(f"{_kind(inner)}, where a variable is to be named", key=place)
+    return Structure(path, ObjectGraph.from_nested(nested), expected)
+
+
+def _children(container: dict[str, Any] | list[Any], place: str) -> Iterator[tuple[str, Any]]:
+    """The local names and the contents of what a dictionary or a list holds."""
+    if isinstance(container, list):
+        for number, inner in enumerate(container):
+            yield str(number), inner
+        return
+    for written, inner in container.items():
+        name = written.removeprefix("$")
+        if _is_mark(written):
+            raise BundleError(
+                f"{written!r} belongs to a variable; a child of this name is {'$' + written!r}", key=place
+            )
+        fault = name_fault(name) if name else "an object needs a name"
+        if fault is not None:
+            raise BundleError(fault, key=join_path(place, name))
+        yield name, inner
+
+
+def _is_mark(name: str) -> bool:
+    return name.startswith("$") and not name.startswith("$$")
+
+
+def _variable(described: dict[str, Any], place: str) -> tuple[str, Expected]:
+    """What a variable is called, and its type and shape."""
+    unknown = next((each for each in described if each not in (_NAME, _DTYPE, _SHAPE)), None)
+    if unknown is not None:
+        raise BundleError(f"{unknown!r} is not {_NAME!r}, {_DTYPE!r} or {_SHAPE!r}", key=place)
+    name = described.get(_NAME, "/".join(split_path(place)))
+    if not isinstance(name, str) or not name or name_fault(name) is not None:
+        raise BundleError(f"{_NAME} is no name: {_kind(name)}", key=place)
+    dtype, shape = described.get(_DTYPE), described.get(_SHAPE)
+    if dtype is not None and dtype not in list(DType):
+        raise BundleError(f"{_DTYPE} is no data type: {_kind(dtype)}", key=place)
+    if shape is not None and not _is_shape(shape):
+        raise BundleError(f"{_SHAPE} is no list of sizes: {_kind(shape)}", key=place)
+    return name, (None if dtype is None else DType[dtype], None if shape is None else tuple(shape))
+
+
+def _kind(value: object) -> str:
+    """What a value is, in short: it may be of any size."""
+    if isinstance(value, str):
+        return repr(value[:_SHOWN])
+    return f"a {type(value).__name__}"
+
+
+def _is_shape(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= _MAX_RANK
+        and all(type(size) is int and 0 <= size < 1 << 63 for size in value)
+    )
