@@ -69,23 +69,17 @@ def test_nothing_is_missing():
 
 @pytest.mark.parametrize("path", GRAPHS)
 def test_every_form(path, capsys):
-    for form in ("tree", "json", "dot", "mermaid"):
+    def printed(form):
         assert main(["graph", str(THIRD_PARTY / path), "--format", form]) == 0
         out, err = capsys.readouterr()
         assert (bool(out), err) == (True, "")
-        if form == "json":
-            records = [json.loads(line) for line in out.splitlines()]
-            assert all("hint" in record for record in records)
-            of_variables = [each for each in records if each["attributes"] and not each["children"]]
-            assert all(each["hint"] is not None for each in of_variables)
-        if form == "tree":
-            slots = sum(len(record["slots"]) for record in graph_records(path, capsys))
-            assert out.count(" (slot of #") == slots
+        return out
 
-
-def graph_records(path, capsys):
-    main(["graph", str(THIRD_PARTY / path), "--json"])
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    records = [json.loads(line) for line in printed("json").splitlines()]
+    assert all(record["hint"] for record in records if record["attributes"])
+    slots = sum(len(record["slots"]) for record in records)
+    assert printed("tree").count(" (slot of #") == slots
+    assert printed("dot").count("style=dashed") == printed("mermaid").count("-.->") == slots
 
 
 @pytest.mark.parametrize("path", OBJECTS)

@@ -156,6 +156,11 @@ def test_how_a_map_is_used(run, folder, one, other, commands):
     assert lines[1 : 1 + len(commands)] == [f"#   tensorbundle {each}" for each in commands]
 
 
+def test_names_of_files_are_quoted(run, folder):
+    write("c d", {"x": values(9, 4)})
+    assert run("suggest", "c d", "a").out.split("\n")[1] == "#   tensorbundle rename 'c d' DST --map FILE"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

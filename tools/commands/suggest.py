@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -80,7 +81,7 @@ def _lines(found: Suggestion, file: str) -> Iterator[str]:
     names = [escape(each) for each in (found.source, found.target, file)]
     yield f"# What the names in {names[0]} are in {names[1]}. To use this map:"
     for command in _COMMANDS[found.use]:
-        yield f"#   {command.format(*names)}"
+        yield f"#   {command.format(*map(shlex.quote, names))}"
     counts = found.counts
     yield (
         f"# {counts['certain']} pairs are certain, {counts['likely']} likely; "

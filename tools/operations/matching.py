@@ -105,9 +105,9 @@ class _Group:
     right: list[Item] = field(default_factory=list)
 
     @property
-    def alone(self) -> list[Item]:
-        """Both items, if there is one on each side; otherwise none."""
-        return [*self.left, *self.right] if len(self.left) == len(self.right) == 1 else []
+    def alone(self) -> Pair | None:
+        """The pair, if there is one item on each side."""
+        return (self.left[0], self.right[0]) if len(self.left) == len(self.right) == 1 else None
 
 
 class _Matcher:
@@ -126,15 +126,14 @@ class _Matcher:
         self._alike: dict[Hashable, bool] = {}  # whether these numbers mean the same on both sides
         # Items whose values are on both sides; what is telling among them goes with nothing else.
         self._valued = {each: key for key, group in sums.items() for each in (*group.left, *group.right)}
-        self._lonely = {each for group in sums.values() for each in group.alone}
-        kinds = _groups(left, right, lambda each: each.kind).values()
-        self._lonely |= {each for group in kinds for each in group.alone}
+        kinds = _groups(left, right, lambda each: each.kind)
+        self._alone = {group.alone for group in (*sums.values(), *kinds.values())} - {None}
 
     def run(self) -> None:
         """Match by one kind of evidence after another, the strongest first, until there are no new pairs."""
         for group in self._free(self._by_values):
-            if group.alone and group.left[0].telling:
-                self._take(group.left[0], group.right[0], "checksum", "certain")
+            if group.alone and group.alone[0].telling:
+                self._take(*group.alone, "checksum", "certain")
         phases = (self._same_names, self._full_names, self._scopes, self._words, self._lone, self._similar)
         groupings = (self._by_values, self._by_kind)
         for _ in range(_ROUNDS):
@@ -225,11 +224,11 @@ class _Matcher:
         pairs = []
         for group in self._free(by):
             if group.alone:
-                [old], [new] = group.left, group.right
-                always = {old, new} <= self._lonely and old.elements > 1
-                words, others = (set(_without_numbers(_tokens(each.name, same=True))) for each in (old, new))
+                old, new = group.alone
+                always = group.alone in self._alone and old.elements > 1
+                words, others = (set(_without_numbers(_tokens(each.name, same=True))) for each in group.alone)
                 if always or (words & others and self._fit(old, new)):
-                    pairs.append((old, new))
+                    pairs.append(group.alone)
         return self._take_all(pairs, "shape")
 
     def _similar(self, by: Callable[[Item], Hashable]) -> bool:

@@ -137,6 +137,8 @@ def test_a_scope_is_what_is_in_it(tmp_path):
         ("{'a': 'b', 'c/': 'd/'}", ["a=b", "c/=d/"]),
         ('[["a", "b"], ["c", "d"]]', ["a=b", "c=d"]),
         ("[('a', 'b')]", ["a=b"]),
+        ("{'a': ['b/part_0', 'b/part_1']}", ["a=b"]),  # the parts of a partitioned variable
+        ("[('a', 'b'), ('a', 'c')]", ["a=b", "a=c"]),
         ("", []),
         ("{}", []),
     ],
@@ -155,12 +157,28 @@ def test_maps(text, pairs):
         ("{[]: 1}", r"^f: "),
         ("{'a'", r"^f: not a dictionary or a list of pairs"),
         ("{a: b}", r"^f: not a dictionary or a list of pairs"),
+        ("{'a': ['b', 'c']}", r"are not the parts \(NAME/part_0, ...\) of one variable$"),
+        ("{'a': ['b/part_0', 'c/part_1']}", r"are not the parts"),
+        ("{'a': []}", r"is not a pair of names$"),
         ("{'a/': 'b'}", r"a scope ends in '/' on both sides$"),
     ],
 )
 def test_maps_that_are_none(text, message):
     with pytest.raises(tb.BundleError, match=message):
         parse_map(text, "f")
+
+
+@pytest.mark.parametrize("data", ["share", "copy"])
+def test_a_map_gives_several_names(tmp_path, run, data):
+    """As in TensorFlow, where one tensor may initialise several variables; a line's rule is only one."""
+    source = write(tmp_path / "m", {"a/x": 1.0, "a/y": 2.0})
+    (tmp_path / "map").write_text("[('a/', 'b/'), ('a/x', 'z'), ('/', 'all/')]")
+    run("rename", source, tmp_path / "out", "--map", tmp_path / "map", "--data", data)
+    with tb.open(tmp_path / "out") as ckpt:
+        found = {name: float(value) for name, value in ckpt.items()}
+    assert found == {"b/x": 1, "b/y": 2, "z": 1, "all/a/x": 1, "all/a/y": 2}
+    (tmp_path / "map").write_text("a/=b/\na/x=z")
+    assert "fits nothing" in run.error("rename", source, tmp_path / "no", "--map", tmp_path / "map")
 
 
 class TestObjects:
@@ -218,6 +236,24 @@ class TestObjects:
         found = self.moved(tmp_path, keras_like(), rename={"/": "all/"})
         assert found["save_counter"] == 0
         assert all(path.startswith("all/") for path in found if path != "save_counter")
+
+    def test_all_names_of_what_is_shared(self, tmp_path):
+        """A layer of a Keras model has two; what moves out of a scope is gone there."""
+        shared = tree({"kernel": None})
+        root = tree({"layer-0": shared, "layer_with_weights-0": shared, "save_counter": None})
+        root.children["root"] = root
+        self.moved(tmp_path, root, rename={"/": "model/"})
+        with tb.open(tmp_path / "out") as ckpt:
+            graph = ckpt.object_graph
+            assert list(graph.root.children) == ["save_counter", "root", "model"]
+            assert list(graph["model"].children) == ["layer-0", "layer_with_weights-0"]
+            assert graph["model/layer-0"] is graph["model/layer_with_weights-0"]
+
+    def test_an_object_gets_one_place(self, tmp_path, run):
+        source = write_objects(tmp_path / "m", tree({"a": {"x": None}}))
+        (tmp_path / "map").write_text("[('a/', 'b/'), ('a/x', 'z')]")
+        message = run.error("rename", source, tmp_path / "out", "--map", tmp_path / "map")
+        assert message.endswith("key 'a/x': an object moves to one place, not to 'b/x' and 'z'")
 
     def test_by_another_name(self, tmp_path):
         shared = variable()
