@@ -12,30 +12,38 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tensorbundle.tools.operations.conversion import convert
+    from tensorbundle.tools.operations.forecasting import forecast
+    from tensorbundle.tools.operations.outcomes import Finding, Forecast
     from tensorbundle.tools.operations.recipes import rewrite
     from tensorbundle.tools.operations.suggestion import Suggestion, suggest
     from tensorbundle.tools.operations.verification import Problem, Report, verify
     from tensorbundle.tools.transfer import Summary, TransferOptions
 
 __all__ = [
+    "Finding",
+    "Forecast",
     "Problem",
     "Report",
     "Suggestion",
     "Summary",
     "TransferOptions",
     "convert",
+    "forecast",
     "rewrite",
     "suggest",
     "verify",
 ]
 
 _HOMES = {
+    "Finding": "operations.outcomes",
+    "Forecast": "operations.outcomes",
     "Problem": "operations.verification",
     "Report": "operations.verification",
     "Suggestion": "operations.suggestion",
     "Summary": "transfer",
     "TransferOptions": "transfer",
     "convert": "operations.conversion",
+    "forecast": "operations.forecasting",
     "rewrite": "operations.recipes",
     "suggest": "operations.suggestion",
     "verify": "operations.verification",

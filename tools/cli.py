@@ -34,6 +34,7 @@ COMMANDS: Final = (
     *("reshard", "compact", "partition", "unpartition", "merge", "average", "resize", "rewrite"),
     *("latest", "manage"),
     "suggest",
+    "check",
 )
 COULD_NOT: Final = 2
 # With this environment variable set, an error that nobody foresaw comes with its traceback.

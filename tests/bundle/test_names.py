@@ -299,7 +299,9 @@ def test_of_both_formats_under_one_name_the_new_one_is_read(old):
 def test_a_v1_state_file_that_is_out_of_date(old):
     for path in old.glob("two-*"):
         path.unlink()
-    with pytest.raises(tb.MissingFileError, match=r"its state file names 'two-[?]{5}-of-00002' as the latest"):
+    with pytest.raises(
+        tb.MissingFileError, match=r"its state file names 'two-[?]{5}-of-00002' as the latest"
+    ):
         tb.open(old)
 
 

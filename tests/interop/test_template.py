@@ -175,7 +175,7 @@ def test_keras_to_tf1(name, kind, tmp_path):
     np.testing.assert_allclose(losses, expected, rtol=2e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "SGD"])
+@pytest.mark.parametrize("name", CASES)
 def test_legacy_optimizer_that_has_not_run(name, tmp_path):
     """It has no variables at all; they are made and restored when it runs, but for those that TF1 does not have."""
     case = CASES[name]

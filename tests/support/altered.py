@@ -1,9 +1,13 @@
-"""Checkpoints with something odd or wrong in them, made up by hypothesis from sound ones: any part of any file changes."""
+"""Checkpoints with something odd or wrong in them: hypothesis takes a sound one and changes any part of any file.
+
+What it changes is listed in `Altered.changes`, for a person who has to understand a failure.
+"""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cramjam
@@ -14,284 +18,257 @@ from tensorbundle.block import BlockBuilder
 from tensorbundle.coding import crc32c, encode_varint, fields, mask
 from tensorbundle.errors import CorruptionError
 from tensorbundle.files import File
-from tensorbundle.names import index_path, shard_path
 from tensorbundle.table import BlockHandle, Footer, TableReader
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     Field = tuple[int, int, int | bytes]
+    Schema = dict[int, Any]
 
-# The messages of an index: field numbers to the message of that field, or to None.
-VERSIONS: dict[int, Any] = {1: None, 2: None, 3: None}
-HEADER = {1: None, 2: None, 3: VERSIONS}
-SHAPE = {2: {1: None, 2: None}, 3: None}
-SLICE = {1: {1: None, 2: None}}
-ENTRY = {1: None, 2: SHAPE, 3: None, 4: None, 5: None, 6: None, 7: SLICE}
-WIRE_TYPES = [0, 0, 1, 2, 5]
+# The messages in a table: field numbers, each with the message in it or None.
+VERSIONS: Schema = {1: None, 2: None, 3: None}
+SHAPE: Schema = {2: {1: None, 2: None}, 3: None}
+SLICE: Schema = {1: {1: None, 2: None}}
+HEADER: Schema = {1: None, 2: None, 3: VERSIONS}
+ENTRY: Schema = {1: None, 2: SHAPE, 3: None, 4: None, 5: None, 6: None, 7: SLICE}
+V1_META: Schema = {1: {1: {1: None, 2: SHAPE, 3: None, 4: SLICE}, 2: VERSIONS}}
+V1_DATA: Schema = {2: {1: None, 2: SLICE, 3: dict.fromkeys(range(1, 19))}}
 
-numbers = st.sampled_from(
-    [
-        *range(36),
-        57,
-        100,
-        101,
-        107,
-        127,
-        128,
-        200,
-        255,
-        2**31 - 1,
-        2**31,
-        2**32 - 1,
-        2**32,
-        2**32 + 1,
-        2**40,
-        2**62,
-    ]
-    + [-1, -2, -8, 2**63 - 1, -(2**63), -(2**31)]
+_edges = [2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**40, 2**62, 2**63 - 1]
+_telling = st.sampled_from(
+    [*range(36), 57, 100, 101, 107, 127, 128, 200, 255, *_edges, -1, -2, -8, -(2**31), -(2**63)]
 )
 
 
+@dataclass
+class Table:
+    """A table in parts.
+
+    Attributes:
+        items: its keys and values, in the order in which they are written.
+        interval: entries between restart points.
+        block_items: entries in a data block; None for all of them.
+        compressed: whether blocks are.
+        before: bytes before each block, which belong to none.
+        after_handle: bytes after each block's handle in the index block.
+        types: the compression type that a block claims, by its number.
+        bad_checksums: numbers of the blocks with wrong ones.
+        damage: all of its bytes, if they are not what these parts make.
+    """
+
+    items: list[tuple[bytes, bytes]]
+    interval: int = 16
+    block_items: int | None = None
+    compressed: bool = False
+    before: bytes = b""
+    after_handle: bytes = b""
+    types: dict[int, int] = field(default_factory=dict)
+    bad_checksums: set[int] = field(default_factory=set)
+    damage: bytes | None = None
+
+    def encode(self) -> bytes:
+        if self.damage is not None:
+            return self.damage
+        out = bytearray()
+        size = self.block_items or max(1, len(self.items))
+        starts = range(0, len(self.items), size)
+        index = BlockBuilder(1)
+        for number, start in enumerate(starts):
+            block = BlockBuilder(self.interval)
+            for key, value in self.items[start : start + size]:
+                block.add(key, value)
+            handle = self._put(out, number, block.finish())
+            index.add(self.items[start : start + size][-1][0], handle.encode() + self.after_handle)
+        metaindex = self._put(out, len(starts), BlockBuilder(1).finish())
+        out += Footer(metaindex, self._put(out, len(starts) + 1, index.finish())).encode()
+        return bytes(out)
+
+    def _put(self, out: bytearray, number: int, block: bytes) -> BlockHandle:
+        stored = bytes(cramjam.snappy.compress_raw(block)) if self.compressed else block
+        out += self.before
+        handle = BlockHandle(len(out), len(stored))
+        stored += bytes([self.types.get(number, int(self.compressed))])
+        out += stored + struct.pack("<I", mask(crc32c(stored)) ^ (number in self.bad_checksums))
+        return handle
+
+
+@dataclass
+class Altered:
+    """A checkpoint's files in parts.
+
+    Attributes:
+        files: by the ends of their names; None for one that is missing.
+        header: the message that the table has under its empty key.
+        entry: the message under all others.
+        changes: what was changed so far.
+    """
+
+    files: dict[str, Table | bytes | None]
+    header: Schema
+    entry: Schema
+    changes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, prefix: str) -> Altered:
+        """The checkpoint at `prefix`, as it is: a bundle or a V1 file, in a folder of its own."""
+        name = prefix.rpartition("/")[2]
+        found: dict[str, Table | bytes | None] = {}
+        for path in sorted(Path(prefix).parent.glob(f"{name}*")):
+            end = path.name.removeprefix(name)
+            found[end] = read_table(str(path)) if end in ("", ".index") else path.read_bytes()
+        return cls(found, *((V1_META, V1_DATA) if "" in found else (HEADER, ENTRY)))
+
+    @property
+    def table(self) -> Table:
+        return next(each for each in self.files.values() if isinstance(each, Table))
+
+    def write(self, prefix: Path) -> str:
+        for end, each in self.files.items():
+            if each is not None:
+                content = each.encode() if isinstance(each, Table) else each
+                prefix.with_name(prefix.name + end).write_bytes(content)
+        return str(prefix)
+
+
+def read_table(path: str) -> Table:
+    with File(path) as file:
+        return Table(list(TableReader(file).items()))
+
+
 def encode_fields(parts: list[Field]) -> bytes:
+    """A protobuf message of these fields: number, wire type, value."""
     out = bytearray()
     for number, wire_type, value in parts:
         out += encode_varint(number << 3 | wire_type)
-        if wire_type == 0:
-            out += encode_varint(value)
-        elif wire_type == 2:
+        if isinstance(value, bytes):
             out += encode_varint(len(value)) + value
         else:
-            out += struct.pack("<Q" if wire_type == 1 else "<I", value)
+            out += (
+                encode_varint(value)
+                if wire_type == 0
+                else value.to_bytes(8 if wire_type == 1 else 4, "little")
+            )
     return bytes(out)
 
 
 @st.composite
 def messages(draw, message, schema):
-    """The encoded `message` with one thing changed, somewhere in it."""
+    """An encoded message with one change somewhere in it."""
     try:
         parts = list(fields(message))
     except CorruptionError:
         return draw(damaged(message))
-    kinds = ["set", "set", "set", "set", "add", "unknown", "drop", "repeat", "swap", "damage"]
-    kind = draw(st.sampled_from(kinds))
-    at = draw(st.integers(0, len(parts) - 1)) if parts else 0
-    if kind == "damage":
+    kind = draw(st.sampled_from(["set"] * 5 + ["damage", "unknown", "other type", "drop", "repeat", "order"]))
+    if kind == "damage" or not parts:
         return draw(damaged(message))
+    at = draw(st.integers(0, len(parts) - 1))
     if kind == "unknown":
-        return message[: draw(st.sampled_from([0, len(message)]))] + draw(wire_fields(8, 200))
-    if kind == "add" or not parts:
+        return encode_fields(parts[:at]) + draw(wire_fields(max(schema) + 1, 200)) + encode_fields(parts[at:])
+    if kind == "other type":
         number = draw(st.sampled_from(sorted(schema)))
-        wire_type = draw(st.sampled_from(WIRE_TYPES))
-        value = draw(numbers) if wire_type != 2 else draw(st.binary(max_size=6))
-        if wire_type in (1, 5):
-            value &= (1 << (64 if wire_type == 1 else 32)) - 1
-        parts.insert(at, (number, wire_type, value))
-    elif kind == "drop":
+        return encode_fields(parts[:at]) + draw(wire_fields(number, number)) + encode_fields(parts[at:])
+    if kind == "drop":
         del parts[at]
     elif kind == "repeat":
         parts.insert(draw(st.integers(0, len(parts))), parts[at])
-    elif kind == "swap":
+    elif kind == "order":
         parts = draw(st.permutations(parts))
     else:
-        parts[at] = _changed(draw, parts[at], schema)
+        parts[at] = draw(_values(*parts[at], schema))
     return encode_fields(parts)
 
 
-def _changed(draw, part, schema):
-    number, wire_type, value = part
-    inner = schema.get(number)
+@st.composite
+def _values(draw, number, wire_type, value, schema):
+    """A field with another value."""
     if isinstance(value, bytes):
+        inner = schema.get(number)
         return number, wire_type, draw(messages(value, inner) if inner else damaged(value))
-    value = draw(st.one_of(numbers, st.integers(-16, 16).map(lambda change: value + change)))
-    return number, wire_type, value & (0xFFFFFFFF if wire_type == 5 else 0xFFFFFFFFFFFFFFFF)
-
-
-@dataclass
-class Altered:
-    """The files of a checkpoint, in parts that can be changed.
-
-    Attributes:
-        items: the index's keys and values, in the order in which they are written.
-        shards: contents of the data files by number, None for a file that is missing.
-        count: the number of data files in their names.
-        changes: what was changed, for a person.
-        interval, block_items, compressed, junk, ...: how the table is written.
-    """
-
-    items: list[tuple[bytes, bytes]]
-    shards: list[bytes | None]
-    changes: list[str] = field(default_factory=list)
-    interval: int = 16
-    block_items: int = 1 << 30
-    compressed: bool = False
-    junk: bytes = b""
-    tail: bytes = b""
-    long_separators: bool = False
-    bad_block: int | None = None
-    bad_type: int | None = None
-    index: bytes | None = None
-
-    @classmethod
-    def of(cls, prefix: str, count: int) -> Altered:
-        """The checkpoint at `prefix`, as it is."""
-        with File(index_path(prefix)) as file:
-            items = list(TableReader(file).items())
-        shards = []
-        for number in range(count):
-            with open(shard_path(prefix, number, count), "rb") as data:
-                shards.append(data.read())
-        return cls(items, shards)
-
-    def table(self) -> bytes:
-        out = bytearray()
-        number = 0
-
-        def put(builder: BlockBuilder) -> BlockHandle:
-            nonlocal number
-            out.extend(self.junk)
-            content, kind = builder.finish(), 0
-            if self.compressed:
-                content, kind = bytes(cramjam.snappy.compress_raw(content)), 1
-            if self.bad_type == number:
-                kind = 7
-            handle = BlockHandle(len(out), len(content))
-            crc = mask(crc32c(content + bytes([kind]))) ^ (self.bad_block == number)
-            out.extend(content + bytes([kind]) + struct.pack("<I", crc))
-            number += 1
-            return handle
-
-        index = BlockBuilder(1)
-        for start in range(0, len(self.items), self.block_items):
-            part = self.items[start : start + self.block_items]
-            builder = BlockBuilder(self.interval)
-            for key, value in part:
-                builder.add(key, value)
-            separator = part[-1][0] + (b"\0" if self.long_separators else b"")
-            index.add(separator, put(builder).encode() + self.tail)
-        metaindex = put(BlockBuilder(1))
-        footer = Footer(metaindex, put(index)).encode()
-        return bytes(out) + footer
-
-    def write(self, prefix: Path) -> str:
-        count = len(self.shards)
-        for number, data in enumerate(self.shards):
-            if data is not None:
-                with open(shard_path(str(prefix), number, count), "wb") as file:
-                    file.write(data)
-        with open(index_path(str(prefix)), "wb") as file:
-            file.write(self.table() if self.index is None else self.index)
-        return str(prefix)
-
-
-LAYOUTS = ("interval", "blocks", "compressed", "junk", "tail", "long_separators")
+    near = st.integers(-16, 16).map(lambda change: value + change)
+    return number, wire_type, draw(st.one_of(_telling, near)) % 2 ** {0: 64, 1: 64, 5: 32}[wire_type]
 
 
 @st.composite
 def alterations(draw, found):
-    """Change one thing or two of an `Altered`; what was changed is added to its list."""
+    """Changes one part of an `Altered`, or two."""
     for _ in range(draw(st.sampled_from([1, 1, 1, 2]))):
-        kind = draw(
-            st.sampled_from(
-                ["header", "entry", "entry", "entry", "entry", "layout", "items", "block", "index", "data"]
-            )
-        )
-        _ALTER[kind](draw, found)
+        kinds = [_message] * 5 + [_layout, _items, _block, _damage]
+        kinds += [_data] if len(found.files) > 1 else []
+        found.changes.append(draw(st.sampled_from(kinds))(draw, found))
     return found
 
 
-def _alter_header(draw, found):
-    if draw(st.integers(0, 9)) == 0:
-        found.changes.append("no header")
-        del found.items[0]
-        return
-    key, value = found.items[0]
-    new = b"" if draw(st.integers(0, 19)) == 0 else draw(messages(value, HEADER))
-    found.changes.append(f"header {value.hex()} -> {new.hex()}")
-    found.items[0] = key, new
+def _message(draw, found):
+    items = found.table.items
+    at = draw(st.integers(-len(items) // 4, len(items) - 1)) if items else None
+    if at is None:
+        return "nothing"
+    at = max(at, 0)  # the header more often than each of the others
+    key, value = items[at]
+    new = draw(messages(value, found.entry if key else found.header))
+    items[at] = key, new
+    return f"{key!r}: {value.hex()} became {new.hex()}"
 
 
-def _alter_entry(draw, found):
-    number = draw(st.integers(0, len(found.items) - 1))
-    key, value = found.items[number]
-    new = draw(messages(value, ENTRY if key else HEADER))
-    found.changes.append(f"entry {key!r} {value.hex()} -> {new.hex()}")
-    found.items[number] = key, new
+def _layout(draw, found):
+    table = found.table
+    kind = draw(st.sampled_from(["interval", "block_items", "compressed", "before", "after_handle"]))
+    numbers, junk = st.sampled_from([1, 2, 3, 1000]), st.binary(min_size=1, max_size=12)
+    drawn = draw(
+        {"interval": numbers, "block_items": st.integers(1, 3), "compressed": st.just(True)}.get(kind, junk)
+    )
+    setattr(table, kind, drawn)
+    return f"{kind} is {drawn}"
 
 
-def _alter_layout(draw, found):
-    kind = draw(st.sampled_from(LAYOUTS))
-    found.changes.append(kind)
-    if kind == "interval":
-        found.interval = draw(st.sampled_from([1, 2, 3, 1000]))
-    elif kind == "blocks":
-        found.block_items = draw(st.integers(1, 3))
-    elif kind == "compressed":
-        found.compressed = True
-    elif kind == "junk":
-        found.junk = draw(st.binary(min_size=1, max_size=12))
-    elif kind == "tail":
-        found.tail = draw(st.binary(min_size=1, max_size=12))
-    else:
-        found.long_separators = True
-
-
-def _alter_items(draw, found):
-    at = draw(st.integers(0, len(found.items) - 1))
+def _items(draw, found):
+    items = found.table.items
+    if not items:
+        return "nothing"
+    at, other = (draw(st.integers(0, len(items) - 1)) for _ in range(2))
+    key, value = items[at]
     kind = draw(st.sampled_from(["drop", "repeat", "swap", "rename"]))
-    found.changes.append(f"items {kind} {at}")
     if kind == "drop":
-        del found.items[at]
+        del items[at]
     elif kind == "repeat":
-        found.items.insert(at, found.items[at])
+        items.insert(at, items[at])
     elif kind == "swap":
-        other = draw(st.integers(0, len(found.items) - 1))
-        found.items[at], found.items[other] = found.items[other], found.items[at]
+        items[at], items[other] = items[other], items[at]
     else:
-        found.items[at] = found.items[at][0] + draw(st.binary(max_size=3)), found.items[at][1]
-        found.items.sort()
+        items[at] = key + draw(st.binary(min_size=1, max_size=3)), value
+        items.sort()
+    return f"{kind} {key!r}"
 
 
-def _alter_block(draw, found):
-    if draw(st.booleans()):
-        found.block_items = draw(st.integers(1, 3))
+def _block(draw, found):
+    table = found.table
+    table.block_items = draw(st.sampled_from([1, 2, 3, None]))
     number = draw(st.integers(0, 4))
     if draw(st.booleans()):
-        found.bad_block = number
-        found.changes.append(f"bad crc of block {number} blocks of {found.block_items}")
-    else:
-        found.bad_type = number
-        found.changes.append(f"bad type of block {number}")
+        table.bad_checksums.add(number)
+        return f"wrong checksum of block {number} of {table.block_items} entries"
+    table.types[number] = draw(st.sampled_from([0, 1, 2, 7, 255]))
+    return f"type {table.types[number]} of block {number} of {table.block_items} entries"
 
 
-def _alter_index(draw, found):
-    found.index = draw(damaged(found.table()))
-    found.changes.append("index damaged")
+def _damage(draw, found):
+    found.table.damage = draw(damaged(found.table.encode()))
+    return "the table's bytes"
 
 
-def _alter_data(draw, found):
-    number = draw(st.integers(0, len(found.shards) - 1))
-    data = found.shards[number]
-    kind = draw(st.sampled_from(["missing", "damaged", "damaged", "longer", "cut"]))
-    found.changes.append(f"data {number} {kind}")
+def _data(draw, found):
+    end = draw(
+        st.sampled_from(sorted(end for end, each in found.files.items() if not isinstance(each, Table)))
+    )
+    data = found.files[end]
     if data is None:
-        return
+        return "nothing"
+    kind = draw(st.sampled_from(["missing", "changed", "changed", "longer", "cut"]))
     if kind == "missing":
-        found.shards[number] = None
-    elif kind == "damaged":
-        found.shards[number] = draw(damaged(data))
+        found.files[end] = None
+    elif kind == "changed":
+        found.files[end] = draw(damaged(data))
     elif kind == "longer":
-        found.shards[number] = data + draw(st.binary(min_size=1, max_size=12))
+        found.files[end] = data + draw(st.binary(min_size=1, max_size=12))
     else:
-        found.shards[number] = data[: draw(st.integers(0, len(data)))]
-
-
-_ALTER = {
-    "header": _alter_header,
-    "entry": _alter_entry,
-    "layout": _alter_layout,
-    "items": _alter_items,
-    "block": _alter_block,
-    "index": _alter_index,
-    "data": _alter_data,
-}
+        found.files[end] = data[: draw(st.integers(0, len(data)))]
+    return f"{end} is {kind}"

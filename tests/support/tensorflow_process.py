@@ -57,7 +57,7 @@ def main() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     requests, answers = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # what TensorFlow prints is no answer
-    import tensorflow  # noqa: F401, ICN001  for the children
+    import tensorflow  # noqa: F401  for the children
 
     _limit_memory()
     while True:
@@ -88,7 +88,7 @@ def _serve(requests: Connection, answers: Connection) -> NoReturn:
         signal.alarm(TIME_LIMIT)
         try:
             answer = ("value", read[kind](*arguments))
-        except Exception as error:  # noqa: BLE001  whatever TensorFlow raises is its answer
+        except Exception as error:
             answer = ("error", type(error).__name__, str(error))
         answers.send(answer)
 

@@ -385,6 +385,27 @@ class TestIntoAStructure:
         assert len(matched) > 1
         assert set(matched) == {"by name"}
 
+    def test_what_is_missing_is_listed(self, run, work):
+        """On standard error, where it may be missing."""
+        run("drop", "one", work / "less", "scoped/c")
+        argv = [
+            "convert",
+            work / "less",
+            work / "out",
+            "--to",
+            "tf2",
+            "--template",
+            work / "fresh",
+            "--allow-missing",
+        ]
+        key, line = "m/z/.ATTRIBUTES/VARIABLE_VALUE", "missing, kept from the template"
+        dry = run(*argv, "--dry-run")
+        assert dry.err == f"{key}: {line}\n"
+        assert f"from {key}, {line}\n" in dry.out
+        output = run(*argv)
+        assert output.err == dry.err
+        assert "(2 by name, 1 missing, kept from the template)" in output.out
+
     def test_summary(self, run, work):
         argv = ["convert", "one", work / "out", "--to", "tf2", "--template", work / "fresh"]
         assert f"{work / 'out'}: 5 tensors (2 by name, 1 by shape), " in run(*argv).out

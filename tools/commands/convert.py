@@ -6,8 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.slices import readable_key
 from tensorbundle.tools.operations.conversion import plan_conversion, rules_of
-from tensorbundle.tools.operations.fitting import Fitting
+from tensorbundle.tools.operations.fitting import MISSING, Fitting
 from tensorbundle.tools.structures import read_structure
 from tensorbundle.tools.writing import add_source_and_destination, add_writing_arguments, carry_out
 
@@ -83,4 +84,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             rules=rules_of(args.map),
             fitting=fitting,
         )
-        return carry_out(plan, args.destination, args, console)
+        status = carry_out(plan, args.destination, args, console)
+        for key, how in plan.matched.items():
+            if how == MISSING:
+                console.note(f"{readable_key(key)}: {how}")
+        return status

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.renaming import Rule
     from tensorbundle.tools.structures import Structure
 
-__all__ = ["USUAL_ROOTS", "Fitting", "fit_structure", "fit_template"]
+__all__ = ["MISSING", "USUAL_ROOTS", "Fitting", "fit_structure", "fit_template"]
 
 # What the migration guide's functions, and people who follow it, call the dictionary of variables.
 USUAL_ROOTS: Final = ("vars", "var_list")
@@ -55,6 +55,7 @@ _COUNTER: Final = attribute_key(SAVE_COUNTER)
 _OLD_COUNTER: Final = "the save counter of tf.train.Checkpoint"
 _NAME, _PATH, _RULE, _SHAPE = "by name", "by path", "by rule", "by shape"
 _STATE, _KEPT = "as optimizer state", "kept from the template"
+MISSING: Final = "missing, kept from the template"
 _FLOATING: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat")))
 _WORTH: Final = {MOMENTUM: (MOMENTUM, GRADIENT_SUM), GRADIENT_SUM: (GRADIENT_SUM, MOMENTUM)}
 _BETAS: Final = (0.9, 0.999)  # what TensorFlow and Keras take unless told otherwise
@@ -102,19 +103,16 @@ def fit_structure(
         ConflictError: variables that are missing or of another type or shape, tensors that are left over, a name that
             means several variables, or an object in the save counter's place; the reason lists them.
     """
+    fitting = fitting or Fitting()
     source, graph = _Side.of(draft), structure.graph
     tensors: dict[str, DraftTensor] = {}
     used: set[str] = set()
-    missing: list[str] = []
+    missing: list[tuple[str, str]] = []
     conflicts = []
     for path, _, each in graph.attributes():
         key = source.find(each.full_name)
         if key is None:
-            near = (
-                near_names(each.full_name, [*source.names.values(), *source.by_path]) if not missing else []
-            )
-            hint = f" (near: {', '.join(map(repr, near))})" if near else ""
-            missing.append(f"{each.full_name!r}, which is to be {path!r}{hint}")
+            missing.append((each.full_name, path))
             continue
         used.add(key)
         wanted, found = structure.expected[each.checkpoint_key], _signature(draft.tensors[key])
@@ -124,9 +122,12 @@ def fit_structure(
         tensors[each.checkpoint_key] = replace(draft.tensors[key], matched=_NAME)
     _refuse_conflicts(conflicts, draft.prefix)
     unused = sorted(key for key in draft.tensors if key not in used and key != _COUNTER)
-    _refuse_leftovers(
-        missing, list(map(source.label, unused)), fitting or Fitting(), draft.prefix, structure.path
-    )
+    hint = ""
+    if missing and not fitting.allow_missing:
+        near = near_names(missing[0][0], [*source.names.values(), *source.by_path])
+        hint = f"; near {missing[0][0]!r}: {', '.join(map(repr, near))}" if near else ""
+    labels = [f"{name!r}, which is to be {path!r}" for name, path in missing]
+    _refuse_leftovers(labels, list(map(source.label, unused)), fitting, draft.prefix, structure.path, hint)
     graph.drop_keys([key for key in structure.expected if key not in tensors], tensors)
     if counter is not None:
         try:
@@ -135,6 +136,9 @@ def fit_structure(
             raise error.locate(path=structure.path) from None
         tensors[_COUNTER] = DraftTensor(Literal.int64(counter))
     draft.left_out += [LeftOut(key, "no place in the structure") for key in unused]
+    draft.left_out += [
+        LeftOut(name, f"missing here; the structure has it as {path!r}") for name, path in missing
+    ]
     if _COUNTER in draft.tensors and _COUNTER not in used:
         draft.left_out.append(LeftOut(_COUNTER, _OLD_COUNTER))
     _rebuild(draft, tensors, graph)
@@ -546,7 +550,7 @@ class _Fit:
             return
         [steps] = counted or told
         place, graph = optimizer.iterations, self.target.draft.graph
-        if place is None and graph is not None and optimizer.kind == "legacy" and self.gave[optimizer]:
+        if place is None and graph is not None and optimizer.kind == "legacy" and optimizer.node is not None:
             place = add_iterations(graph, optimizer)
         if place is not None and place not in self.found:
             if counted:
@@ -632,8 +636,10 @@ class _Fit:
         if _COUNTER in source.tensors:
             reasons[_COUNTER] = _OLD_COUNTER
         source.left_out += [LeftOut(key, reasons[key]) for key in sorted(reasons)]
+        lost = set(missing)
         tensors = {
-            key: replace(tensor, matched=_KEPT) for key, tensor in template.tensors.items()
+            key: replace(tensor, matched=MISSING if key in lost else _KEPT)
+            for key, tensor in template.tensors.items()
         } | self.found
         if template.graph is not None and SAVE_COUNTER in template.graph.root.children:
             if counter is None:

@@ -78,6 +78,7 @@ _LEGACY_KINDS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("rho", ("accum_grad", "accum_var"), "Adadelta"),
     ("learning_rate", ("accumulator",), "Adagrad"),
 )
+_CALLED_OPTIMIZER: Final = re.compile(r"(?:^|_)opt(?:im(?:izer)?)?(?:_|\d|$)", re.IGNORECASE)
 _HYPERPARAMETERS: Final = frozenset({"learning_rate", "decay"})  # of which every legacy one has one at least
 _RMSPROP: Final = ({MOMENTUM, "rho"}, ("rms", "mg", "rms_momentum"), "RMSprop")
 
@@ -281,7 +282,7 @@ def optimizers_in_graph(graph: ObjectGraph, variables: Mapping[str, str]) -> lis
         child
         for node in graph.nodes
         for name, child in node.children.items()
-        if "opt" in name.lower() and not (child.children or child.owns_something)
+        if _CALLED_OPTIMIZER.search(name) and not (child.children or child.owns_something)
     }
     if not any(each.kind == "legacy" for each in found) and len(idle) == 1:
         found += (Optimizer("legacy", paths[node], node, ran=False) for node in idle)

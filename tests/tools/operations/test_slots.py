@@ -234,9 +234,14 @@ class TestGraphs:
         _, [found] = in_graph(Node(children={"o": optimizer}))
         assert paths(found.slots) == {("m", "o/_trainable_variables/1"): "o/_momentums/1"}
 
-    def test_one_that_has_not_run(self):
-        _, [found] = in_graph(tree({"w": None, "Optimizer": {}}))
-        assert (found.kind, found.path, found.ran) == ("legacy", "Optimizer", False)
+    @pytest.mark.parametrize(
+        "name", ["optimizer", "opt", "Optimizer", "optim", "my_optimizer", "opt_1", "optimizer2"]
+    )
+    def test_one_that_has_not_run(self, name):
+        _, [found] = in_graph(tree({"w": None, name: {}, "options": {}, "adopt": {}}))
+        assert (found.kind, found.path, found.ran) == ("legacy", name, False)
+
+    def test_several_that_have_not_run(self):
         assert in_graph(tree({"w": None, "optimizer": {}, "opt": {}}))[1] == []
         assert in_graph(tree({"w": None, "other": {}}))[1] == []
 
