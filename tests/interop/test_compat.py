@@ -968,8 +968,8 @@ ABORTING = {
     "string of 2**50 bytes": {"get s"},
 }
 # Other differences: at which questions, what ours is (None for an answer), and what TensorFlow does.
-NO_PLACE = (LISTING | {"get k"}, tb.CorruptionError, "looks at an entry's place only when the tensor is read")
-NO_TYPE = (LISTING | {"get k"}, tb.UnsupportedError, "looks at an entry's type only when the tensor is read")
+NO_PLACE = (LISTING, tb.CorruptionError, "looks at an entry's place only when the tensor is read")
+NO_TYPE = (LISTING, tb.UnsupportedError, "looks at an entry's type only when the tensor is read")
 NOT_TEXT = ({"list", "types"}, None, "can't show keys that are not UTF-8")
 DAMAGE_DIFFERENCES = {
     "later block": ({"list", "types", "has k", "get k"}, tb.CorruptionError, "passes over a damaged block"),
