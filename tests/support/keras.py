@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from typing import Any
 
@@ -28,6 +29,8 @@ _INSTALLED = {
     _version(each): each for each in (_imported("keras"), _imported("tf_keras")) if each is not None
 }
 KERAS_2, KERAS_3 = _INSTALLED.get("2"), _INSTALLED.get("3")
+if KERAS_2 is None and os.environ.get("TENSORBUNDLE_REQUIRE_TENSORFLOW"):
+    raise ImportError("no Keras 2, which these tests need: install the extra 'interop'")
 
 
 def keras(number: int) -> Any:

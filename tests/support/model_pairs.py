@@ -17,11 +17,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tensorflow.python.checkpoint import util  # the objects of a program in the order of their numbers
 
 import tensorbundle as tb
 from support.object_graphs import GRAPH_KEY
-from support.tensorflow import VERSION, ShardedVariable, tf, tf1, trackable_object_graph_pb2
+from support.tensorflow import (
+    VERSION,
+    ShardedVariable,
+    checkpoint_util,
+    tf,
+    tf1,
+    trackable_object_graph_pb2,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -595,7 +601,7 @@ def _subclassed(library: Any) -> Any:
 
 def objects_of(checkpoint: Any) -> list[Any]:
     """The objects of a program, in the order of their numbers in a checkpoint."""
-    return list(util.list_objects(checkpoint._saver._graph_view))
+    return list(checkpoint_util.list_objects(checkpoint._saver._graph_view))
 
 
 def is_variable(each: Any) -> bool:

@@ -32,6 +32,7 @@ with warnings.catch_warnings():
     from tensorflow.compat import v1 as tf1
     from tensorflow.core.framework import types_pb2  # noqa: F401  for others, as are the next ones
     from tensorflow.core.protobuf import tensor_bundle_pb2, trackable_object_graph_pb2  # noqa: F401
+    from tensorflow.python.checkpoint import util as checkpoint_util  # noqa: F401
     from tensorflow.python.distribute.sharded_variable import ShardedVariable  # noqa: F401
     from tensorflow.python.ops.resource_variable_ops import UninitializedVariable  # noqa: F401
     from tensorflow.python.trackable import trackable_utils  # noqa: F401
