@@ -16,7 +16,7 @@ from typing import Final
 from tensorbundle.coding import FIXED32, encode_varint, read_varint
 from tensorbundle.errors import CorruptionError
 
-__all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "iterate", "seek"]
+__all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "find", "iterate", "seek"]
 
 DATA_RESTART_INTERVAL: Final = 16
 # Shared prefixes let a small block stand for long keys; far more than that is an attack on memory.
@@ -65,6 +65,12 @@ def seek(block: bytes, target: bytes) -> bytes | None:
     Raises:
         CorruptionError: the block's structure is wrong on the way there.
     """
+    place = find(block, target)
+    return None if place is None else block[place[0] : place[1]]
+
+
+def find(block: bytes, target: bytes) -> tuple[int, int] | None:
+    """Where the value of the key `target` begins and ends; otherwise as `seek`."""
     limit, count = _restart_array(block)
     if limit == 0:
         return None
@@ -97,7 +103,7 @@ def seek(block: bytes, target: bytes) -> bytes | None:
             raise _bad_entry(start, shared, unshared, size, limit, key)
         key = key[:shared] + block[pos : pos + unshared]
         if key == target:
-            return block[pos + unshared : end]
+            return pos + unshared, end
         if key > target:
             return None
         pos = end
@@ -173,8 +179,11 @@ class BlockBuilder:
 
     def finish(self) -> bytes:
         """The block's bytes, without the trailer that the table adds."""
-        tail = b"".join(map(FIXED32.pack, [*self._restarts, len(self._restarts)]))
-        return bytes(self._entries) + tail
+        return b"".join(self.parts())
+
+    def parts(self) -> tuple[bytes | bytearray, ...]:
+        """What the block's bytes are made of, not copied: the entries and the restart array."""
+        return self._entries, b"".join(map(FIXED32.pack, [*self._restarts, len(self._restarts)]))
 
 
 def _common_prefix(a: bytes, b: bytes) -> int:

@@ -275,7 +275,7 @@ def parse_entry(value: bytes) -> TensorEntry:
         UnsupportedError: a data type that no checkpoint stores.
     """
     dtype = shard = offset = nbytes = stored = 0
-    shape = b""
+    shape: list[bytes] = []  # protobuf joins a message that comes in parts
     slices: list[TensorSlice] = []
     for number, wire_type, field in fields(value):
         if wire_type != _ENTRY_WIRE_TYPES.get(number):
@@ -292,10 +292,10 @@ def parse_entry(value: bytes) -> TensorEntry:
             elif number == 6:
                 stored = field & _INT32_BITS
         elif number == 2:
-            shape += field  # protobuf joins a message that comes in parts
+            shape.append(field)
         elif number == 7:
             slices.append(TensorSlice.parse(field))
-    kind, dims = DType.from_number(dtype), parse_shape(shape)
+    kind, dims = DType.from_number(dtype), parse_shape(b"".join(shape))
     if slices:
         return TensorEntry(kind, dims, math.prod(dims) * kind.itemsize, max(shard, 0), slices=tuple(slices))
     if shard < 0 or offset < 0 or nbytes < 0:

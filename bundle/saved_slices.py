@@ -146,7 +146,7 @@ def encode_meta(tensors: Iterable[SavedTensor]) -> bytes:
     return _field(1, bytes(meta) + _field(2, VERSIONS))
 
 
-def parse_slice(record: bytes) -> tuple[bytes, TensorSlice, memoryview]:
+def parse_slice(record: bytes | memoryview) -> tuple[bytes, TensorSlice, memoryview]:
     """The tensor's name, the slice, and the encoded TensorProto of a data record.
 
     Raises:

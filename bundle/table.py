@@ -17,7 +17,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, iterate, seek
+from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, find, iterate
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
 from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.files import describe_content
@@ -158,19 +158,26 @@ class TableReader:
         Raises:
             CorruptionError: the data block that would hold the key is damaged.
         """
+        value = self.view(key)
+        return None if value is None else bytes(value)
+
+    def view(self, key: bytes) -> memoryview | None:
+        """The same, not copied out of its block: of V1 files that may be gigabytes."""
         number = bisect.bisect_left(self.separators, key)
         if number == len(self.separators):
             return None
-        if self._last_block is None or self._last_block[0] != number:
-            # Of V1 files a block may be a tensor of gigabytes, which nobody looks up twice in a row.
+        last = self._last_block  # once: threads that look things up at the same time change it
+        if last is None or last[0] != number:
             block = self._load(self.handles[number], f"data block {number}")
+            # Nobody looks up a tensor of gigabytes twice in a row.
             self._last_block = (number, block) if len(block) < 4 * BLOCK_BYTES else None
         else:
-            block = self._last_block[1]
+            block = last[1]
         try:
-            return seek(block, key)
+            place = find(block, key)
         except CorruptionError as error:
             raise self._inside(self.handles[number], error) from None
+        return None if place is None else memoryview(block)[place[0] : place[1]]
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value, in key order.
@@ -219,21 +226,22 @@ class TableReader:
                 path=self.path,
                 offset=handle.offset,
             )
-        stored = self._file.read(handle.offset, handle.size + TRAILER_BYTES)
-        expected = unmask(FIXED32.unpack_from(stored, handle.size + 1)[0])
-        computed = crc32c(memoryview(stored)[: handle.size + 1])
+        stored = self._file.read(handle.offset, handle.size)
+        trailer = self._file.read(handle.offset + handle.size, TRAILER_BYTES)
+        expected = unmask(FIXED32.unpack_from(trailer, 1)[0])
+        computed = crc32c(trailer[:1], crc32c(stored))
         if expected != computed:
             raise CorruptionError(
                 f"{name}: crc32c stored {expected:08x}, computed {computed:08x}",
                 path=self.path,
                 offset=handle.offset,
             )
-        compression = stored[handle.size]
+        compression = trailer[0]
         if compression == UNCOMPRESSED:
-            return stored[: handle.size]
+            return stored
         if compression == SNAPPY:
             self.compressed += 1
-            return self._decompress(stored[: handle.size], handle, name)
+            return self._decompress(stored, handle, name)
         raise CorruptionError(
             f"{name}: compression type {compression}, only 0 (none) and 1 (snappy) exist",
             path=self.path,
@@ -262,7 +270,7 @@ class TableWriter:
     under construction is kept in memory.
     """
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
+    def __init__(self, write: Callable[[bytes | bytearray], object]) -> None:
         self._write = write
         self._offset = 0
         self._data = BlockBuilder(DATA_RESTART_INTERVAL)
@@ -305,10 +313,14 @@ class TableWriter:
             self._data = BlockBuilder(DATA_RESTART_INTERVAL)
 
     def _put(self, builder: BlockBuilder) -> BlockHandle:
-        block = builder.finish() + bytes([UNCOMPRESSED])
-        handle = BlockHandle(self._offset, len(block) - 1)
-        self._write(block + FIXED32.pack(mask(crc32c(block))))
-        self._offset += len(block) + 4
+        size = crc = 0
+        for part in (*builder.parts(), bytes([UNCOMPRESSED])):
+            self._write(part)
+            crc = crc32c(part, crc)
+            size += len(part)
+        self._write(FIXED32.pack(mask(crc)))
+        handle = BlockHandle(self._offset, size - 1)
+        self._offset += size + 4
         return handle
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.commit import StagedFiles
@@ -80,8 +79,6 @@ class V1Index(Index):
         self.records: dict[bytes, bytes] = {}
         self.listed: dict[bytes, TensorEntry] = {}
         self._files: list[File] = []
-        # A table remembers its last block, and several outputs may be made at the same time.
-        self._lock = threading.Lock()
         # The last tensor asked for, decoded if it was asked for twice in a row: then slices are being cut from it.
         self._last: tuple[bytes, Array | None] = b"", None
         found: dict[bytes, list[tuple[int, SavedTensor]]] = {}
@@ -174,8 +171,7 @@ class V1Index(Index):
         table = self.tables[entry.shard]
         try:
             check_shape(entry.shape, entry.dtype)
-            with self._lock:
-                record = table.get(self.records[key])
+            record = table.view(self.records[key])
             if record is None:
                 raise CorruptionError("the meta record lists it, its own record is missing")
             array = self.decode(key, entry, record)
@@ -186,7 +182,7 @@ class V1Index(Index):
         self._last = key, array if before == key else None
         return array
 
-    def decode(self, key: bytes, entry: TensorEntry, record: bytes) -> Array:
+    def decode(self, key: bytes, entry: TensorEntry, record: bytes | memoryview) -> Array:
         """The values in a record that was read; otherwise as `values`."""
         name, part, message = parse_slice(record)
         if part.key(name) != self.records[key]:

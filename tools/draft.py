@@ -231,6 +231,40 @@ class Draft:
             plan.outputs.append(Output(key, Literal.string(data), last))
 
 
+class _Values:
+    """What the outputs of one tensor are taken from, with what has to be found out once for all of them."""
+
+    def __init__(self, expression: Expression) -> None:
+        self.expression = expression
+        self._is_whole = False
+        self._pieces: dict[tuple[tuple[int, int], ...], tuple[bytes, TensorEntry]] = {}
+        if isinstance(expression, Stored):
+            for part, key, entry in expression.pieces:
+                self._pieces.setdefault(_corners(part.box(expression.shape)), (key, entry))
+
+    def piece(self, box: Box) -> tuple[bytes, TensorEntry] | None:
+        """The key and the entry of the stored slice that is exactly this box, if there is one."""
+        return self._pieces.get(_corners(box))
+
+    def must_be_whole(self) -> None:
+        """Refuse to compute with a tensor whose slices leave something out; carried as they are, they may."""
+        if self._is_whole:
+            return
+        for stored in self.expression.inputs():
+            if not stored.pieces:
+                continue
+            try:
+                must_tile([part.box(stored.shape) for part, _, _ in stored.pieces], stored.shape)
+            except CorruptionError as error:
+                raise error.locate(path=stored.index.prefix, key=decode_key(stored.key)) from None
+        self._is_whole = True
+
+
+def _corners(box: Box) -> tuple[tuple[int, int], ...]:
+    """A box in a form that can be looked up, as Python's slices can't before 3.12."""
+    return tuple((each.start, each.stop) for each in box)
+
+
 def _add(plan: Plan, key: bytes, tensor: DraftTensor) -> None:
     """Add the outputs that a tensor is stored as."""
     expression = tensor.expression
@@ -242,11 +276,12 @@ def _add(plan: Plan, key: bytes, tensor: DraftTensor) -> None:
     if (
         not parts or parts[0].shape(shape) == shape
     ):  # TensorFlow, too, stores a slice that is everything as it is
-        plan.outputs.append(_output(plan, key, expression, whole_box(shape), tensor.base))
+        plan.outputs.append(_output(plan, key, _Values(expression), whole_box(shape), tensor.base))
         return
     total = 0
+    values = _Values(expression)
     for part in parts:
-        output = _output(plan, part.key(key), expression, part.box(shape), tensor.base)
+        output = _output(plan, part.key(key), values, part.box(shape), tensor.base)
         plan.outputs.append(output)
         total += output.origin.entry.nbytes
     shard = tensor.base + expression.entry.shard if isinstance(expression, Stored) else 0
@@ -268,40 +303,25 @@ def _source_place(output: Output) -> tuple[int, float, int]:
     return output.shard, entry.offset, entry.nbytes
 
 
-def _output(plan: Plan, key: bytes, expression: Expression, box: Box, base: int) -> Output:
+def _output(plan: Plan, key: bytes, source: _Values, box: Box, base: int) -> Output:
     """One stored tensor or slice: a box of an expression, carried if its bytes exist somewhere."""
+    expression = source.expression
     if isinstance(expression, Stored):
-        carried = _carried(expression, box) if plan.file_format == "v2" else None
+        carried = _carried(expression, source, box) if plan.file_format == "v2" else None
         if carried is not None:
             return Output(key, carried, base + carried.entry.shard)
-        expression, box = _piece(expression, box)
-    for stored in expression.inputs():
-        _must_be_whole(stored)
+        piece = source.piece(box)
+        if piece is not None:
+            stored = Stored(expression.index, *piece)
+            return Output(key, Converted.of(stored), base + stored.entry.shard)
+    source.must_be_whole()
     first = next(expression.inputs(), None)
     entry = None if first is None else first.pieces[0][2] if first.pieces else first.entry
     values = expression if box == whole_box(expression.shape) else Region(expression, box)
     return Output(key, Converted.of(values), base + (entry.shard if entry is not None else 0))
 
 
-def _piece(stored: Stored, box: Box) -> tuple[Stored, Box]:
-    """Where a box of a tensor is one of its pieces, that piece and all of it; otherwise what was given."""
-    for part, key, entry in stored.pieces:
-        if part.box(stored.shape) == box:
-            return Stored(stored.index, key, entry), whole_box(entry.shape)
-    return stored, box
-
-
-def _must_be_whole(stored: Stored) -> None:
-    """Refuse to compute with a tensor whose slices leave something out; carried as they are, they may."""
-    if not stored.pieces:
-        return
-    try:
-        must_tile([part.box(stored.shape) for part, _, _ in stored.pieces], stored.shape)
-    except CorruptionError as error:
-        raise error.locate(path=stored.index.prefix, key=decode_key(stored.key)) from None
-
-
-def _carried(stored: Stored, box: Box) -> Carried | None:
+def _carried(stored: Stored, source: _Values, box: Box) -> Carried | None:
     """The bytes of a box of a stored tensor, if they lie somewhere in one run."""
     whole = whole_box(stored.shape)
     swaps = stored.dtype.swap_width > 1 or stored.dtype is DType.string
@@ -311,9 +331,9 @@ def _carried(stored: Stored, box: Box) -> Carried | None:
         if box == whole:
             return Carried(stored.index, stored.key, stored.entry)
         return _rows(stored, box)
-    for part, key, entry in stored.pieces:
-        if part.box(stored.shape) == box:
-            return Carried(stored.index, key, entry)
+    piece = source.piece(box)
+    if piece is not None:
+        return Carried(stored.index, *piece)
     return _side_by_side(stored) if box == whole else None
 
 

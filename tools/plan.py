@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tensorbundle.coding import crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.payloads import encode_strings
 from tensorbundle.slices import readable_key
 
@@ -150,10 +150,11 @@ class Plan:
         return len(self.outputs) - slices + len(self.partitioned)
 
     def check_keys(self) -> None:
-        """Refuse two outputs with one key.
+        """Refuse two outputs with one key, and a name that only V1 files can have.
 
         Raises:
             ConflictError: there are two; both origins are named.
+            UnsupportedError: a tensor of a V1 file has an empty name.
         """
         seen: dict[bytes, Output] = {}
         for each in self.outputs:
@@ -166,3 +167,7 @@ class Plan:
                 raise ConflictError(
                     f"two tensors would get this key: {' and '.join(origins)}", key=readable_key(each.key)
                 )
+        if self.file_format == "v2" and (b"" in seen or b"" in self.partitioned):
+            raise UnsupportedError(
+                "a tensor without a name, which only V1 files can have; drop or rename it", key=""
+            )

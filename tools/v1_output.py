@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tensorbundle.dtypes import DType
+from tensorbundle.errors import UnsupportedError
 from tensorbundle.payloads import decode_strings
 from tensorbundle.saved_slices import SavedTensor
 from tensorbundle.slices import TensorSlice, readable_key, whole_box
@@ -34,8 +35,13 @@ def write_v1_plan(
     """Write the V1 checkpoint `path`: the bytes written, the bytes read, and tensors with values too large for a cast.
 
     Raises:
-        ConflictError, CorruptionError, MissingFileError, UnsupportedError: as `transfer` and `write_v1`.
+        ConflictError, CorruptionError, MissingFileError: as `transfer` and `write_v1`.
+        UnsupportedError: so too; or several data shards were asked for.
     """
+    if plan.shards > 1:
+        raise UnsupportedError(
+            f"{plan.shards} shards: V1 is written as one file; leave out reshard", path=path
+        )
     slices = {
         part.key(key): SavedTensor(key, entry.shape, entry.dtype, entry.slices)
         for key, entry in plan.partitioned.items()

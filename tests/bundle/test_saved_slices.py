@@ -185,7 +185,8 @@ def test_values_beyond_a_type_lose_their_high_bits(dtype, values):
 def test_the_protobuf_library_means_the_same_values(dtype, values):
     """Where it has them: its lists of int32 have 32 bits."""
     message = TensorProto.FromString(packed(dtype, values))
-    theirs = np.array(getattr(message, FIELD_OF[dtype])).astype("u8" if dtype.startswith("u") else "i8")
+    field = FIELD_OF[dtype]
+    theirs = np.array(getattr(message, field), "u8" if field.startswith("uint") else "i8")
     ours = decoded(packed(dtype, values), dtype, len(values))
     if dtype in (DType.float16, DType.bfloat16):
         ours = ours.view("u2")

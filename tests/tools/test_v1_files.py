@@ -311,9 +311,22 @@ def test_types_that_v1_does_not_have(run, work, dtype):
     assert our_reading(work / "old").keys() == {"b"}
 
 
+def test_values_too_large_for_a_cast(work):
+    source = write(work / "m", {"w": np.float32([1, 1e30, -1e30])}, cuts={"w": (3, 0)})
+    summary = rewrite(source, work / "old", cast={"w": "float16"}, convert="v1")
+    assert summary.overflowed == {"w[1,1]": 1, "w[2,1]": 1}
+    assert tb.open(work / "old")["w"].tolist() == [1, np.inf, -np.inf]
+
+
 def test_a_cast_after_the_conversion(work, sources):
     with pytest.raises(tb.UnsupportedError, match="the V1 format has no values of type bfloat16"):
         rewrite(sources["new"], work / "m", convert="v1", cast={"emb": "bfloat16"})
+    assert "m" not in snapshot(work)
+
+
+def test_several_files_are_not_written(work, sources):
+    with pytest.raises(tb.UnsupportedError, match="2 shards: V1 is written as one file; leave out reshard"):
+        rewrite(sources["new"], work / "m", reshard={"shards": 2}, convert="v1")
     assert "m" not in snapshot(work)
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
+import numpy as np
+
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.index import decode_key
 from tensorbundle.proto.graph import Attribute, Node
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
+from tensorbundle.shards import ShardReader
 from tensorbundle.tools.expressions import Mean, Stored
 from tensorbundle.tools.plan import Literal as LiteralTensor
 
@@ -85,7 +89,7 @@ def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tupl
         parts = [_values(draft.tensors[key]) for draft in drafts]
         if tensor.expression.dtype in _AVERAGED:
             last.tensors[key] = replace(tensor, expression=Mean(tuple(parts), accumulator))
-        elif len({_fingerprint(part) for part in parts}) > 1:
+        elif _differ(parts):
             from_last.append(key)
     return last, from_last
 
@@ -164,6 +168,14 @@ def _values(tensor: DraftTensor) -> Stored:
     if not isinstance(tensor.expression, Stored):
         raise UnsupportedError("only tensors as checkpoints have them can be averaged")
     return tensor.expression
+
+
+def _differ(parts: Sequence[Stored]) -> bool:
+    """Whether tensors of one type and shape have different values; those of V1 files have to be read for that."""
+    if all(each.index.file_format == "v2" for each in parts):
+        return len({_fingerprint(each) for each in parts}) > 1
+    first, *others = (ShardReader(each.index).read(decode_key(each.key)) for each in parts)
+    return not all(np.array_equal(first, each) for each in others)
 
 
 def _fingerprint(stored: Stored) -> tuple[object, ...]:
