@@ -22,7 +22,8 @@ PYTHON = [sys.executable, "-P"]
 SLOW = """
 import os, signal, sys, time
 from tensorbundle.tools.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore these
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 real = os.preadv
 def slow(descriptor, buffers, offset):
     if offset:
