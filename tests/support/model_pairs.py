@@ -11,7 +11,6 @@ import copy
 import gc
 import itertools
 import random
-import warnings
 from collections import namedtuple
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tensorbundle as tb
+from support.keras import KERAS_2, KERAS_3
 from support.object_graphs import GRAPH_KEY
 from support.tensorflow import (
-    VERSION,
     ShardedVariable,
     checkpoint_util,
     tf,
@@ -34,18 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Blueprints = dict[str, "Blueprint"]
-
-if VERSION < (2, 16):
-    keras2, keras3 = tf.keras, None
-else:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import keras as keras3
-
-        try:
-            import tf_keras as keras2
-        except ImportError:
-            keras2 = None
 
 DTYPES = [
     *("float32", "float32", "float32", "float64", "float16", "bfloat16"),
@@ -76,7 +63,7 @@ LEAVES = ("variable", "python", "table", "dense", "generator", "sharded")
 
 def forget() -> None:
     """Let go of what Keras keeps of all models."""
-    for library in (keras2, keras3):
+    for library in (KERAS_2, KERAS_3):
         if library is not None:
             library.backend.clear_session()
     gc.collect()
@@ -275,7 +262,7 @@ class Designer:
 
     def model_and_optimizer(self) -> Blueprints:
         rng = self.rng
-        library = rng.choice([name for name, there in (("2", keras2), ("3", keras3), ("1", tf1)) if there])
+        library = rng.choice([name for name, there in (("2", KERAS_2), ("3", KERAS_3), ("1", tf1)) if there])
         if library == "1":
             variables = [
                 Blueprint(
@@ -291,7 +278,7 @@ class Designer:
             holder = Blueprint(
                 rng.choice(["module", "dict"]), {f"v{number}": each for number, each in enumerate(variables)}
             )
-            kind = rng.choice(["v1-momentum", "v1-adam", *(["k2-legacy-adam"] if keras2 else [])])
+            kind = rng.choice(["v1-momentum", "v1-adam", *(["k2-legacy-adam"] if KERAS_2 else [])])
             options = {"kind": kind, "of": holder, "trained": rng.random() < 0.6}
             return {"model": holder, "optimizer": Blueprint("optimizer", options=options)}
         model = self.model(library)
@@ -527,7 +514,7 @@ class Builder:
 
     def _model(self, blueprint: Blueprint) -> Any:
         options = blueprint.options
-        library = keras2 if options["library"] == "2" else keras3
+        library = KERAS_2 if options["library"] == "2" else KERAS_3
         layers = [_layer(library, name) for name in options["layers"]]
         if options["form"] == "functional":
             outputs = inputs = library.Input([3])
@@ -564,12 +551,12 @@ class Builder:
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "v1-momentum": lambda: tf1.train.MomentumOptimizer(0.1, 0.9),
     "v1-adam": lambda: tf1.train.AdamOptimizer(0.1),
-    "k2-legacy-adam": lambda: keras2.optimizers.legacy.Adam(0.1),
-    "k2-legacy-sgd": lambda: keras2.optimizers.legacy.SGD(0.1, momentum=0.9),
-    "k2-adam": lambda: keras2.optimizers.Adam(0.1),
-    "k2-sgd": lambda: keras2.optimizers.SGD(0.1, momentum=0.9),
-    "k3-adam": lambda: keras3.optimizers.Adam(0.1),
-    "k3-sgd": lambda: keras3.optimizers.SGD(0.1, momentum=0.9),
+    "k2-legacy-adam": lambda: KERAS_2.optimizers.legacy.Adam(0.1),
+    "k2-legacy-sgd": lambda: KERAS_2.optimizers.legacy.SGD(0.1, momentum=0.9),
+    "k2-adam": lambda: KERAS_2.optimizers.Adam(0.1),
+    "k2-sgd": lambda: KERAS_2.optimizers.SGD(0.1, momentum=0.9),
+    "k3-adam": lambda: KERAS_3.optimizers.Adam(0.1),
+    "k3-sgd": lambda: KERAS_3.optimizers.SGD(0.1, momentum=0.9),
 }
 
 
@@ -605,7 +592,7 @@ def objects_of(checkpoint: Any) -> list[Any]:
 
 
 def is_variable(each: Any) -> bool:
-    return isinstance(each, tf.Variable) or (keras3 is not None and isinstance(each, keras3.Variable))
+    return isinstance(each, tf.Variable) or (KERAS_3 is not None and isinstance(each, KERAS_3.Variable))
 
 
 def fill(objects: list[Any], first: int) -> None:
@@ -847,7 +834,11 @@ class Editor:
             one.attributes[0].checkpoint_key = other.attributes[0].checkpoint_key
 
     def edit_flag(self) -> None:
-        self._node().has_checkpoint_values.value = self._rng.random() < 0.2
+        counters = [child for child in self.graph.nodes[0].children if child.local_name == "save_counter"]
+        node = (
+            self.graph.nodes[counters[0].node_id] if counters and self._rng.random() < 0.5 else self._node()
+        )
+        node.has_checkpoint_values.value = self._rng.random() < 0.2
 
     def edit_no_flags(self) -> None:
         for node in self.graph.nodes:
@@ -902,6 +893,15 @@ class Editor:
         node = self.graph.nodes.add()
         if self._rng.random() < 0.5 and self.tensors:
             node.attributes.add(name="VARIABLE_VALUE", checkpoint_key=self._rng.choice(list(self.tensors)))
+
+    def edit_waiting_slot(self) -> None:
+        self.graph.nodes.add()
+        self.graph.nodes.add()
+        self._node(attributes=True).slot_variables.add(
+            original_variable_node_id=len(self.graph.nodes) - 1,
+            slot_name="m",
+            slot_variable_node_id=len(self.graph.nodes) - 2,
+        )
 
     def edit_slots(self) -> None:
         optimizers = [node for node in self.graph.nodes if node.slot_variables]

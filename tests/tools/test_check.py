@@ -7,8 +7,9 @@ import pytest
 
 import tensorbundle as tb
 from support.cli import V221
-from support.rewriting import keras_like, tree, variable, write, write_objects
-from tensorbundle.tools import forecast
+from support.golden import SAMPLE
+from support.rewriting import finished, keras_like, tree, variable, write, write_objects
+from tensorbundle.tools import Forecast, forecast
 
 ASSERTIONS = ["assert_consumed", "assert_existing_objects_matched", "assert_nontrivial_match"]
 HOLD = dict.fromkeys(ASSERTIONS, True)
@@ -188,3 +189,106 @@ def test_errors(run, tmp_path):
     assert "no checkpoint of this name" in run.error("check", source, "--against", tmp_path / "z")
     (tmp_path / "b.json").write_text("{")
     assert run.error("check", source, "--against", tmp_path / "b.json").startswith(f"{tmp_path}/b.json: ")
+
+
+# What is printed
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a checkpoint `a` of a program, and `b` of one whose model is not in an attribute."""
+    root = keras_like()
+    write_objects(tmp_path / "a", root)
+    model = root.children.pop("model")
+    del root.children["optimizer"]
+    root.children = {**model.children, **root.children}
+    write_objects(tmp_path / "b", root)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_what_does_not_fit(run, folder):
+    output = run("check", "a", "--against", "b", status=1)
+    assert (
+        output.out
+        == """\
+assert_consumed                  fails: 3 objects of B not in A: 'layer-0/kernel', 'layer-0/bias', 'last/w'
+assert_existing_objects_matched  fails likewise
+assert_nontrivial_match          passes
+13 objects: 1 restored, 3 missing in A, 9 unused of A
+
+1. 'model/' of A is the root in B
+   model/layer-0/kernel -> layer-0/kernel
+   model/layer-0/bias -> layer-0/bias
+   model/last/w -> last/w
+   $ tensorbundle rename a DST model/=/
+
+2. only the optimizer's state in A has no place in B
+   unused optimizer/iter: float32 [1], not in B; restored with 'optimizer'
+   unused optimizer/decay: float32 [1], not in B; restored with 'optimizer'
+   unused layer-0/kernel/.OPTIMIZER_SLOT/optimizer/m: float32 [1], a slot variable; B lacks its variable or its optimizer
+   and 3 more
+   - if the program does not train: call expect_partial(), and not assert_consumed(),
+   - or leave it out: tensorbundle slim DST DST2
+"""
+    )
+    assert run("rename", "a", "c", "model/=/")
+    assert run("slim", "c", "d")
+    assert run("check", "d", "--against", "b").out.endswith("4 objects: 4 restored\n")
+
+
+def test_every_object(run, folder):
+    lines = run("check", "a", "--against", "b", "--all", status=1).out.splitlines()
+    assert [line.split() for line in lines[-13:-8]] == [
+        ["restored", "save_counter", "int64", "[]"],
+        ["missing", "layer-0/kernel", "not", "in", "A"],
+        ["missing", "layer-0/bias", "not", "in", "A"],
+        ["missing", "last/w", "not", "in", "A"],
+        [
+            "unused",
+            "optimizer/iter",
+            *["float32", "[1],", "not", "in", "B;", "restored", "with", "'optimizer'"],
+        ],
+    ]
+
+
+def test_exceptions(run, folder):
+    for name, shape in (("one", 1), ("two", 2)):
+        graph = finished(tree({"a": variable("name")}))
+        write(folder / name, {"a/.ATTRIBUTES/VARIABLE_VALUE": np.zeros(shape, "f4")}, graph=graph)
+    output = run("check", "two", "--against", "one", "--with", "read", status=1)
+    message = (
+        "read raises ValueError: Received incompatible tensor with shape (2,) when attempting to restore variable with "
+        "shape (1,) and name name"
+    )
+    assert output.out.splitlines()[0] == message
+    summary = run("check", "two", "--against", "one", "--with", "read", "--json", status=1).records[-1]
+    assert summary == dict.fromkeys(ASSERTIONS, message)
+
+
+def test_structure_file(run, folder):
+    (folder / "program.toml").write_text('layer-0 = {kernel = "k", bias = "b"}\nlast = {w = "w"}\n')
+    run(
+        "check", "b", "--against", "program.toml", "--with", "read", status=1
+    )  # which leaves the save counter
+    *_, summary = run("check", "b", "--against", "program.toml", "--json").records
+    assert summary == dict.fromkeys(ASSERTIONS, True)
+
+
+def test_saver(run):
+    """A v1 Saver has no assertions: they stand for its restoring."""
+    assert run("check", SAMPLE, "--against", SAMPLE).out == (
+        "tf.compat.v1.train.Saver restores\n33 objects: 33 restored\n"
+    )
+
+
+def test_directory(run):
+    run("check", V221 / "manager", "--against", V221 / "manager")
+
+
+def test_in_python(folder):
+    found = forecast("a", "b")
+    assert isinstance(found, Forecast)
+    assert found.found
+    assert found.changed == {"save_counter": "save_counter/.ATTRIBUTES/VARIABLE_VALUE"}
+    assert not forecast("a", "a").found

@@ -1,8 +1,4 @@
-"""Why a checkpoint does not fit a program, and what to do: hundreds of mismatches are told by a few causes.
-
-Other names are tried out before they are told: the checkpoint is renamed, without writing anything, and restored once
-more.
-"""
+"""Why a checkpoint does not fit a program, and what to do: hundreds of mismatches are told by a few causes."""
 
 from __future__ import annotations
 
@@ -14,33 +10,21 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
 from tensorbundle.tools.console import shape_text
-from tensorbundle.tools.draft import Draft
-from tensorbundle.tools.expressions import Stored
-from tensorbundle.tools.operations.forecasting import Source, predict
+from tensorbundle.tools.operations.mending import Mending, name_of, path_in_source, state_in, stored_spec
 from tensorbundle.tools.operations.outcomes import counted
-from tensorbundle.tools.operations.programs import Spec
-from tensorbundle.tools.operations.relocation import renumberings, scope_moves
-from tensorbundle.tools.operations.renaming import parse_rule, rename, whole_rule
-from tensorbundle.tools.operations.selection import optimizer_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tensorbundle.tools.operations.forecasting import Target
+    from tensorbundle.tools.operations.forecasting import Source, Target
     from tensorbundle.tools.operations.outcomes import Finding, Forecast, Reason, Status
     from tensorbundle.tools.operations.relocation import Move
-    from tensorbundle.tools.operations.renaming import Rule
 
 __all__ = ["Cause", "find_causes"]
 
-# Restores of a renamed checkpoint: so many at most, and so many objects in all of them.
-_TRIALS: Final = 12
-_TRIED: Final = 200_000
 _IN_ONE_COMMAND: Final = 12  # rules or patterns
 _SHOWN: Final = 3  # scopes in one sentence
 _GROUPS: Final = 8
@@ -56,7 +40,8 @@ class Cause:
         what: the cause, for a person.
         findings: the mismatches that it explains.
         advice: what to do about it.
-        command: a command that mends it, `{0}` standing for the checkpoint and `{1}` for the new one.
+        command: a command that mends it. Until it is known what others make, `{0}` stands here and in the advice for the
+            checkpoint, `{1}` for the new one.
         examples: what shows the cause, if the findings do not.
     """
 
@@ -75,15 +60,19 @@ def find_causes(forecast: Forecast, source: Source, target: Target) -> list[Caus
     if all(each.status == "restored" for each in forecast.findings):
         return []
     found = list(_Search(forecast, source, target).run())
-    steps = [number for number, each in enumerate(found) if each.command is not None]
-    given = shlex.quote(source.path)
-    for step, number in enumerate(steps, 1):
-        made = "DST" if len(steps) == 1 else f"DST{step}"
-        command = (found[number].command or "").replace("{0}", given).replace("{1}", made)
-        cause = found[number]
-        found[number] = replace(cause, command=command)
-        given = made
-    return found
+    commands = sum(each.command is not None for each in found)
+    out = []
+    given, step = shlex.quote(source.path), 0
+    for each in found:
+        made = "DST" if step == 0 and commands < 2 else f"DST{step + 1}"
+        advice, command = (
+            [text.replace("{0}", given).replace("{1}", made) for text in texts]
+            for texts in (each.advice, [each.command or ""])
+        )
+        out.append(replace(each, advice=tuple(advice), command=command[0] or None))
+        if each.command is not None:
+            given, step = made, step + 1
+    return out
 
 
 class _Search:
@@ -93,11 +82,11 @@ class _Search:
         self._forecast = forecast
         self._source = source
         self._target = target
-        self._given, self._against = shlex.quote(source.path), shlex.quote(target.path)
+        self._against = shlex.quote(target.path)
         self._explained: set[tuple[Status, str]] = set()
         # Of both sides, the paths of the optimizers' state.
-        self._state = _optimizer_state(source.path)
-        self._own_state = _optimizer_state(target.path) if target.expected is None else set()
+        self._state: set[str] = set()
+        self._own_state = state_in(target.path) if target.expected is None else set()
 
     def run(self) -> Iterator[Cause]:
         for look in (
@@ -125,15 +114,10 @@ class _Search:
             and reason in (None, each.reason)
         ]
 
-    def _stored(self, finding: Finding) -> Spec:
-        """Type and shape of the stored tensor that a finding is about."""
-        entry = self._source.entries.get(finding.key or "")
-        return Spec(None, None) if entry is None else Spec(entry.dtype, entry.shape)
-
     def _optimizers(self) -> Iterator[Cause]:
         unused = [each for each in self._open("unused") if each.path in self._state]
         missing = [each for each in self._open("missing") if each.path in self._own_state]
-        leave_out = f"tensorbundle slim {self._given} DST"
+        leave_out = "tensorbundle slim {0} {1}"
         failure = self._forecast.failure
         if failure is not None and "legacy TF-Keras optimizer" in failure.message:
             what = (
@@ -179,24 +163,23 @@ class _Search:
             for each in self._forecast.findings
             if not _follows(each)
         )
-        found: list[Move] = []
-        explained: list[Finding] = []
-        for propose in (self._scope_moves, self._renumberings):
-            mended = self._open("missing", "unused", "shape", "dtype")
-            for move in self._helpful(found, list(propose()) if mended else []):
-                found.append(move)
-                explained += [each for each in mended if _mends(move, each)]
+        before = self._open("missing", "unused", "shape", "dtype")
+        mending = Mending(self._forecast, self._source, self._target)
+        mending.run()
+        self._source, self._forecast, self._state = mending.source, mending.forecast, mending.state
+        found = mending.moves
+        if not found:
+            return
+        explained = [each for each in before if any(_mends(move, each) for move in found)]
         aside = tuple(f"{each}/" for move in found for each in move.aside)
         self._explained |= {
             ("unused", each.path) for each in self._forecast.findings if each.path.startswith(aside)
         }
-        if not found:
-            return
         if not fits and len(found) == 1 and unused == found[0].pairs.keys():
             what = _everything_text(*found[0].rules[0])
         else:
             moves = [
-                f"{old!r} of A is {new!r} in B"
+                f"{_place(old)} of A is {_place(new)} in B"
                 for move in found
                 for old, new in move.rules
                 if new not in move.aside
@@ -207,74 +190,11 @@ class _Search:
         pairs = tuple(f"{old} -> {new}" for move in found for old, new in move.pairs.items())
         rules = [rule for move in found for rule in move.rules]
         if len(rules) > _IN_ONE_COMMAND:
-            advice = (f"tensorbundle suggest {self._given} {self._against} -o MAP",)
+            advice = (f"tensorbundle suggest {{0}} {self._against} -o MAP",)
             yield Cause(what, tuple(explained), advice, "tensorbundle rename {0} {1} --map MAP", pairs)
             return
         arguments = " ".join(shlex.quote(f"{old}={new}") for old, new in rules)
         yield Cause(what, tuple(explained), (), f"tensorbundle rename {{0}} {{1}} {arguments}", pairs)
-
-    def _scope_moves(self) -> Iterator[Move]:
-        missing = {_name(each): each.wanted or Spec(None, None) for each in self._open("missing", reason="")}
-        unused = {each.path: self._stored(each) for each in self._open("unused", reason="")}
-        kept = {self._path_in_source(each) for each in self._forecast.findings if each.key is not None}
-        for each in (missing, unused):
-            each.pop(SAVE_COUNTER, None)
-        return scope_moves(missing, unused, kept - unused.keys() - {SAVE_COUNTER}, self._state)
-
-    def _renumberings(self) -> Iterator[Move]:
-        """Layers of other numbers; some of them may be matched with the wrong ones as it is."""
-        if self._source.graph is None:
-            return iter(())
-        program = {
-            each.path: each.wanted
-            for each in self._forecast.findings
-            if each.status != "unused" and each.wanted is not None
-        }
-        stored = {
-            self._path_in_source(each): self._stored(each)
-            for each in self._forecast.findings
-            if each.key is not None
-        }
-        return renumberings(program, stored)
-
-    def _path_in_source(self, finding: Finding) -> str:
-        key = finding.key or ""
-        return key if self._source.graph is None else key_path(key) or key
-
-    def _helpful(self, before: Sequence[Move], proposed: Sequence[Move]) -> list[Move]:
-        """Those moves after which the checkpoint fits better, and the forecast that there is then.
-
-        That is all of them, or else those that do good one after another.
-        """
-        after = self._after([*before, *proposed]) if proposed else None
-        gain = 2 * sum(len(move.pairs) for move in proposed)
-        if after is not None and _score(after) >= _score(self._forecast) + gain:
-            self._forecast = after
-            return list(proposed)
-        chosen: list[Move] = []
-        trials = min(_TRIALS, _TRIED // len(self._forecast.findings)) if proposed else 0
-        for move in proposed[:trials]:
-            after = self._after([*before, *chosen, move])
-            if after is not None and _score(after) > _score(self._forecast):
-                chosen.append(move)
-                self._forecast = after
-        return chosen
-
-    def _after(self, moves: Sequence[Move]) -> Forecast | None:
-        """The forecast for the renamed checkpoint, or None if it can't be renamed so."""
-        rules = [_rule(old, new) for move in moves for old, new in move.rules]
-        try:
-            with open_checkpoint(self._source.path) as checkpoint:
-                draft = Draft.of(checkpoint)
-                rename(draft, rules)
-        except BundleError:
-            return None
-        entries = {
-            key: tensor.expression.entry
-            for key, tensor in draft.tensors.items()
-            if isinstance(tensor.expression, Stored)
-        }
-        return predict(Source(self._source.path, draft.graph, entries), self._target, self._forecast.method)
 
     def _name_based(self) -> Iterator[Cause]:
         missing = self._open("missing") if self._forecast.way == "names" else []
@@ -309,13 +229,13 @@ class _Search:
                 "missing",
                 "one key",
                 "objects of A share a key; TensorFlow restores the last one of them, and says nothing",
-                f"see tensorbundle verify {self._given}",
+                "see tensorbundle verify {0}",
             ),
             (
                 "missing",
                 "no values",
                 "A has an object of this name which has no values; TensorFlow says nothing",
-                "look at it: tensorbundle graph " + self._given,
+                "look at it: tensorbundle graph {0}",
             ),
             (
                 "missing",
@@ -347,7 +267,7 @@ class _Search:
             yield Cause(
                 "A names tensors that it does not store: of variables that had no value yet, or removed since",
                 tuple(found),
-                (f"see tensorbundle verify {self._given}",),
+                ("see tensorbundle verify {0}",),
             )
 
     # Types and shapes
@@ -355,7 +275,8 @@ class _Search:
     def _dtypes(self) -> Iterator[Cause]:
         groups: dict[tuple[DType, DType], list[Finding]] = defaultdict(list)
         for each in self._open("dtype"):
-            stored, wanted = self._stored(each).dtype, each.wanted.dtype if each.wanted is not None else None
+            stored = stored_spec(self._source, each).dtype
+            wanted = each.wanted.dtype if each.wanted is not None else None
             if stored is not None and wanted is not None and stored is not wanted:
                 groups[stored, wanted].append(each)
         for (stored, wanted), found in groups.items():
@@ -377,7 +298,7 @@ class _Search:
 
     def _patterns(self, found: Sequence[Finding], stored: DType, wanted: DType) -> list[str]:
         """Patterns for `cast` that fit what was found and no other floating-point tensors."""
-        paths = sorted({self._path_in_source(each) for each in found})
+        paths = sorted({path_in_source(self._source, each) for each in found})
         if not stored.startswith(_FLOATING):
             return [glob.escape(each) for each in paths]  # which are cast by their whole name only
         inside = set(paths)
@@ -408,11 +329,11 @@ class _Search:
         kinds: dict[str, list[Finding]] = defaultdict(list)
         for each in self._open("shape"):
             wanted = each.wanted.shape if each.wanted is not None else None
-            kinds[_difference(self._stored(each).shape, wanted)].append(each)
+            kinds[_difference(stored_spec(self._source, each).shape, wanted)].append(each)
         for kind, found in kinds.items():
-            name = self._path_in_source(found[0])
+            name = path_in_source(self._source, found[0])
             shape = shape_text((found[0].wanted.shape if found[0].wanted else None) or ())
-            resize = f"tensorbundle resize {self._given} DST {shlex.quote(name)}"
+            resize = f"tensorbundle resize {{0}} {{1}} {shlex.quote(name)}"
             what, advice = {
                 "transposed": (
                     f"{counted(found, 'tensor')} {_is(found)} transposed in B",
@@ -443,18 +364,13 @@ class _Search:
             advice = ("if that is meant: call expect_partial()",) if self._forecast.way == "objects" else ()
             yield Cause(f"B lacks {counted(found, 'object')} that A has{scope}", tuple(found), advice)
         if missing and unused and self._target.expected is None:
-            proposal = f"tensorbundle suggest {self._given} {self._against}"
+            proposal = f"tensorbundle suggest {{0}} {self._against}"
             yield Cause("if some of these are the same, under other names", (), (proposal,))
-
-
-def _name(finding: Finding) -> str:
-    """What an object is restored by."""
-    return finding.name or finding.path
 
 
 def _mends(move: Move, finding: Finding) -> bool:
     """Whether a finding is of one of a move's pairs, on either side, or a slot variable of one."""
-    name = _name(finding).partition(_SLOT_MARK)[0]
+    name = name_of(finding).partition(_SLOT_MARK)[0]
     return name in move.pairs if finding.status == "unused" else name in move.targets
 
 
@@ -463,13 +379,8 @@ def _follows(finding: Finding) -> bool:
     return finding.path == SAVE_COUNTER or _SLOT_MARK in finding.path
 
 
-def _rule(old: str, new: str) -> Rule:
-    return parse_rule(old, new) if old.endswith("/") else whole_rule(old, new)
-
-
-def _score(forecast: Forecast) -> int:
-    """How well a checkpoint fits: what is restored counts twice what only differs in type or shape."""
-    return sum({"restored": 2, "dtype": 1, "shape": 1}.get(each.status, 0) for each in forecast.findings)
+def _place(name: str) -> str:
+    return "the root" if name == "/" else repr(name)
 
 
 def _everything_text(old: str, new: str) -> str:
@@ -497,15 +408,6 @@ def _is(found: Sequence[object]) -> str:
 
 def _has(found: Sequence[object]) -> str:
     return "have" if len(found) > 1 else "has"
-
-
-def _optimizer_state(path: str) -> set[str]:
-    """The paths, or the names, of the optimizer's state in a checkpoint."""
-    try:
-        with open_checkpoint(path) as checkpoint:
-            return {key_path(key) or key for key in optimizer_state(Draft.of(checkpoint))}
-    except BundleError:
-        return set()
 
 
 def _by_scope(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:

@@ -192,6 +192,7 @@ def _unused(
     """What of the checkpoint no object gets."""
     waiting = _waiting(graph, restoration, paths)
     slots = {slot.slot.id for node in graph.nodes for slot in node.slots}
+    told = {outcome.number for outcome in restoration.outcomes.values()}  # slots that could not be made, too
     for node in graph.nodes:
         number = node.id
         reason: Reason = ""
@@ -203,7 +204,7 @@ def _unused(
         elif number in restoration.unused:
             names = ", ".join(restoration.unused[number])
             reason, detail = "no tensors", f"B's {restoration.bound[number].path!r} takes no {names}"
-        elif number in restoration.bound:
+        elif number in restoration.bound or number in told:
             continue
         elif number in waiting:
             detail = waiting[number]
