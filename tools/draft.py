@@ -284,8 +284,7 @@ def _add(plan: Plan, key: bytes, tensor: DraftTensor) -> None:
         output = _output(plan, part.key(key), values, part.box(shape), tensor.base)
         plan.outputs.append(output)
         total += output.origin.entry.nbytes
-    shard = tensor.base + expression.entry.shard if isinstance(expression, Stored) else 0
-    plan.partitioned[key] = TensorEntry(expression.dtype, shape, total, shard, slices=parts)
+    plan.partitioned[key] = TensorEntry(expression.dtype, shape, total, slices=parts)
 
 
 def _source_place(output: Output) -> tuple[int, float, int]:

@@ -253,7 +253,8 @@ def _make(
         for each in plan.outputs:
             writer.put(each.key, entries[each.key])
         for key, entry in plan.partitioned.items():
-            writer.put(key, entry if not shared else entry._replace(shard=0))
+            first = entries[entry.slices[0].key(key)]  # merging gives it the shard of that
+            writer.put(key, entry._replace(shard=first.shard))
         if options.state:
             writer.add_file(*_state_file(prefix))
     return made, writer.bytes_written

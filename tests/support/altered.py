@@ -157,7 +157,8 @@ def messages(draw, message, schema):
         parts = list(fields(message))
     except CorruptionError:
         return draw(damaged(message))
-    kind = draw(st.sampled_from(["set"] * 5 + ["damage", "unknown", "other type", "drop", "repeat", "order"]))
+    kinds = ["set"] * 5 + ["add"] * 2 + ["damage", "unknown", "other type", "drop", "repeat", "order"]
+    kind = draw(st.sampled_from(kinds))
     if kind == "damage" or not parts:
         return draw(damaged(message))
     at = draw(st.integers(0, len(parts) - 1))
@@ -166,7 +167,9 @@ def messages(draw, message, schema):
     if kind == "other type":
         number = draw(st.sampled_from(sorted(schema)))
         return encode_fields(parts[:at]) + draw(wire_fields(number, number)) + encode_fields(parts[at:])
-    if kind == "drop":
+    if kind == "add":
+        parts.insert(at, (draw(st.sampled_from(sorted(schema))), 0, draw(_telling) % 2**64))
+    elif kind == "drop":
         del parts[at]
     elif kind == "repeat":
         parts.insert(draw(st.integers(0, len(parts))), parts[at])

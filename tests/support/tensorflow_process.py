@@ -35,7 +35,7 @@ class TensorFlowProcess:
         return self._ask("restore", prefix, key, dtype, spec)
 
     def listing(self, prefix: str) -> tuple[Any, ...]:
-        """What `tf.train.load_checkpoint` lists: name to data type and shape."""
+        """What TensorFlow's reader of checkpoints lists: name to data type and shape."""
         return self._ask("listing", prefix)
 
     def _ask(self, *request: Any) -> tuple[Any, ...]:
@@ -112,7 +112,7 @@ def _restore(prefix: str, key: bytes, dtype: str, spec: str) -> Tensor:
 def _listing(prefix: str) -> dict[str, tuple[str, tuple[int, ...]]]:
     import tensorflow as tf
 
-    reader = tf.train.load_checkpoint(prefix)
+    reader = tf.compat.v1.train.NewCheckpointReader(prefix)
     shapes = reader.get_variable_to_shape_map()
     return {
         key: (dtype.name, tuple(shapes[key])) for key, dtype in reader.get_variable_to_dtype_map().items()

@@ -240,7 +240,7 @@ class _Search:
             (
                 "missing",
                 "one in A",
-                "what is one object in A is several in B (TensorFlow warns of 'Inconsistent references')",
+                "what is one object in A is several in B, of which the first gets the values ('Inconsistent references')",
                 "let the program share the object, too",
             ),
             (

@@ -82,8 +82,8 @@ class Restoration:
         failures: the exceptions; the first one ends a real restore.
         unused: by number, attributes that no object takes.
         second: numbers of objects that were matched with an object that had its values from another already.
-        inconsistent: objects of the checkpoint that more than one object of the program was matched with, and the later
-            ones of these.
+        inconsistent: objects of the checkpoint for which there is more than one in the program, and the later ones of
+            these.
     """
 
     def __init__(self, graph: ObjectGraph, entries: Mapping[str, TensorEntry], program: Program) -> None:
@@ -148,11 +148,11 @@ class Restoration:
     def _bind_children(self, number: int, queue: deque[int]) -> None:
         live = self.bound[number]
         for name, child in self._edges[number]:
-            if child in self.bound:
-                # TensorFlow does not look further, so that objects which differ go unnoticed here.
-                continue
             found = live.children.get(name)
-            if found is not None:
+            if child in self.bound:  # TensorFlow looks no further
+                if found is not None and found is not self.bound[child]:
+                    self.inconsistent.append((child, found))
+            elif found is not None:
                 if self._bind(child, found):
                     queue.append(child)
             elif self.has_values(child):

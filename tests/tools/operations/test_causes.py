@@ -247,6 +247,8 @@ def test_objects_that_are_not_one_to_one(tmp_path):
     assert texts(causes(two, one)[1]) == [
         "what is several objects in A is one in B, which gets the first one's values"
     ]
+    [cause] = causes(one, two)[1]
+    assert cause.what.endswith("('Inconsistent references')")
     graph = finished(tree({"a": None, "b": None}))
     graph["a"].attributes[0].checkpoint_key = graph["b"].attributes[0].checkpoint_key
     tensors = {attribute_key("b"): np.float32([1])}

@@ -184,6 +184,7 @@ def test_one_object_here_and_several_there(save):
     # TensorFlow does not look at b once its object is taken, so that b is just not matched.
     found = forecast(one, two, method="read")
     assert statuses(found) == {"a": "restored", "b": "missing", "c": "restored"}
+    assert details(found) == {"b": "A has one object for this and for 'a'"}
     assert passes(found) == [False, False, True]
     # Both are matched with one, which gets the first one's value.
     found = forecast(two, one, method="read")
