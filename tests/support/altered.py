@@ -157,7 +157,7 @@ def messages(draw, message, schema):
         parts = list(fields(message))
     except CorruptionError:
         return draw(damaged(message))
-    kinds = ["set"] * 5 + ["add"] * 2 + ["damage", "unknown", "other type", "drop", "repeat", "order"]
+    kinds = ["set"] * 5 + ["add"] * 3 + ["damage", "unknown", "other type", "drop", "repeat", "order"]
     kind = draw(st.sampled_from(kinds))
     if kind == "damage" or not parts:
         return draw(damaged(message))
@@ -202,10 +202,9 @@ def alterations(draw, found):
 
 def _message(draw, found):
     items = found.table.items
-    at = draw(st.integers(-len(items) // 4, len(items) - 1)) if items else None
-    if at is None:
+    if not items:
         return "nothing"
-    at = max(at, 0)  # the header more often than each of the others
+    at = draw(st.one_of(st.just(0), st.integers(0, len(items) - 1)))  # the header as often as all others
     key, value = items[at]
     new = draw(messages(value, found.entry if key else found.header))
     items[at] = key, new
