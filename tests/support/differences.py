@@ -251,11 +251,11 @@ _RECORD = f"its record is of|its own record is missing|values stored|cut short|n
 DIFFERENCES = [
     # Tensors that TensorFlow does not read
     Difference(
-        "TensorFlow puts slices of some types together, and not those of others (FORMAT 5.5)",
+        "TensorFlow puts slices of some types together, and not those of others (docs/format.md, 8.4)",
         *(VALUE, r"Dtype \w+ not supported", _same, b"half"),
     ),
     Difference(
-        "types of one byte have no byte order, yet TensorFlow refuses them in a big-endian bundle (FORMAT 7)",
+        "types of one byte have no byte order, yet TensorFlow refuses them in a big-endian bundle (docs/format.md, 9.3)",
         *(_READ, "Byte-swapping not supported", _append(b"", "1001"), b"small"),
     ),
     Difference(
@@ -269,15 +269,15 @@ DIFFERENCES = [
     ),
     # Tensors that only TensorFlow reads
     Difference(
-        "no header: TensorFlow takes the first entry for one (FORMAT 11)",
+        "no header: TensorFlow takes the first entry for one (docs/format.md, 14)",
         *("no header", _READ, _drop(b""), b"whole"),
     ),
     Difference(
-        "a header in a damaged block, which TensorFlow passes over (FORMAT 2.8)",
+        "a header in a damaged block, which TensorFlow passes over (docs/format.md, 3.4)",
         *(_DAMAGE, _READ, _blocks(1, bad_checksums={0}), b"whole"),
     ),
     Difference(
-        "keys twice or out of order: TensorFlow finds some of them (FORMAT 2.8)",
+        "keys twice or out of order: TensorFlow finds some of them (docs/format.md, 3.4)",
         *("keys do not ascend", _READ, _twice, b"whole"),
     ),
     Difference(
@@ -293,7 +293,7 @@ DIFFERENCES = [
         *("its own entry is missing", _READ, _append(b"whole", "3a04 0a00 0a00"), b"whole"),
     ),
     Difference(
-        "strings that take fewer bytes than their entry says (FORMAT 4.2)",
+        "strings that take fewer bytes than their entry says (docs/format.md, 7.2)",
         *("string lengths promise|strings can't fit", VALUE, _longer_string, b"words"),
     ),
     Difference(
@@ -332,7 +332,7 @@ DIFFERENCES = [
         *("^slice .*(missing|is stored as|reaches outside|dimensions)", VALUE, _drop(_WORDS)),
     ),
     Difference(
-        "slices that no tensor lists: their keys are no text (FORMAT 5.6)",
+        "slices that no tensor lists: their keys are no text (docs/format.md, 8.4)",
         *(VALUE, "UnicodeDecodeError", _drop(b"b")),
     ),
     # V1 files
@@ -425,7 +425,7 @@ DIFFERENCES = [
     Difference("records out of order", "keys do not ascend", VALUE, _twice, None, True),
 ]
 
-# Files that TensorFlow dies of, and what we say of them (FORMAT 11).
+# Files that TensorFlow dies of, and what we say of them (docs/format.md, 14).
 DEADLY = [
     Difference("slices of more than 8 dimensions", VALUE, DIED, _same, b"deep"),
     Difference("the same in a V1 file", VALUE, DIED, _same, b"deep", True),

@@ -149,7 +149,7 @@ def test_an_empty_one(tmp_path, recipe):
 
 
 def test_every_operation_is_a_step():
-    """Issue 3: any of these in order."""
+    """Any of these, in order."""
     assert set(STEPS) >= {
         *(
             "rename",
