@@ -32,23 +32,17 @@ if TYPE_CHECKING:
 DIED = r"^died SIG(ABRT|SEGV|BUS)$"
 EMPTY = "^no elements$"
 VALUE = "^value$"
-ANYTHING = ""
 
 
 def _cut(dtype: str, shape: tuple[int, ...], *parts: str) -> Saved:
     values = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    array = (
-        values.astype(str).astype(bytes).astype(object)
-        if dtype == "string"
-        else values.astype(DType[dtype].numpy)
-    )
-    return Saved(DType[dtype], array, tuple(map(TensorSlice.parse_spec, parts)))
+    texts = values.astype(str).astype(bytes) if dtype == "string" else values
+    return Saved(DType[dtype], texts.astype(DType[dtype].numpy), tuple(map(TensorSlice.parse_spec, parts)))
 
 
 _TENSORS = {
-    b"b": _cut(
-        "float32", (4, 2), "0,2:-", "2,2:-"
-    ),  # its first slice is the index's first entry but for the header
+    # Its first slice comes right after the header, and would be taken for it where it is missing.
+    b"b": _cut("float32", (4, 2), "0,2:-", "2,2:-"),
     b"deep": _cut("int8", (2, *[1] * 8), "0,1" + ":-" * 8, "1,1" + ":-" * 8),
     b"half": _cut("float16", (4,), "0,2", "2,2"),
     b"small": _cut("float8_e5m2", (2,)),
@@ -153,25 +147,26 @@ def _entry(key: bytes, old: str, new: str) -> Callable[[Altered], object]:
     """Changes bytes, given in hex, in the message under a key."""
 
     def alter(found: Altered) -> None:
-        at = [each for each, _ in found.table.items].index(key)
-        value = found.table.items[at][1]
+        value = dict(found.table.items)[key]
         assert raw(old) in value, value.hex()
-        found.table.items[at] = key, value.replace(raw(old), raw(new), 1)
+        _put(found, key, value.replace(raw(old), raw(new), 1))
 
     return alter
+
+
+def _put(found: Altered, key: bytes, value: bytes) -> None:
+    """Gives a key another value."""
+    found.table.items = [(each, value if each == key else old) for each, old in found.table.items]
 
 
 def _append(key: bytes, more: str) -> Callable[[Altered], object]:
     """Adds bytes to the message under a key."""
 
-    def alter(found: Altered) -> None:
-        found.table.items = [(each, value + raw(more) * (each == key)) for each, value in found.table.items]
-
-    return alter
+    return lambda found: _put(found, key, dict(found.table.items)[key] + raw(more))
 
 
 def _drop(key: bytes) -> Callable[[Altered], object]:
-    return lambda found: found.table.items.remove(next(each for each in found.table.items if each[0] == key))
+    return lambda found: found.table.items.remove((key, dict(found.table.items)[key]))
 
 
 def _blocks(size: int, **changes: Any) -> Callable[[Altered], object]:
@@ -198,22 +193,19 @@ def _data(change: Callable[[bytes], bytes | None]) -> Callable[[Altered], object
 
 def _longer_string(found: Altered) -> None:
     """One byte more for `words` than its strings take."""
-    at = [each for each, _ in found.table.items].index(b"words")
-    entry = parse_entry(found.table.items[at][1])
-    found.table.items[at] = b"words", entry._replace(nbytes=entry.nbytes + 1).encode()
+    entry = parse_entry(dict(found.table.items)[b"words"])
+    _put(found, b"words", entry._replace(nbytes=entry.nbytes + 1).encode())
     _data(lambda data: data + b"\0")(found)
 
 
 def _huge_string(found: Altered) -> None:
     """A string of 2**50 bytes, with a checksum that agrees."""
-    head = encode_varint(2**50) + encode_varint(0)
-    stored = struct.pack("<I", mask(crc32c(struct.pack("<QI", 2**50, 0))))
-    at = [each for each, _ in found.table.items].index(b"words")
-    entry = parse_entry(found.table.items[at][1])
-    _data(lambda data: data + head + stored)(found)
-    [data] = [each for each in found.files.values() if isinstance(each, bytes)]
-    place = len(data) - len(head) - 4
-    found.table.items[at] = b"words", entry._replace(offset=place, nbytes=len(head) + 4).encode()
+    payload = encode_varint(2**50) + encode_varint(0)
+    payload += struct.pack("<I", mask(crc32c(struct.pack("<QI", 2**50, 0))))
+    [end] = [len(each) for each in found.files.values() if isinstance(each, bytes)]
+    _data(lambda data: data + payload)(found)
+    entry = parse_entry(dict(found.table.items)[b"words"])
+    _put(found, b"words", entry._replace(offset=end, nbytes=len(payload)).encode())
 
 
 def _footer_in_trailer(found: Altered) -> None:
@@ -232,11 +224,6 @@ _WORDS = piece(b"t", "0,2")
 def _twice(found: Altered) -> None:
     found.table.items.insert(0, found.table.items[0])
     found.table.block_items = 1
-
-
-def _rank(found: Altered) -> None:
-    """One dimension less for `t` than its slices have."""
-    _entry(b"t", "1204 12020804", "1200")(found)
 
 
 def _same(found: Altered) -> None:
