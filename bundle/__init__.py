@@ -7,13 +7,14 @@
 
 The layers, lowest first; each imports only from those before it:
 
-- bytes: `coding.py` (varints, checksums, ordered code), `files.py` (random access), `errors.py`
+- bytes: `errors.py`, `coding.py` (varints, checksums, ordered code)
+- storage: `storage/` (the only place that touches files)
 - table: `block.py`, `table.py` (keys and values are bytes)
 - bundle: `dtypes.py`, `slices.py`, `entries.py`, `payloads.py`, `names.py`, `index.py`, `shards.py` (NumPy from here),
-  `commit.py`, `writer.py`
-- messages: `tensorbundle.proto` (object graph, state file)
-- checkpoint: `checkpoint.py`, `creation.py`, `compat.py` (names of `tf.train`)
-- operations and command line: `tensorbundle.tools`
+  `writer.py`, `v1/`
+- messages: `tensorbundle.proto` (object graph)
+- checkpoint: `state.py`, `checkpoint.py`, `creation.py`, `compat.py` (names of `tf.train`)
+- rewriting, operations and command line: `tensorbundle.tools`
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def open_index(prefix: str) -> Index:
     """
     if os.path.isfile(index_path(prefix)) or not is_checkpoint(prefix):
         return BundleIndex(prefix)
-    from tensorbundle.v1 import V1Index  # needs NumPy
+    from tensorbundle.v1.index import V1Index  # needs NumPy
 
     return V1Index(prefix)
 

@@ -62,9 +62,9 @@ from tensorbundle.errors import (
     TensorNotFoundError,
     UnsupportedError,
 )
-from tensorbundle.files import File
 from tensorbundle.index import decode_key, encode_key
 from tensorbundle.names import STATE_FILE, index_path, resolve_prefix, shards_of, v1_files
+from tensorbundle.storage.local import File
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -471,9 +471,10 @@ def generate_checkpoint_state_proto(
     Raises:
         ValueError: not as many timestamps as checkpoints, or a path that is not UTF-8.
     """
-    from tensorbundle.proto import checkpoint_pb2, state  # protobuf, as above
+    from tensorbundle.proto import checkpoint_pb2  # protobuf, as above
+    from tensorbundle.state import CheckpointState
 
-    found = state.CheckpointState.of_prefixes(
+    found = CheckpointState.of_prefixes(
         os.fsdecode(save_dir),
         os.fsdecode(model_checkpoint_path),
         [os.fsdecode(each) for each in all_model_checkpoint_paths or ()],
@@ -509,7 +510,7 @@ def update_checkpoint_state(
     """
     from google.protobuf import text_format
 
-    from tensorbundle.commit import StagedFiles
+    from tensorbundle.storage.staging import StagedFiles
 
     state = generate_checkpoint_state_proto(
         save_dir,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry, parse_entries, parse_entry
 from tensorbundle.errors import CorruptionError, TensorNotFoundError, UnsupportedError, near_names
-from tensorbundle.files import File
 from tensorbundle.names import index_path, shard_path
 from tensorbundle.slices import TensorSlice
+from tensorbundle.storage.local import File
 from tensorbundle.table import TableReader
 
 if TYPE_CHECKING:

@@ -117,7 +117,7 @@ def _from_directory(directory: str) -> str:
             return prefix
     nameless = index_path(os.path.join(directory, ""))  # a prefix may be empty
     if os.path.isfile(os.path.join(directory, STATE_FILE)):
-        from tensorbundle.proto.state import CheckpointState  # needs protobuf, which a prefix does not
+        from tensorbundle.state import CheckpointState  # needs protobuf, which a prefix does not
 
         state = CheckpointState.read(directory)
         latest = state.located(state.latest_path)

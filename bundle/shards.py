@@ -15,10 +15,10 @@ import numpy as np
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
-from tensorbundle.files import describe_content, open_descriptor
 from tensorbundle.index import decode_key, encode_key
 from tensorbundle.payloads import decode_strings, payload_checksum
 from tensorbundle.slices import intersect, must_tile, relative, whole_box
+from tensorbundle.storage.local import describe_content, open_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, find, iterate
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
 from tensorbundle.errors import ConflictError, CorruptionError
-from tensorbundle.files import describe_content
+from tensorbundle.storage.local import describe_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tensorbundle.files import File
+    from tensorbundle.storage.local import File
 
 __all__ = ["BLOCK_BYTES", "BlockHandle", "Footer", "TableReader", "TableWriter"]
 

@@ -13,18 +13,18 @@ import warnings
 from typing import TYPE_CHECKING, Final, Self
 
 from tensorbundle.coding import crc32c
-from tensorbundle.commit import StagedFiles
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
 from tensorbundle.errors import BundleError, ConflictError
 from tensorbundle.index import BundleIndex, decode_key
 from tensorbundle.names import index_path, is_member_name, shard_path, shards_of
+from tensorbundle.storage.staging import StagedFiles
 from tensorbundle.table import TableWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tensorbundle.commit import SharedHow
     from tensorbundle.index import FileFormat
+    from tensorbundle.storage.staging import SharedHow
 
 __all__ = ["BundleWriter", "ShardFile", "refuse_existing"]
 

@@ -53,7 +53,6 @@ from tensorbundle.coding import (
 )
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry, parse_entries, parse_entry
-from tensorbundle.files import File
 from tensorbundle.index import decode_key, encode_key
 from tensorbundle.names import shard_path, shards_of
 from tensorbundle.payloads import decode_strings, encode_strings, payload_checksum
@@ -61,13 +60,14 @@ from tensorbundle.proto import checkpoint_pb2
 from tensorbundle.proto.graph import Attribute, ObjectGraph, RegisteredSaver, Slot
 from tensorbundle.proto.nodes import Node
 from tensorbundle.proto.paths import attribute_key, key_path, slot_path, split_path
-from tensorbundle.proto.state import CheckpointState
-from tensorbundle.saved_slices import SavedTensor, decode_values, encode_slice, parse_slice
 from tensorbundle.shards import swap_bytes
 from tensorbundle.slices import TensorSlice
+from tensorbundle.state import CheckpointState
+from tensorbundle.storage.local import File
 from tensorbundle.table import BlockHandle, Footer, TableReader, separator, successor
 from tensorbundle.tools import verify
-from tensorbundle.v1 import write_v1
+from tensorbundle.v1.index import write_v1
+from tensorbundle.v1.saved_slices import SavedTensor, decode_values, encode_slice, parse_slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tensorbundle.tools.cli import COMMANDS, main
+from tensorbundle.tools.cli.program import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

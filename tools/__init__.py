@@ -11,13 +11,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tensorbundle.tools.operations.conversion import convert
-    from tensorbundle.tools.operations.forecasting import forecast
-    from tensorbundle.tools.operations.outcomes import Finding, Forecast
+    from tensorbundle.tools.operations.converting.conversion import convert
+    from tensorbundle.tools.operations.inspecting.verification import Problem, Report, verify
     from tensorbundle.tools.operations.recipes import rewrite
-    from tensorbundle.tools.operations.suggestion import Suggestion, suggest
-    from tensorbundle.tools.operations.verification import Problem, Report, verify
-    from tensorbundle.tools.transfer import Summary, TransferOptions
+    from tensorbundle.tools.operations.restoring.forecasting import forecast
+    from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast
+    from tensorbundle.tools.operations.suggesting.suggestion import Suggestion, suggest
+    from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions
 
 __all__ = [
     "Finding",
@@ -35,18 +35,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Finding": "operations.outcomes",
-    "Forecast": "operations.outcomes",
-    "Problem": "operations.verification",
-    "Report": "operations.verification",
-    "Suggestion": "operations.suggestion",
-    "Summary": "transfer",
-    "TransferOptions": "transfer",
-    "convert": "operations.conversion",
-    "forecast": "operations.forecasting",
+    "Finding": "operations.restoring.outcomes",
+    "Forecast": "operations.restoring.outcomes",
+    "Problem": "operations.inspecting.verification",
+    "Report": "operations.inspecting.verification",
+    "Suggestion": "operations.suggesting.suggestion",
+    "Summary": "rewriting.transfer",
+    "TransferOptions": "rewriting.transfer",
+    "convert": "operations.converting.conversion",
+    "forecast": "operations.restoring.forecasting",
     "rewrite": "operations.recipes",
-    "suggest": "operations.suggestion",
-    "verify": "operations.verification",
+    "suggest": "operations.suggesting.suggestion",
+    "verify": "operations.inspecting.verification",
 }
 
 

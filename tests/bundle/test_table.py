@@ -7,7 +7,7 @@ from support.bundles import raw, table_bytes
 from tensorbundle.block import BlockBuilder
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask
 from tensorbundle.errors import ConflictError, CorruptionError
-from tensorbundle.files import File
+from tensorbundle.storage.local import File
 from tensorbundle.table import (
     BLOCK_BYTES,
     BlockHandle,

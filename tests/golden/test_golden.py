@@ -11,7 +11,7 @@ from support import golden
 from support.contents import assert_same_files, content, our_reading, rebuild
 from tensorbundle.names import index_path, shard_path, v1_files
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE, attribute_key
-from tensorbundle.proto.state import CheckpointState
+from tensorbundle.state import CheckpointState
 from tensorbundle.tools import convert, verify
 from tensorbundle.writer import BundleWriter
 

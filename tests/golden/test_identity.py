@@ -13,15 +13,15 @@ from support import golden
 from support.bundles import table_bytes
 from support.contents import assert_same_files
 from tensorbundle.entries import BundleHeader, parse_entry
-from tensorbundle.files import File
 from tensorbundle.names import index_path, resolve_prefix, shard_path, v1_files
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
-from tensorbundle.proto.state import CheckpointState
-from tensorbundle.saved_slices import decode_values, encode_meta, encode_slice, parse_meta, parse_slice
+from tensorbundle.state import CheckpointState
+from tensorbundle.storage.local import File
 from tensorbundle.table import TableReader
 from tensorbundle.tools import TransferOptions, convert
-from tensorbundle.tools.draft import Draft
-from tensorbundle.tools.transfer import transfer
+from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.rewriting.transfer import transfer
+from tensorbundle.v1.saved_slices import decode_values, encode_meta, encode_slice, parse_meta, parse_slice
 
 CASES = golden.load()
 V2 = {str(case): str(case.path) for case in CASES if not case.is_v1} | {"sample": str(golden.SAMPLE)}

@@ -8,7 +8,7 @@ import pytest
 import tensorbundle as tb
 from support.corpus import ROWS, THIRD_PARTY
 from tensorbundle.tools.cli import main
-from tensorbundle.tools.operations.hints import Tensors, hints
+from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 
 LEGACY = "Keras legacy optimizer"
 EITHER = "Keras 2 functional or Sequential model"

@@ -12,7 +12,7 @@ from support.tensorflow import tensor_bundle_pb2, tf, trackable_object_graph_pb2
 from tensorbundle.coding import mask
 from tensorbundle.proto import checkpoint_pb2
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
-from tensorbundle.proto.state import CheckpointState
+from tensorbundle.state import CheckpointState
 
 CASES = [case for case in golden.load() if not case.is_v1]
 GRAPHS = [case for case in CASES if case.object_based]
@@ -60,7 +60,7 @@ def test_either_may_be_imported_first(modules, implementation):
 def test_tensorflow_is_not_imported():
     """By anything of ours, also where it is installed."""
     script = (
-        "import sys, tensorbundle, tensorbundle.tools.cli as cli;"
+        "import sys, tensorbundle, tensorbundle.tools.cli.program as cli;"
         "tensorbundle.open(sys.argv[1]).object_graph; cli.main(['verify', sys.argv[1]]);"
         "sys.exit('tensorflow' in sys.modules)"
     )

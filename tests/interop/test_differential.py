@@ -62,10 +62,10 @@ from support.tensorflow_process import TensorFlowProcess
 from support.trackables import as_graph, as_objects, reached, things
 from tensorbundle.dtypes import DType
 from tensorbundle.index import decode_key
-from tensorbundle.saved_slices import WRITABLE
 from tensorbundle.tools import TransferOptions, convert, verify
-from tensorbundle.tools.draft import Draft
-from tensorbundle.tools.transfer import transfer
+from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.rewriting.transfer import transfer
+from tensorbundle.v1.saved_slices import WRITABLE
 
 EXAMPLES = {
     "theirs": 150,

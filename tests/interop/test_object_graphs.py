@@ -17,7 +17,7 @@ from support.tensorflow import ShardedVariable, UninitializedVariable, tf, tf1
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.nodes import encode_nodes
 from tensorbundle.tools.cli import main
-from tensorbundle.tools.operations.hints import Tensors, hints
+from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 
 # Keras 2 draws its seeds so; the loss scale of tf_keras warns of what the optimizer is.
 pytestmark = [

@@ -9,8 +9,8 @@ from support.corpus import ROWS, THIRD_PARTY
 from support.mirror import COUNTER_KEY, GRAPH_KEY, VARIABLE, mirrored
 from support.tensorflow import restore_by_name, their_reading
 from tensorbundle.tools import rewrite
-from tensorbundle.tools.draft import Draft
-from tensorbundle.tools.operations.selection import optimizer_state
+from tensorbundle.tools.operations.editing.selection import optimizer_state
+from tensorbundle.tools.rewriting.draft import Draft
 
 # What is state by its name, written down after looking at all of them.
 BY_NAME = re.compile(

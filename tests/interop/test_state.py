@@ -17,9 +17,9 @@ import tensorbundle as tb
 from support.bundles import snapshot
 from support.directories import EPOCH, read_state, touch, write_checkpoints, write_state, write_v1
 from support.tensorflow import tf, tf1
-from tensorbundle.proto.state import CheckpointState
-from tensorbundle.tools.operations.inventory import latest
-from tensorbundle.tools.operations.retention import add, manage, prune, remove, repair
+from tensorbundle.state import CheckpointState
+from tensorbundle.tools.operations.directories.inventory import latest
+from tensorbundle.tools.operations.directories.managing import add, manage, prune, remove, repair
 
 management = pytest.importorskip("tensorflow.python.checkpoint.checkpoint_management")
 

@@ -30,8 +30,8 @@ from support.v1_files import SavedTensorSlices, item, saved, snappy_table, v1_by
 from tensorbundle.coding import encode_varint
 from tensorbundle.dtypes import DType
 from tensorbundle.names import resolve_prefix, v1_files
-from tensorbundle.saved_slices import WRITABLE, encode_meta
 from tensorbundle.tools import convert, verify
+from tensorbundle.v1.saved_slices import WRITABLE, encode_meta
 
 SHAPES = {"matrix": (3, 5), "scalar": (), "empty": (0, 4), "one": (1,), "long": (9_000,)}
 CASES = [case for case in golden.load() if case.is_v1 and case.version <= VERSION]

@@ -22,11 +22,13 @@ from tensorbundle import coding
 from tensorbundle.block import BlockBuilder, iterate, seek
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry, parse_entries, parse_entry
-from tensorbundle.files import File, describe_content
 from tensorbundle.index import decode_key
 from tensorbundle.payloads import decode_strings, encode_strings, payload_checksum
-from tensorbundle.proto.state import CheckpointState
-from tensorbundle.saved_slices import (
+from tensorbundle.state import CheckpointState
+from tensorbundle.storage.local import File, describe_content
+from tensorbundle.table import FOOTER_BYTES, BlockHandle, Footer, TableReader
+from tensorbundle.tools import verify
+from tensorbundle.v1.saved_slices import (
     SavedTensor,
     decode_values,
     encode_meta,
@@ -34,8 +36,6 @@ from tensorbundle.saved_slices import (
     parse_meta,
     parse_slice,
 )
-from tensorbundle.table import FOOTER_BYTES, BlockHandle, Footer, TableReader
-from tensorbundle.tools import verify
 
 PIECE = tb.TensorSlice(((0, 4), (70, 100), (0, -1)))
 ENTRY = TensorEntry(DType.float32, (4, 300, 0), 4800, 3, 70_000, 0x12345678)

@@ -243,7 +243,7 @@ def recipe_steps(prefix, destination, steps, **options):
     from contextlib import ExitStack
 
     from tensorbundle.tools.operations.recipes import Kitchen, apply_steps
-    from tensorbundle.tools.transfer import transfer
+    from tensorbundle.tools.rewriting.transfer import transfer
 
     with ExitStack() as stack:
         kitchen = Kitchen(str(destination), stack)

@@ -14,8 +14,8 @@ from support.bundles import snapshot, table_bytes
 from support.strategies import arrays, int64s, names, shapes
 from tensorbundle import coding
 from tensorbundle.block import BlockBuilder, iterate, seek
-from tensorbundle.files import File
 from tensorbundle.payloads import decode_strings, encode_strings
+from tensorbundle.storage.local import File
 from tensorbundle.table import TableReader
 
 

@@ -17,7 +17,7 @@ from support.strategies import damaged, wire_fields
 from tensorbundle.block import BlockBuilder
 from tensorbundle.coding import crc32c, encode_varint, fields, mask
 from tensorbundle.errors import CorruptionError
-from tensorbundle.files import File
+from tensorbundle.storage.local import File
 from tensorbundle.table import BlockHandle, Footer, TableReader
 
 if TYPE_CHECKING:

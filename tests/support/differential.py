@@ -19,9 +19,9 @@ from tensorbundle.coding import crc32c, encode_varint, mask
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.index import decode_key
-from tensorbundle.saved_slices import SavedTensor
 from tensorbundle.slices import WHOLE, whole_box
-from tensorbundle.v1 import whole_slice, write_v1
+from tensorbundle.v1.index import whole_slice, write_v1
+from tensorbundle.v1.saved_slices import SavedTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import numpy as np
 
 import tensorbundle as tb
 from support.bundles import table_bytes
-from tensorbundle.proto.state import CheckpointState
+from tensorbundle.state import CheckpointState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

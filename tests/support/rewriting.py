@@ -11,7 +11,7 @@ from support.contents import content
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, Slot
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE, attribute_key
 from tensorbundle.tools import TransferOptions, rewrite, verify
-from tensorbundle.tools.operations.layout import even_slices
+from tensorbundle.tools.operations.editing.layout import even_slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

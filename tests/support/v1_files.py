@@ -19,9 +19,9 @@ from tensorbundle import coding
 from tensorbundle.block import BlockBuilder
 from tensorbundle.dtypes import DType
 from tensorbundle.proto import checkpoint_pb2
-from tensorbundle.saved_slices import SavedTensor, encode_meta, encode_slice
 from tensorbundle.table import BlockHandle, Footer
-from tensorbundle.v1 import whole_slice
+from tensorbundle.v1.index import whole_slice
+from tensorbundle.v1.saved_slices import SavedTensor, encode_meta, encode_slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,12 @@
-"""Operations on whole checkpoints. Those that rewrite change a `Draft` and read no tensor; those that look return data.
+"""Operations on whole checkpoints, one folder for each kind of question; lowest first.
 
-`recipes.py` applies several of the first kind in one pass.
+- `inspecting/`: what is in one checkpoint, and whether it is whole.
+- `editing/`: change the names, values, layout or set of tensors.
+- `converting/`: between name-based and object-based, and into the structure of a program.
+- `directories/`: which checkpoints a directory contains, and which of them are kept.
+- `restoring/`: what a restore would do, and why it fails.
+- `suggesting/`: rename maps from one checkpoint's names to another's.
+- `recipes.py`: several rewriting operations in one pass.
+
+Operations that rewrite change a `Draft` and read no tensor; those that inspect return data. None prints.
 """

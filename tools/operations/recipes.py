@@ -27,19 +27,33 @@ from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, MissingFileError
-from tensorbundle.tools.draft import Draft
-from tensorbundle.tools.operations.casting import cast
-from tensorbundle.tools.operations.combining import average, merge
-from tensorbundle.tools.operations.conversion import fit, rules_of, saves_in_name, to_tf1, to_tf2, to_v1
-from tensorbundle.tools.operations.editing import set_values
-from tensorbundle.tools.operations.fitting import Fitting
-from tensorbundle.tools.operations.layout import compact, partition, reshape, reshard, transpose, unpartition
-from tensorbundle.tools.operations.renaming import parse_rule, regex_rule, rename
-from tensorbundle.tools.operations.selection import drop, extract, slim
-from tensorbundle.tools.operations.vocabulary import read_vocabulary, resize
-from tensorbundle.tools.sizes import parse_size
-from tensorbundle.tools.structures import read_structure
-from tensorbundle.tools.transfer import Summary, TransferOptions, transfer
+from tensorbundle.tools.operations.converting.conversion import (
+    fit,
+    rules_of,
+    saves_in_name,
+    to_tf1,
+    to_tf2,
+    to_v1,
+)
+from tensorbundle.tools.operations.converting.fitting import Fitting
+from tensorbundle.tools.operations.converting.structures import read_structure
+from tensorbundle.tools.operations.editing.casting import cast
+from tensorbundle.tools.operations.editing.combining import average, merge
+from tensorbundle.tools.operations.editing.layout import (
+    compact,
+    partition,
+    reshape,
+    reshard,
+    transpose,
+    unpartition,
+)
+from tensorbundle.tools.operations.editing.renaming import parse_rule, regex_rule, rename
+from tensorbundle.tools.operations.editing.selection import drop, extract, slim
+from tensorbundle.tools.operations.editing.values import set_values
+from tensorbundle.tools.operations.editing.vocabulary import read_vocabulary, resize
+from tensorbundle.tools.operations.sizes import parse_size
+from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

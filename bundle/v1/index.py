@@ -1,0 +1,363 @@
+"""Checkpoints in the old V1 format: one table, or one for each shard, that holds names and values alike.
+
+`V1Index` shows them as the index of a bundle does: entries by key, slices under slice keys. Values are decoded from the
+tables (`saved_slices.py`). TensorFlow reads them in core/util/tensor_slice_reader.cc and still writes them with
+`tf.compat.v1.train.Saver(write_version=1)` (core/util/tensor_slice_writer.cc).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.dtypes import DType
+from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
+from tensorbundle.errors import (
+    BundleError,
+    ConflictError,
+    CorruptionError,
+    MissingFileError,
+    UnsupportedError,
+)
+from tensorbundle.index import Index, decode_key
+from tensorbundle.names import STATE_FILE, is_v1_shard_name, v1_files
+from tensorbundle.payloads import encode_strings
+from tensorbundle.shards import check_shape
+from tensorbundle.slices import WHOLE, TensorSlice, readable_key
+from tensorbundle.storage.local import File
+from tensorbundle.storage.staging import StagedFiles
+from tensorbundle.table import TableReader, TableWriter
+from tensorbundle.v1.saved_slices import (
+    WRITABLE,
+    SavedTensor,
+    decode_values,
+    encode_meta,
+    encode_slice,
+    parse_meta,
+    parse_slice,
+    size_bound,
+)
+from tensorbundle.writer import refuse_existing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tensorbundle.shards import Array
+
+__all__ = ["V1Index", "whole_slice", "write_v1"]
+
+_MAX_RECORD_BYTES: Final = 1 << 31  # kMaxMessageBytes
+_WRITE_BUFFER_BYTES: Final = 1 << 20
+
+
+class V1Index(Index):
+    """The tensors of a V1 checkpoint. Their `shard` is the number of the file; offsets and checksums mean nothing.
+
+    Attributes:
+        tables: the table of each file, for `verify`.
+        listed: the entries, by key; those of strings without a size, which only the strings themselves tell.
+        records: for each tensor that is not partitioned, and each slice of one that is, the slice key of its record.
+    """
+
+    file_format = "v1"
+
+    def __init__(self, prefix: str) -> None:
+        """Open every file of the checkpoint and read its meta record.
+
+        Raises:
+            MissingFileError: there is none, or one of several is missing.
+            CorruptionError: not a V1 checkpoint, or a damaged one.
+            UnsupportedError: a version that this reader does not know.
+        """
+        super().__init__()
+        self.prefix = prefix
+        self._paths = v1_files(prefix) or [prefix]
+        self.path = self._paths[0]
+        self.header = BundleHeader(len(self._paths))
+        self.tables: list[TableReader] = []
+        self.records: dict[bytes, bytes] = {}
+        self.listed: dict[bytes, TensorEntry] = {}
+        self._files: list[File] = []
+        # The last tensor asked for, decoded if it was asked for twice in a row: then slices are being cut from it.
+        self._last: tuple[bytes, Array | None] = b"", None
+        found: dict[bytes, list[tuple[int, SavedTensor]]] = {}
+        try:
+            for number, path in enumerate(self._paths):
+                self._files.append(self._open(path))
+                self.tables.append(TableReader(self._files[-1]))
+                for tensor in _meta(self.tables[-1]):
+                    found.setdefault(tensor.name, []).append((number, tensor))
+            for name in sorted(found):
+                self._add(name, found)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: str) -> File:
+        try:
+            return File(path)
+        except MissingFileError as error:
+            if len(self._paths) == 1:
+                raise
+            raise MissingFileError(
+                f"{error.reason}: one of the files of a V1 checkpoint is missing", path=path
+            ) from None
+
+    def _add(self, name: bytes, found: Mapping[bytes, list[tuple[int, SavedTensor]]]) -> None:
+        """Make entries of what the files say of one tensor."""
+        parts = found[name]
+        first = parts[0][1]
+        slices = []
+        for number, tensor in parts:
+            path = self._paths[number]
+            if (tensor.dtype, tensor.shape) != (first.dtype, first.shape):
+                raise CorruptionError(
+                    f"{tensor.dtype} {list(tensor.shape)}, in another file {first.dtype} {list(first.shape)}",
+                    path=path,
+                    key=decode_key(name),
+                )
+            for part in tensor.slices:
+                try:
+                    shape = part.shape(tensor.shape)
+                except CorruptionError as error:
+                    raise error.locate(path=path, key=decode_key(name)) from None
+                slices.append((number, part, shape))
+        if len(slices) == 1 and slices[0][2] == first.shape:
+            number, part, _ = slices[0]
+            self.listed[name] = _entry(first.dtype, first.shape, number)
+            self.records[name] = part.key(name)
+            return
+        if not slices:
+            raise CorruptionError(
+                "a tensor without slices", path=self._paths[parts[0][0]], key=decode_key(name)
+            )
+        listed = tuple(part for _, part, _ in slices)
+        self.listed[name] = _entry(first.dtype, first.shape, slices[0][0])._replace(slices=listed)
+        for number, part, shape in slices:
+            key = part.key(name)
+            if key in found:  # the format keeps them apart, those who read it here do not
+                raise CorruptionError(
+                    f"slice {part} and a tensor have one name", path=self._paths[number], key=decode_key(name)
+                )
+            self.listed[key] = _entry(first.dtype, shape, number)
+            self.records[key] = key
+
+    def get(self, key: bytes) -> TensorEntry | None:
+        """The entry of `key`, slice keys of partitioned tensors included, or None."""
+        entry = self.listed.get(key)
+        return None if entry is None else self._sized(key, entry)
+
+    def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
+        """Every key and entry, in key order, the pieces of partitioned tensors included."""
+        for key in sorted(self.listed):
+            yield key, self._sized(key, self.listed[key])
+
+    def shard_path(self, shard: int) -> str:
+        """The path of one of the checkpoint's files."""
+        return self._paths[shard]
+
+    def values(self, key: bytes, entry: TensorEntry) -> Array:
+        """The values of one stored tensor or slice, read-only; the block that holds them is read and checked.
+
+        Raises:
+            CorruptionError: the record is missing or damaged.
+            UnsupportedError: the format has no such type, or NumPy no such shape.
+        """
+        before, array = self._last
+        if array is not None and before == key:
+            return array
+        self._last = b"", None
+        table = self.tables[entry.shard]
+        try:
+            check_shape(entry.shape, entry.dtype)
+            record = table.view(self.records[key])
+            if record is None:
+                raise CorruptionError("the meta record lists it, its own record is missing")
+            array = self.decode(key, entry, record)
+        except (CorruptionError, UnsupportedError) as error:
+            if error.path is not None:
+                raise error.locate(key=readable_key(key)) from None
+            raise type(error)(error.reason, path=table.path, key=readable_key(key)) from None
+        self._last = key, array if before == key else None
+        return array
+
+    def decode(self, key: bytes, entry: TensorEntry, record: bytes | memoryview) -> Array:
+        """The values in a record that was read; otherwise as `values`."""
+        name, part, message = parse_slice(record)
+        if part.key(name) != self.records[key]:
+            raise CorruptionError(f"its record is of {readable_key(part.key(name))!r}")
+        array = decode_values(message, entry.dtype, entry.elements).reshape(entry.shape)
+        array.flags.writeable = False
+        return array
+
+    def _sized(self, key: bytes, entry: TensorEntry) -> TensorEntry:
+        """The entry with the bytes that it would take in a bundle; those of strings are known when they are read."""
+        if entry.slices or entry.dtype is not DType.string:
+            return super()._sized(key, entry)
+        if not entry.nbytes:
+            entry = entry._replace(nbytes=encode_strings(self.values(key, entry).reshape(-1).tolist())[1])
+            self.listed[key] = entry
+        return entry
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return V1Index, (self.prefix,)  # another process opens the files for itself
+
+    def close(self) -> None:
+        """Let go of the files; a second call does nothing."""
+        self._last = b"", None
+        for each in self._files:
+            each.close()
+
+
+def _entry(dtype: DType, shape: tuple[int, ...], number: int) -> TensorEntry:
+    entry = TensorEntry(dtype, shape, 0, number)
+    return entry._replace(nbytes=entry.expected_nbytes or 0)
+
+
+def _meta(table: TableReader) -> list[SavedTensor]:
+    """The meta record of one file.
+
+    Raises:
+        CorruptionError, UnsupportedError: it is missing, damaged, of another version, or a bundle's header.
+    """
+    record = table.get(HEADER_KEY)
+    try:
+        if record is None:
+            raise CorruptionError(
+                "no meta record: neither a V1 checkpoint nor an index, or its start is lost"
+            )
+        if record[:1] in (b"\x08", b"\x10", b"\x1a"):
+            raise CorruptionError(
+                "the index of a V2 checkpoint under a name that does not end in '.index': rename it, and keep its "
+                "data shards beside it"
+            )
+        return parse_meta(record)
+    except (CorruptionError, UnsupportedError) as error:
+        if error.path is not None:
+            raise
+        raise type(error)(error.reason, path=table.path, key=error.key) from None
+
+
+def write_v1(
+    path: str,
+    tensors: Sequence[SavedTensor],
+    values: Callable[[bytes, TensorSlice], Array],
+    *,
+    overwrite: bool = False,
+    beside: Mapping[str, bytes] | None = None,
+) -> int:
+    """Write a V1 checkpoint in one file, byte for byte as TensorFlow does; returns its bytes.
+
+    It appears when it is complete (`commit.py`).
+
+    Args:
+        path: the file; its directory must exist.
+        tensors: what it has.
+        values: the values of one slice of a tensor; asked for in the order of slice keys.
+        overwrite: whether a file of that name may be replaced.
+        beside: small files that appear with it, by path.
+
+    Raises:
+        ConflictError: it exists, or a V2 checkpoint of that name does, which TensorFlow would read instead; or the name
+            stands for other files.
+        UnsupportedError: a type or a name that V1 does not have, or a slice of more than 2 GiB.
+        MissingFileError: no such directory.
+        BundleError: the disk is full or fails, or `values` can't read its source.
+    """
+    refuse_existing(path, overwrite=overwrite, file_format="v1")
+    name = os.path.basename(path)
+    if name == STATE_FILE or is_v1_shard_name(name):
+        what = "the state file" if name == STATE_FILE else "one of several V1 files"
+        raise ConflictError(f"this is the name of {what}; give another", path=path)
+    for tensor in tensors:
+        _must_be_writable(tensor, path)
+    records = {part.key(tensor.name): (tensor, part) for tensor in tensors for part in tensor.slices}
+    staged = StagedFiles(os.path.dirname(path), overwrite=overwrite)
+    try:
+        temporary = staged.create(path)
+        with open(temporary, "r+b", buffering=_WRITE_BUFFER_BYTES) as file:
+            table = TableWriter(file.write)
+            table.add(HEADER_KEY, encode_meta(sorted(tensors)))
+            for key in sorted(records):
+                table.add(key, _record(*records[key], values, path))
+            table.finish()
+            size = file.tell()
+        with staged.locked():
+            refuse_existing(path, overwrite=overwrite, file_format="v1")
+            for other, contents in (beside or {}).items():
+                with open(staged.create(other, replace=True), "r+b") as file:
+                    file.write(contents)
+            staged.commit(path)
+    except OSError as error:
+        if isinstance(error, BundleError):
+            raise
+        what = "it stands, but not all of it is safe" if staged.visible else "nothing was changed"
+        raise BundleError(f"can't be written: {error.strerror or error}; {what}", path=path) from error
+    finally:
+        staged.discard()
+    return size
+
+
+def _must_be_writable(tensor: SavedTensor, path: str) -> None:
+    """Refuse what TensorFlow does not write, or could not read again.
+
+    Raises:
+        UnsupportedError: it is that.
+    """
+    reason = None
+    if tensor.dtype not in WRITABLE:
+        reason = f"the V1 format has no values of type {tensor.dtype}"
+    elif not _is_text(tensor.name):
+        reason = "names in the V1 format are UTF-8, and this is not; rename the tensor first"
+    if reason is not None:
+        raise UnsupportedError(reason, path=path, key=decode_key(tensor.name))
+    for part in tensor.slices:
+        _must_fit(tensor, part, 0, path)
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _must_fit(tensor: SavedTensor, part: TensorSlice, string_bytes: int, path: str) -> None:
+    bound = size_bound(tensor.name, part, tensor.dtype, math.prod(part.shape(tensor.shape)), string_bytes)
+    if bound > _MAX_RECORD_BYTES:
+        raise UnsupportedError(
+            f"a slice of up to {bound} bytes, V1 allows {_MAX_RECORD_BYTES}; partition the tensor first",
+            path=path,
+            key=decode_key(tensor.name),
+        )
+
+
+def _record(
+    tensor: SavedTensor, part: TensorSlice, values: Callable[[bytes, TensorSlice], Array], path: str
+) -> bytes:
+    """The data record of one slice.
+
+    Raises:
+        UnsupportedError: strings of more than 2 GiB.
+        BundleError: its values can't be read.
+    """
+    try:
+        array = values(tensor.name, part)
+    except OSError as error:  # not to be taken for one of the disk that is written to
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(
+            f"can't be read: {error.strerror or error}",
+            path=error.filename or None,
+            key=decode_key(tensor.name),
+        ) from error
+    if tensor.dtype is DType.string:
+        _must_fit(tensor, part, sum(map(len, array.reshape(-1).tolist())), path)
+    return encode_slice(tensor.name, part, tensor.dtype, array)
+
+
+def whole_slice(rank: int) -> TensorSlice:
+    """The slice that an unsliced tensor is saved as: every extent left out."""
+    return TensorSlice(((0, WHOLE),) * rank)

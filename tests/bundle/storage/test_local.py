@@ -1,0 +1,107 @@
+"""Random access to one file, and what a file is that is none of ours."""
+
+import os
+
+import pytest
+
+from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
+from tensorbundle.storage.local import File, describe_content, open_descriptor
+
+
+@pytest.fixture
+def digits(tmp_path):
+    path = tmp_path / "digits"
+    path.write_bytes(b"0123456789")
+    with File(str(path)) as file:
+        yield file
+
+
+def test_read(digits):
+    assert digits.size == 10
+    assert digits.read(0, 10) == b"0123456789"
+    assert digits.read(8, 2) == b"89"
+    assert digits.read(10, 0) == digits.read(0, 0) == b""
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"), [(0, 11), (10, 1), (-1, 1), (0, -1), (2**63, 1), (5, 2**63), (2**70, 2**70)]
+)
+def test_read_outside(digits, offset, size):
+    with pytest.raises(
+        CorruptionError, match=f"{size} bytes wanted, the file ends at 10: it is cut short"
+    ) as caught:
+        digits.read(offset, size)
+    assert (caught.value.path, caught.value.offset) == (digits.path, offset)
+
+
+def test_read_goes_on_where_the_system_stops_early(digits, monkeypatch):
+    """One `pread` gives at most 2 GiB on Linux; here, three bytes."""
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda descriptor, size, offset: pread(descriptor, min(size, 3), offset))
+    assert digits.read(1, 8) == b"12345678"
+
+
+def test_a_file_that_shrinks_while_it_is_read(digits):
+    os.truncate(digits.path, 4)
+    with pytest.raises(CorruptionError, match="the file shrank while it was read") as caught:
+        digits.read(2, 5)
+    assert caught.value.offset == 4
+
+
+def test_close_twice(digits):
+    digits.close()
+    digits.close()
+    with pytest.raises(BundleError, match="this checkpoint was closed"):
+        digits.read(0, 1)
+
+
+def test_a_file_that_is_forgotten_is_closed(tmp_path):
+    (tmp_path / "f").write_bytes(b"")
+    before = len(os.listdir("/proc/self/fd"))
+    File(str(tmp_path / "f"))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_missing(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "none", tmp_path / "none" / "x", tmp_path / "file" / "x"):
+        with pytest.raises(MissingFileError, match="no such file") as caught:
+            open_descriptor(str(path))
+        assert caught.value.path == str(path)
+
+
+def test_not_a_regular_file(tmp_path):
+    """Opening a pipe must not wait for its other end."""
+    os.mkfifo(tmp_path / "pipe")
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (tmp_path, tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(MissingFileError, match="not a regular file") as caught:
+            open_descriptor(str(path))
+        assert caught.value.path == str(path)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    ("head", "meaning"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:", "Git-LFS pointer"),
+        (b'\n model_checkpoint_path: "m-1"', "'checkpoint' state file"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"PK\x03\x04", "zip"),
+        (b"BZh9", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"\x93NUMPY\x01\0", "NumPy"),
+        (b"\x80\x02}q\0", "pickle"),
+        (b"<!DOCTYPE html>", "HTML"),
+        (b"\r\n<html>", "HTML"),
+        (bytes(100), "all zeros"),
+        (b"", None),
+        (b"\0\0\x06\x08", None),
+        (b"hello", None),
+    ],
+)
+def test_describe_content(head, meaning):
+    described = describe_content(head)
+    assert described is None if meaning is None else meaning in described

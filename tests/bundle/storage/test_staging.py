@@ -1,0 +1,271 @@
+"""Files that appear together or not at all: staging, sharing, committing."""
+
+import errno
+import fcntl
+import os
+
+import pytest
+
+import tensorbundle as tb
+from support.bundles import snapshot
+from tensorbundle.storage import staging
+from tensorbundle.storage.staging import SharingError, StagedFiles
+
+
+def stage(staged, directory, files):
+    for name, content in files.items():
+        with open(staged.create(str(directory / name)), "wb") as file:
+            file.write(content)
+
+
+def failing(error_number):
+    def fail(*_, **__):
+        raise OSError(error_number, os.strerror(error_number))
+
+    return fail
+
+
+def test_nothing_is_visible_before_the_commit(tmp_path):
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    stage(staged, tmp_path, {"a": b"1", "b": b"2"})
+    assert sorted(name.partition(".tempstate")[0] for name in snapshot(tmp_path)) == ["a", "b"]
+    assert all(".tempstate" in name for name in snapshot(tmp_path))  # which TensorFlow passes over
+    staged.commit()
+    assert snapshot(tmp_path) == {"a": b"1", "b": b"2"}
+
+
+def test_files_get_the_permissions_of_any_new_file(tmp_path):
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    stage(staged, tmp_path, {"a": b""})
+    staged.commit()
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_discard(tmp_path):
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    stage(staged, tmp_path, {"a": b"1"})
+    staged.discard()
+    staged.discard()
+    assert snapshot(tmp_path) == {}
+
+
+def test_files_appear_in_the_order_staged(tmp_path, monkeypatch):
+    placed = []
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda old, new: (link(old, new), placed.append(os.path.basename(new))))
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    stage(staged, tmp_path, {"z": b"", "a": b"", "index": b""})
+    staged.rename_target(staged._staged[1].temporary, str(tmp_path / "b"))
+    staged.commit()
+    assert placed == ["z", "b", "index"]
+
+
+def test_everything_is_flushed_before_anything_is_moved_and_the_directory_at_the_end(tmp_path, monkeypatch):
+    calls = []
+    fsync, link = os.fsync, os.link
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda fd: (calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))), fsync(fd)),
+    )
+    monkeypatch.setattr(os, "link", lambda old, new: (calls.append("link"), link(old, new)))
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    stage(staged, tmp_path, {"a": b"", "b": b""})
+    staged.commit()
+    assert [call.partition(".tempstate")[0] for call in calls] == ["a", "b", "link", "link", tmp_path.name]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_that_is_taken(tmp_path, monkeypatch, links):
+    """Also when the file appeared after staging began; what was placed before it is taken back."""
+    if not links:
+        monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    stage(staged, tmp_path, {"a": b"new", "b": b"new"})
+    (tmp_path / "b").write_bytes(b"old")
+    with pytest.raises((tb.ConflictError, OSError)):
+        staged.commit()
+    assert snapshot(tmp_path) == {"b": b"old"}
+
+
+def test_conflict_message(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    stage(staged, tmp_path, {"a": b"new"})
+    with pytest.raises(
+        tb.ConflictError, match=r"exists; use --overwrite \(overwrite=True\) to replace it"
+    ) as caught:
+        staged.commit()
+    assert caught.value.path == str(tmp_path / "a")
+
+
+def test_overwrite_and_replace(tmp_path):
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"old")
+    staged = StagedFiles(str(tmp_path), overwrite=True)
+    stage(staged, tmp_path, {"a": b"new"})
+    staged.commit()
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    with open(staged.create(str(tmp_path / "b"), replace=True), "wb") as file:
+        file.write(b"new")
+    staged.commit()
+    assert snapshot(tmp_path) == {"a": b"new", "b": b"new", "c": b"old"}
+
+
+def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    stage(staged, tmp_path, {"a": b"1"})
+    staged.commit()
+    assert snapshot(tmp_path) == {"a": b"1"}
+
+
+@pytest.mark.parametrize("error_number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_can_not_flush_directories(tmp_path, monkeypatch, error_number):
+    fsync = os.fsync
+    fail = failing(error_number)
+    monkeypatch.setattr(os, "fsync", lambda fd: fail() if os.path.isdir(f"/proc/self/fd/{fd}") else fsync(fd))
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    stage(staged, tmp_path, {"a": b"1"})
+    staged.commit()
+    assert snapshot(tmp_path) == {"a": b"1"}
+
+
+# Sharing
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "source" / "shard"
+    path.write_bytes(b"data")
+    return path
+
+
+def test_share_by_hard_link(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "ioctl", failing(errno.EOPNOTSUPP))
+    staged = StagedFiles(str(tmp_path / "out"), overwrite=False)
+    temporary, how = staged.share(str(source), str(tmp_path / "out" / "shard"))
+    assert how == "hard link"
+    assert os.path.samefile(temporary, source)
+    staged.commit()
+    assert os.path.samefile(tmp_path / "out" / "shard", source)
+    assert snapshot(tmp_path / "out") == {"shard": b"data"}
+    assert snapshot(tmp_path / "source") == {"shard": b"data"}
+
+
+def test_share_by_reflink(source, tmp_path, monkeypatch):
+    """As far as it can be told without such a file system: the right request, on the right files."""
+    requests = []
+    monkeypatch.setattr(
+        fcntl,
+        "ioctl",
+        lambda fd, request, origin: requests.append((request, os.readlink(f"/proc/self/fd/{origin}"))),
+    )
+    staged = StagedFiles(str(tmp_path / "out"), overwrite=False)
+    _, how = staged.share(str(source), str(tmp_path / "out" / "shard"))
+    assert how == "reflink"
+    assert requests == [(0x40049409, str(source))]
+    staged.discard()
+    assert snapshot(tmp_path / "out") == {}
+
+
+def test_share_through_a_symbolic_link(source, tmp_path, monkeypatch):
+    """The data itself is linked: the link may go."""
+    monkeypatch.setattr(fcntl, "ioctl", failing(errno.EOPNOTSUPP))
+    (tmp_path / "symbolic").symlink_to(source)
+    staged = StagedFiles(str(tmp_path / "out"), overwrite=False)
+    staged.share(str(tmp_path / "symbolic"), str(tmp_path / "out" / "shard"))
+    staged.commit()
+    assert not (tmp_path / "out" / "shard").is_symlink()
+
+
+@pytest.mark.parametrize("error_number", [errno.EXDEV, errno.EPERM, errno.EMLINK])
+def test_sharing_that_can_not_be(source, tmp_path, monkeypatch, error_number):
+    monkeypatch.setattr(fcntl, "ioctl", failing(errno.EXDEV))
+    monkeypatch.setattr(os, "link", failing(error_number))
+    staged = StagedFiles(str(tmp_path / "out"), overwrite=False)
+    with pytest.raises(SharingError, match="can't be linked there: ") as caught:
+        staged.share(str(source), str(tmp_path / "out" / "shard"))
+    assert caught.value.path == str(source)
+    staged.discard()
+    assert snapshot(tmp_path / "out") == {}
+
+
+def test_a_source_is_never_changed_when_it_is_its_own_destination(source, monkeypatch):
+    monkeypatch.setattr(fcntl, "ioctl", failing(errno.EOPNOTSUPP))
+    staged = StagedFiles(str(source.parent), overwrite=True)
+    temporary, _ = staged.share(str(source), str(source))
+    assert not staged.collides(temporary, str(source))
+    staged.commit()
+    assert snapshot(source.parent) == {"shard": b"data"}
+
+
+def test_collides(tmp_path):
+    staged = StagedFiles(str(tmp_path), overwrite=True)
+    stage(staged, tmp_path, {"a": b"same"})
+    temporary = staged._staged[0].temporary
+    (tmp_path / "same").write_bytes(b"same")
+    (tmp_path / "other").write_bytes(b"othr")
+    names = ("same", "other", "none")
+    assert [staged.collides(temporary, str(tmp_path / name)) for name in names] == [False, True, False]
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert staged.collides(temporary, str(tmp_path / "dangling"))
+
+
+# Directories
+
+
+def test_no_such_directory(tmp_path):
+    (tmp_path / "file").touch()
+    for directory in ("none", "file", "file/x"):
+        with pytest.raises(tb.MissingFileError, match="no such directory; make it first") as caught:
+            StagedFiles(str(tmp_path / directory), overwrite=False)
+        assert caught.value.path == str(tmp_path / directory)
+
+
+def test_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    staged = StagedFiles("", overwrite=False)
+    with open(staged.create("a"), "wb") as file:
+        file.write(b"1")
+    staged.commit()
+    assert snapshot(tmp_path) == {"a": b"1"}
+
+
+def test_a_directory_that_can_not_be_written_to(tmp_path, monkeypatch):
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    monkeypatch.setattr(os, "open", failing(errno.EACCES))
+    with pytest.raises(tb.BundleError, match="can't write into this directory: Permission denied") as caught:
+        staged.create(str(tmp_path / "a"))
+    assert caught.value.path == str(tmp_path)
+    monkeypatch.undo()
+    staged.discard()
+    assert snapshot(tmp_path) == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_directory(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(tb.BundleError, match="can't write into this directory"):
+        StagedFiles(str(tmp_path), overwrite=False).create(str(tmp_path / "a"))
+    tmp_path.chmod(0o755)
+
+
+def test_the_lock_leaves_no_file_and_is_let_go(tmp_path):
+    staged = StagedFiles(str(tmp_path), overwrite=False)
+    other = os.open(tmp_path, os.O_RDONLY)
+    with staged.locked():
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert snapshot(tmp_path) == {}
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging.fcntl, "flock", failing(errno.ENOLCK))
+    with StagedFiles(str(tmp_path), overwrite=False).locked():
+        pass

@@ -1,0 +1,309 @@
+"""Other names: whole ones, scopes, globs, regular expressions; keys of TF1, paths of TF2."""
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.cli import V215
+from support.rewriting import (
+    assert_sound,
+    by_path,
+    finished,
+    keras_like,
+    lists,
+    rewritten,
+    tensors_in,
+    tree,
+    variable,
+    write,
+    write_objects,
+)
+from tensorbundle.proto.paths import escape_name
+from tensorbundle.tools import rewrite
+from tensorbundle.tools.operations.editing.renaming import parse_map, parse_rule, regex_rule
+
+NAMES = ["a/b/w", "a/b/w/Adam", "a/c", "d", "[x]", "e.f"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ("d", "z", {"d": "z"}),
+        ("a/c", "c", {"a/c": "c"}),
+        ("a/", "z/", {"a/b/w": "z/b/w", "a/b/w/Adam": "z/b/w/Adam", "a/c": "z/c"}),
+        ("a/b/", "/", {"a/b/w": "w", "a/b/w/Adam": "w/Adam"}),
+        ("/", "top/", {name: f"top/{name}" for name in NAMES}),
+        ("a/*", "z/*", {"a/b/w": "z/b/w", "a/b/w/Adam": "z/b/w/Adam", "a/c": "z/c"}),
+        ("*/Adam", "*/m", {"a/b/w/Adam": "a/b/w/m"}),
+        ("*/?", "*-*", {"a/b/w": "a/b-w", "a/c": "a-c"}),
+        ("?", "*2", {"d": "d2"}),
+        ("[c-e]", "*_", {"d": "d_"}),
+        ("[[]x]", "x", {"[x]": "x"}),
+        ("a/b/*", "same", None),
+        ("e.f", r"\1", {"e.f": r"\1"}),  # nothing in a name is special
+        ("d", "a\\g<0>", {"d": "a\\g<0>"}),
+    ],
+)
+def test_rules(tmp_path, old, new, names):
+    source = write(tmp_path / "m", {name: np.float32(number) for number, name in enumerate(NAMES)})
+    if names is None:
+        with pytest.raises(
+            tb.ConflictError, match=r"key 'same': both 'a/b/w' and 'a/b/w/Adam' would get this name$"
+        ):
+            rewrite(source, tmp_path / "out", rename={old: new})
+        return
+    found = rewritten(source, tmp_path / "out", rename={old: new})
+    assert lists(found) == {names.get(name, name): number for number, name in enumerate(NAMES)}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "names"),
+    [
+        (r"^a/(\w)/", r"\1_", {"a/b/w": "b_w", "a/b/w/Adam": "b_w/Adam"}),
+        ("/", ".", {"a/b/w": "a.b.w", "a/b/w/Adam": "a.b.w.Adam", "a/c": "a.c"}),
+        (r"(?P<n>[df])$", r"<\g<n>>", {"d": "<d>", "e.f": "e.<f>"}),
+        ("$", "/x", {name: f"{name}/x" for name in NAMES}),
+    ],
+)
+def test_regex(tmp_path, pattern, replacement, names):
+    source = write(tmp_path / "m", {name: np.float32(number) for number, name in enumerate(NAMES)})
+    found = rewritten(source, tmp_path / "out", rename={"regex": {pattern: replacement}})
+    assert lists(found) == {names.get(name, name): number for number, name in enumerate(NAMES)}
+
+
+def test_the_first_rule_that_fits_decides(tmp_path):
+    source = write(tmp_path / "m", {"a/x": 1.0, "a/y": 2.0, "z": 3.0})
+    rename = {"a/x": "z", "a/*": "b/*", "z": "a/x"}
+    assert lists(rewritten(source, tmp_path / "out", rename=rename)) == {"a/x": 3, "b/y": 2, "z": 1}
+
+
+def test_slices_follow(tmp_path):
+    source = write(tmp_path / "m", {"e": np.arange(6.0)}, cuts={"e": (2, 0)})
+    summary = rewrite(source, tmp_path / "out", rename={"e": "\u00e9"})
+    assert_sound(tmp_path / "out")
+    assert tensors_in(tmp_path / "out") == {"\u00e9": tensors_in(source)["e"]}
+    assert summary.changes == {"renamed": 1, "cast": 0, "dropped": 0}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: parse_rule("a/", "b"), r"^rename 'a/=b': a scope ends in '/' on both sides$"),
+        (lambda: parse_rule("a", "b/"), r"^rename 'a=b/': a scope ends in '/' on both sides$"),
+        (
+            lambda: parse_rule("a*", "*b*"),
+            r"^rename 'a\*=\*b\*': 2 '\*' on the right, 1 wildcards on the left$",
+        ),
+        (lambda: regex_rule("(", "x"), r"^rename '\(=>x': "),
+        (lambda: regex_rule("a", r"\1"), r"^rename 'a=>\\\\1': invalid group reference 1"),
+        (lambda: regex_rule("(a)", r"\g<n>"), r"^rename "),
+    ],
+)
+def test_rules_that_are_none(make, message):
+    with pytest.raises(tb.BundleError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"q": "r"}, r"m: rename 'q=r' fits nothing$"),
+        ({"a/d": "r"}, r"m: rename 'a/d=r' fits nothing; near: 'a/c'"),
+        ({"d": "z", "q/": "r/"}, r"rename 'q/=r/' fits nothing$"),
+        ({"q*": "r*"}, r"rename 'q\*=r\*' fits nothing"),
+        ({"regex": {"q": "r"}}, r"rename 'q=>r' fits nothing"),
+        ({"d": "x", "[d]": "y"}, r"rename '\[d\]=y' fits nothing"),  # nothing that was left to it
+    ],
+    ids=str,
+)
+def test_strict(tmp_path, rule, message):
+    source = write(tmp_path / "m", {name: np.float32(0) for name in NAMES})
+    with pytest.raises(tb.TensorNotFoundError, match=message):
+        rewrite(source, tmp_path / "out", rename=rule)
+
+
+def test_a_scope_is_what_is_in_it(tmp_path):
+    """A variable `a` is not in the scope `a/`."""
+    source = write(tmp_path / "m", {"a": 1.0, "a/x": 2.0})
+    assert lists(rewritten(source, tmp_path / "out", rename={"a/": "b/"})) == {"a": 1, "b/x": 2}
+    assert lists(rewritten(source, tmp_path / "up", rename={"a/": "/"})) == {"a": 1, "x": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("a=b\n\n# no rule\n  c/ = d/  \nx*=y*\n", ["a=b", "c/=d/", "x*=y*"]),
+        ("a=b=c", ["a=b=c"]),
+        ("{'a': 'b', 'c/': 'd/'}", ["a=b", "c/=d/"]),
+        ('[["a", "b"], ["c", "d"]]', ["a=b", "c=d"]),
+        ("[('a', 'b')]", ["a=b"]),
+        ("{'a': ['b/part_0', 'b/part_1']}", ["a=b"]),  # the parts of a partitioned variable
+        ("[('a', 'b'), ('a', 'c')]", ["a=b", "a=c"]),
+        ("", []),
+        ("{}", []),
+    ],
+)
+def test_maps(text, pairs):
+    assert [rule.text for rule in parse_map(text, "f")] == pairs
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a=b\nc", r"^f: line 2: 'c' is not OLD=NEW$"),
+        ("{'a': 1}", r"^f: \('a', 1\) is not a pair of names$"),
+        ("[['a']]", r"is not a pair of names$"),
+        ("[1]", r"is not a pair of names$"),
+        ("{[]: 1}", r"^f: "),
+        ("{'a'", r"^f: not a dictionary or a list of pairs"),
+        ("{a: b}", r"^f: not a dictionary or a list of pairs"),
+        ("{'a': ['b', 'c']}", r"are not the parts \(NAME/part_0, ...\) of one variable$"),
+        ("{'a': ['b/part_0', 'c/part_1']}", r"are not the parts"),
+        ("{'a': []}", r"is not a pair of names$"),
+        ("{'a/': 'b'}", r"a scope ends in '/' on both sides$"),
+    ],
+)
+def test_maps_that_are_none(text, message):
+    with pytest.raises(tb.BundleError, match=message):
+        parse_map(text, "f")
+
+
+@pytest.mark.parametrize("data", ["share", "copy"])
+def test_a_map_gives_several_names(tmp_path, run, data):
+    """As in TensorFlow, where one tensor may initialise several variables; a line's rule is only one."""
+    source = write(tmp_path / "m", {"a/x": 1.0, "a/y": 2.0})
+    (tmp_path / "map").write_text("[('a/', 'b/'), ('a/x', 'z'), ('/', 'all/')]")
+    run("rename", source, tmp_path / "out", "--map", tmp_path / "map", "--data", data)
+    with tb.open(tmp_path / "out") as ckpt:
+        found = {name: float(value) for name, value in ckpt.items()}
+    assert found == {"b/x": 1, "b/y": 2, "z": 1, "all/a/x": 1, "all/a/y": 2}
+    (tmp_path / "map").write_text("a/=b/\na/x=z")
+    assert "fits nothing" in run.error("rename", source, tmp_path / "no", "--map", tmp_path / "map")
+
+
+class TestObjects:
+    def moved(self, tmp_path, root, **rename):
+        source = write_objects(tmp_path / "m", root)
+        rewrite(source, tmp_path / "out", rename=rename["rename"])
+        return by_path(tmp_path / "out")
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("model/last", "model/top"),
+            ("model/", "net/deep/"),
+            ("model", "net"),
+            ("model/layer-0/kernel", "model/layer-0/w"),
+            ("model/layer-0/kernel", "elsewhere"),
+            ("optimizer", "opt"),
+            ("optimizer/", "trainer/opt/"),
+            ("model/last/w", escape_name("a/b.c")),
+            ("*/kernel", "*/w"),
+        ],
+    )
+    def test_paths_keys_and_slots(self, tmp_path, old, new):
+        """A path's beginning changes wherever it is, also in those of slots."""
+        before = finished(keras_like())
+        start, end = (each.strip("*").strip("/") for each in (old, new))
+        values = {path: number for number, (path, _, _) in enumerate(before.attributes())}
+
+        def moved(path):
+            variable_path, mark, slot = path.partition("/.OPTIMIZER_SLOT/")
+            out = []
+            for each in (variable_path, *([slot] if mark else [])):
+                if old.startswith("*"):
+                    out.append(each.replace("/kernel", "/w"))
+                else:
+                    fits = each == start or each.startswith(f"{start}/")
+                    out.append(end + each[len(start) :] if fits else each)
+            return mark.join(out) if mark else out[0]
+
+        found = self.moved(tmp_path, keras_like(), rename={old: new})
+        assert found == {moved(path): value for path, value in values.items()}
+
+    def test_names_exchanged(self, tmp_path):
+        found = self.moved(tmp_path, tree({"a": {"x": None}, "b": {"y": None}}), rename={"a": "b", "b": "a"})
+        assert found == {"b/x": 0, "a/y": 1}
+
+    def test_up_to_the_root(self, tmp_path):
+        found = self.moved(
+            tmp_path, tree({"a": {"x": None, "y": {"z": None}}, "b": None}), rename={"a/": "/"}
+        )
+        assert sorted(found) == ["b", "x", "y/z"]
+
+    def test_down_from_the_root(self, tmp_path):
+        """The save counter stays, as TensorFlow looks for it at the root."""
+        found = self.moved(tmp_path, keras_like(), rename={"/": "all/"})
+        assert found["save_counter"] == 0
+        assert all(path.startswith("all/") for path in found if path != "save_counter")
+
+    def test_all_names_of_what_is_shared(self, tmp_path):
+        """A layer of a Keras model has two; what moves out of a scope is gone there."""
+        shared = tree({"kernel": None})
+        root = tree({"layer-0": shared, "layer_with_weights-0": shared, "save_counter": None})
+        root.children["root"] = root
+        self.moved(tmp_path, root, rename={"/": "model/"})
+        with tb.open(tmp_path / "out") as ckpt:
+            graph = ckpt.object_graph
+            assert list(graph.root.children) == ["save_counter", "root", "model"]
+            assert list(graph["model"].children) == ["layer-0", "layer_with_weights-0"]
+            assert graph["model/layer-0"] is graph["model/layer_with_weights-0"]
+
+    def test_an_object_gets_one_place(self, tmp_path, run):
+        source = write_objects(tmp_path / "m", tree({"a": {"x": None}}))
+        (tmp_path / "map").write_text("[('a/', 'b/'), ('a/x', 'z')]")
+        message = run.error("rename", source, tmp_path / "out", "--map", tmp_path / "map")
+        assert message.endswith("key 'a/x': an object moves to one place, not to 'b/x' and 'z'")
+
+    def test_by_another_name(self, tmp_path):
+        shared = variable()
+        root = tree({"a": shared, "deep": {"er": {"b": shared}}})
+        found = self.moved(tmp_path, root, rename={"deep/er/b": "deep/er/c"})
+        assert found == {"a": 0}
+        with tb.open(tmp_path / "out") as ckpt:
+            assert ckpt.object_graph["deep/er/c"] is ckpt.object_graph["a"]
+
+    def test_the_shortest_name_goes(self, tmp_path):
+        """The tensor's key is then another path."""
+        shared = variable()
+        found = self.moved(tmp_path, tree({"a": shared, "b": {"c": shared}}), rename={"a": "x/y/z"})
+        assert found == {"b/c": 0}
+
+    @pytest.mark.parametrize(
+        ("rule", "message"),
+        [
+            ({"model/last": "model/layer-0/kernel"}, r"m: "),
+            ({"model": "model/inner"}, r"m: "),
+            ({"model/last": "model/la.st"}, r"m: "),  # not an escaped name
+        ],
+        ids=str,
+    )
+    def test_what_can_not_be(self, tmp_path, rule, message):
+        source = write_objects(tmp_path / "m", keras_like())
+        with pytest.raises(tb.BundleError, match=message):
+            rewrite(source, tmp_path / "out", rename=rule)
+
+    def test_strict(self, tmp_path):
+        with pytest.raises(tb.TensorNotFoundError, match=r"rename 'modle=net' fits nothing; near: 'model'"):
+            rewrite(write_objects(tmp_path / "m", keras_like()), tmp_path / "out", rename={"modle": "net"})
+
+    def test_tables_follow_their_object(self, tmp_path):
+        """Their keys go on after what the graph says."""
+        source = next((V215 / "tables").glob("*.index")).with_suffix("")
+        with tb.open(source) as ckpt:
+            name = next(iter(ckpt.object_graph.root.children))
+        rewrite(source, tmp_path / "out", rename={"regex": {f"^{name}(?=/|$)": "moved"}})
+        assert_sound(tmp_path / "out")
+        expected = {
+            ("moved" + key[len(name) :] if key.startswith(f"{name}/") else key) for key in tensors_in(source)
+        }
+        assert set(tensors_in(tmp_path / "out")) == expected
+
+    @pytest.mark.parametrize("rule", [{"blob": "moved"}, {"/": "all/"}], ids=str)
+    def test_what_a_registered_saver_saved(self, tmp_path, rule):
+        """Its tensors have names of the saver's own, made of the object name that the graph tells it at restore."""
+        source = next((V215 / "registered-saver").glob("*.index")).with_suffix("")
+        rewrite(source, tmp_path / "out", rename=rule)
+        with tb.open(tmp_path / "out") as ckpt:
+            [saver] = [node.registered_saver for _, node in ckpt.object_graph.walk() if node.registered_saver]
+            assert f"{saver.object_name}/numbers" in ckpt

@@ -1,0 +1,363 @@
+"""What `check` says of why a checkpoint does not fit, and that following it helps."""
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from support.rewriting import finished, keras_like, tree, variable, write, write_objects
+from tensorbundle.proto.graph import Attribute, Node, Slot
+from tensorbundle.proto.paths import attribute_key
+from tensorbundle.tools import forecast
+from tensorbundle.tools.cli import main
+from tensorbundle.tools.operations.restoring.causes import find_causes
+from tensorbundle.tools.operations.restoring.forecasting import Source, Target, predict
+
+
+def causes(source, against, method="read"):
+    given, target = Source.read(source), Target.read(against)
+    found = predict(given, target, method)
+    return found, find_causes(found, given, target)
+
+
+def follow(found, folder, monkeypatch):
+    """Run the commands of causes, in a folder; the last thing they make."""
+    monkeypatch.chdir(folder)
+    made = None
+    for command in (each.command for each in found if each.command is not None):
+        program, *arguments = shlex.split(command)
+        assert program == "tensorbundle"
+        assert main(arguments) == 0, command
+        made = arguments[2]
+    return made
+
+
+def sized(name, **shapes):
+    """Objects at paths ('__' for '/') with variables of these shapes."""
+    root = Node()
+    for path in shapes:
+        node = root
+        *above, last = path.split("__")
+        for part in above:
+            node = node.children.setdefault(part, Node())
+        node.children[last] = variable(path.replace("__", "/"))
+    graph = finished(root)
+    tensors = {attribute_key(path.replace("__", "/")): np.ones(shape, "f4") for path, shape in shapes.items()}
+    return write(
+        name,
+        {each.checkpoint_key: tensors[each.checkpoint_key] for _, _, each in graph.attributes()},
+        graph=graph,
+    )
+
+
+def texts(found):
+    return [each.what for each in found]
+
+
+def test_nothing_to_say(tmp_path):
+    prefix = write_objects(tmp_path / "a", keras_like())
+    assert causes(prefix, prefix, "restore")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "what", "command"),
+    [
+        ("model", "", "everything in A lies below 'model/', what B has at the root", "model/=/"),
+        ("", "model", "everything in A lies at the root, what B has below 'model/'", "/=model/"),
+        ("net", "model", "everything in A lies below 'net/', what B has below 'model/'", "net/=model/"),
+        ("a/b", "c", "everything in A lies below 'a/b/', what B has below 'c/'", "a/b/=c/"),
+    ],
+)
+def test_everything_elsewhere(tmp_path, monkeypatch, source, target, what, command):
+    inner = {"encoder": {"kernel": None, "bias": None}, "head": {"kernel": None}}
+
+    def below(path):
+        nested = inner
+        for name in reversed(path.split("/") if path else []):
+            nested = {name: nested}
+        return tree({**nested, "save_counter": None})
+
+    one, two = write_objects(tmp_path / "a", below(source)), write_objects(tmp_path / "b", below(target))
+    _, [cause] = causes(one, two, "restore")
+    assert cause.what == what
+    assert cause.command == f"tensorbundle rename {one} DST {command}"
+    assert len(cause.findings) == 6
+    made = follow([cause], tmp_path, monkeypatch)
+    assert forecast(made, two).assert_consumed is True
+
+
+def test_renamed_scopes(tmp_path, monkeypatch):
+    one = sized(tmp_path / "a", enc__l0__k=[2, 3], enc__l0__b=[3], head__w=[3, 4], same__v=[1])
+    two = sized(tmp_path / "b", encoder__l0__k=[2, 3], encoder__l0__b=[3], top__w=[3, 4], same__v=[1])
+    _, [cause] = causes(one, two)
+    assert cause.what == "'enc/' of A is 'encoder/' in B; 'head/' of A is 'top/' in B"
+    assert cause.command == f"tensorbundle rename {one} DST enc/=encoder/ head/=top/"
+    assert cause.examples[0] == "enc/l0/k -> encoder/l0/k"
+    assert forecast(follow([cause], tmp_path, monkeypatch), two, method="read").assert_consumed is True
+
+
+def test_one_renamed_object(tmp_path):
+    one = sized(tmp_path / "a", m__kernel=[2, 3], m__bias=[3])
+    two = sized(tmp_path / "b", m__weights=[2, 3], m__bias=[3])
+    _, [cause] = causes(one, two)
+    assert cause.command == f"tensorbundle rename {one} DST m/kernel=m/weights"
+
+
+def test_part_of_a_scope(tmp_path, monkeypatch):
+    """What fits stays where it is."""
+    one = sized(tmp_path / "a", m__x__k=[2, 3], m__y__k=[4], m__z=[5])
+    two = sized(tmp_path / "b", n__x__k=[2, 3], m__y__k=[4], n__z=[5])
+    _, [cause] = causes(one, two)
+    assert shlex.split(cause.command)[4:] == ["m/x=n/x", "m/z=n/z"]
+    assert forecast(follow([cause], tmp_path, monkeypatch), two, method="read").assert_consumed is True
+
+
+def test_shifted_numbers(tmp_path, monkeypatch):
+    """Layers that got other numbers, also where they match others as it is."""
+    layers = {"kernel": [3, 4], "bias": [4]}, {"kernel": [4, 5], "bias": [5]}, {"kernel": [5, 2], "bias": [2]}
+
+    def model(name, *numbers):
+        shapes = {
+            f"model__layer_with_weights-{place}__{part}": shape
+            for place, number in enumerate(numbers)
+            for part, shape in layers[number].items()
+        }
+        return sized(tmp_path / name, **shapes)
+
+    more, less = model("more", 0, 1, 2), model("less", 1, 2)
+    _, found = causes(less, more)
+    assert found[0].command.endswith(
+        "model/layer_with_weights-0=model/layer_with_weights-1 "
+        "model/layer_with_weights-1=model/layer_with_weights-2"
+    )
+    assert texts(found)[1:] == ["A lacks 2 objects that B has below 'model/layer_with_weights-0'"]
+    # In the other direction the first layer has to make way.
+    before, [cause] = causes(more, less)
+    assert before.failure is not None
+    made = follow([cause], tmp_path, monkeypatch)
+    after = forecast(made, less, method="read")
+    assert after.assert_existing_objects_matched is True
+    assert [each.path for each in after.findings if each.status != "restored"] == [
+        "model/unused_layer_with_weights-0/kernel",
+        "model/unused_layer_with_weights-0/bias",
+    ]
+
+
+def test_types(tmp_path, monkeypatch):
+    def typed(name, **types):
+        graph = finished(
+            tree({"enc": {"a": None, "b": None}, "dec": {"a": None, "n": None}, "save_counter": None})
+        )
+        tensors = {
+            each.checkpoint_key: np.ones(2).astype(types.get(path.replace("/", "_"), "f4"))
+            for path, _, each in graph.attributes()
+        }
+        return write(tmp_path / name, tensors, graph=graph)
+
+    source = typed("a", dec_n="i4", save_counter="i8")
+    half = {"enc_a": "f2", "enc_b": "f2", "dec_n": "i4", "save_counter": "i8"}
+    commands = {
+        "enc": (half, "enc/*=float16"),
+        "all": (half | {"dec_a": "f2"}, "*=float16"),
+        "one": ({"enc_a": "f2", "dec_n": "i4", "save_counter": "i8"}, "enc/a=float16"),
+        "ints": ({"dec_n": "i8", "save_counter": "i8"}, "dec/n=int64"),
+    }
+    for name, (types, pattern) in commands.items():
+        against = typed(name, **types)
+        _, [cause] = causes(source, against)
+        assert shlex.split(cause.command)[4:] == [pattern]
+        made = follow([cause], tmp_path, monkeypatch)
+        assert forecast(made, against).assert_consumed is True
+        for path in tmp_path.glob("DST*"):
+            path.unlink()
+
+
+def test_shapes(tmp_path):
+    one = sized(tmp_path / "a", kernel=[2, 3], flat=[6], table=[5, 4], other=[7])
+    two = sized(tmp_path / "b", kernel=[3, 2], flat=[2, 3], table=[9, 4], other=[8])
+    found = {each.what: each.advice for each in causes(one, two)[1]}
+    assert found == {
+        "1 tensor is transposed in B": (
+            "a recipe for tensorbundle rewrite: transpose = { 'kernel' = [1, 0] }",
+        ),
+        "1 tensor has as many values in B, in another shape": (
+            "a recipe for tensorbundle rewrite: reshape = { 'flat' = [2,3] }",
+        ),
+        "1 tensor has another number of rows in B": (
+            f"if these are tokens: tensorbundle resize {one} DST table --old-vocab FILE --new-vocab FILE",
+        ),
+        "1 tensor has another size in B": (
+            "the program was made with other sizes than the one that A is from",
+        ),
+    }
+
+
+def test_only_the_optimizer(tmp_path, monkeypatch):
+    root = keras_like()
+    source = write_objects(tmp_path / "a", root)
+    del root.children["optimizer"]
+    against = write_objects(tmp_path / "b", root)
+    before, [cause] = causes(source, against, "restore")
+    assert cause.what == "only the optimizer's state in A has no place in B"
+    assert before.assert_existing_objects_matched is True
+    slim = re.search(r"tensorbundle (slim .+)", cause.advice[1])[1]
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(slim)) == 0
+    assert forecast("DST", against).assert_consumed is True
+    _, [cause] = causes(against, source, "restore")
+    assert cause.what == "A lacks state that B's optimizer has, which starts anew"
+
+
+def test_legacy_slots_into_a_newer_optimizer(tmp_path, monkeypatch):
+    kernel = variable("kernel")
+    old = tree({"iter": None, "decay": None, "learning_rate": None})
+    old.slots = [Slot("m", kernel, variable("kernel/m")), Slot("v", kernel, variable("kernel/v"))]
+    new = tree({"_variables": {"1": None, "2": None}, "_iterations": None, "_learning_rate": None})
+    new.children["_variables"].children = {
+        "0": new.children["_iterations"],
+        **new.children["_variables"].children,
+    }
+    source = write_objects(tmp_path / "a", tree({"model": {"kernel": kernel}, "optimizer": old}))
+    against = write_objects(tmp_path / "b", tree({"model": {"kernel": variable("kernel")}, "optimizer": new}))
+    found, [cause] = causes(source, against)
+    assert found.failure.error == "ValueError"
+    assert cause.command == f"tensorbundle convert {source} DST --to tf2 --template {against}"
+
+
+def test_save_counters(tmp_path):
+    with_counter = write_objects(tmp_path / "a", tree({"a": None, "save_counter": None}))
+    without = write_objects(tmp_path / "b", tree({"a": None}))
+    advice = {
+        (without, without, "restore"): "call read instead of restore",
+        (with_counter, without, "read"): "call restore instead of read",
+        (without, with_counter, "read"): "compare with what the program writes before that",
+    }
+    for arguments, expected in advice.items():
+        _, [cause] = causes(*arguments)
+        assert cause.advice == (expected,)
+
+
+def test_objects_that_are_not_one_to_one(tmp_path):
+    shared = variable()
+    one = write_objects(tmp_path / "one", tree({"a": shared, "b": shared}))
+    two = write_objects(tmp_path / "two", tree({"a": None, "b": None}))
+    assert texts(causes(two, one)[1]) == [
+        "what is several objects in A is one in B, which gets the first one's values"
+    ]
+    [cause] = causes(one, two)[1]
+    assert cause.what.endswith("('Inconsistent references')")
+    graph = finished(tree({"a": None, "b": None}))
+    graph["a"].attributes[0].checkpoint_key = graph["b"].attributes[0].checkpoint_key
+    tensors = {attribute_key("b"): np.float32([1])}
+    [cause] = causes(write(tmp_path / "key", tensors, graph=graph), two)[1]
+    assert "share a key" in cause.what
+    [cause] = causes(write(tmp_path / "none", tensors, graph=finished(tree({"a": None, "b": None}))), two)[1]
+    assert "does not store" in cause.what
+    graph = finished(tree({"a": Node(attributes=[Attribute("x", "", "")])}))
+    [cause] = causes(write(tmp_path / "x", {}, graph=graph), write_objects(tmp_path / "y", tree({"a": {}})))[
+        1
+    ]
+    assert cause.what == "A has tensors of objects which have none in B"
+    empty, leaf = (
+        write_objects(tmp_path / name, tree({"a": inner})) for name, inner in (("e", {}), ("f", None))
+    )
+    [cause] = causes(empty, leaf)[1]
+    assert "has no values" in cause.what
+
+
+def test_name_based(tmp_path, monkeypatch):
+    against = sized(tmp_path / "b", enc__k=[2, 3], head__w=[4])
+    source = write(tmp_path / "a", {"dense/kernel": np.ones([2, 3], "f4"), "out/kernel": np.ones([4], "f4")})
+    _, [cause] = causes(source, against)
+    assert cause.command == f"tensorbundle convert {source} DST --to tf2 --template {against}"
+    assert forecast(follow([cause], tmp_path, monkeypatch), against, method="read").assert_consumed is True
+    (tmp_path / "s.json").write_text('{"enc": {"k": "dense/kernel"}, "more": "no/such"}')
+    _, [cause] = causes(source, tmp_path / "s.json")
+    assert cause.command == f"tensorbundle convert {source} DST --to tf2 --structure {tmp_path / 's.json'}"
+
+
+def test_name_based_with_another_scope(tmp_path, monkeypatch):
+    against = sized(tmp_path / "b", enc__k=[2, 3], enc__b=[4])
+    source = write(tmp_path / "a", {"old/enc/k": np.ones([2, 3], "f4"), "old/enc/b": np.ones([4], "f4")})
+    _, [cause] = causes(source, against)
+    assert cause.command == f"tensorbundle rename {source} DST old/=/"
+    assert forecast(follow([cause], tmp_path, monkeypatch), against).assert_consumed is True
+
+
+def test_several_commands_take_each_others_output(tmp_path, monkeypatch):
+    def halved(name, nested, dtype):
+        graph = finished(tree(nested))
+        tensors = {each.checkpoint_key: np.ones(3, dtype) for _, _, each in graph.attributes()}
+        return write(tmp_path / name, tensors, graph=graph)
+
+    source = halved("a", {"model": {"k": None, "b": None}}, "f4")
+    against = halved("b", {"k": None, "b": None}, "f2")
+    _, found = causes(source, against)
+    assert [each.command for each in found] == [
+        f"tensorbundle rename {source} DST1 model/=/",
+        "tensorbundle cast DST1 DST2 '*=float16'",
+    ]
+    assert forecast(follow(found, tmp_path, monkeypatch), against, method="read").assert_consumed is True
+
+
+def test_what_is_left(tmp_path):
+    one = sized(tmp_path / "a", m__x=[2], gone__p=[5], gone__q=[6], odd=[7])
+    two = sized(tmp_path / "b", m__x=[2], new__deep__r=[8, 9], new__deep__s=[9])
+    _, found = causes(one, two)
+    assert texts(found) == [
+        "A lacks 2 objects that B has below 'new/deep'",
+        "B lacks 1 object that A has, 'odd'",
+        "B lacks 2 objects that A has below 'gone'",
+        "if some of these are the same, under other names",
+    ]
+    assert found[-1].advice == (f"tensorbundle suggest {one} {two}",)
+
+
+NAMES = st.sampled_from(["a", "b", "kernel", "layer-0", "layer-1", "x.y", "p q", "0", "1"])
+NESTED = st.recursive(
+    st.sampled_from([(), (2,), (3,), (2, 3)]),
+    lambda inner: st.dictionaries(NAMES, inner, min_size=1, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(one=st.dictionaries(NAMES, NESTED, max_size=3), two=st.dictionaries(NAMES, NESTED, max_size=3))
+def test_every_mismatch_has_one_cause(tmp_path, one, two):
+    """None is told twice, and none is left out; what renaming would mend is told as that."""
+
+    def objects(nested):
+        return tree(
+            {name: None if isinstance(each, tuple) else objects(each) for name, each in nested.items()}
+        )
+
+    def shapes(nested, path=()):
+        for name, each in nested.items():
+            if isinstance(each, tuple):
+                yield (*path, name), each
+            else:
+                yield from shapes(each, (*path, name))
+
+    prefixes = []
+    for name, nested in (("a", one), ("b", two)):
+        graph = finished(objects(nested))
+        by_place = dict(shapes(nested))
+        nodes = {}
+        for place, shape in by_place.items():
+            node = graph.root
+            for part in place:
+                node = node.children[part]
+            nodes[node] = shape
+        tensors = {each.checkpoint_key: np.ones(nodes[node], "f4") for _, node, each in graph.attributes()}
+        for path in tmp_path.glob(f"{name}.*"):
+            path.unlink()
+        prefixes.append(write(tmp_path / name, tensors, graph=graph))
+    found, told = causes(*prefixes)
+    open_ones = [(each.status, each.path) for each in found.findings if each.status != "restored"]
+    explained = [(each.status, each.path) for cause in told for each in cause.findings]
+    assert len(explained) == len(set(explained))
+    if not any(cause.command and " rename " in cause.command for cause in told):
+        assert sorted(explained) == sorted(open_ones)

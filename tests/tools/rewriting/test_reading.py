@@ -1,0 +1,93 @@
+"""Tensors larger than memory may be: the peak of a process that converts one stays small."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+
+ROWS, COLUMNS = 1 << 18, 400  # 400 MB of float32
+LIMIT = 200_000_000
+
+SCRIPT = """
+import sys
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.dtypes import DType
+from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.rewriting.expressions import Transpose
+from tensorbundle.tools.operations.editing.casting import cast
+from tensorbundle.tools.operations.editing.combining import average
+from tensorbundle.tools.operations.editing.layout import partition, unpartition
+from tensorbundle.tools.rewriting.transfer import TransferOptions, transfer
+
+name, source, destination = sys.argv[1:]
+checkpoint = open_checkpoint(source)
+draft = Draft.of(checkpoint)
+if name == "cast":
+    cast(draft, {"*": "bfloat16"})
+elif name == "average":
+    draft, _ = average([draft, Draft.of(checkpoint)])
+elif name == "partition":
+    partition(draft, "e", 2, 1)
+elif name == "unpartition":
+    unpartition(draft)
+else:
+    stored = draft.tensors["e"].expression
+    draft.set_tensor("e", Transpose(stored, (1, 0)))
+transfer(draft.plan(), destination, TransferOptions(data="copy"))
+# Unlike ru_maxrss, not what the process was before `exec`.
+print(next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory):
+    """One tensor of 400 MB, and another in slices of columns; and a block of it that is there again and again."""
+    folder = tmp_path_factory.mktemp("big")
+    block = np.arange(1 << 20, dtype=np.float32).reshape(-1, 4)
+    with tb.create(folder / "narrow") as writer:
+        chunks = (block for _ in range(ROWS * COLUMNS // block.size))
+        writer.add_chunks("e", "float32", (ROWS * COLUMNS // 4, 4), chunks)
+    with tb.create(folder / "cut") as writer:
+        full = (ROWS * COLUMNS // 4, 4)
+        for start in (0, 2):
+            part = tb.TensorSlice(((0, full[0]), (start, 2)))
+            # A zero's memory is never touched while it is written.
+            writer.add_slice("e", full, part, np.broadcast_to(np.float32([start, 1]), (full[0], 2)))
+    yield folder
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def peak(name, source, destination):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SCRIPT, name, str(source), str(destination)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["cast", "average", "partition", "unpartition", "transpose"])
+def test_peak_memory(big, name):
+    source = big / ("cut" if name == "unpartition" else "narrow")
+    destination = big / f"out-{name}"
+    try:
+        assert peak(name, source, destination) < LIMIT
+        with tb.open(destination, verify=False) as ckpt:
+            block = np.arange(1 << 20, dtype=np.float32).reshape(-1, 4)[-4:]
+            last = np.s_[:, -4:] if name == "transpose" else np.s_[-4:]
+            found = ckpt.read("e", last)
+            expected = {
+                "cast": block.astype(found.dtype),
+                "transpose": block.T,
+                "unpartition": np.float32([[0, 1, 2, 1]] * 4),
+            }.get(name, block)
+            assert found.tolist() == expected.tolist()
+    finally:
+        for path in big.glob(f"{destination.name}.*"):
+            path.unlink()

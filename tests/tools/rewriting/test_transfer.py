@@ -1,0 +1,803 @@
+"""What a transfer shares, copies and checks, and what is left when something goes wrong."""
+
+import contextlib
+import errno
+import fcntl
+import functools
+import hashlib
+import itertools
+import os
+import random
+import resource
+import shutil
+import signal
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.bundles import plain, snapshot, write_bundle
+from support.cli import spawn
+from support.contents import files, our_reading
+from tensorbundle.coding import crc32c
+from tensorbundle.entries import BundleHeader, TensorEntry
+from tensorbundle.names import shard_path
+from tensorbundle.tools import Summary, TransferOptions, convert
+from tensorbundle.tools.rewriting.plan import Literal, Output, Plan
+from tensorbundle.tools.rewriting.transfer import transfer
+
+SHARE, COPY = TransferOptions(data="share"), TransferOptions(data="copy")
+DATA = pytest.mark.parametrize("data", ["share", "copy"])
+MIB = 1 << 20
+
+
+def write(prefix, seed=1, shards=2):
+    """A name-based checkpoint: numbers, strings, slices and an empty tensor in every data shard."""
+    generator = np.random.default_rng(seed)
+    prefix.parent.mkdir(exist_ok=True)
+    with tb.create(prefix) as writer:
+        for number in range(shards):
+            if number:
+                writer.start_shard()
+            writer.add(f"{number}/a", generator.random(6, np.float32))
+            writer.add(f"{number}/empty", np.zeros((0, 3)))
+            writer.add(f"{number}/words", np.array([generator.bytes(5), b"", b"x"], object))
+            for row in range(2):
+                part = tb.TensorSlice.parse_spec(f"{row},1:-")
+                writer.add_slice(f"{number}/parts", [2, 2], part, generator.random((1, 2)))
+    return prefix
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write(tmp_path / "src/m")
+
+
+@pytest.fixture
+def out(tmp_path):
+    """An empty directory for destinations."""
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def options(data, **others):
+    return TransferOptions(data=data, **others)
+
+
+def state_of(directory):
+    """What a source must not lose: each file's content, and when it was last changed."""
+    return {
+        path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in directory.iterdir()
+    }
+
+
+def logged(monkeypatch):
+    """A list to which every flushing and placing of a file or directory is added as it happens, with its inode."""
+    log = []
+
+    def placing(source, target, real):
+        real(source, target)
+        if "tempstate" not in os.path.basename(target):
+            log.append(("place", os.stat(target).st_ino))
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: log.append(("flush", os.fstat(descriptor).st_ino)))
+    monkeypatch.setattr(os, "link", functools.partial(placing, real=os.link))
+    monkeypatch.setattr(os, "replace", functools.partial(placing, real=os.replace))
+    return log
+
+
+class TestSharing:
+    def test_data_shards_are_shared_and_one_small_one_is_new(self, source, out):
+        summary = convert(source, out / "m-7", to="tf2")
+        assert summary.sharing in ("hard link", "reflink")
+        sizes = {path.name: path.stat().st_size for path in out.iterdir()}
+        assert sorted(sizes) == [f"m-7.data-0000{number}-of-00003" for number in range(3)] + ["m-7.index"]
+        for number in range(2):
+            ours, theirs = shard_path(str(out / "m-7"), number, 3), shard_path(str(source), number, 2)
+            assert Path(ours).read_bytes() == Path(theirs).read_bytes()
+            assert summary.sharing == "reflink" or os.path.samefile(ours, theirs)
+        new = sizes["m-7.data-00002-of-00003"]
+        assert new < 2000
+        assert summary == Summary(
+            prefix=str(out / "m-7"),
+            tensors=10,
+            bytes_written=new + sizes["m-7.index"],
+            bytes_shared=sum(len(data) for data in files(source).values()) - len(files(source)[".index"]),
+            bytes_read=summary.bytes_shared,  # so little that all of it is checked
+            seconds=summary.seconds,
+            sharing=summary.sharing,
+            changes=summary.changes,
+        )
+        assert 0 < summary.seconds < 60
+
+    def test_towards_tf1_nothing_but_the_index_is_new(self, source, out):
+        convert(source, out / "two", to="tf2")
+        summary = convert(out / "two", out / "one", to="tf1")
+        assert len(files(out / "one")) == 3
+        assert summary.bytes_written == len(files(out / "one")[".index"])
+        assert our_reading(out / "one") == our_reading(source)
+
+    @pytest.fixture
+    def reflinks(self, monkeypatch):
+        """A file system that has them: simulated by copying."""
+
+        def clone(target, request, origin):
+            assert request == 0x40049409
+            os.write(target, os.pread(origin, MIB, 0))
+
+        monkeypatch.setattr(fcntl, "ioctl", clone)
+
+    def test_reflinks(self, source, out, reflinks):
+        assert convert(source, out / "m", to="tf2").sharing == "reflink"
+        assert convert(out / "m", out / "back", to="tf1").sharing == "reflink"
+        assert our_reading(out / "back") == our_reading(source)
+        assert not os.path.samefile(shard_path(str(source), 0, 2), shard_path(str(out / "m"), 0, 3))
+
+    def test_reflinks_are_flushed(self, source, out, reflinks, monkeypatch):
+        """They are new files, and without it may be empty after a power failure."""
+        log = logged(monkeypatch)
+        convert(source, out / "m", to="tf2")
+        assert all(("flush", path.stat().st_ino) in log for path in out.iterdir())
+
+    @pytest.mark.parametrize("code", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP])
+    def test_where_the_file_system_can_not_share_it_copies_and_says_so(self, source, out, monkeypatch, code):
+        def refuse(*arguments, **_):
+            raise OSError(code, os.strerror(code), *map(str, arguments[:1]))
+
+        convert(source, out / "copied", to="tf2", options=COPY)
+        monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(fcntl, "ioctl", refuse)
+        summary = convert(source, out / "m", to="tf2")
+        assert summary.sharing == f"copied instead: can't be linked there: {os.strerror(code)}"
+        assert summary.bytes_shared == 0
+        assert files(out / "m") == files(out / "copied")
+        assert not list(out.glob("*tempstate*"))
+
+    def test_symbolic_links_are_followed(self, source, out, tmp_path):
+        """Caches keep checkpoints as links to files with hashes for names; what is shared is the file."""
+        (tmp_path / "cache").mkdir()
+        for path in source.parent.iterdir():
+            (tmp_path / "cache" / path.name).symlink_to(path)
+        convert(tmp_path / "cache/m", out / "m", to="tf2")
+        shutil.rmtree(tmp_path / "cache")
+        assert not any(path.is_symlink() for path in out.iterdir())
+        convert(out / "m", out / "back", to="tf1")
+        assert our_reading(out / "back") == our_reading(source)
+
+    def test_the_data_of_another_checkpoint_is_found(self, source, out, tmp_path):
+        write(tmp_path / "other/m", seed=2)
+        name = "m.data-00001-of-00002"
+        assert (tmp_path / "other" / name).stat().st_size == (source.parent / name).stat().st_size
+        shutil.copy(tmp_path / "other" / name, source.parent / name)
+        with pytest.raises(
+            tb.CorruptionError, match=r"crc32c of \d+ bytes: stored \w{8}, computed \w{8}"
+        ) as caught:
+            convert(source, out / "m", to="tf2")
+        assert caught.value.path == str(source.parent / name)
+        assert caught.value.key is not None
+        assert list(out.iterdir()) == []
+
+    def test_the_sample_is_bounded(self, tmp_path, out):
+        """Only small tensors are read: 4 MiB, or a thousand."""
+        with tb.create(tmp_path / "m") as writer:
+            writer.add("big", np.zeros(5 * MIB, np.uint8))
+            for number in range(1500):
+                writer.add(f"{number}", np.int32(number))
+        assert convert(tmp_path / "m", out / "m", to="tf2").bytes_read == 4000
+        assert (
+            convert(tmp_path / "m", out / "n", to="tf2", options=options("share", verify=False)).bytes_read
+            == 0
+        )
+
+    def test_a_shard_that_is_nearly_all_dead_is_not_kept_alive(self, tmp_path, out):
+        """Twelve megabytes for the sake of four bytes: those are copied."""
+        entry = plain("float32", [], b"1234", offset=5 * MIB)
+        source = write_bundle(tmp_path / "m", {b"a": entry}, [bytes(5 * MIB) + b"1234" + bytes(7 * MIB)])
+        summary = convert(source, out / "m", to="tf2")
+        assert (summary.bytes_shared, summary.bytes_read) == (0, 4)
+        assert sum(map(len, files(out / "m").values())) < 2000
+
+
+class TestCopying:
+    def test_every_flipped_byte_is_noticed(self, source, out):
+        """By file, offset and key; nothing is left at the destination."""
+        with tb.open(source) as ckpt:
+            places = [
+                (
+                    ckpt.index.shard_path(entry.shard),
+                    entry.offset,
+                    entry.nbytes,
+                    key.decode("utf-8", "surrogateescape"),
+                )
+                for key, entry in ckpt.index.raw_entries()
+                if not entry.slices
+            ]
+        for path, offset, nbytes, key in places:
+            data = Path(path).read_bytes()
+            for position in range(offset, offset + nbytes):
+                changed = bytearray(data)
+                changed[position] ^= 0x20
+                Path(path).write_bytes(changed)
+                with pytest.raises(tb.CorruptionError) as caught:
+                    convert(source, out / "m", to="tf2", options=COPY)
+                assert (caught.value.path, caught.value.offset, caught.value.key) == (path, offset, key)
+                assert list(out.iterdir()) == []
+            Path(path).write_bytes(data)
+        assert sum(nbytes for _, _, nbytes, _ in places) == 2 * (24 + 0 + 13 + 32)
+        convert(source, out / "m", to="tf2", options=COPY)
+
+    def test_without_checks_bytes_are_carried_as_they_are(self, source, out):
+        path = Path(shard_path(str(source), 0, 2))
+        data = bytearray(path.read_bytes())
+        data[0] ^= 0x20
+        path.write_bytes(data)
+        convert(source, out / "m", to="tf2", options=options("copy", verify=False))
+        with pytest.raises(tb.CorruptionError, match="crc32c"), tb.open(out / "m") as ckpt:
+            ckpt["vars/0.Sa/.ATTRIBUTES/VARIABLE_VALUE"]
+
+    def test_summary(self, source, out):
+        summary = convert(source, out / "m", to="tf2", options=COPY)
+        assert (summary.bytes_shared, summary.bytes_read, summary.sharing) == (0, 138, None)
+        assert summary.bytes_written == sum(len(data) for data in files(out / "m").values())
+
+    def test_progress_is_told_of_every_byte(self, source, out):
+        told = []
+        convert(source, out / "m", to="tf2", options=options("copy", progress=told.append))
+        assert sum(told) == 138
+
+    @pytest.mark.parametrize("to", ["tf1", "tf2"])
+    def test_jobs_change_nothing(self, tmp_path, out, to):
+        source = write(tmp_path / "src/m", shards=5)
+        if to == "tf1":
+            convert(source, tmp_path / "src/two", to="tf2", options=COPY)
+            source = tmp_path / "src/two"
+        convert(source, out / "m", to=to, options=COPY)
+        alone = snapshot(out)
+        with ThreadPoolExecutor(4) as executor:
+            convert(source, out / "m", to=to, options=options("copy", executor=executor, overwrite=True))
+        assert snapshot(out) == alone
+
+    def test_an_error_in_one_of_many_jobs(self, tmp_path, out):
+        source = write(tmp_path / "src/m", shards=5)
+        path = Path(shard_path(str(source), 3, 5))
+        path.write_bytes(bytes(path.stat().st_size))
+        with ThreadPoolExecutor(4) as executor, pytest.raises(tb.CorruptionError) as caught:
+            convert(source, out / "m", to="tf2", options=options("copy", executor=executor))
+        assert caught.value.path == str(path)
+        assert list(out.iterdir()) == []
+
+
+@DATA
+class TestBoth:
+    def test_sources_do_not_change(self, source, out, data):
+        before = state_of(source.parent)
+        convert(source, out / "two", to="tf2", options=options(data))
+        inner = state_of(out)
+        convert(out / "two", out / "one", to="tf1", options=options(data))
+        assert state_of(source.parent) == before
+        assert {name: state_of(out)[name] for name in inner} == inner
+
+    def test_read_only_sources(self, source, out, data):
+        for path in source.parent.iterdir():
+            path.chmod(0o444)
+        source.parent.chmod(0o555)
+        try:
+            convert(source, out / "m", to="tf2", options=options(data))
+            convert(out / "m", out / "m", to="tf1", options=options(data, overwrite=True))
+        finally:
+            source.parent.chmod(0o755)
+        assert our_reading(out / "m") == our_reading(source)
+
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_files_are_flushed_before_they_appear_and_the_index_is_last(
+        self, source, out, data, overwrite, monkeypatch
+    ):
+        if overwrite:
+            write(out / "m", seed=9)
+        log = logged(monkeypatch)
+        convert(source, out / "m", to="tf2", options=options(data, overwrite=overwrite))
+        shared = {path.stat().st_ino for path in source.parent.iterdir()}
+        placed = {path.stat().st_ino for path in out.iterdir()}
+        assert {number for call, number in log if call == "place"} >= placed
+        for number in placed - shared:
+            assert log.index(("flush", number)) < log.index(("place", number))
+        assert log[-2:] == [("place", (out / "m.index").stat().st_ino), ("flush", out.stat().st_ino)]
+
+    def test_the_same_input_gives_the_same_bytes(self, source, out, data):
+        for name in ("m", "n"):
+            convert(source, out / name, to="tf2", options=options(data))
+        assert files(out / "m") == files(out / "n")
+
+    @pytest.mark.parametrize("damage", ["missing", "cut"])
+    def test_incomplete_sources(self, source, out, data, damage):
+        path = Path(shard_path(str(source), 1, 2))
+        if damage == "missing":
+            path.unlink()
+        else:
+            os.truncate(path, 60)
+        with pytest.raises(tb.BundleError) as caught:
+            convert(source, out / "m", to="tf2", options=options(data))
+        reason = {
+            "missing": "no such file: this data shard is missing",
+            "cut": "16 bytes wanted, the file ends at 60: it is cut short, or belongs to another checkpoint",
+        }[damage]
+        assert (caught.value.path, caught.value.reason) == (str(path), reason)
+        assert list(out.iterdir()) == []
+
+    def test_big_endian_sources(self, tmp_path, out, data):
+        """The output is little-endian, as all that we write."""
+        value = np.array([1.5, -2], ">f4").tobytes()
+        source = write_bundle(
+            tmp_path / "m", {b"a": plain("float32", [2], value)}, [value], BundleHeader(1, big_endian=True)
+        )
+        convert(source, out / "two", to="tf2", options=options(data))
+        convert(out / "two", out / "one", to="tf1", options=options(data))
+        assert our_reading(out / "one") == our_reading(source)
+        with tb.open(out / "one") as ckpt:
+            assert not ckpt.index.header.big_endian
+            assert ckpt["a"].tolist() == [1.5, -2]
+
+    def test_two_tensors_of_one_key(self, out, data):
+        plan = Plan(outputs=[Output(b"k", Literal.int64(1)), Output(b"k", Literal.string(b"x"))])
+        with pytest.raises(
+            tb.ConflictError, match="two tensors would get this key: a new one and a new one"
+        ) as caught:
+            transfer(plan, str(out / "m"), options(data))
+        assert caught.value.key == "k"
+        assert list(out.iterdir()) == []
+
+    def test_literals_alone(self, out, data):
+        plan = Plan(outputs=[Output(b"n", Literal.int64(-5)), Output(b"s", Literal.string(b"x\0"))])
+        summary = transfer(plan, str(out / "m"), options(data))
+        with tb.open(out / "m") as ckpt:
+            assert (ckpt["n"], ckpt["s"].item(), ckpt.num_shards) == (-5, b"x\0", 1)
+        assert (summary.tensors, summary.bytes_read) == (2, 0)
+
+    def test_ranges_that_several_keys_share(self, tmp_path, out, data):
+        entry = plain("float32", [2], b"12345678")
+        source = write_bundle(
+            tmp_path / "m", {b"a": entry, b"b": entry, b"c": entry._replace(shape=(1, 2))}, [b"12345678"]
+        )
+        convert(source, out / "two", to="tf2", options=options(data))
+        convert(out / "two", out / "one", to="tf1", options=options(data))
+        assert our_reading(out / "one") == our_reading(source)
+
+    def test_an_existing_checkpoint_is_not_replaced(self, source, out, data):
+        write(out / "m", seed=9)
+        before = snapshot(out)
+        with pytest.raises(tb.ConflictError) as caught:
+            convert(source, out / "m", to="tf2", options=options(data))
+        assert str(caught.value) == f"{out}/m.index: exists; use --overwrite (overwrite=True) to replace it"
+        assert snapshot(out) == before
+
+    def test_a_lone_data_shard_is_not_replaced_either(self, source, out, data):
+        (out / "m.data-00001-of-00003").write_bytes(b"mine")
+        with contextlib.suppress(tb.ConflictError):
+            convert(source, out / "m", to="tf2", options=options(data))
+        assert (out / "m.data-00001-of-00003").read_bytes() == b"mine" or len(files(out / "m")) == 4
+        assert not list(out.glob("*tempstate*"))
+
+    @pytest.mark.parametrize("old_shards", [1, 2, 3, 4])
+    def test_an_overwritten_checkpoint_leaves_nothing_but_what_is_not_its(
+        self, source, out, data, old_shards
+    ):
+        write(out / "m", seed=9, shards=old_shards)
+        others = ["m.meta", "m.data-00000-of-00009", "m-2.index", "m-2.data-00000-of-00001", "checkpoint"]
+        for name in others:
+            (out / name).write_bytes(b"other")
+        convert(source, out / "m", to="tf2", options=options(data, overwrite=True))
+        count = len(files(out / "m")) - 1
+        expected = [shard_path("m", number, count) for number in range(count)]
+        assert sorted(snapshot(out)) == sorted([*expected, "m.index", *others])
+        convert(out / "m", out / "back", to="tf1")
+        assert our_reading(out / "back") == our_reading(source)
+
+    def test_a_damaged_checkpoint_can_be_overwritten(self, source, out, data):
+        write(out / "m", seed=9, shards=3)
+        (out / "m.index").write_bytes(b"garbage")
+        convert(source, out / "m", to="tf2", options=options(data, overwrite=True))
+        convert(out / "m", out / "back", to="tf1")
+        assert our_reading(out / "back") == our_reading(source)
+
+    @pytest.mark.parametrize("to", ["tf1", "tf2"])
+    def test_in_place(self, source, data, to):
+        """Arrays that were read before keep their values: they are of files that only lost their names."""
+        expected = our_reading(source)
+        if to == "tf1":
+            convert(source, source, to="tf2", options=options(data, overwrite=True))
+        before = our_reading(source)
+        with tb.open(source) as ckpt:
+            arrays = {key: ckpt[key] for key in before}
+            convert(source, source, to=to, options=options(data, overwrite=True))
+            assert {key: array.tobytes() for key, array in arrays.items() if array.dtype != object} == {
+                key: content for key, (_, _, content) in before.items() if isinstance(content, bytes)
+            }
+        assert {path.name.split(".")[0] for path in source.parent.iterdir()} == {"m"}
+        assert len(list(source.parent.iterdir())) == len(files(source))
+        if to == "tf2":
+            convert(source, source, to="tf1", options=options(data, overwrite=True))
+        assert our_reading(source) == expected
+
+    def test_in_place_again_and_again(self, source, data):
+        expected = our_reading(source)
+        for _ in range(4):
+            convert(source, source, to="tf2", options=options(data, overwrite=True))
+            convert(source, source, to="tf1", options=options(data, overwrite=True))
+        assert our_reading(source) == expected
+        assert len(files(source)) < 6
+
+    def test_a_state_file(self, source, out, data):
+        (out / "checkpoint").write_bytes(b'model_checkpoint_path: "old"\n')
+        convert(source, out / "m", to="tf2", options=options(data, state=True))
+        assert (out / "checkpoint").read_bytes() == (
+            b'model_checkpoint_path: "m"\nall_model_checkpoint_paths: "old"\nall_model_checkpoint_paths: "m"\n'
+        )
+        with tb.open(out) as ckpt:
+            assert ckpt.prefix == str(out / "m")
+
+    def test_no_directory(self, source, tmp_path, data):
+        with pytest.raises(tb.MissingFileError) as caught:
+            convert(source, tmp_path / "nope/m", to="tf2", options=options(data))
+        assert str(caught.value) == f"{tmp_path}/nope: no such directory; make it first"
+
+    def test_a_directory_that_can_not_be_written_to(self, source, out, data, monkeypatch):
+        real = os.open
+
+        def refuse(path, flags, *arguments, **named):
+            if flags & os.O_CREAT:
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return real(path, flags, *arguments, **named)
+
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(tb.BundleError) as caught:
+            convert(source, out / "m", to="tf2", options=options(data))
+        assert str(caught.value) == f"{out}: can't write into this directory: Permission denied"
+        assert list(out.iterdir()) == []
+
+
+# What is overwritten, and from where: a conversion of the same source, another checkpoint, or the source itself.
+OLD = pytest.mark.parametrize("old", ["same", "other", "in place"])
+CALLS = ("replace", "link", "fsync", "unlink")
+
+
+def prepare(directory, old):
+    """A fresh directory with a source, and a checkpoint that is about to be overwritten with its conversion."""
+    model = directory.with_name(f"model of {old}")
+    if not model.exists():
+        model.mkdir()
+        write(model / "src/m")
+        if old == "same":
+            (model / "out").mkdir()
+            convert(model / "src/m", model / "out/m", to="tf2", options=COPY)
+        elif old == "other":
+            write(model / "out/m", seed=7, shards=3)  # as many data shards as the new one will have
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(model, directory)
+    return directory / "src/m", directory / ("src/m" if old == "in place" else "out/m")
+
+
+def old_and_new(directory, old, data):
+    """What is read of the checkpoint before and after it is overwritten."""
+    source, target = prepare(directory, old)
+    was = our_reading(target)
+    convert(source, target, to="tf2", options=options(data, overwrite=True))
+    return was, our_reading(target)
+
+
+def hook(patch, name, number, action, *, after=False):
+    """Let call `number` of `os.NAME` run `action` before it is carried out, or after; returns the calls so far."""
+    real = getattr(os, name)
+    calls = []
+
+    def hooked(*arguments, **named):
+        calls.append(arguments)
+        due = len(calls) == number + 1
+        if due and not after:
+            action()
+        result = real(*arguments, **named)
+        if due:
+            action()
+        return result
+
+    patch.setattr(os, name, hooked)
+    return calls
+
+
+class Interrupt(BaseException):
+    """As a signal handler raises it."""
+
+
+def fail():
+    raise OSError(errno.EIO, "injected")
+
+
+def interrupt():
+    raise Interrupt
+
+
+FAULTS = {
+    "error": {"action": fail},
+    "interrupt before": {"action": interrupt},
+    "interrupt after": {"action": interrupt, "after": True},
+}
+
+
+class Outcome(NamedTuple):
+    """What one fault left: the directory before and after it, the error, and what is then read."""
+
+    place: str
+    before: dict
+    after: dict
+    error: BaseException | None
+    found: dict
+
+
+@pytest.fixture(
+    scope="module",
+    params=itertools.product(["share", "copy"], ["same", "other", "in place"], FAULTS),
+    ids="-".join,
+)
+def faults(request, tmp_path_factory):
+    """A checkpoint is overwritten again and again, with an error at each call in turn: outcomes, and old and new."""
+    data, old, fault = request.param
+    directory = tmp_path_factory.mktemp("faults") / "w"
+    outcomes = []
+    for name in CALLS:
+        for number in itertools.count():
+            source, target = prepare(directory, old)
+            before = snapshot(target.parent)
+            error = None
+            with pytest.MonkeyPatch.context() as patch:
+                calls = hook(patch, name, number, **FAULTS[fault])
+                try:
+                    convert(source, target, to="tf2", options=options(data, overwrite=True))
+                except (OSError, tb.BundleError, Interrupt) as caught:
+                    error = caught
+            if len(calls) <= number:
+                break
+            after = snapshot(target.parent)
+            outcomes.append(Outcome(f"{name} {number}", before, after, error, our_reading(target)))
+    return outcomes, *old_and_new(directory, old, data)
+
+
+class TestFaults:
+    def test_the_old_or_the_new_checkpoint_is_whole(self, faults):
+        outcomes, was, new = faults
+        assert len(outcomes) > 6
+        for each in outcomes:
+            assert each.found in (was, new), each.place
+            assert each.found == new or each.error is not None, each.place
+        assert {was == each.found for each in outcomes} == {was == new, True}
+
+    def test_an_error_means_that_nothing_was_changed(self, faults):
+        """Neither other contents nor new names; or else the new checkpoint is there, and no error says otherwise."""
+        outcomes, _, new = faults
+        for each in outcomes:
+            if each.error is not None and (each.found != new or "nothing was changed" in str(each.error)):
+                assert sorted(each.after) == sorted(each.before), each.place
+                assert each.after == each.before, each.place
+
+    def test_no_temporary_files_are_left(self, faults):
+        outcomes, *_ = faults
+        for each in outcomes:  # those whose removal failed excepted
+            assert each.place.startswith("unlink") or not any("tempstate" in name for name in each.after), (
+                each.place
+            )
+
+
+@DATA
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_without_overwriting_leaves_all_or_nothing(tmp_path, data, name, fault):
+    for number in itertools.count():
+        source, _ = prepare(tmp_path / "w", "in place")
+        before = snapshot(source.parent)
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(OSError, tb.BundleError, Interrupt):
+            calls = hook(patch, name, number, **FAULTS[fault])
+            convert(source, source.with_name("new"), to="tf2", options=options(data))
+        after = snapshot(source.parent)
+        if "new.index" in after:
+            convert(source.with_name("new"), source.with_name("back"), to="tf1")
+            assert our_reading(source.with_name("back")) == our_reading(source)
+        elif name != "unlink":  # what could not be removed is still there
+            assert after == before, number
+        if len(calls) <= number:
+            break
+
+
+def fork(action):
+    """A child process that runs `action` and ends; its id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # other threads of this process are idle
+        child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            action()
+        os._exit(0)
+    return child
+
+
+@DATA
+@OLD
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_crash_at_any_call_leaves_the_old_or_the_new_checkpoint(tmp_path, data, old, after):
+    """A child process that ends at once, before or after each call that changes a directory or flushes a file."""
+    was, new = old_and_new(tmp_path / "w", old, data)
+    crashes = 0
+    for name in CALLS:
+        for number in itertools.count():
+            source, target = prepare(tmp_path / "w", old)
+
+            def crash(name=name, number=number, source=source, target=target):
+                hook(pytest.MonkeyPatch(), name, number, lambda: os._exit(9), after=after)
+                convert(source, target, to="tf2", options=options(data, overwrite=True))
+
+            child = fork(crash)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            assert our_reading(target) in (was, new), (name, number)
+            if status == 0:
+                break
+            crashes += 1
+            if old != "in place":  # what it left does not stand in the way
+                convert(source, target, to="tf2", options=options(data, overwrite=True))
+                assert our_reading(target) == new, (name, number)
+    assert crashes > 6
+
+
+def test_a_process_that_is_killed_leaves_one_of_the_checkpoints_whole(tmp_path, out):
+    """Killed thirty times while it overwrites one checkpoint with the other and back, in turn sharing and copying."""
+    sources = [write(tmp_path / "a/m", seed=1), write(tmp_path / "b/m", seed=2, shards=3)]
+    allowed = []
+    for source in sources:
+        convert(source, out / "m", to="tf2", options=options("copy", overwrite=True))
+        allowed.append(our_reading(out / "m"))
+
+    def to_and_fro(data):
+        for source in itertools.cycle(sources):
+            convert(source, out / "m", to="tf2", options=options(data, overwrite=True))
+
+    moments = random.Random(1)
+    for number in range(30):
+        child = fork(lambda data=("share", "copy")[number % 2]: to_and_fro(data))
+        time.sleep(moments.uniform(0.01, 0.05))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        assert our_reading(out / "m") in allowed
+    assert list(out.glob("*tempstate*"))  # it was at work
+    convert(sources[0], out / "m", to="tf2", options=options("share", overwrite=True))
+    assert our_reading(out / "m") == allowed[0]
+
+
+@contextlib.contextmanager
+def largest_file(size):
+    """The operating system refuses to let files grow beyond this: a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, MIB + 1000])
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_full_disk(tmp_path, out, size, jobs, overwrite):
+    """Nothing is left of the new checkpoint, the old one stays, and the error says where it happened."""
+    with tb.create(tmp_path / "m") as writer:
+        for number in range(4):
+            writer.add(f"{number}", np.full(MIB, number, np.uint8))
+            if number == 1:
+                writer.start_shard()
+        writer.add("last", np.full(4 * MIB, 7, np.uint8))
+    if overwrite:
+        write(out / "m", seed=7)
+    before = snapshot(out)
+    with (
+        largest_file(size),
+        ThreadPoolExecutor(jobs) as executor,
+        pytest.raises((OSError, tb.BundleError)) as caught,
+    ):
+        convert(
+            tmp_path / "m",
+            out / "m",
+            to="tf2",
+            options=options("copy", executor=executor, overwrite=overwrite),
+        )
+    assert snapshot(out) == before
+    assert "File too large" in str(caught.value)
+    assert str(out) in str(caught.value)
+
+
+def test_a_full_disk_while_sharing(source, out):
+    with largest_file(100), pytest.raises((OSError, tb.BundleError), match="File too large") as caught:
+        convert(source, out / "m", to="tf2")
+    assert list(out.iterdir()) == []
+    assert str(out) in str(caught.value)
+
+
+@DATA
+def test_two_threads_that_overwrite_one_checkpoint(tmp_path, out, data):
+    sources = [write(tmp_path / f"{number}/m", seed=number, shards=number) for number in (1, 3)]
+    allowed = []
+    for source in sources:
+        convert(source, out / "m", to="tf2", options=options("copy", overwrite=True))
+        allowed.append(our_reading(out / "m"))
+    together = threading.Barrier(2)
+    errors = []
+
+    def work(source):
+        together.wait()
+        try:
+            for _ in range(15):
+                convert(source, out / "m", to="tf2", options=options(data, overwrite=True))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=[source]) for source in sources]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert our_reading(out / "m") in allowed
+    assert len(files(out / "m")) == len(list(out.iterdir()))
+
+
+@DATA
+def test_processes_that_write_one_checkpoint(tmp_path, out, data):
+    """Without `--overwrite` one of them gets it, and the others say so."""
+    sources = [write(tmp_path / f"{number}/m", seed=number) for number in range(4)]
+    processes = [spawn("convert", source, out / "m", "--to", "tf2", "--data", data) for source in sources]
+    ends = [(process.communicate()[1], process.returncode) for process in processes]
+    winners = [source for source, (_, status) in zip(sources, ends, strict=True) if status == 0]
+    assert len(winners) == 1
+    for error, status in ends:
+        assert status == 0 or (
+            status == 2 and error.endswith(": exists; use --overwrite (overwrite=True) to replace it\n")
+        )
+    assert len(files(out / "m")) == len(list(out.iterdir()))
+    convert(out / "m", out / "back", to="tf1")
+    assert our_reading(out / "back") == our_reading(winners[0])
+
+
+PEAK = """
+import sys
+from tensorbundle.tools.cli import main
+status = main(sys.argv[1:])
+with open("/proc/self/status") as file:
+    print(next(line.split()[1] for line in file if line.startswith("VmHWM")))  # kB; ru_maxrss counts the parent's too
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["convert", "{}", "{}-2", "--to", "tf2", "--data", "copy"],
+        ["convert", "{}", "{}-3", "--to", "tf2"],
+        ["verify", "{}"],
+    ],
+    ids=["copy", "share", "verify"],
+)
+def test_memory_is_bounded_whatever_the_size_of_a_tensor(tmp_path, arguments):
+    size = 300 * MIB
+    prefix = str(tmp_path / "m")
+    crc = 0
+    for _ in range(300):
+        crc = crc32c(bytes(MIB), crc)
+    with open(shard_path(prefix, 0, 1), "wb") as file:
+        file.truncate(size)
+    entry = TensorEntry(tb.DType.uint8, (size,), size, crc32c=crc)
+    write_bundle(tmp_path / "m", {b"big": entry}, header=BundleHeader(1))
+    process = spawn(*[each.format(prefix) for each in arguments], script=PEAK)
+    output, error = process.communicate()
+    assert (error, process.returncode) == ("", 0)
+    assert int(output.split()[-1]) < 100_000

@@ -1,0 +1,11 @@
+"""The command line: arguments, printing, exit status. Nothing else in the package prints or reads the environment.
+
+- `console.py`: tables, JSON lines and progress.
+- `writing.py`: what all commands that write have in common.
+- `commands/`: one module a command.
+- `program.py`: parses the command line and runs a command.
+"""
+
+from tensorbundle.tools.cli.program import main
+
+__all__ = ["main"]

@@ -1,0 +1,98 @@
+"""`tensorbundle check`: what restoring a checkpoint would do to a program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.tools.cli.console import columns, escape
+from tensorbundle.tools.operations.restoring.causes import find_causes
+from tensorbundle.tools.operations.restoring.forecasting import Source, Target, predict
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.operations.restoring.causes import Cause
+    from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Status
+
+HELP = "forecast whether a program would restore a checkpoint"
+_EXAMPLES: Final = 3  # of a cause
+_WORDS: Final[dict[Status, str]] = {
+    "restored": "restored",
+    "missing": "missing in A",
+    "unused": "unused of A",
+    "shape": "of another shape",
+    "dtype": "of another dtype",
+    "dangling": "dangling",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("checkpoint", metavar="A")
+    parser.add_argument(
+        "--against",
+        required=True,
+        metavar="B",
+        help="a checkpoint that the program wrote, its SavedModel, or a structure file (.json, .toml)",
+    )
+    parser.add_argument(
+        "--with",
+        dest="method",
+        choices=("restore", "read"),
+        default="restore",
+        help="what is called: Checkpoint.restore, the default, which makes a save counter, or read",
+    )
+    parser.add_argument("--all", action="store_true", help="list every object")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the forecast; the status is 1 if anything does not match."""
+    source, target = Source.read(args.checkpoint), Target.read(args.against)
+    found = predict(source, target, args.method)
+    if console.json:
+        for each in found.findings:
+            console.record(each.to_json())
+        console.record(found.assertions())
+    else:
+        console.lines(_text(found, find_causes(found, source, target), everything=args.all))
+    return 1 if found.found else 0
+
+
+def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool) -> Iterator[str]:
+    if found.failure is not None:
+        yield f"{found.method} raises {found.failure}"
+    elif found.way == "saver":
+        yield "tf.compat.v1.train.Saver restores"
+    else:
+        rows: list[list[str]] = []
+        for name, value in found.assertions().items():
+            again = rows and value is not True and rows[-1][1] == f"fails: {value}"
+            rows.append(
+                [name, "passes" if value is True else "fails likewise" if again else f"fails: {value}"]
+            )
+        yield from columns(rows)
+    counts = Counter(each.status for each in found.findings)
+    parts = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
+    yield f"{len(found.findings)} objects: {', '.join(parts)}" if parts else "no objects with values"
+    for number, cause in enumerate(causes, 1):
+        yield ""
+        yield f"{number}. {cause.what}"
+        examples = [escape(each) for each in cause.examples] or [_line(each) for each in cause.findings]
+        for each in examples[:_EXAMPLES]:
+            yield f"   {each}"
+        if len(examples) > _EXAMPLES:
+            yield f"   and {len(examples) - _EXAMPLES} more"
+        if cause.command is not None:
+            yield f"   $ {cause.command}"
+        for advice in cause.advice:
+            yield f"   - {advice}"
+    if everything and found.findings:
+        yield ""
+        yield from columns([[each.status, escape(each.path), each.detail] for each in found.findings])
+
+
+def _line(finding: Finding) -> str:
+    return f"{finding.status} {escape(finding.path) or '(root)'}: {finding.detail}"

@@ -1,0 +1,40 @@
+"""`tensorbundle latest`: which checkpoint of a directory is the latest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorbundle.tools.cli.commands.manage import print_checkpoints
+from tensorbundle.tools.cli.console import escape
+from tensorbundle.tools.operations.directories.inventory import latest, survey
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tensorbundle.tools.cli.console import Console
+
+HELP = "print the prefix of a directory's latest checkpoint, and say what is odd about it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("directory", metavar="DIR", help="with a 'checkpoint' state file")
+    parser.add_argument("--all", action="store_true", help="list every checkpoint instead")
+    parser.add_argument(
+        "--newest",
+        action="store_true",
+        help="where the state file is of no use, take the checkpoint whose index was written last",
+    )
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the prefix, or the list."""
+    if args.all:
+        print_checkpoints(survey(args.directory), console)
+    chosen = latest(args.directory, newest=args.newest)
+    if not args.all:
+        console.record(chosen.to_json())
+        console.text(escape(chosen.found.prefix))
+    for note in chosen.notes:
+        console.note(escape(f"{args.directory}: {note}"))
+    return 0

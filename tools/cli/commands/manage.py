@@ -1,0 +1,156 @@
+"""`tensorbundle manage`: what a directory keeps of its checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.tools.cli.console import columns, escape, human_bytes
+from tensorbundle.tools.operations.directories import managing
+from tensorbundle.tools.operations.directories.inventory import NOT_THERE, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.operations.directories.inventory import Found, Survey
+    from tensorbundle.tools.operations.directories.managing import Change, Step
+
+HELP = "list, add, remove or prune the checkpoints of a directory, or repair its state file"
+
+_PLANS: Final[dict[str, Callable[[argparse.Namespace], Callable[[Survey], Change]]]] = {
+    "add": lambda args: partial(managing.add, names=args.prefixes, in_order=args.in_order),
+    "remove": lambda args: partial(managing.remove, names=args.prefixes),
+    "prune": lambda args: partial(
+        managing.prune, max_to_keep=args.max_to_keep, keep_every_n_hours=args.keep_every_n_hours
+    ),
+    "repair": lambda _: managing.repair,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("directory", metavar="DIR", help="with a 'checkpoint' state file, or to get one")
+    parser.set_defaults(dry_run=False)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", help="list by default")
+    _add_action(actions, "list", "show what the state file names, and what is there besides")
+    action = _add_action(actions, "add", "name checkpoints in the state file")
+    action.add_argument("prefixes", metavar="PREFIX", nargs="+")
+    action.add_argument(
+        "--in-order",
+        action="store_true",
+        help="where its number or its time belongs, instead of as the latest",
+    )
+    action = _add_action(actions, "remove", "delete checkpoints, and take them out of the state file")
+    action.add_argument("prefixes", metavar="PREFIX", nargs="+")
+    action = _add_action(actions, "prune", "delete the oldest, as TensorFlow's CheckpointManager does")
+    action.add_argument("--max-to-keep", type=int, metavar="N", required=True, help="how many stay")
+    action.add_argument(
+        "--keep-every-n-hours",
+        type=float,
+        metavar="H",
+        help="of those that would go, keep one every H hours for good",
+    )
+    _add_action(actions, "repair", "make the state file name what is there, after a move or where it is lost")
+
+
+def _add_action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=text, description=text)
+    # Left out, they are as the command's own parser found or set them.
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object a line"
+    )
+    if name != "list":
+        parser.add_argument(
+            "--dry-run", action="store_true", default=argparse.SUPPRESS, help="print what would be done only"
+        )
+    return parser
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the checkpoints, or do what is asked and print that."""
+    if args.action in (None, "list"):
+        found = survey(args.directory)
+        print_checkpoints(found, console)
+        if found.state is None:
+            why = "no 'checkpoint' state file" if found.trouble is None else found.trouble.reason
+            console.note(escape(f"{args.directory}: {why}; 'tensorbundle manage DIR repair' makes one"))
+        return 0
+    change = managing.manage(args.directory, _PLANS[args.action](args), dry_run=args.dry_run)
+    for step in change.steps:
+        console.record(step.to_json())
+        console.text(_step_line(step, dry_run=args.dry_run))
+    console.record(_summary(change, dry_run=args.dry_run))
+    console.text(_summary_line(change, dry_run=args.dry_run))
+    for note in change.notes:
+        console.note(escape(f"{args.directory}: {note}"))
+    return 0
+
+
+def print_checkpoints(found: Survey, console: Console) -> None:
+    """Print every checkpoint of a directory: its name, when it was saved, its size, and what else there is to say."""
+    for each in found.checkpoints:
+        console.record(each.to_json())
+    if found.checkpoints:
+        console.lines(columns([_row(found, each) for each in found.checkpoints], right=(2,)))
+
+
+def _row(found: Survey, each: Found) -> list[str]:
+    remarks = ["latest"] if each.latest else []
+    if each.path is None:
+        remarks.append("not in the state file")
+    elif found.state is not None and each.prefix != found.state.resolved(each.path):
+        remarks.append(f"moved to {escape(each.prefix)}")
+    if each.problem or not each.file_format:
+        remarks.append(escape(each.problem or NOT_THERE))
+    time = each.modified if each.timestamp is None else each.timestamp
+    size = human_bytes(each.nbytes) if each.files else "-"
+    return [escape(each.name), _time_text(time), size, ", ".join(remarks)]
+
+
+def _time_text(timestamp: float | None) -> str:
+    if timestamp is None:
+        return "-"
+    try:
+        return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OSError, OverflowError, ValueError):  # no year of any calendar
+        return str(timestamp)
+
+
+def _step_line(step: Step, *, dry_run: bool) -> str:
+    what = f"{'would ' if dry_run else ''}{step.action} {escape(step.path or step.prefix)}"
+    if step.files:
+        what += f": {len(step.files)} files, {human_bytes(step.nbytes)}"
+    return f"{what}: {escape(step.reason)}" if step.reason else what
+
+
+def _summary(change: Change, *, dry_run: bool) -> dict[str, object]:
+    """What an action comes to, as plain data."""
+    after = change.after
+    return {
+        "directory": change.directory,
+        "latest": after and after.latest_path,
+        "checkpoints": len(after.listed) if after else 0,
+        "changed": after != change.before,
+        "deleted": sum(step.action == "delete" for step in change.steps),
+        "bytes_freed": change.bytes_freed,
+        "dry_run": dry_run,
+    }
+
+
+def _summary_line(change: Change, *, dry_run: bool) -> str:
+    after = change.after
+    if after is None:
+        state = "no state file"
+    else:
+        count = len(after.listed)
+        plural = "" if count == 1 else "s"
+        state = f"{count} checkpoint{plural} in the state file, the latest {escape(after.latest_path)}"
+    line = f"{escape(change.directory)}: {'would have' if dry_run else 'has'} {state}"
+    if change.files:
+        return f"{line}; {human_bytes(change.bytes_freed)} {'would be freed' if dry_run else 'freed'}"
+    return line if after != change.before else f"{line}; nothing to change"

@@ -1,0 +1,113 @@
+"""`tensorbundle suggest`: a map from the names in one checkpoint to those in another, with its reasons."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import ConflictError
+from tensorbundle.tools.cli.console import escape
+from tensorbundle.tools.operations.editing.renaming import rule_line
+from tensorbundle.tools.operations.suggesting.suggestion import suggest
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.matching.pairing import Match
+    from tensorbundle.tools.operations.suggesting.substitutions import Deciding
+    from tensorbundle.tools.operations.suggesting.suggestion import Suggestion, Use
+
+HELP = "propose a rename map from A's names to B's"
+_COMMANDS: Final[dict[Use, tuple[str, ...]]] = {
+    "rename": ("tensorbundle rename {0} DST --map {2}",),
+    "rename-converted": (
+        "tensorbundle convert {0} TMP --to tf1 --names keys",
+        "tensorbundle rename TMP DST --map {2}",
+    ),
+    "template": ("tensorbundle convert {0} DST --to tf2 --template {1} --map {2}",),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("checkpoint", metavar="A")
+    parser.add_argument("target", metavar="B")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="where the map goes instead of standard output"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the map, or write it and say how much it has; with `--json`, every pair and what is left over."""
+    found = suggest(args.checkpoint, args.target)
+    if args.output is not None:
+        _write(args.output, _lines(found, args.output), overwrite=args.overwrite)
+        console.text(_summary(args.output, found))
+    else:
+        console.lines(_lines(found, "FILE"))
+    for each in found.matches:
+        console.record(
+            {"old": each.old, "new": each.new, "evidence": each.evidence, "confidence": each.confidence}
+        )
+    for name, _ in found.left_old:
+        console.record({"old": name, "new": None, "evidence": None, "confidence": None})
+    for name, _ in found.left_new:
+        console.record({"old": None, "new": name, "evidence": None, "confidence": None})
+    console.record({"use": found.use, **found.counts})
+    return 0
+
+
+def _write(path: str, lines: Iterator[str], *, overwrite: bool) -> None:
+    try:
+        with open(path, "w" if overwrite else "x", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except FileExistsError:
+        raise ConflictError("exists; use --overwrite to replace it", path=path) from None
+
+
+def _summary(path: str, found: Suggestion) -> str:
+    counts = found.counts
+    sure = f"{counts['certain']} certain, {counts['likely']} likely, {counts['possible']} possible"
+    left = f"{counts['left_old']} and {counts['left_new']} left over"
+    return f"{escape(path)}: {counts['rules']} rules; {sure}; {counts['unchanged']} unchanged; {left}"
+
+
+def _lines(found: Suggestion, file: str) -> Iterator[str]:
+    """The map, with its reasons as comments; `rename --map` takes it as it is."""
+    names = [escape(each) for each in (found.source, found.target, file)]
+    yield f"# What the names in {names[0]} are in {names[1]}. To use this map:"
+    for command in _COMMANDS[found.use]:
+        yield f"#   {command.format(*map(shlex.quote, names))}"
+    counts = found.counts
+    yield (
+        f"# {counts['certain']} pairs are certain, {counts['likely']} likely; "
+        f"{counts['unchanged']} names are the same. Of several rules that fit a name, the first decides."
+    )
+    possible = [each for each in found.matches if each.confidence == "possible"]
+    if possible:
+        yield from ("", "# Only possible: where one is right, remove the '#' before it.")
+    for each in possible:  # before the rules, so that they decide
+        yield from (f"# {each.evidence}", f"#{rule_line(each.old, each.new)}")
+    reasons = {each.old: each for each in found.matches if each.confidence != "possible"}
+    for rule in found.rules:
+        yield from ("", f"# {_reason(rule, reasons)}", rule.text)
+    for prefix, left in ((names[0], found.left_old), (names[1], found.left_new)):
+        yield from ("", f"# Left over in {prefix}: {len(left) or 'nothing'}")
+        for name, what in left:
+            yield f"#   {escape(name)}  {what}"
+
+
+def _reason(rule: Deciding, reasons: dict[str, Match]) -> str:
+    """How sure a rule is, of how many names, and by what evidence, the most frequent first."""
+    known: Sequence[Match] = [reasons[name] for name in rule.names if name in reasons]
+    confidence = "likely" if any(each.confidence == "likely" for each in known) else "certain"
+    evidence = sorted(Counter(each.evidence for each in known).items(), key=lambda item: (-item[1], item[0]))
+    if len(rule.names) == 1:
+        return f"{confidence}: {evidence[0][0]}"
+    reason = "; ".join(f"{name} ({count})" for name, count in evidence)
+    more = len(rule.names) - len(known)
+    return f"{len(known)} names, {confidence}: {reason}" + (f"; also {more} left over" if more else "")

@@ -1,0 +1,29 @@
+"""`tensorbundle unpartition`: partitioned tensors whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
+from tensorbundle.tools.operations.editing.layout import unpartition
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tensorbundle.tools.cli.console import Console
+
+HELP = "store partitioned tensors whole"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_source_and_destination(parser)
+    parser.add_argument("patterns", metavar="PATTERN", nargs="*", help="a glob, or re:REGEX; all by default")
+    add_writing_arguments(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Unpartition, and say what."""
+    return rewrite_source(
+        args, console, lambda draft: [f"now whole: {key}" for key in unpartition(draft, args.patterns)]
+    )

@@ -1,0 +1,216 @@
+"""What every command that makes a checkpoint has in common: its options, the printed plan, the summary."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.dtypes import DType
+from tensorbundle.slices import readable_key
+from tensorbundle.storage.staging import must_be_directory
+from tensorbundle.tools.cli.console import columns, escape, human_bytes, shape_text
+from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.rewriting.plan import Carried, Converted
+from tensorbundle.tools.rewriting.transfer import (
+    TransferOptions,
+    bytes_to_read,
+    check_sources,
+    shared_paths,
+    transfer,
+)
+from tensorbundle.writer import refuse_existing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.rewriting.plan import Plan
+    from tensorbundle.tools.rewriting.transfer import Summary
+
+__all__ = ["add_source_and_destination", "add_writing_arguments", "carry_out", "rewrite_source"]
+
+
+# What Python, NumPy and the buffers take, and what each output takes in the draft, the plan and the index.
+BASE_MEMORY_BYTES: Final = 50_000_000
+OUTPUT_MEMORY_BYTES: Final = 2_000
+# What FileSystem::GetMatchingPaths does not take as it is; TensorFlow looks for an index with it.
+_PATTERN_CHARACTERS: Final = "[]*?\\"
+
+
+def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of commands that write."""
+    group = parser.add_argument_group("writing")
+    group.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
+    group.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
+    group.add_argument(
+        "--data",
+        choices=("share", "copy"),
+        default="share",
+        help="share: tensor bytes stay where they are, as reflinks or hard links; copy: copied and checked",
+    )
+    group.add_argument(
+        "--no-verify", action="store_true", help="do not check checksums of what is carried over"
+    )
+    group.add_argument("--jobs", type=_positive, default=1, metavar="N", help="copy N data shards at a time")
+    group.add_argument("--state", action="store_true", help="write a 'checkpoint' state file that names DST")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def rewrite_source(
+    args: argparse.Namespace, console: Console, edit: Callable[[Draft], Iterable[str] | None]
+) -> int:
+    """Open `args.source`, let `edit` change its draft, and make `args.destination` of it.
+
+    What `edit` returns is told to the person, a line each.
+    """
+    refuse_existing(args.destination, overwrite=args.overwrite)  # before anything is told of what changes
+    with open_checkpoint(args.source) as checkpoint:
+        draft = Draft.of(checkpoint)
+        for line in edit(draft) or ():
+            console.note(escape(line))
+        plan = draft.plan()
+        del draft  # its share of the memory
+        return carry_out(plan, args.destination, args, console)
+
+
+def add_source_and_destination(parser: argparse.ArgumentParser) -> None:
+    """Declare SRC and DST."""
+    parser.add_argument("source", metavar="SRC", help="a checkpoint")
+    parser.add_argument("destination", metavar="DST", help="the new checkpoint's prefix")
+
+
+def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: Console) -> int:
+    """Make the checkpoint as planned and print the summary, or print the plan with `--dry-run`."""
+    if args.dry_run:
+        must_be_directory(os.path.dirname(destination))
+        refuse_existing(destination, overwrite=args.overwrite, file_format=plan.file_format)
+        _print_plan(plan, args.data, console)
+        return 0
+    with contextlib.ExitStack() as stack:
+        executor = stack.enter_context(ThreadPoolExecutor(args.jobs)) if args.jobs > 1 else None
+        total = bytes_to_read(plan, _shared(plan, args.data)) if console.shows_progress else 0
+        progress = stack.enter_context(console.progress("rewrite", total))
+        options = TransferOptions(
+            data=args.data,
+            overwrite=args.overwrite,
+            verify=not args.no_verify,
+            state=args.state,
+            executor=executor,
+            progress=progress,
+        )
+        summary = transfer(plan, destination, options)
+    console.record(summary.to_json())
+    console.lines(_summary_lines(summary))
+    if any(each in destination for each in _PATTERN_CHARACTERS):
+        console.note(
+            f"{escape(destination)}: TensorFlow takes a prefix for a pattern and may not find one with any of "
+            f"{_PATTERN_CHARACTERS} in it; here it is read as it stands"
+        )
+    variables = os.path.dirname(os.path.abspath(destination))
+    fingerprint = os.path.join(os.path.dirname(variables), "fingerprint.pb")
+    if os.path.basename(variables) == "variables" and os.path.isfile(fingerprint):
+        console.note(
+            f"{escape(fingerprint)}: its checkpoint_hash is that of the index before; nothing checks it"
+        )
+    return 0
+
+
+def _print_plan(plan: Plan, data: str, console: Console) -> None:
+    """Every output with its action, then what that adds up to."""
+    sizes = check_sources(plan)
+    shared = _shared(plan, data)
+    rows = []
+    written = 0
+    for each in plan.outputs:
+        origin, entry = each.origin, each.origin.entry
+        source = None
+        if isinstance(origin, Carried):
+            action = "share" if origin.path in shared else "copy"
+            source = readable_key(origin.key)
+        elif isinstance(origin, Converted):
+            action, source = "convert", str(origin.expression)
+        else:
+            action = "write"
+        if action != "share":
+            written += entry.nbytes
+        key = readable_key(each.key)
+        how = plan.matched.get(each.key)
+        shape = list(entry.shape)
+        console.record(
+            {
+                "key": key,
+                "action": action,
+                "source": source,
+                "dtype": entry.dtype,
+                "shape": shape,
+                "nbytes": entry.nbytes,
+            }
+            | ({"matched": how} if how else {})
+        )
+        origin_text = "new" if source is None else f"from {escape(source)}"
+        origin_text += f", {how}" if how else ""
+        rows.append(
+            [action, escape(key), str(entry.dtype), shape_text(shape), human_bytes(entry.nbytes), origin_text]
+        )
+    for left in plan.left_out:
+        console.record({"key": left.key, "action": "leave out", "source": None, "reason": left.reason})
+        rows.append(["leave out", escape(left.key), "", "", "", escape(left.reason)])
+    read = bytes_to_read(plan, shared)
+    memory = _peak_memory(plan)
+    total_shared = sum(sizes[path] for path in shared)
+    console.record(
+        {
+            "tensors": plan.tensors,
+            "bytes_written": written,
+            "bytes_shared": total_shared,
+            "bytes_read": read,
+            "peak_memory": memory,
+        }
+    )
+    console.lines(columns(rows, right=(4,)) if rows else [])
+    console.text(
+        f"{plan.tensors} tensors: {human_bytes(total_shared)} to share, {human_bytes(read)} to read, "
+        f"{human_bytes(written)} and the index to write, in about {human_bytes(memory)} of memory"
+    )
+
+
+def _peak_memory(plan: Plan) -> int:
+    """About how many bytes of memory carrying out a plan takes: strings that are written anew are held as a whole."""
+    strings = [
+        each.origin.entry.nbytes
+        for each in plan.outputs
+        if isinstance(each.origin, Converted) and each.origin.entry.dtype is DType.string
+    ]
+    return BASE_MEMORY_BYTES + OUTPUT_MEMORY_BYTES * len(plan.outputs) + 4 * max(strings, default=0)
+
+
+def _shared(plan: Plan, data: str) -> set[str]:
+    """The data shards that would be shared."""
+    return set(shared_paths(plan, check_sources(plan))) if data == "share" else set()
+
+
+def _summary_lines(summary: Summary) -> list[str]:
+    lines = [f"left out {escape(left.key)}: {escape(left.reason)}" for left in summary.left_out]
+    lines += [
+        f"{escape(key)}: {count:,} values too large for the new type"
+        for key, count in summary.overflowed.items()
+    ]
+    shared = f"{human_bytes(summary.bytes_shared)} shared"
+    if summary.sharing is not None:
+        shared += f" ({escape(summary.sharing)})"
+    changes = [f"{count} {what}" for what, count in summary.changes.items() if count]
+    tensors = f"{summary.tensors} tensors" + (f" ({', '.join(changes)})" if changes else "")
+    lines.append(
+        f"{escape(summary.prefix)}: {tensors}, {shared}, {human_bytes(summary.bytes_written)} written, "
+        f"{human_bytes(summary.bytes_read)} read, {summary.seconds:.3f} s"
+    )
+    return lines

@@ -1,0 +1,386 @@
+"""What checkpoints a directory has: what its state file names, what is there, and which is the latest."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from tensorbundle.entries import HEADER_KEY
+from tensorbundle.errors import BundleError, ConflictError, MissingFileError
+from tensorbundle.index import BundleIndex
+from tensorbundle.names import (
+    STATE_FILE,
+    index_path,
+    is_member_name,
+    prefixes_in,
+    resolve_prefix,
+    shard_path,
+    shards_of,
+    v1_files,
+    what_is_there,
+)
+from tensorbundle.state import CheckpointState
+from tensorbundle.storage.local import File
+from tensorbundle.table import TableReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "NOT_THERE",
+    "Found",
+    "Latest",
+    "Survey",
+    "inspect",
+    "is_v1_file",
+    "latest",
+    "must_exist",
+    "number_of",
+    "place_of",
+    "survey",
+]
+
+NOT_THERE: Final = "not there"
+_V1_META: Final = b"\n"  # how the first record of a V1 file begins: field 1 of SavedTensorSlices
+_V1_PARTS: Final = re.compile(r"-[\d?]+-of-\d+\Z")  # what TensorFlow leaves out of the name of a .meta file
+_LAST_NUMBER: Final = re.compile(r"(.*\D|)(\d+)(\D*)", re.DOTALL | re.ASCII)
+_MANY_SHARDS: Final = 1000  # of which one listing of the directory is quicker than a question each
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One checkpoint that a state file names or a directory has.
+
+    Attributes:
+        prefix: where it is, or would be.
+        file_format: "v2" or "v1"; None where there is nothing that can be read as a checkpoint.
+        files: its own files that are there, the index or the first of the V1 files first.
+        nbytes: bytes of these.
+        modified: when its index or first V1 file was written, seconds since the epoch.
+        problem: what is wrong with it, or None.
+        path: as the state file names it, or None.
+        timestamp: when it was saved, by the state file, seconds since the epoch.
+        latest: whether the state file says that it is the latest.
+        managed: whether a CheckpointManager that starts in this directory would delete it one day.
+    """
+
+    prefix: str
+    file_format: Literal["v1", "v2"] | None = None
+    files: tuple[str, ...] = ()
+    nbytes: int = 0
+    modified: float | None = None
+    problem: str | None = None
+    path: str | None = None
+    timestamp: float | None = None
+    latest: bool = False
+    managed: bool = False
+
+    @property
+    def name(self) -> str:
+        """What to call it: as the state file does, or the last part of its prefix."""
+        return (os.path.basename(self.prefix) or self.prefix) if self.path is None else self.path
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as plain data; a timestamp that is no number at all, as text format allows, is None."""
+        time = self.timestamp
+        return {
+            "path": self.path,
+            "prefix": self.prefix,
+            "exists": self.file_format is not None,
+            "latest": self.latest,
+            "timestamp": time if time is not None and math.isfinite(time) else None,
+            "modified": self.modified,
+            "managed": self.managed,
+            "file_format": self.file_format,
+            "files": list(self.files),
+            "nbytes": self.nbytes,
+            "problem": self.problem,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a state file says, and what there is.
+
+    Attributes:
+        directory: where.
+        state: the state file, or None where there is none or it can't be read.
+        checkpoints: those that the state file names, in its order, then the others in the directory.
+        trouble: why the state file can't be read, or None.
+    """
+
+    directory: str
+    state: CheckpointState | None
+    checkpoints: tuple[Found, ...]
+    trouble: BundleError | None = None
+
+    @property
+    def listed(self) -> tuple[Found, ...]:
+        """The checkpoints that the state file names."""
+        return tuple(each for each in self.checkpoints if each.path is not None)
+
+    @property
+    def unlisted(self) -> tuple[Found, ...]:
+        """The others in the directory."""
+        return tuple(each for each in self.checkpoints if each.path is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The latest checkpoint of a directory.
+
+    Attributes:
+        found: the checkpoint.
+        source: "state" if the state file names it, "newest" if it only has the newest index.
+        tensorflow: whether `tf.train.latest_checkpoint` finds it too.
+        notes: what is odd about that.
+    """
+
+    found: Found
+    source: Literal["state", "newest"]
+    tensorflow: bool
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as plain data, those of the checkpoint first."""
+        return self.found.to_json() | {"source": self.source, "tensorflow": self.tensorflow}
+
+
+def inspect(prefix: str) -> Found:
+    """What there is at exactly this prefix: which files are the checkpoint's own, and what is wrong with it.
+
+    A bundle's data shards are those that its index counts. Where the index is missing or can't be read, those named after
+    the prefix are shown, if they are of one number.
+    """
+    found = Found(prefix)
+    index = index_path(prefix)
+    if not os.path.isfile(index):
+        return _inspect_v1(found)
+    try:
+        with BundleIndex(prefix) as bundle:
+            count = bundle.header.num_shards
+    except (BundleError, OSError) as error:
+        reason = error.reason if isinstance(error, BundleError) else error.strerror
+        shards = _one_set(prefix)
+        return _with_files(replace(found, problem=f"{index}: {reason}"), [index, *shards] if shards else [])
+    if count > _MANY_SHARDS:
+        shards = [path for (_, of), path in shards_of(prefix).items() if of == count]
+    else:
+        expected = (shard_path(prefix, number, count) for number in range(count))
+        shards = [path for path in expected if os.path.isfile(path)]
+    missing = count - len(shards)
+    return _with_files(
+        replace(
+            found,
+            file_format="v2",
+            problem=f"{missing} of {count} data shards {_are(missing)} not there" if missing else None,
+        ),
+        [index, *shards],
+    )
+
+
+def _inspect_v1(found: Found) -> Found:
+    try:
+        files = v1_files(found.prefix)
+    except ConflictError as error:
+        return replace(found, problem=error.reason)
+    there = [path for path in files if os.path.isfile(path)]
+    if not there:
+        shards = _one_set(found.prefix)
+        problem = (
+            f"its index is not there, although {len(shards)} of its data shards {_are(len(shards))}"
+            if shards
+            else None
+        )
+        return _with_files(replace(found, problem=problem), shards)
+    if not all(map(is_v1_file, there)):
+        return replace(found, problem="not a checkpoint: a file of another kind")
+    problem = None if files == there else "not all of its files are there"
+    return _with_files(replace(found, file_format="v1", problem=problem), there)
+
+
+def _one_set(prefix: str) -> list[str]:
+    """The data shards named after a prefix if they are of one number; no index says which they should be."""
+    shards = shards_of(prefix)
+    return list(shards.values()) if len({count for _, count in shards}) == 1 else []
+
+
+def is_v1_file(path: str) -> bool:
+    """Whether a file is a table of a V1 checkpoint: TensorFlow core/util/tensor_slice_writer.cc."""
+    try:
+        with File(path) as file:
+            return (TableReader(file).get(HEADER_KEY) or b"")[:1] == _V1_META
+    except (BundleError, OSError):
+        return False
+
+
+def _with_files(found: Found, files: Sequence[str]) -> Found:
+    status = [os.lstat(path) for path in files]
+    modified = os.stat(files[0]).st_mtime_ns / 1e9 if files else None
+    return replace(found, files=tuple(files), nbytes=sum(each.st_size for each in status), modified=modified)
+
+
+def survey(directory: str) -> Survey:
+    """What the state file of a directory says, and what there is. Reads the ends of every index.
+
+    Raises:
+        MissingFileError: no such directory.
+        OSError: the state file can't be read.
+    """
+    must_exist(directory)
+    state, trouble = None, None
+    try:
+        state = CheckpointState.read(directory)
+    except BundleError as error:
+        trouble = error
+    found = [] if state is None else [_listed(state, *each) for each in state.listed.items()]
+    known = {place_of(each.prefix) for each in found}
+    unlisted = (inspect(prefix) for prefix in _prefixes_on_disk(directory) if place_of(prefix) not in known)
+    found += sorted((each for each in unlisted if each.files), key=lambda each: number_of(each.prefix))
+    missing = isinstance(trouble, MissingFileError)
+    return Survey(directory, state, tuple(_with_meta(found)), None if missing else trouble)
+
+
+def _listed(state: CheckpointState, path: str, timestamp: float | None) -> Found:
+    """A checkpoint that the state file names."""
+    return replace(
+        inspect(state.located(path)),
+        path=path,
+        timestamp=timestamp,
+        latest=path == state.latest_path,
+        managed=timestamp is not None and (state.last_preserved or 0.0) < timestamp < math.inf,
+    )
+
+
+def _prefixes_on_disk(directory: str) -> list[str]:
+    """The prefixes of which there is an index, a data shard or a V1 file."""
+    names = set(prefixes_in(directory))
+    old = set()
+    for entry in os.scandir(directory):
+        if is_member_name(entry.name):
+            if ".data-" in entry.name:
+                names.add(entry.name.rpartition(".data-")[0])
+        elif entry.name != STATE_FILE and entry.is_file() and is_v1_file(entry.path):
+            try:
+                old.add(resolve_prefix(entry.path))
+            except ConflictError:
+                old.add(entry.path)
+    return sorted({os.path.join(directory, name) for name in names} | old)
+
+
+def _with_meta(found: Sequence[Found]) -> Iterator[Found]:
+    """The checkpoints with their `.meta` files, a graph's, each where it is the file of one checkpoint only."""
+    claims = Counter(_meta_path(prefix) for prefix in {place_of(each.prefix) for each in found})
+    for each in found:
+        meta = _meta_path(each.prefix)
+        if each.file_format and claims[_meta_path(place_of(each.prefix))] == 1 and os.path.isfile(meta):
+            size = os.lstat(meta).st_size
+            yield replace(each, files=(*each.files, meta), nbytes=each.nbytes + size)
+        else:
+            yield each
+
+
+def _meta_path(prefix: str) -> str:
+    """The path of the `.meta` file of a checkpoint: TensorFlow checkpoint_management.py, `meta_graph_filename`."""
+    return f"{_V1_PARTS.sub('', prefix)}.meta"
+
+
+def latest(directory: str, *, newest: bool = False) -> Latest:
+    """The latest checkpoint of a directory: what `tf.train.latest_checkpoint` returns, or where that has moved to.
+
+    Args:
+        directory: with a state file.
+        newest: where the state file is of no use, take the checkpoint whose index was written last.
+
+    Raises:
+        MissingFileError: there is none; the reason says what there is.
+        CorruptionError: the state file can't be read, and TensorFlow ignores it.
+    """
+    must_exist(directory)
+    try:
+        return _latest_of(CheckpointState.read(directory))
+    except BundleError as error:
+        trouble = error
+    candidates = [
+        each for each in map(inspect, _prefixes_on_disk(directory)) if each.file_format and not each.problem
+    ]
+    is_missing = isinstance(trouble, MissingFileError) and trouble.path != directory
+    why = "a directory without a 'checkpoint' state file" if is_missing else trouble.reason
+    if not newest or not candidates:
+        names = [os.path.basename(each.prefix) for each in candidates]
+        offer = "; --newest takes the one whose index was written last" if names else ""
+        raise type(trouble)(
+            f"{why}; {what_is_there(names)}{offer}", path=directory if is_missing else trouble.path
+        ) from None
+    chosen = max(candidates, key=lambda each: (each.modified, number_of(each.prefix)))
+    note = f"{why}; taken is the checkpoint whose index was written last, which need not be the latest"
+    return Latest(chosen, "newest", tensorflow=False, notes=(note,))
+
+
+def _latest_of(state: CheckpointState) -> Latest:
+    directory, path = state.directory, state.latest_path
+    found = _listed(state, path, state.listed[path])
+    seen = _seen_by_tensorflow(state.latest)
+    if not found.file_format and not seen:
+        others = [each for each in state.listed if each != path and inspect(state.located(each)).file_format]
+        why = f" ({found.problem})" if found.problem else ""
+        also = f"; the last one that it names and that is there is {others[-1]!r}" if others else ""
+        raise MissingFileError(
+            f"its state file names {path!r} as the latest checkpoint, which is {NOT_THERE}{why}{also}",
+            path=directory,
+        )
+    notes = []
+    if not seen:
+        notes.append(
+            f"the state file names {path!r}, where TensorFlow finds nothing; 'tensorbundle manage DIR repair' mends "
+            "that"
+        )
+    elif re.search(r"\[.*\]|\\", state.latest, re.DOTALL):
+        notes.append(
+            "TensorFlow takes the brackets or backslashes in this prefix for a pattern, and finds nothing"
+        )
+        seen = False
+    if found.problem or not found.file_format:
+        notes.append(found.problem or "no checkpoint is there, although TensorFlow takes it for one")
+    return Latest(found, "state", seen, tuple(notes))
+
+
+def _seen_by_tensorflow(prefix: str) -> bool:
+    """Whether some file passes `tf.train.latest_checkpoint`'s test, which takes any file for a V1 checkpoint."""
+    if os.path.isfile(index_path(prefix)) or os.path.exists(prefix):
+        return True
+    return "?" in os.path.basename(prefix) and any(map(os.path.isfile, v1_files(prefix)))
+
+
+def must_exist(directory: str) -> None:
+    """Refuse what is not a directory.
+
+    Raises:
+        MissingFileError: it is not.
+    """
+    if not os.path.isdir(directory):
+        raise MissingFileError("no such directory", path=directory)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def number_of(prefix: str) -> tuple[tuple[str, str], tuple[int, str]]:
+    """What is around the last number in a checkpoint's name, and that number, in a form that compares."""
+    name = _V1_PARTS.sub("", os.path.basename(prefix))
+    match = _LAST_NUMBER.fullmatch(name)
+    if match is None:
+        return (name, ""), (0, "")
+    digits = match[2].lstrip("0")
+    return (match[1], match[3]), (len(digits), digits)
+
+
+def place_of(prefix: str) -> str:
+    """The one path that a prefix or file has, whatever directories were written; the name itself is not followed."""
+    directory, name = os.path.split(prefix)
+    return os.path.join(os.path.realpath(directory or "."), name)

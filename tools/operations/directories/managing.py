@@ -1,0 +1,549 @@
+"""Which checkpoints a directory has, and which of them stay: the state file, and what it names.
+
+`manage` carries out a plan (`add`, `remove`, `prune`, `repair`) on a survey of the directory. A plan is data. Nothing is
+deleted but the files of a checkpoint that the state file or the caller names, never what lies outside of the directory,
+what another checkpoint has too, or what a symbolic link points at.
+
+The state file is written first, without what is about to go, and on disk before the first file is deleted; of each
+checkpoint the index goes first. So it never names what is not there, whatever happens in between: a crash leaves
+checkpoints that it does not name. (TensorFlow deletes, then writes the state file without what it has deleted.)
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from tensorbundle.errors import BundleError, ConflictError, MissingFileError, near_names
+from tensorbundle.names import STATE_FILE, is_checkpoint, is_member_name, resolve_prefix, what_is_there
+from tensorbundle.state import CheckpointState
+from tensorbundle.storage.local import File, describe_content
+from tensorbundle.storage.staging import StagedFiles
+from tensorbundle.tools.operations.directories.inventory import (
+    NOT_THERE,
+    inspect,
+    is_v1_file,
+    must_exist,
+    number_of,
+    place_of,
+    survey,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tensorbundle.tools.operations.directories.inventory import Found, Survey
+
+__all__ = ["Change", "Step", "add", "manage", "prune", "remove", "repair"]
+
+_HEAD_BYTES: Final = 4096  # of a file, which tell what it is
+_HOUR: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done about one checkpoint.
+
+    Attributes:
+        action: "add" to the state file; "change" its path there; "forget" it there, the files stay; "delete" its files, and
+            forget it.
+        path: as the state file names it, afterwards if it still does; None if it never did.
+        prefix: where it is.
+        files: that are deleted.
+        nbytes: bytes of these.
+        reason: why, or what it was before.
+    """
+
+    action: Literal["add", "change", "forget", "delete"]
+    path: str | None
+    prefix: str
+    files: tuple[str, ...] = ()
+    nbytes: int = 0
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as plain data."""
+        return asdict(self) | {"files": list(self.files)}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be done in a directory, or was.
+
+    Attributes:
+        directory: where.
+        before: the state file, or None where there is none that can be read.
+        after: the state file then, or None where none will be.
+        steps: what is done about each checkpoint.
+        notes: what else a person should know.
+        bytes_freed: on disk, when files are deleted; a file with other hard links keeps its bytes.
+    """
+
+    directory: str
+    before: CheckpointState | None
+    after: CheckpointState | None
+    steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
+    bytes_freed: int = 0
+
+    @property
+    def files(self) -> list[str]:
+        """What is deleted, in this order: indexes before the data that they describe."""
+        return list(dict.fromkeys(file for each in self.steps for file in each.files))
+
+
+def add(found: Survey, names: Iterable[str], *, in_order: bool = False) -> Change:
+    """List checkpoints in the state file, which is made if there is none.
+
+    Args:
+        found: the directory.
+        names: prefixes, in the directory or as paths.
+        in_order: each where its number or its time belongs, rather than as the latest. One that belongs at the end is
+            the latest then.
+
+    Raises:
+        MissingFileError: no checkpoint of this name.
+        BundleError: it is damaged, or the state file is.
+    """
+    state = _state_or_empty(found)
+    steps = []
+    for name in names:
+        each = _checkpoint_to_add(found, name)
+        path = _relative(found.directory, each.prefix)
+        state = _inserted(state, path, each) if in_order else _as_latest(state, path, each)
+        is_latest = state.latest_path == path
+        steps.append(Step("add", path, each.prefix, reason="the latest" if is_latest else "in order"))
+    return Change(found.directory, found.state, state, tuple(steps))
+
+
+def _state_or_empty(found: Survey) -> CheckpointState:
+    if found.trouble is not None:
+        raise type(found.trouble)(
+            f"{found.trouble.reason}; 'tensorbundle manage DIR repair' makes a new one",
+            path=found.trouble.path,
+        )
+    return CheckpointState(found.directory, "") if found.state is None else found.state
+
+
+def _checkpoint_to_add(found: Survey, name: str) -> Found:
+    for path in (os.path.join(found.directory, name), name):
+        if os.path.isdir(path) and not is_checkpoint(path):
+            continue
+        try:
+            checkpoint = inspect(resolve_prefix(path))
+        except MissingFileError:
+            continue
+        if checkpoint.problem or not checkpoint.file_format:
+            raise BundleError(f"not a whole checkpoint: {checkpoint.problem}", path=checkpoint.prefix)
+        return checkpoint
+    raise _no_such(found, name)
+
+
+def _no_such(found: Survey, name: str) -> MissingFileError:
+    known = [each.name for each in found.checkpoints]
+    return MissingFileError(
+        f"no checkpoint of this name; {what_is_there(near_names(name, known) or known)}",
+        path=os.path.join(found.directory, name),
+    )
+
+
+def _as_latest(state: CheckpointState, path: str, found: Found) -> CheckpointState:
+    """Times rise along the list, as a manager would have made it."""
+    return state.saved(path, max([found.modified or 0.0, *state.timestamps[-1:]]))
+
+
+def _inserted(state: CheckpointState, path: str, found: Found) -> CheckpointState:
+    place = place_of(found.prefix)
+    items = [each for each in state.listed.items() if place_of(state.located(each[0])) != place]
+    at = _position(state, items, found)
+    if at == len(items):
+        return _as_latest(state, path, found)
+    time, after = None, items[at][1]
+    if after is not None:
+        time = min(max(found.modified or 0.0, (items[at - 1][1] if at else None) or 0.0), after)
+    times = dict([*items[:at], (path, time), *items[at:]])
+    return _with_listed(state, times, state.latest_path if state.latest_path in times else items[-1][0])
+
+
+def _position(state: CheckpointState, items: Sequence[tuple[str, float | None]], found: Found) -> int:
+    """Where a checkpoint belongs: among those whose names differ in the number only if there are any, else by time."""
+    name, number = number_of(found.prefix)
+    numbers = [number_of(state.located(path)) for path, _ in items]
+    same = [at for at, each in enumerate(numbers) if each[0] == name]
+    if same:
+        return next((at for at in same if numbers[at][1] > number), same[-1] + 1)
+    for at, (path, timestamp) in enumerate(items):
+        time = inspect(state.located(path)).modified if timestamp is None else timestamp
+        if (time or 0.0) > (found.modified or 0.0):
+            return at
+    return len(items)
+
+
+def _with_listed(
+    state: CheckpointState, times: Mapping[str, float | None], latest_path: str | None = None
+) -> CheckpointState:
+    """A state that lists these paths, the latest last; timestamps as far as they are known without a gap."""
+    latest_path = state.latest_path if latest_path is None else latest_path
+    ordered = {path: time for path, time in times.items() if path != latest_path}
+    ordered[latest_path] = times[latest_path]
+    known = itertools.takewhile(lambda time: time is not None, ordered.values())
+    timestamps = tuple(time for time in known if time is not None)
+    return replace(state, latest_path=latest_path, all_paths=tuple(ordered), timestamps=timestamps)
+
+
+def remove(found: Survey, names: Iterable[str]) -> Change:
+    """Delete checkpoints, and take them out of the state file; the last one that is left becomes the latest.
+
+    Args:
+        found: the directory.
+        names: as the state file lists them, or prefixes, in the directory or as paths.
+
+    Raises:
+        MissingFileError: no checkpoint of this name.
+        ConflictError: it must not be deleted, as another checkpoint or a symbolic link needs its files.
+        BundleError: the state file is damaged.
+    """
+    state = _state_or_empty(found)
+    chosen: dict[int, Found] = {}
+    for name in names:
+        chosen |= {id(each): each for each in _chosen(found, name)}
+    doomed = list(chosen.values())
+    needed = _reasons_to_stay(found, doomed)
+    steps = []
+    for each in doomed:
+        reason = needed.get(each.prefix)
+        if reason is not None:
+            raise ConflictError(f"not deleted: {reason}", path=each.prefix)
+        if not each.files:
+            steps.append(_forget(each, each.problem or NOT_THERE))
+        elif not _is_inside(found.directory, each):
+            if each.path is None:
+                raise ConflictError("not deleted: outside of the directory", path=each.prefix)
+            steps.append(_forget(each, "outside of the directory"))
+        else:
+            steps.append(_delete(each))
+    gone = {each.path for each in doomed}
+    left = [each for each in found.listed if each.path not in gone]
+    after = _without(state, left) if found.state is not None else None
+    lost = found.state is not None and after is None
+    notes = ("the state file goes too: it would name nothing",) if lost else ()
+    return Change(found.directory, found.state, after, tuple(steps), notes)
+
+
+def _without(state: CheckpointState, left: Sequence[Found]) -> CheckpointState | None:
+    """The state with only these listed; None if there are none."""
+    if not left:
+        return None
+    times = {each.path: each.timestamp for each in left if each.path is not None}
+    if state.latest_path in times:
+        return state if len(times) == len(state.listed) else _with_listed(state, times)
+    there = [each.path for each in left if each.path is not None and each.file_format]
+    return _with_listed(state, times, there[-1] if there else list(times)[-1])
+
+
+def _chosen(found: Survey, name: str) -> list[Found]:
+    """The checkpoints that a name means: one, unless the state file lists it more than once."""
+    exact = [each.prefix for each in found.listed if each.path == name]
+    for prefix in (*exact, os.path.join(found.directory, name), name):
+        place = place_of(prefix)
+        chosen = [each for each in found.checkpoints if place_of(each.prefix) == place]
+        if chosen:
+            return chosen
+        there = inspect(prefix)
+        if there.file_format:
+            return [there]
+    if is_member_name(os.path.basename(name)):
+        raise MissingFileError(
+            "this names a file of a checkpoint; give the prefix, without the ending",
+            path=os.path.join(found.directory, name),
+        )
+    raise _no_such(found, name)
+
+
+def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = None) -> Change:
+    """Delete the oldest checkpoints, as TensorFlow's CheckpointManager does when it starts here and cleans up.
+
+    What its state file names it manages, if that was saved after the last one that is kept for good. Of these the oldest
+    go until `max_to_keep` are left (CheckpointManager.__init__, `_sweep`, `_record_state`). No clock is asked: time is
+    what the state file says.
+
+    Args:
+        found: the directory.
+        max_to_keep: how many stay in the state file.
+        keep_every_n_hours: one that would go stays for good if it was saved at least so long after the last one that did;
+            the state file does not name it any more.
+
+    Raises:
+        MissingFileError: no state file.
+        CorruptionError: the state file can't be read.
+        BundleError: `max_to_keep` or `keep_every_n_hours` is not positive.
+    """
+    if max_to_keep < 1:
+        raise BundleError(f"{max_to_keep} checkpoints to keep, at least 1 must stay")
+    if keep_every_n_hours is not None and not keep_every_n_hours > 0:
+        raise BundleError(f"every {keep_every_n_hours} hours is not a time from now on")
+    state = _state_or_empty(found)
+    if found.state is None:
+        raise MissingFileError(
+            "a directory without a 'checkpoint' state file; 'tensorbundle manage DIR repair' makes one",
+            path=found.directory,
+        )
+    managed = [each for each in found.listed if each.managed and not each.latest]
+    managed += [each for each in found.listed if each.managed and each.latest]
+    if not managed:
+        note = (
+            "nothing is managed: all were saved before the last one that is kept for good"
+            if state.timestamps
+            else "nothing is managed: the state file has no timestamps, which only a CheckpointManager writes; "
+            "'tensorbundle manage DIR repair' takes them from the files"
+        )
+        return Change(found.directory, state, state, notes=(note,))
+    preserved = state.last_preserved or 0.0
+    steps = [
+        _forget(each, "saved before the last one that is kept for good")
+        for each in found.listed
+        if not each.managed and not each.latest
+    ]
+    swept = managed[: max(0, len(managed) - max_to_keep)]
+    left = managed[len(swept) :]
+    doomed = []
+    for each in swept:
+        timestamp = each.timestamp or 0.0
+        if keep_every_n_hours and timestamp - keep_every_n_hours * _HOUR >= preserved:
+            preserved = timestamp
+            steps.append(_forget(each, "kept for good"))
+        else:
+            doomed.append(each)
+    needed = _reasons_to_stay(found, doomed)
+    for each in doomed:
+        if each.file_format is None:
+            steps.append(_forget(each, each.problem or NOT_THERE))
+        elif not _is_inside(found.directory, each):
+            steps.append(_forget(each, "outside of the directory"))
+        elif each.prefix in needed:
+            steps.append(_forget(each, needed[each.prefix]))
+        else:
+            steps.append(_delete(each))
+    left += [each for each in found.listed if each.latest and not each.managed]
+    return Change(found.directory, state, _recorded(state, left, preserved), tuple(steps))
+
+
+def _recorded(state: CheckpointState, left: Sequence[Found], preserved: float) -> CheckpointState:
+    """The state as a manager writes it, with these listed and the latest at the end."""
+    known = [0.0 if each.timestamp is None else each.timestamp for each in left]
+    return CheckpointState.of_prefixes(
+        state.directory,
+        left[-1].prefix,
+        [each.prefix for each in left],
+        timestamps=known,
+        last_preserved=preserved or None,
+    )
+
+
+def repair(found: Survey) -> Change:
+    """Make the state file name what is there: after a move, after files went, or where it is lost.
+
+    Paths become relative; what is not there, or can't be read, is not listed any more; of a copied directory the copies
+    are listed. Timestamps that are missing are the times at which indexes were written. Where the state file is lost, or
+    names nothing that is there, every whole checkpoint in the directory is listed: in the order of their numbers if their
+    names differ in nothing else, otherwise of their times.
+
+    Raises:
+        MissingFileError: there is no checkpoint.
+        ConflictError: the state file is something else altogether.
+    """
+    _must_be_replaceable(found)
+    state = found.state
+    steps: list[Step] = []
+    notes: list[str] = []
+    kept: dict[str, Found] = {}
+    for each in sorted(found.listed, key=lambda each: each.latest):  # the rest stay in their order
+        here = _beside(found.directory, each)
+        place = place_of(here.prefix)
+        if not here.file_format:
+            steps.append(_forget(each, each.problem or NOT_THERE))
+            continue
+        twice = kept.pop(place, None)
+        if twice is not None:
+            steps.append(_forget(twice, f"also listed as {each.path!r}"))
+        kept[place] = here
+    if not kept:
+        whole = [each for each in found.unlisted if each.file_format and not each.problem]
+        kept = {place_of(each.prefix): each for each in _in_order(whole)}
+        steps += [Step("add", _relative(found.directory, each.prefix), each.prefix) for each in kept.values()]
+    if not kept:
+        raise MissingFileError(
+            "no whole checkpoint is there that a state file could name", path=found.directory
+        )
+    others = [each.name for each in found.unlisted if place_of(each.prefix) not in kept]
+    if others:
+        notes.append(f"not in the state file: {what_is_there(others)}; 'add' lists a checkpoint")
+    known = [each.timestamp for each in kept.values() if each.timestamp is not None]
+    whole_state = state is not None and len(state.timestamps) == len(state.all_paths)
+    if not whole_state or len(known) != len(kept):
+        known = list(itertools.accumulate((each.modified or 0.0 for each in kept.values()), max))
+        notes.append(
+            "timestamps are the times at which the files were written; a CheckpointManager that starts here manages, and "
+            "one day deletes, what has one"
+        )
+    paths: list[str] = []
+    for each in kept.values():
+        if each.path is None or _is_inside(found.directory, each):
+            paths.append(_relative(found.directory, each.prefix))
+        else:
+            paths.append(each.path)
+        if each.path is not None and each.path != paths[-1]:
+            steps.append(Step("change", paths[-1], each.prefix, reason=f"was {each.path!r}"))
+    after = CheckpointState(
+        found.directory,
+        paths[-1],
+        tuple(paths),
+        tuple(known),
+        None if state is None else state.last_preserved,
+    )
+    return Change(found.directory, state, after, tuple(steps), tuple(notes) if after != state else ())
+
+
+def _must_be_replaceable(found: Survey) -> None:
+    """Refuse to write over a file that only has the name of a state file.
+
+    Raises:
+        ConflictError: it is a table, or something that `describe_content` knows.
+    """
+    path = os.path.join(found.directory, STATE_FILE)
+    if found.trouble is None:
+        return
+    if is_v1_file(path):
+        raise ConflictError("a V1 checkpoint, not a state file; rename it first", path=path)
+    with File(path) as file:
+        what = describe_content(file.read(0, min(file.size, _HEAD_BYTES)))
+    if what is not None and not what.startswith("a 'checkpoint' state file"):
+        raise ConflictError(f"not a state file: {what}", path=path)
+
+
+def _beside(directory: str, found: Found) -> Found:
+    """A listed checkpoint, or where it lies elsewhere, the one of the same name in the directory if there is one."""
+    if _is_inside(directory, found):
+        return found
+    copy = inspect(os.path.join(directory, os.path.basename(found.prefix)))
+    if not copy.file_format:
+        return found
+    return replace(
+        copy, path=found.path, timestamp=found.timestamp, latest=found.latest, managed=found.managed
+    )
+
+
+def _in_order(found: Iterable[Found]) -> list[Found]:
+    """Oldest first: by number where names differ in nothing else, otherwise by time."""
+    every = list(found)
+    if len({number_of(each.prefix)[0] for each in every}) == 1:
+        return sorted(every, key=lambda each: number_of(each.prefix))
+    return sorted(every, key=lambda each: (each.modified or 0.0, number_of(each.prefix)))
+
+
+def _relative(directory: str, prefix: str) -> str:
+    """The path under which a state file in the directory names a prefix."""
+    above, name = os.path.split(prefix)
+    return CheckpointState.of_prefixes(directory, os.path.join(os.path.abspath(above), name)).latest_path
+
+
+def _is_inside(directory: str, found: Found) -> bool:
+    """Whether a checkpoint lies in the directory or below."""
+    root = os.path.realpath(directory)
+    return os.path.commonpath([root, os.path.dirname(place_of(found.prefix))]) == root
+
+
+def _reasons_to_stay(found: Survey, doomed: Sequence[Found]) -> dict[str, str]:
+    """By prefix, why files of checkpoints that are to go are needed nevertheless."""
+    ids = set(map(id, doomed))
+    mine = {place_of(file): each.prefix for each in doomed for file in each.files}
+    reasons: dict[str, str] = {}
+    for each in found.checkpoints:
+        for file in each.files if id(each) not in ids else ():
+            if place_of(file) in mine:
+                reasons[mine[place_of(file)]] = f"{each.name!r} has the same files"
+    for directory in {os.path.dirname(path) for path in mine} | {os.path.realpath(found.directory)}:
+        for entry in os.scandir(directory):
+            if not entry.is_symlink() or entry.path in mine:
+                continue
+            next_one = os.path.join(directory, os.readlink(entry.path))
+            for target in (os.path.realpath(entry.path), place_of(next_one)):
+                if target in mine:
+                    reasons[mine[target]] = f"{entry.name!r} is a symbolic link to it"
+    return reasons
+
+
+def _forget(found: Found, reason: str) -> Step:
+    return Step("forget", found.path, found.prefix, reason=reason)
+
+
+def _delete(found: Found) -> Step:
+    return Step("delete", found.path, found.prefix, found.files, found.nbytes)
+
+
+# Carrying out
+
+
+def manage(directory: str, plan: Callable[[Survey], Change], *, dry_run: bool = False) -> Change:
+    """Survey a directory, plan a change and carry it out, while no other commit goes on there; returns the change.
+
+    Args:
+        directory: where.
+        plan: one of `add`, `remove`, `prune` and `repair`, with its arguments.
+        dry_run: plan only.
+
+    Raises:
+        MissingFileError: no such directory.
+        BundleError: the state file can't be written, and nothing was changed; or a file can't be deleted.
+    """
+    must_exist(directory)
+    with StagedFiles(directory, overwrite=True).locked():
+        change = plan(survey(directory))
+        change = replace(change, bytes_freed=_bytes_freed(change.files))
+        if not dry_run:
+            _carry_out(change)
+    return change
+
+
+def _carry_out(change: Change) -> None:
+    if change.after is not None and change.after != change.before:
+        change.after.write()
+    elif change.after is None and change.before is not None:
+        os.unlink(change.before.path)
+        _flush(change.directory)
+    failed: OSError | None = None
+    for path in change.files:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            failed = failed or error
+    if failed is not None:
+        raise BundleError(
+            f"can't be deleted: {failed.strerror}; the state file does not name its checkpoint any more",
+            path=failed.filename,
+        )
+    if change.files:
+        _flush(change.directory)
+
+
+def _flush(directory: str) -> None:
+    """Have what was done to the names in a directory on disk."""
+    StagedFiles(directory, overwrite=True).commit()
+
+
+def _bytes_freed(paths: Iterable[str]) -> int:
+    """The bytes on disk that go with these names: the last ones of their files."""
+    sizes: dict[tuple[int, int], int] = {}
+    names_left: Counter[tuple[int, int]] = Counter()
+    for path in paths:
+        status = os.lstat(path)
+        file = status.st_dev, status.st_ino
+        sizes[file] = status.st_size
+        names_left.setdefault(file, status.st_nlink)
+        names_left[file] -= 1
+    return sum(size for file, size in sizes.items() if names_left[file] < 1)

@@ -1,0 +1,184 @@
+"""Make one checkpoint of several: their union, or their mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.index import decode_key
+from tensorbundle.proto.graph import Attribute, Node
+from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
+from tensorbundle.shards import ShardReader
+from tensorbundle.tools.rewriting.expressions import Mean, Stored
+from tensorbundle.tools.rewriting.plan import Literal as LiteralTensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorbundle.proto.graph import ObjectGraph
+    from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
+
+__all__ = ["Prefer", "average", "merge"]
+
+Prefer = Literal["first", "last"]
+_AVERAGED: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat", "complex")))
+_SHOWN: Final = 10
+
+
+def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> Draft:
+    """The union of drafts, all name-based or all object-based. They are used up.
+
+    Args:
+        drafts: each with a name, under which its tensors or its objects go; empty names for none.
+        prefer: which one a tensor or an object of the root comes from if several have it.
+
+    Raises:
+        ConflictError: clashes, unless `prefer` is set; drafts of both kinds; or a root object without a name, not the
+            first, that has tensors of its own.
+    """
+    kinds = {draft.graph is None for _, draft in drafts}
+    if len(kinds) != 1:
+        raise ConflictError("name-based and object-based checkpoints can't be merged; convert one kind first")
+    first = drafts[0][1]
+    base = 0
+    for _, draft in drafts:
+        draft.tensors = {
+            key: replace(tensor, base=tensor.base + base) for key, tensor in draft.tensors.items()
+        }
+        base += draft.shards
+    counters = [draft.tensors.get(attribute_key(SAVE_COUNTER)) for _, draft in drafts]
+    for name, draft in drafts:
+        _put_under(name, draft)
+    for _, draft in drafts[1:]:
+        if first.graph is not None and draft.graph is not None:
+            _join_roots(first, first.graph, draft, draft.graph, prefer)
+        clashes = [key for key in draft.tensors if key in first.tensors]
+        if clashes and prefer is None:
+            _refuse(clashes, first, draft)
+        if prefer == "first":
+            draft.tensors = {key: each for key, each in draft.tensors.items() if key not in first.tensors}
+        first.tensors |= draft.tensors
+        first.left_out += draft.left_out
+    first.shards = base
+    counter = next((each for each in counters if each is not None), None)
+    if first.graph is not None and counter is not None:
+        _ensure_counter(first, first.graph, counter)
+    return first
+
+
+def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tuple[Draft, list[str]]:
+    """The mean of drafts with the same tensors, and the keys that are from the last one because they differ.
+
+    Floating-point and complex tensors are averaged; whatever else must agree, or is taken from the last draft.
+
+    Raises:
+        ConflictError: the drafts have not the same tensors, types and shapes.
+        UnsupportedError: a draft was changed already.
+    """
+    last = drafts[-1]
+    for draft in drafts[:-1]:
+        _must_agree(draft, last)
+    from_last = []
+    for key, tensor in last.tensors.items():
+        if isinstance(tensor.expression, LiteralTensor):
+            continue
+        parts = [_values(draft.tensors[key]) for draft in drafts]
+        if tensor.expression.dtype in _AVERAGED:
+            last.tensors[key] = replace(tensor, expression=Mean(tuple(parts), accumulator))
+        elif _differ(parts):
+            from_last.append(key)
+    return last, from_last
+
+
+def _put_under(name: str, draft: Draft) -> None:
+    if not name:
+        return
+    if draft.graph is None:
+        draft.tensors = {f"{name}/{key}": tensor for key, tensor in draft.tensors.items()}
+        return
+    if attribute_key(SAVE_COUNTER) in draft.tensors:
+        draft.drop([attribute_key(SAVE_COUNTER)])  # only the root of all has one
+    with draft.editing_graph() as graph:
+        graph.nest(name)
+
+
+def _ensure_counter(draft: Draft, graph: ObjectGraph, counter: DraftTensor) -> None:
+    """Let the root have a save counter, as restoring needs it."""
+    key = attribute_key(SAVE_COUNTER)
+    if SAVE_COUNTER not in graph.root.children:
+        attribute = Attribute(VARIABLE_VALUE, SAVE_COUNTER, key)
+        graph.root.children[SAVE_COUNTER] = Node(attributes=[attribute])
+        graph.renumber()
+        graph.mark_values()
+        draft.tensors[key] = counter
+
+
+def _join_roots(
+    first: Draft, graph: ObjectGraph, draft: Draft, other: ObjectGraph, prefer: Prefer | None
+) -> None:
+    """Let the children of one root join those of another."""
+    clashes = [name for name in other.root.children if name in graph.root.children]
+    counter = attribute_key(SAVE_COUNTER)
+    if SAVE_COUNTER in clashes and counter in draft.tensors:
+        draft.drop([counter])  # the first one's counter counts
+        clashes.remove(SAVE_COUNTER)
+    if clashes and prefer is None:
+        _refuse(clashes, first, draft)
+    for name in clashes:
+        loser, losing_graph = (draft, other) if prefer == "first" else (first, graph)
+        with loser.editing_graph():
+            losing_graph.drop(join_path("", name))
+    try:
+        graph.absorb(other)
+    except ConflictError as error:
+        raise error.locate(path=draft.prefix) from None
+
+
+def _refuse(clashes: Sequence[str], first: Draft, draft: Draft) -> None:
+    shown = ", ".join(map(repr, clashes[:_SHOWN]))
+    more = f" and {len(clashes) - _SHOWN} more" if len(clashes) > _SHOWN else ""
+    raise ConflictError(
+        f"both this and {first.prefix} have {shown}{more}; --prefer first or last decides, NAME=CKPT keeps both",
+        path=draft.prefix,
+    )
+
+
+def _must_agree(draft: Draft, last: Draft) -> None:
+    missing = [key for key in last.tensors if key not in draft.tensors]
+    extra = [key for key in draft.tensors if key not in last.tensors]
+    for keys, without in ((missing, draft), (extra, last)):
+        if keys:
+            shown = ", ".join(map(repr, keys[:_SHOWN]))
+            raise ConflictError(f"has no {shown}{' ...' if len(keys) > _SHOWN else ''}", path=without.prefix)
+    for key, tensor in last.tensors.items():
+        mine, other = _values(draft.tensors[key]), _values(tensor)
+        if (mine.dtype, mine.shape) != (other.dtype, other.shape):
+            raise ConflictError(
+                f"{mine.dtype} {list(mine.shape)}, in {last.prefix} {other.dtype} {list(other.shape)}",
+                path=draft.prefix,
+                key=key,
+            )
+
+
+def _values(tensor: DraftTensor) -> Stored:
+    if not isinstance(tensor.expression, Stored):
+        raise UnsupportedError("only tensors as checkpoints have them can be averaged")
+    return tensor.expression
+
+
+def _differ(parts: Sequence[Stored]) -> bool:
+    """Whether tensors of one type and shape have different values; those of V1 files have to be read for that."""
+    if all(each.index.file_format == "v2" for each in parts):
+        return len({_fingerprint(each) for each in parts}) > 1
+    first, *others = (ShardReader(each.index).read(decode_key(each.key)) for each in parts)
+    return not all(np.array_equal(first, each) for each in others)
+
+
+def _fingerprint(stored: Stored) -> tuple[object, ...]:
+    """Equal for tensors of equal bytes, from the index alone."""
+    pieces = tuple((part, entry.crc32c) for part, _, entry in stored.pieces)
+    return (stored.entry.nbytes, stored.entry.crc32c, pieces)

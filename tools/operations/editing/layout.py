@@ -1,0 +1,152 @@
+"""How tensors lie in data shards: partitioned or whole, in how many shards, without dead bytes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.slices import TensorSlice
+from tensorbundle.tools.operations.editing.values import find_key
+from tensorbundle.tools.patterns import select
+from tensorbundle.tools.rewriting.expressions import Reshape, Transpose
+from tensorbundle.tools.rewriting.plan import Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorbundle.tools.rewriting.draft import Draft
+
+__all__ = ["compact", "even_slices", "partition", "reshape", "reshard", "transpose", "unpartition"]
+
+
+def even_slices(shape: tuple[int, ...], count: int, axis: int) -> tuple[TensorSlice, ...]:
+    """`count` slices along an axis, as even as they can be, longer ones first.
+
+    So cuts TensorFlow's `fixed_size_partitioner` (python/ops/variables.py, `PartitionedVariable`).
+    """
+    length, longer = divmod(shape[axis], count)
+    out = []
+    start = 0
+    for number in range(count):
+        size = length + (number < longer)
+        extents = [(0, each) for each in shape]
+        extents[axis] = (start, size)
+        out.append(TensorSlice(tuple(extents)))
+        start += size
+    return tuple(out)
+
+
+def partition(draft: Draft, name: str, count: int, axis: int = 0) -> None:
+    """Store a tensor in `count` slices along an axis.
+
+    Raises:
+        TensorNotFoundError: no such tensor.
+        ConflictError: no such axis, or more slices than it has elements.
+        UnsupportedError: a tensor that can't be cut.
+    """
+    key = find_key(draft, name)
+    tensor = draft.tensors[key]
+    if isinstance(tensor.expression, Literal) or not (
+        tensor.expression.dtype.itemsize or tensor.expression.dtype.value == "string"
+    ):
+        raise UnsupportedError("this tensor can't be partitioned", path=draft.prefix, key=key)
+    shape = tensor.expression.shape
+    if not -len(shape) <= axis < len(shape):
+        raise ConflictError(f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key)
+    if not 1 <= count <= shape[axis] or 0 in shape:
+        raise ConflictError(f"{count} slices along axis {axis} of {list(shape)}", path=draft.prefix, key=key)
+    slices = even_slices(shape, count, axis % len(shape))
+    draft.tensors[key] = replace(tensor, slices=slices if count > 1 else ())
+
+
+def unpartition(draft: Draft, patterns: Sequence[str] = ()) -> list[str]:
+    """Store partitioned tensors whole, all of them if no pattern is given; their keys.
+
+    Raises:
+        TensorNotFoundError: a pattern fits nothing.
+        ConflictError: none of the tensors is partitioned.
+    """
+    found = [key for key, tensor in select(draft.tensors.items(), patterns, draft.prefix) if tensor.slices]
+    if not found:
+        raise ConflictError("no partitioned tensor among them", path=draft.prefix)
+    for key in found:
+        draft.tensors[key] = replace(draft.tensors[key], slices=())
+    return found
+
+
+def reshard(
+    draft: Draft, *, shards: int | None = None, max_bytes: int | None = None, cut: bool = False
+) -> None:
+    """Lay the tensors out in data shards anew, in their order.
+
+    Args:
+        draft: what to change.
+        shards: how many, of about the same size; or
+        max_bytes: begin another when one would be larger. A tensor larger than that has one to itself, unless
+        cut: is set, which partitions it along its first axis, also if it is partitioned already.
+
+    Raises:
+        ConflictError: not exactly one of `shards` and `max_bytes`, or less than one.
+    """
+    given = [each for each in (shards, max_bytes) if each is not None]
+    if len(given) != 1 or given[0] < 1:
+        raise ConflictError("reshard takes a number of shards or a size, at least 1", path=draft.prefix)
+    draft.must_copy = True
+    draft.layout = replace(draft.layout, shards=shards, max_bytes=max_bytes)
+    if not cut or max_bytes is None:
+        return
+    for key, tensor in draft.tensors.items():
+        if isinstance(tensor.expression, Literal):
+            continue
+        shape, itemsize = tensor.expression.shape, tensor.expression.dtype.itemsize
+        parts = [part.shape(shape) for part in tensor.slices] or [shape]
+        if max(map(math.prod, parts)) * itemsize > max_bytes and shape[:1] > (1,):
+            rows = max(1, max_bytes // (math.prod(shape[1:]) * itemsize))
+            partition(draft, key, -(-shape[0] // rows))
+
+
+def transpose(draft: Draft, name: str, axes: Sequence[int]) -> None:
+    """Put a tensor's axes in another order; it is then stored whole.
+
+    Raises:
+        TensorNotFoundError: no such tensor.
+        ConflictError: not each of its axes once.
+        UnsupportedError: a tensor that is new.
+    """
+    key = find_key(draft, name)
+    tensor = draft.tensors[key]
+    if isinstance(tensor.expression, Literal):
+        raise UnsupportedError("this tensor can't be transposed", path=draft.prefix, key=key)
+    rank = len(tensor.expression.shape)
+    if sorted(axes) != list(range(rank)):
+        raise ConflictError(f"axes {list(axes)} of a tensor of {rank} dimensions", path=draft.prefix, key=key)
+    draft.tensors[key] = replace(tensor, expression=Transpose(tensor.expression, tuple(axes)), slices=())
+
+
+def reshape(draft: Draft, name: str, shape: Sequence[int]) -> None:
+    """Give a tensor another shape for the same elements, -1 for a length that follows; it is then stored whole.
+
+    Raises:
+        TensorNotFoundError: no such tensor.
+        ConflictError: a shape of another number of elements.
+        UnsupportedError: a tensor that is new.
+    """
+    key = find_key(draft, name)
+    tensor = draft.tensors[key]
+    if isinstance(tensor.expression, Literal):
+        raise UnsupportedError("this tensor can't be reshaped", path=draft.prefix, key=key)
+    total = math.prod(tensor.expression.shape)
+    known = math.prod(size for size in shape if size != -1)
+    new = tuple(total // known if size == -1 and known else size for size in shape)
+    if min(new, default=0) < 0 or math.prod(new) != total or list(shape).count(-1) > 1:
+        raise ConflictError(
+            f"shape {list(shape)} for {list(tensor.expression.shape)}", path=draft.prefix, key=key
+        )
+    draft.tensors[key] = replace(tensor, expression=Reshape(tensor.expression, new), slices=())
+
+
+def compact(draft: Draft) -> None:
+    """Copy what is needed into new data shards, so that dead bytes go."""
+    draft.must_copy = True

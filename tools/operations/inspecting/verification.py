@@ -1,0 +1,445 @@
+"""Everything that can be wrong with a checkpoint's files, found in one pass and explained as far as possible.
+
+Unlike reading, which stops at the first error, this goes on: every block of the index, every data shard, every
+checksum, the slices, the object graph.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from tensorbundle.checkpoint import open_index
+from tensorbundle.entries import HEADER_KEY, BundleHeader, check_range, parse_entries
+from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
+from tensorbundle.index import BundleIndex, decode_key
+from tensorbundle.names import resolve_prefix, shards_of
+from tensorbundle.shards import ShardReader
+from tensorbundle.slices import TensorSlice, must_tile, readable_key
+from tensorbundle.storage.local import File, describe_content
+from tensorbundle.tools.rewriting.streaming import BUFFER_BYTES, Piece, runs, stream
+from tensorbundle.v1.index import V1Index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tensorbundle.checkpoint import Path
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
+
+__all__ = ["Problem", "Report", "verify"]
+
+Severity = Literal["error", "warning"]
+_Failure = tuple[Piece, CorruptionError]
+_NOT_COPIED: Final = "it was not copied along, or was deleted"
+_PAGE: Final = 4096  # what file systems and caches lose of a file, they lose in pages
+_TELLING_ZEROS: Final = 512  # so many zero bytes in a row are hardly values
+_ZEROS: Final = re.compile(rb"(?<!\0)(?:\0{512,}|\A\0+|\0+\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        severity: "error" for what can't be read, "warning" for what can but will surprise.
+        kind: one of index, entry, shape, missing-shard, unreadable-shard, size, truncated, checksum, slices,
+            orphan-slice, graph, dangling-key, shared-key.
+        key: the tensor concerned, or None.
+        path: the file.
+        offset: bytes from its start, or None.
+        message: what is wrong.
+        cause: what most likely made it so, or None.
+    """
+
+    severity: Severity
+    kind: str
+    key: str | None
+    path: str
+    offset: int | None
+    message: str
+    cause: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as plain data."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class Report:
+    """The outcome.
+
+    Attributes:
+        tensors: stored tensors and slices whose checksum was computed, or, of a V1 file, whose values were decoded.
+        bytes: bytes of data shards, or V1 files, read for that.
+        problems: all that was found, in the order of keys and files.
+    """
+
+    tensors: int = 0
+    bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+def verify(path: Path, *, progress: Callable[[int], None] | None = None) -> Report:
+    """Check a checkpoint: the index, the layout, every checksum, the slices and the object graph.
+
+    Raises:
+        MissingFileError: there is no checkpoint at `path`.
+        UnsupportedError: it is one of a version that this reader does not know.
+        OSError: the index can't be read.
+    """
+    return _Verification(str(path), progress).run()
+
+
+class _Verification:
+    def __init__(self, path: str, progress: Callable[[int], None] | None) -> None:
+        self._given = path
+        self._progress = progress
+        self._report = Report()
+        self._entries: dict[bytes, TensorEntry] = {}
+        self._complete = True  # every block of the index was read: what was not found is not there
+
+    def run(self) -> Report:
+        prefix = resolve_prefix(self._given)
+        try:
+            index = self._open(prefix)
+        except CorruptionError as error:
+            self._add("index", error)
+            return self._report
+        except MissingFileError as error:  # one of several V1 files
+            self._add("missing-shard", error, cause=_NOT_COPIED)
+            return self._report
+        with index:
+            if isinstance(index, BundleIndex):
+                self._read_index(index)
+                self._check_shapes(index)
+                self._check_shards(index)
+            elif isinstance(index, V1Index):
+                self._entries = index.listed
+                self._check_shapes(index)
+                self._check_tables(index)
+            self._check_slices(index)
+            self._check_graph(index)
+        return self._report
+
+    def _open(self, prefix: str) -> Index:
+        try:
+            return open_index(prefix)
+        except CorruptionError as error:
+            counts = Counter(count for _, count in shards_of(prefix))
+            if not counts:
+                raise
+            index = BundleIndex(prefix, header=BundleHeader(counts.most_common(1)[0][0]))
+            self._add("index", error)
+            return index
+
+    def _add(
+        self,
+        kind: str,
+        error: BundleError,
+        *,
+        cause: str | None = None,
+        severity: Severity = "error",
+    ) -> None:
+        where = error.path or self._given
+        message = error.reason.removesuffix("; 'tensorbundle verify' looks for the cause")
+        self._report.problems.append(Problem(severity, kind, error.key, where, error.offset, message, cause))
+
+    def _read_index(self, index: BundleIndex) -> None:
+        """Every entry of every block that can be read; a bad block or entry does not hide the others."""
+        for number in range(len(index.table.handles)):
+            items: list[tuple[bytes, bytes]] = []
+            try:
+                items.extend(index.table.block_items(number))
+            except CorruptionError as error:
+                self._complete = False
+                if all(each.message != error.reason for each in self._report.problems):
+                    self._add("index", error)  # else it hid the header and has been told
+            for key, value in items:
+                if key == HEADER_KEY:
+                    continue
+                try:
+                    self._entries.update(parse_entries(iter([(key, value)])))
+                except (CorruptionError, UnsupportedError) as error:
+                    self._add("entry", error.locate(path=index.path))
+
+    def _check_tables(self, index: V1Index) -> None:
+        """Every block and every record of every file of a V1 checkpoint."""
+        listed: list[dict[bytes, bytes]] = [{} for _ in index.tables]  # of each file: records to keys
+        for key, record in index.records.items():
+            listed[index.listed[key].shard][record] = key
+        for table, keys in zip(index.tables, listed, strict=True):
+            found = set()
+            whole = True
+            for number, handle in enumerate(table.handles):
+                items: list[tuple[bytes, bytes]] = []
+                try:
+                    items = table.block_items(number)
+                except CorruptionError as error:
+                    whole = False
+                    self._add("checksum", error)
+                self._report.bytes += handle.size
+                if self._progress is not None:
+                    self._progress(handle.size)
+                for record, value in items:
+                    found.add(record)
+                    if record in keys:
+                        self._check_record(index, keys[record], value, table.path)
+                    elif record != HEADER_KEY and record not in index.listed:
+                        orphan = CorruptionError(
+                            "a record that the meta record does not list",
+                            path=table.path,
+                            key=readable_key(record),
+                        )
+                        self._add("orphan-slice", orphan, severity="warning")
+            what = "is missing" if whole else "lies in a damaged block"
+            for record in sorted(keys.keys() - found):
+                gone = CorruptionError(
+                    f"the meta record lists it, its own record {what}",
+                    path=table.path,
+                    key=readable_key(keys[record]),
+                )
+                self._add("entry", gone)
+
+    def _check_record(self, index: V1Index, key: bytes, record: bytes, path: str) -> None:
+        try:
+            index.decode(key, index.listed[key], record)
+            self._report.tensors += 1
+        except (CorruptionError, UnsupportedError) as error:
+            self._add("entry", type(error)(error.reason, path=path, key=readable_key(key)))
+
+    def _check_shapes(self, index: Index) -> None:
+        """Shapes that TensorFlow can have and NumPy can't."""
+        for key, entry in self._entries.items():
+            try:
+                # Makes nothing: it fails at the buffer, unless it fails at the shape before.
+                np.ndarray(entry.shape, f"V{entry.dtype.itemsize or 8}", buffer=b"")
+            except TypeError:
+                pass
+            except ValueError:
+                shape = UnsupportedError(
+                    f"NumPy can't have the shape {list(entry.shape)}, so this tensor can't be read",
+                    path=index.path,
+                    key=decode_key(key),
+                )
+                self._add("shape", shape, severity="warning")
+
+    def _check_shards(self, index: BundleIndex) -> None:
+        """What lies in each data shard; the shard's own absence or refusal is told once."""
+        by_shard: dict[int, list[Piece]] = {}
+        for key, entry in self._entries.items():
+            if not entry.slices:
+                piece = Piece(index.shard_path(entry.shard), decode_key(key), entry, index.header.big_endian)
+                by_shard.setdefault(entry.shard, []).append(piece)
+        for shard, pieces in sorted(by_shard.items()):
+            path = pieces[0].path
+            what = f"{len(pieces)} tensors lie in it, {pieces[0].key!r} first"
+            if shard >= index.header.num_shards:
+                reason = f"data shard {shard} of {index.header.num_shards}; {what}"
+                self._add("missing-shard", CorruptionError(reason, path=path))
+                continue
+            try:
+                with File(path) as file:
+                    self._check_shard(file, pieces)
+            except MissingFileError as error:
+                gone = MissingFileError(f"{error.reason}; {what}", path=path)
+                self._add("missing-shard", gone, cause=_NOT_COPIED)
+            except OSError as error:
+                self._add("unreadable-shard", BundleError(f"{error.strerror or error}; {what}", path=path))
+            except CorruptionError as error:
+                self._add("unreadable-shard", error, cause="the file shrank while it was read")
+
+    def _check_shard(self, file: File, pieces: list[Piece]) -> None:
+        """The ranges and the checksums of what should lie in one data shard.
+
+        Raises:
+            OSError, CorruptionError: it can't be read to its end; what was found until then has been told.
+        """
+        outside: list[_Failure] = []
+        inside: list[Piece] = []
+        for piece in pieces:
+            try:
+                check_range(piece.entry, file.path, file.size, piece.key)
+                inside.append(piece)
+            except CorruptionError as error:
+                outside.append((piece, error))
+        distinct = {(each.entry.offset, each.entry.nbytes, each.entry.crc32c): each for each in inside}
+        ordered = sorted(distinct.values(), key=lambda each: (each.entry.offset, each.entry.nbytes))
+        failures: list[_Failure] = []
+        try:
+            for run in runs(ordered):
+                self._report.bytes += stream(
+                    run, failed=lambda *failure: failures.append(failure), progress=self._progress
+                )
+            self._report.tensors += len(inside)
+        finally:
+            failed = {piece.key for piece, _ in [*outside, *failures]}
+            content = _foreign_content(file, [each for each in ordered if each.key not in failed])
+            self._explain_ranges(file, outside, content)
+            self._explain_checksums(file, ordered, failures, content)
+
+    def _explain_ranges(self, file: File, failures: list[_Failure], content: str | None) -> None:
+        ends = [piece.entry.offset + piece.entry.nbytes for piece, _ in failures]
+        needed = max(ends, default=0)
+        cut = (
+            f"the file was cut short: it has {file.size} of at least {needed} bytes"
+            if file.size
+            else "the file is empty"
+        )
+        for (_, error), end in zip(failures, ends, strict=True):
+            if end > file.size:
+                self._add("truncated", error, cause=content or cut)
+            else:
+                self._add("size", error)
+
+    def _explain_checksums(
+        self, file: File, pieces: list[Piece], failures: list[_Failure], content: str | None
+    ) -> None:
+        if not failures:
+            return
+        causes = [content or _cause_in_bytes(file, piece.entry) for piece, _ in failures]
+        other = None
+        changed = causes.count(None)
+        if changed > 1:
+            # Empty tensors, and biases and slots that are still zero, are alike in every checkpoint of a model.
+            telling = sum(not _is_zero(file, each.entry) for each in pieces)
+            if changed == telling:
+                other = "nothing in this file fits the index: one of the two belongs to another checkpoint"
+            elif changed * 2 > telling:
+                other = (
+                    f"{changed} of {telling} tensors in this file do not fit the index: "
+                    "one of the two belongs to another checkpoint"
+                )
+        for (_, error), cause in zip(failures, causes, strict=True):
+            self._add(
+                "checksum",
+                error,
+                cause=cause or other or "its bytes changed after they were written, on disk or while copying",
+            )
+
+    def _check_slices(self, index: Index) -> None:
+        listed: set[bytes] = set()
+        for key, entry in self._entries.items():
+            if not entry.slices:
+                continue
+            listed.update(each.key(key) for each in entry.slices)
+            try:
+                boxes = [each.box(entry.shape) for each, _, _ in index.pieces(key, entry)]
+                must_tile(boxes, entry.shape)
+            except (CorruptionError, UnsupportedError) as error:
+                self._add("slices", error.locate(path=index.path, key=decode_key(key)))
+        bundle = isinstance(index, BundleIndex)  # in V1 files, slice keys are no names
+        for key in self._entries if bundle and self._complete else ():
+            if key.startswith(b"\0") and key not in listed and _is_slice_key(key):
+                orphan = CorruptionError("a slice that no tensor lists", path=index.path, key=decode_key(key))
+                self._add(
+                    "orphan-slice",
+                    orphan,
+                    severity="warning",
+                    cause="its tensor was renamed or removed without it",
+                )
+
+    def _check_graph(self, index: Index) -> None:
+        # Protobuf code, which a name-based checkpoint does not need.
+        from tensorbundle.proto.graph import ObjectGraph
+        from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
+
+        entry = self._entries.get(OBJECT_GRAPH_KEY.encode())
+        if entry is None:
+            return
+        try:
+            value = ShardReader(index).read(OBJECT_GRAPH_KEY)
+            if value.dtype != object or value.size != 1:
+                raise CorruptionError(f"{value.size} values of {entry.dtype}, expected one string")
+            graph = ObjectGraph.parse(value.reshape(-1)[0])
+        except BundleError as error:
+            if error.key is None:  # a damaged payload has been told already
+                self._add("graph", error.locate(path=index.prefix, key=OBJECT_GRAPH_KEY))
+            return
+        except OSError:
+            return  # the data shard has been told already
+        owners: dict[str, str] = {}
+        for path, _, each in graph.attributes():
+            key = each.checkpoint_key
+            if self._complete and each.name == VARIABLE_VALUE and key.encode() not in self._entries:
+                missing = CorruptionError(
+                    f"object {path!r} names this key, which is not in the index",
+                    path=index.path,
+                    key=key,
+                )
+                self._add(
+                    "dangling-key",
+                    missing,
+                    severity="warning",
+                    cause="the variable was not initialised when it was saved, or its tensor was removed",
+                )
+            other = owners.setdefault(key, path)
+            if other != path:
+                shared = CorruptionError(
+                    f"objects {other!r} and {path!r} share one key; TensorFlow restores only one of them",
+                    path=index.path,
+                    key=key,
+                )
+                self._add("shared-key", shared, severity="warning")
+
+
+def _is_slice_key(key: bytes) -> bool:
+    """Whether this is a piece's key; names of tensors may begin alike."""
+    try:
+        TensorSlice.parse_key(key)
+    except CorruptionError:
+        return False
+    return True
+
+
+def _foreign_content(file: File, fine: list[Piece]) -> str | None:
+    """What the file is instead of a data shard, if its first bytes say so and belong to none of the `fine` pieces."""
+    head = file.read(0, min(file.size, _PAGE))
+    if not head.strip(b"\0") or any(each.entry.nbytes and each.entry.offset < 16 for each in fine):
+        return None
+    return describe_content(head)
+
+
+def _cause_in_bytes(file: File, entry: TensorEntry) -> str | None:
+    """What the bytes of an entry with a wrong checksum tell by themselves, if anything."""
+    if not entry.nbytes:
+        return "a tensor without bytes has nothing that could change: its entry in the index is wrong"
+    if _is_zero(file, entry):
+        return "all zeros: these bytes were never written (a full disk, or a crash while saving)"
+    hole = None
+    for start, stop in _zero_runs(file, entry):
+        if stop == entry.offset + entry.nbytes:
+            return f"zeros from offset {start:#x} on: the end was never written"
+        if hole is None and -start % _PAGE <= stop - start:
+            hole = f"zeros from offset {start:#x} to {stop:#x}: these bytes were never written"
+    return hole
+
+
+def _chunks(file: File, entry: TensorEntry) -> Iterator[tuple[int, bytes]]:
+    """The bytes of an entry, chunk by chunk, each with its offset in the file."""
+    end = entry.offset + entry.nbytes
+    for position in range(entry.offset, end, BUFFER_BYTES):
+        yield position, file.read(position, min(BUFFER_BYTES, end - position))
+
+
+def _is_zero(file: File, entry: TensorEntry) -> bool:
+    return not any(chunk.strip(b"\0") for _, chunk in _chunks(file, entry))
+
+
+def _zero_runs(file: File, entry: TensorEntry) -> Iterator[tuple[int, int]]:
+    """Where long runs of zeros among the bytes of an entry begin and end, as offsets in the file."""
+    start = stop = entry.offset  # the latest run, which may go on in the next chunk
+    for position, chunk in _chunks(file, entry):
+        for found in _ZEROS.finditer(chunk):
+            first = position + found.start()
+            if first != stop:
+                if stop - start >= _TELLING_ZEROS:
+                    yield start, stop
+                start = first
+            stop = position + found.end()
+    if stop - start >= _TELLING_ZEROS:
+        yield start, stop

@@ -1,0 +1,438 @@
+"""Why a checkpoint does not fit a program, and what to do: hundreds of mismatches are told by a few causes."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import math
+import shlex
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.dtypes import DType
+from tensorbundle.proto.paths import SAVE_COUNTER, key_path
+from tensorbundle.tools.cli.console import shape_text
+from tensorbundle.tools.operations.restoring.outcomes import counted
+from tensorbundle.tools.operations.restoring.trials import (
+    Mending,
+    name_of,
+    path_in_source,
+    state_in,
+    stored_spec,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tensorbundle.tools.operations.restoring.forecasting import Source, Target
+    from tensorbundle.tools.operations.restoring.moves import Move
+    from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Reason, Status
+
+__all__ = ["Cause", "find_causes"]
+
+_IN_ONE_COMMAND: Final = 12  # rules or patterns
+_SHOWN: Final = 3  # scopes in one sentence
+_GROUPS: Final = 8
+_SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
+_FLOATING: Final = ("float", "bfloat")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why some objects do not match.
+
+    Attributes:
+        what: the cause, for a person.
+        findings: the mismatches that it explains.
+        advice: what to do about it.
+        command: a command that mends it. Until it is known what others make, `{0}` stands here and in the advice for the
+            checkpoint, `{1}` for the new one.
+        examples: what shows the cause, if the findings do not.
+    """
+
+    what: str
+    findings: tuple[Finding, ...]
+    advice: tuple[str, ...] = ()
+    command: str | None = None
+    examples: tuple[str, ...] = ()
+
+
+def find_causes(forecast: Forecast, source: Source, target: Target) -> list[Cause]:
+    """What explains the mismatches of a forecast, each of them by one cause.
+
+    Commands are filled in. If there are several, each takes the checkpoint that the one before it makes.
+    """
+    if all(each.status == "restored" for each in forecast.findings):
+        return []
+    found = list(_Search(forecast, source, target).run())
+    commands = sum(each.command is not None for each in found)
+    out = []
+    given, step = shlex.quote(source.path), 0
+    for each in found:
+        made = "DST" if step == 0 and commands < 2 else f"DST{step + 1}"
+        advice, command = (
+            [text.replace("{0}", given).replace("{1}", made) for text in texts]
+            for texts in (each.advice, [each.command or ""])
+        )
+        out.append(replace(each, advice=tuple(advice), command=command[0] or None))
+        if each.command is not None:
+            given, step = made, step + 1
+    return out
+
+
+class _Search:
+    """The search for causes. What renaming would mend is taken out of the forecast first."""
+
+    def __init__(self, forecast: Forecast, source: Source, target: Target) -> None:
+        self._forecast = forecast
+        self._source = source
+        self._target = target
+        self._against = shlex.quote(target.path)
+        self._explained: set[tuple[Status, str]] = set()
+        # Of both sides, the paths of the optimizers' state.
+        self._state: set[str] = set()
+        self._own_state = state_in(target.path) if target.expected is None else set()
+
+    def run(self) -> Iterator[Cause]:
+        for look in (
+            self._moved,
+            self._name_based,
+            self._optimizers,
+            self._counter,
+            self._not_one_to_one,
+            self._dangling,
+            self._dtypes,
+            self._shapes,
+            self._left,
+        ):
+            for each in look():
+                self._explained |= {(finding.status, finding.path) for finding in each.findings}
+                yield each
+
+    def _open(self, *statuses: Status, reason: Reason | None = None) -> list[Finding]:
+        """What has no cause yet."""
+        return [
+            each
+            for each in self._forecast.findings
+            if each.status in statuses
+            and (each.status, each.path) not in self._explained
+            and reason in (None, each.reason)
+        ]
+
+    def _optimizers(self) -> Iterator[Cause]:
+        unused = [each for each in self._open("unused") if each.path in self._state]
+        missing = [each for each in self._open("missing") if each.path in self._own_state]
+        leave_out = "tensorbundle slim {0} {1}"
+        failure = self._forecast.failure
+        if failure is not None and "legacy TF-Keras optimizer" in failure.message:
+            what = (
+                "A's optimizer is of Keras up to 2.10 (legacy), and B's newer one refuses its slot variables"
+            )
+            advice = f"or take B's from tf_keras.optimizers.legacy, or leave A's state out: {leave_out}"
+            yield Cause(what, (*unused, *missing), (advice,), self._fitting())
+        elif unused and missing:
+            what = "A's optimizer and B's keep their state in different ways"
+            yield Cause(what, (*unused, *missing), (f"or leave A's state out: {leave_out}",), self._fitting())
+        elif unused:
+            only = "only " if len(unused) == len(self._open("unused", "missing")) else ""
+            yield Cause(
+                f"{only}the optimizer's state in A has no place in B",
+                tuple(unused),
+                (
+                    "if the program does not train: call expect_partial(), and not assert_consumed(),",
+                    f"or leave it out: {leave_out}",
+                ),
+            )
+        elif missing:
+            yield Cause(
+                "A lacks state that B's optimizer has, which starts anew",
+                tuple(missing),
+                ("of the assertions, only assert_nontrivial_match can pass",),
+            )
+
+    def _fitting(self) -> str:
+        """The command that gives the checkpoint the structure of the program."""
+        if self._target.expected is not None:
+            return f"tensorbundle convert {{0}} {{1}} --to tf2 --structure {self._against}"
+        return f"tensorbundle convert {{0}} {{1}} --to tf2 --template {self._against}"
+
+    # Other names
+
+    def _moved(self) -> Iterator[Cause]:
+        """What has other names in the program, as far as the checkpoint fits better when it is renamed."""
+        if self._forecast.way == "saver" and self._source.graph is not None:
+            return  # full names are not renamed along with paths
+        unused = {each.path for each in self._open("unused") if not _follows(each)}
+        fits = any(
+            each.status != "unused" and each.key is not None
+            for each in self._forecast.findings
+            if not _follows(each)
+        )
+        before = self._open("missing", "unused", "shape", "dtype")
+        mending = Mending(self._forecast, self._source, self._target)
+        mending.run()
+        self._source, self._forecast, self._state = mending.source, mending.forecast, mending.state
+        found = mending.moves
+        if not found:
+            return
+        explained = [each for each in before if any(_mends(move, each) for move in found)]
+        aside = tuple(f"{each}/" for move in found for each in move.aside)
+        self._explained |= {
+            ("unused", each.path) for each in self._forecast.findings if each.path.startswith(aside)
+        }
+        if not fits and len(found) == 1 and unused == found[0].pairs.keys():
+            what = _everything_text(*found[0].rules[0])
+        else:
+            moves = [
+                f"{_place(old)} of A is {_place(new)} in B"
+                for move in found
+                for old, new in move.rules
+                if new not in move.aside
+            ]
+            what = "; ".join(moves[:_SHOWN]) + (
+                f"; and {len(moves) - _SHOWN} more" if len(moves) > _SHOWN else ""
+            )
+        pairs = tuple(f"{old} -> {new}" for move in found for old, new in move.pairs.items())
+        rules = [rule for move in found for rule in move.rules]
+        if len(rules) > _IN_ONE_COMMAND:
+            advice = (f"tensorbundle suggest {{0}} {self._against} -o MAP",)
+            yield Cause(what, tuple(explained), advice, "tensorbundle rename {0} {1} --map MAP", pairs)
+            return
+        arguments = " ".join(shlex.quote(f"{old}={new}") for old, new in rules)
+        yield Cause(what, tuple(explained), (), f"tensorbundle rename {{0}} {{1}} {arguments}", pairs)
+
+    def _name_based(self) -> Iterator[Cause]:
+        missing = self._open("missing") if self._forecast.way == "names" else []
+        if missing and any("overlooks" not in each.detail for each in missing):
+            yield Cause(
+                "A is name-based (TF1): variables are looked up by their full names, and it has not all of B's",
+                (*missing, *self._open("unused")),
+                ("a file of rules, --map FILE, helps where names and shapes do not tell which is which",),
+                self._fitting(),
+            )
+
+    def _counter(self) -> Iterator[Cause]:
+        for each in self._open("missing", "unused"):
+            if each.path != SAVE_COUNTER or "overlooks" in each.detail:
+                continue
+            if each.status == "unused":
+                what = "A has a save counter, which Checkpoint.save writes and read does not look for"
+                advice = "call restore instead of read"
+            elif self._forecast.method == "restore":
+                what = "A has no save counter, as Checkpoint.write writes none; restore makes one and misses its value"
+                advice = "call read instead of restore"
+            else:
+                what = "A has no save counter, and the program has one, as it called save or restore before"
+                advice = "compare with what the program writes before that"
+            yield Cause(what, (each,), (advice,))
+
+    # Objects that are not one to one
+
+    def _not_one_to_one(self) -> Iterator[Cause]:
+        kinds: tuple[tuple[Status, Reason, str, str], ...] = (
+            (
+                "missing",
+                "one key",
+                "objects of A share a key; TensorFlow restores the last one of them, and says nothing",
+                "see tensorbundle verify {0}",
+            ),
+            (
+                "missing",
+                "no values",
+                "A has an object of this name which has no values; TensorFlow says nothing",
+                "look at it: tensorbundle graph {0}",
+            ),
+            (
+                "missing",
+                "one in A",
+                "what is one object in A is several in B, of which the first gets the values ('Inconsistent references')",
+                "let the program share the object, too",
+            ),
+            (
+                "unused",
+                "one in B",
+                "what is several objects in A is one in B, which gets the first one's values",
+                "nothing fails",
+            ),
+            (
+                "unused",
+                "no tensors",
+                "A has tensors of objects which have none in B",
+                "call expect_partial(), and not assert_consumed()",
+            ),
+        )
+        for status, reason, what, advice in kinds:
+            found = self._open(status, reason=reason)
+            if found:
+                yield Cause(what, tuple(found), (advice,))
+
+    def _dangling(self) -> Iterator[Cause]:
+        found = self._open("dangling")
+        if found:
+            yield Cause(
+                "A names tensors that it does not store: of variables that had no value yet, or removed since",
+                tuple(found),
+                ("see tensorbundle verify {0}",),
+            )
+
+    # Types and shapes
+
+    def _dtypes(self) -> Iterator[Cause]:
+        groups: dict[tuple[DType, DType], list[Finding]] = defaultdict(list)
+        for each in self._open("dtype"):
+            stored = stored_spec(self._source, each).dtype
+            wanted = each.wanted.dtype if each.wanted is not None else None
+            if stored is not None and wanted is not None and stored is not wanted:
+                groups[stored, wanted].append(each)
+        for (stored, wanted), found in groups.items():
+            what = f"{counted(found, 'tensor')} {_is(found)} {stored} in A, and {wanted} in B"
+            if not {stored, wanted}.isdisjoint((DType.string, DType.variant, DType.resource)):
+                yield Cause(what, tuple(found), ("no command casts these",))
+                continue
+            patterns = self._patterns(found, stored, wanted)
+            if len(patterns) > _IN_ONE_COMMAND:
+                yield Cause(
+                    what, tuple(found), ("a recipe for tensorbundle rewrite takes any number of casts",)
+                )
+                continue
+            arguments = " ".join(shlex.quote(f"{each}={wanted}") for each in patterns)
+            yield Cause(what, tuple(found), (), f"tensorbundle cast {{0}} {{1}} {arguments}")
+        rest = self._open("dtype")
+        if rest:
+            yield Cause("B's objects can't take what A stores", tuple(rest))
+
+    def _patterns(self, found: Sequence[Finding], stored: DType, wanted: DType) -> list[str]:
+        """Patterns for `cast` that fit what was found and no other floating-point tensors."""
+        paths = sorted({path_in_source(self._source, each) for each in found})
+        if not stored.startswith(_FLOATING):
+            return [glob.escape(each) for each in paths]  # which are cast by their whole name only
+        inside = set(paths)
+        other = sorted(path for path, dtype in self._floating() if path not in inside and dtype is not wanted)
+        patterns: list[str] = []
+        scopes = [""]
+        while scopes and len(patterns) <= _IN_ONE_COMMAND:
+            scope = scopes.pop()
+            if not any(each.startswith(scope) for each in other):
+                patterns.append(f"{glob.escape(scope)}*")
+                continue
+            for name in sorted(
+                {each[len(scope) :].partition("/")[0] for each in paths if each.startswith(scope)}
+            ):
+                if scope + name in inside:
+                    patterns.append(glob.escape(scope + name))
+                else:
+                    scopes.append(f"{scope}{name}/")
+        return sorted(patterns)
+
+    def _floating(self) -> Iterator[tuple[str, DType]]:
+        """The path, or the name, of every floating-point tensor of the checkpoint, and its type."""
+        for key, entry in self._source.entries.items():
+            if entry.dtype.startswith(_FLOATING):
+                yield (key if self._source.graph is None else key_path(key) or key), entry.dtype
+
+    def _shapes(self) -> Iterator[Cause]:
+        kinds: dict[str, list[Finding]] = defaultdict(list)
+        for each in self._open("shape"):
+            wanted = each.wanted.shape if each.wanted is not None else None
+            kinds[_difference(stored_spec(self._source, each).shape, wanted)].append(each)
+        for kind, found in kinds.items():
+            name = path_in_source(self._source, found[0])
+            shape = shape_text((found[0].wanted.shape if found[0].wanted else None) or ())
+            resize = f"tensorbundle resize {{0}} {{1}} {shlex.quote(name)}"
+            what, advice = {
+                "transposed": (
+                    f"{counted(found, 'tensor')} {_is(found)} transposed in B",
+                    f"a recipe for tensorbundle rewrite: transpose = {{ {name!r} = [1, 0] }}",
+                ),
+                "reshaped": (
+                    f"{counted(found, 'tensor')} {_has(found)} as many values in B, in another shape",
+                    f"a recipe for tensorbundle rewrite: reshape = {{ {name!r} = {shape} }}",
+                ),
+                "rows": (
+                    f"{counted(found, 'tensor')} {_has(found)} another number of rows in B",
+                    f"if these are tokens: {resize} --old-vocab FILE --new-vocab FILE",
+                ),
+                "other": (
+                    f"{counted(found, 'tensor')} {_has(found)} another size in B",
+                    "the program was made with other sizes than the one that A is from",
+                ),
+            }[kind]
+            yield Cause(what, tuple(found), (advice,))
+
+    # What one side lacks
+
+    def _left(self) -> Iterator[Cause]:
+        missing, unused = self._open("missing"), self._open("unused")
+        for scope, found in _by_scope(missing):
+            yield Cause(f"A lacks {counted(found, 'object')} that B has{scope}", tuple(found))
+        for scope, found in _by_scope(unused):
+            advice = ("if that is meant: call expect_partial()",) if self._forecast.way == "objects" else ()
+            yield Cause(f"B lacks {counted(found, 'object')} that A has{scope}", tuple(found), advice)
+        if missing and unused and self._target.expected is None:
+            proposal = f"tensorbundle suggest {{0}} {self._against}"
+            yield Cause("if some of these are the same, under other names", (), (proposal,))
+
+
+def _mends(move: Move, finding: Finding) -> bool:
+    """Whether a finding is of one of a move's pairs, on either side, or a slot variable of one."""
+    name = name_of(finding).partition(_SLOT_MARK)[0]
+    return name in move.pairs if finding.status == "unused" else name in move.targets
+
+
+def _follows(finding: Finding) -> bool:
+    """Whether an object moves along with others, or stays in any case."""
+    return finding.path == SAVE_COUNTER or _SLOT_MARK in finding.path
+
+
+def _place(name: str) -> str:
+    return "the root" if name == "/" else repr(name)
+
+
+def _everything_text(old: str, new: str) -> str:
+    if new == "/":
+        return f"everything in A lies below {old!r}, what B has at the root"
+    if old == "/":
+        return f"everything in A lies at the root, what B has below {new!r}"
+    return f"everything in A lies below {old!r}, what B has below {new!r}"
+
+
+def _difference(stored: tuple[int, ...] | None, wanted: tuple[int, ...] | None) -> str:
+    """How two shapes differ."""
+    if stored is None or wanted is None:
+        return "other"
+    if len(stored) == 2 and stored == wanted[::-1]:
+        return "transposed"
+    if math.prod(stored) == math.prod(wanted):
+        return "reshaped"
+    return "rows" if len(stored) == 2 == len(wanted) and stored[1] == wanted[1] else "other"
+
+
+def _is(found: Sequence[object]) -> str:
+    return "are" if len(found) > 1 else "is"
+
+
+def _has(found: Sequence[object]) -> str:
+    return "have" if len(found) > 1 else "has"
+
+
+def _by_scope(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
+    """Findings by what they lie below, as the end of a sentence; all in one where these are many."""
+    groups: dict[str, list[Finding]] = defaultdict(list)
+    for each in findings:
+        groups[each.path.partition("/")[0]].append(each)
+    if len(groups) > _GROUPS:
+        yield "", [each for found in groups.values() for each in found]
+        return
+    for found in groups.values():
+        if len(found) == 1:
+            yield f", {found[0].path!r}", found
+        else:
+            yield f" below {_common_scope([each.path for each in found])!r}", found
+
+
+def _common_scope(paths: Sequence[str]) -> str:
+    """The longest path that several paths begin with."""
+    first, last = min(paths).split("/"), max(paths).split("/")
+    shared = itertools.takewhile(lambda parts: parts[0] == parts[1], zip(first, last, strict=False))
+    return "/".join(part for part, _ in shared)

@@ -1,0 +1,248 @@
+"""What restoring a checkpoint would do, told without TensorFlow and without the program that restores.
+
+The program is known by its object structure: by a checkpoint that it wrote, or by a structure file. Nothing is read but
+the indexes and the object graphs.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
+from tensorbundle.tools.operations.converting.structures import read_structure
+from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
+from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, counted, some, spec_text
+from tensorbundle.tools.operations.restoring.programs import Program
+from tensorbundle.tools.operations.restoring.restoring import Restoration
+from tensorbundle.tools.operations.restoring.restoring_by_name import (
+    restore_by_names,
+    restore_into_saver,
+    unname_keras3,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tensorbundle.checkpoint import Checkpoint, Path
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.proto.graph import Node, ObjectGraph
+    from tensorbundle.tools.operations.converting.structures import Expected
+    from tensorbundle.tools.operations.restoring.outcomes import Method, Reason
+
+__all__ = ["Source", "Target", "forecast", "predict"]
+
+_STRUCTURES: Final = (".json", ".toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A checkpoint as far as restoring needs it.
+
+    Attributes:
+        path: what it was called.
+        graph: its object graph, or None if it is name-based.
+        entries: its tensors, without the object graph.
+    """
+
+    path: str
+    graph: ObjectGraph | None
+    entries: dict[str, TensorEntry]
+
+    @classmethod
+    def read(cls, path: Path) -> Source:
+        """The checkpoint that `path` means.
+
+        Raises:
+            BundleError: as `open_checkpoint`, or the object graph is damaged.
+        """
+        with open_checkpoint(path) as checkpoint:
+            return cls(str(path), checkpoint.object_graph, _entries(checkpoint))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A program as far as it is known.
+
+    Attributes:
+        path: the checkpoint or the structure file that shows it.
+        graph: its objects, or None if it is a v1 Saver.
+        entries: the tensors in its checkpoint.
+        expected: what a structure file says, if it is one.
+    """
+
+    path: str
+    graph: ObjectGraph | None
+    entries: dict[str, TensorEntry] = field(default_factory=dict)
+    expected: Mapping[str, Expected] | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Target:
+        """What `path` shows: a structure file if it is called so, otherwise a checkpoint.
+
+        Raises:
+            BundleError: it can't be read.
+        """
+        if os.path.isfile(path) and str(path).endswith(_STRUCTURES):
+            structure = read_structure(str(path))
+            return cls(str(path), structure.graph, expected=structure.expected)
+        with open_checkpoint(path) as checkpoint:
+            return cls(str(path), checkpoint.object_graph, _entries(checkpoint))
+
+    def program(self, graph: ObjectGraph) -> Program:
+        """Its objects, anew for every restore."""
+        if self.expected is not None:
+            return Program.of_structure(graph, self.expected)
+        return Program.of(graph, Tensors(self.entries))
+
+
+def _entries(checkpoint: Checkpoint) -> dict[str, TensorEntry]:
+    return {key: entry for key, entry in checkpoint.entries() if key != OBJECT_GRAPH_KEY}
+
+
+def forecast(source: Path, against: Path, *, method: Method = "restore") -> Forecast:
+    """What restoring the checkpoint `source` would do to the program that `against` shows.
+
+    Args:
+        source: anything that `tensorbundle.open` takes.
+        against: a checkpoint that the program wrote, a SavedModel directory of it, or a structure file (.json, .toml).
+            It stands for the objects that there are when the restore is called. A name-based one stands for a v1 Saver
+            with its variables.
+        method: "restore" makes a save counter where the program has none, "read" does not.
+
+    Raises:
+        BundleError: one of the two can't be read.
+    """
+    return predict(Source.read(source), Target.read(against), method)
+
+
+def predict(source: Source, target: Target, method: Method) -> Forecast:
+    """`forecast` with what was read."""
+    if target.graph is None:
+        return restore_into_saver(source.graph, source.entries, target.entries)
+    program = target.program(target.graph)
+    if source.graph is not None:
+        return _by_objects(source, source.graph, program, method)
+    if target.expected is None:
+        with open_checkpoint(target.path) as checkpoint:
+            hint = hints(checkpoint, target.graph, Tensors(target.entries))
+        unname_keras3(program, hint, target.graph.paths())
+    return restore_by_names(source.entries, program, method)
+
+
+def _by_objects(source: Source, graph: ObjectGraph, program: Program, method: Method) -> Forecast:
+    restoration = Restoration(graph, source.entries, program)
+    restoration.run(counter=method == "restore")
+    result = Forecast("objects", method)
+    paths = _all_paths(graph)
+    inconsistent = {live: number for number, live in restoration.inconsistent}
+    for live in program.objects:
+        outcome = restoration.outcomes.get(live)
+        if outcome is not None:
+            detail = outcome.detail
+            if outcome.number is not None and paths[outcome.number] != live.path:
+                detail = f"{detail}, A's {paths[outcome.number]!r}"
+            result.findings.append(
+                Finding(live.path, outcome.status, detail, outcome.key, live.wanted, reason=outcome.reason)
+            )
+        elif live.tensors:
+            reason: Reason = ""
+            detail = "not in A"
+            if live in inconsistent:
+                other = restoration.bound[inconsistent[live]].path
+                reason, detail = "one in A", f"A has one object for this and for {other!r}"
+            elif live.updated:
+                reason, detail = "no values", "A's object of this name has no values"
+            result.findings.append(Finding(live.path, "missing", detail, None, live.wanted, reason=reason))
+    result.findings += _unused(source, graph, restoration, paths)
+    result.changed = {live.path: key for live, key in restoration.changed.items()}
+    if restoration.failures:
+        result.failure = restoration.failures[0]
+        result.assert_all(f"{method} raises {result.failure}")
+    else:
+        _assert_objects(result, restoration, paths)
+    return result
+
+
+def _assert_objects(result: Forecast, restoration: Restoration, paths: list[str]) -> None:
+    """The three assertions (python/checkpoint/checkpoint.py, `CheckpointLoadStatus`)."""
+    unmatched = [live.path for live in restoration.unmatched()]
+    unresolved = [paths[number] for number in restoration.unresolved()]
+    if unmatched:
+        result.assert_existing_objects_matched = (
+            f"{counted(unmatched, 'object')} of B not in A: {some(unmatched)}"
+        )
+        result.assert_consumed = result.assert_existing_objects_matched
+    elif unresolved:
+        result.assert_consumed = f"{counted(unresolved, 'object')} of A not in B: {some(unresolved)}"
+    elif restoration.waits_for_slots:
+        result.assert_consumed = "A has slot variables of objects that are not in B"
+    elif restoration.unused:
+        unused = [f"{paths[number]} ({', '.join(names)})" for number, names in restoration.unused.items()]
+        result.assert_consumed = f"A has tensors of objects that have none in B: {some(unused)}"
+    if len(restoration.bound) <= 1:
+        result.assert_nontrivial_match = "nothing but the root object was matched"
+
+
+def _unused(
+    source: Source, graph: ObjectGraph, restoration: Restoration, paths: list[str]
+) -> Iterable[Finding]:
+    """What of the checkpoint no object gets."""
+    waiting = _waiting(graph, restoration, paths)
+    slots = {slot.slot.id for node in graph.nodes for slot in node.slots}
+    told = {outcome.number for outcome in restoration.outcomes.values()}  # slots that could not be made, too
+    for node in graph.nodes:
+        number = node.id
+        reason: Reason = ""
+        if not node.attributes and node.registered_saver is None:
+            continue
+        if number in restoration.second:
+            live = restoration.second[number]
+            reason, detail = "one in B", f"B's {live.path!r} was matched with another object of A before"
+        elif number in restoration.unused:
+            names = ", ".join(restoration.unused[number])
+            reason, detail = "no tensors", f"B's {restoration.bound[number].path!r} takes no {names}"
+        elif number in restoration.bound or number in told:
+            continue
+        elif number in waiting:
+            detail = waiting[number]
+        elif number in slots:
+            detail = "a slot variable; B lacks its variable or its optimizer"
+        else:
+            detail = "not in B, nor restored when it gets there"
+        key = node.attributes[0].checkpoint_key if node.attributes else None
+        entry = source.entries.get(key) if key is not None else None
+        if entry is not None:
+            detail = f"{spec_text(entry.dtype, entry.shape)}, {detail}"
+        yield Finding(paths[number], "unused", detail, key, reason=reason)
+
+
+def _waiting(graph: ObjectGraph, restoration: Restoration, paths: list[str]) -> dict[int, str]:
+    """The checkpoint's objects that would be restored if the program got certain objects, and which."""
+    out: dict[int, str] = {}
+    for live in restoration.program.objects:
+        for name, numbers in live.deferred.items():
+            for first in numbers:
+                if first in out:
+                    continue
+                where = f"{live.path!r}" if live.path else "the root"
+                out[first] = f"not in B; restored as soon as {where} gets {name!r}"
+                stack = [graph.nodes[first]]
+                while stack:
+                    for child in stack.pop().children.values():
+                        if child.id not in out and child.id not in restoration.bound and _keeps(child):
+                            out[child.id] = f"not in B; restored with {paths[first]!r}"
+                            stack.append(child)
+    return out
+
+
+def _keeps(node: Node) -> bool:
+    return node.has_checkpoint_values is not False
+
+
+def _all_paths(graph: ObjectGraph) -> list[str]:
+    """The path of every object by number, of unreachable ones something to call them by."""
+    known = graph.paths()
+    return [known.get(node, f"(node {node.id}, which nothing leads to)") for node in graph.nodes]

@@ -1,0 +1,158 @@
+"""Other names for a checkpoint's objects, tried out: it is renamed, without writing anything, and restored again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.errors import BundleError
+from tensorbundle.proto.paths import SAVE_COUNTER, key_path
+from tensorbundle.tools.operations.editing.renaming import parse_rule, rename, whole_rule
+from tensorbundle.tools.operations.editing.selection import optimizer_state
+from tensorbundle.tools.operations.restoring.forecasting import Source, predict
+from tensorbundle.tools.operations.restoring.moves import renumberings, scope_moves
+from tensorbundle.tools.operations.restoring.programs import Spec
+from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.rewriting.expressions import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.operations.restoring.forecasting import Target
+    from tensorbundle.tools.operations.restoring.moves import Move
+    from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Status
+
+__all__ = ["Mending", "name_of", "path_in_source", "state_in", "stored_spec"]
+
+# Restores of a renamed checkpoint: so many at most, and so many objects in all of them.
+_TRIALS: Final = 12
+_TRIED: Final = 200_000
+
+
+class Mending:
+    """The search for names under which a checkpoint fits better.
+
+    Attributes:
+        source: the checkpoint, with the names that were found so far.
+        forecast: what restoring it does.
+        state: paths, or names, of its optimizer's state.
+        moves: what has other names.
+    """
+
+    def __init__(self, forecast: Forecast, source: Source, target: Target) -> None:
+        self.source = source
+        self.forecast = forecast
+        self.state = state_in(source.path)
+        self.moves: list[Move] = []
+        self._target = target
+
+    def run(self) -> None:
+        """Search: for scopes first, for numbers of layers then."""
+        if self.forecast.way == "saver" and self.source.graph is not None:
+            return  # full names are not renamed along with paths
+        for propose in (self._scope_moves, self._renumberings):
+            if any(each.status != "restored" for each in self.forecast.findings):
+                self.moves += self._helpful(list(propose()))
+
+    def _open(self, status: Status) -> list[Finding]:
+        return [each for each in self.forecast.findings if each.status == status and not each.reason]
+
+    def _scope_moves(self) -> Iterator[Move]:
+        missing = {name_of(each): each.wanted or Spec(None, None) for each in self._open("missing")}
+        unused = {each.path: stored_spec(self.source, each) for each in self._open("unused")}
+        kept = {path_in_source(self.source, each) for each in self.forecast.findings if each.key is not None}
+        for each in (missing, unused):
+            each.pop(SAVE_COUNTER, None)
+        return scope_moves(missing, unused, kept - unused.keys() - {SAVE_COUNTER}, self.state)
+
+    def _renumberings(self) -> Iterator[Move]:
+        """Layers of other numbers; some of them may be matched with the wrong ones as it is."""
+        if self.source.graph is None:
+            return iter(())
+        program = {
+            each.path: each.wanted
+            for each in self.forecast.findings
+            if each.status != "unused" and each.wanted is not None
+        }
+        stored = {
+            path_in_source(self.source, each): stored_spec(self.source, each)
+            for each in self.forecast.findings
+            if each.key is not None
+        }
+        return renumberings(program, stored)
+
+    def _helpful(self, proposed: Sequence[Move]) -> list[Move]:
+        """Those moves after which the checkpoint fits better: all of them, or else those that do good one by one.
+
+        The search goes on with the checkpoint as it is then.
+        """
+        gain = 2 * sum(len(move.pairs) for move in proposed)
+        if proposed and self._rename([*self.moves, *proposed], gain):
+            return list(proposed)
+        chosen: list[Move] = []
+        trials = min(_TRIALS, _TRIED // len(self.forecast.findings)) if proposed else 0
+        for move in proposed[:trials]:
+            if self._rename([*self.moves, *chosen, move], 1):
+                chosen.append(move)
+        return chosen
+
+    def _rename(self, moves: Sequence[Move], gain: int) -> bool:
+        """Take the checkpoint with other names for the given one, if it fits better by so much."""
+        rules = [_rule(old, new) for move in moves for old, new in move.rules]
+        try:
+            with open_checkpoint(self.source.path) as checkpoint:
+                draft = Draft.of(checkpoint)
+                rename(draft, rules)
+        except BundleError:
+            return False
+        entries = {
+            key: tensor.expression.entry
+            for key, tensor in draft.tensors.items()
+            if isinstance(tensor.expression, Stored)
+        }
+        source = Source(self.source.path, draft.graph, entries)
+        after = predict(source, self._target, self.forecast.method)
+        if _score(after) < _score(self.forecast) + gain:
+            return False
+        self.source, self.forecast, self.state = source, after, _state_of(draft)
+        return True
+
+
+def path_in_source(source: Source, finding: Finding) -> str:
+    """What the object, or the tensor, that a finding is about is called in the checkpoint."""
+    key = finding.key or ""
+    return key if source.graph is None else key_path(key) or key
+
+
+def stored_spec(source: Source, finding: Finding) -> Spec:
+    """Type and shape of the stored tensor that a finding is about."""
+    entry = source.entries.get(finding.key or "")
+    return Spec(None, None) if entry is None else Spec(entry.dtype, entry.shape)
+
+
+def name_of(finding: Finding) -> str:
+    """What an object is restored by."""
+    return finding.name or finding.path
+
+
+def state_in(path: str) -> set[str]:
+    """The paths, or the names, of the optimizer's state in a checkpoint."""
+    try:
+        with open_checkpoint(path) as checkpoint:
+            return _state_of(Draft.of(checkpoint))
+    except BundleError:
+        return set()
+
+
+def _state_of(draft: Draft) -> set[str]:
+    return {key_path(key) or key for key in optimizer_state(draft)}
+
+
+def _rule(old: str, new: str) -> Rule:
+    return parse_rule(old, new) if old.endswith("/") else whole_rule(old, new)
+
+
+def _score(forecast: Forecast) -> int:
+    """How well a checkpoint fits: what is restored counts twice what only differs in type or shape."""
+    return sum({"restored": 2, "dtype": 1, "shape": 1}.get(each.status, 0) for each in forecast.findings)

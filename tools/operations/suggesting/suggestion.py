@@ -1,0 +1,356 @@
+"""Propose a map that gives the tensors of one checkpoint the names that another has.
+
+Reads the two indexes and object graphs, and no values. What a name is depends on the checkpoints: a key in name-based
+ones, an object path in object-based ones, where slot variables follow their variable. Towards an object-based
+checkpoint, a map of TF1 names is for `convert --template`; towards a name-based one, a map of an object-based one is for
+what `convert --to tf1 --names keys` makes of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.coding import combine_crc32c, crc32c
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import BundleError, UnsupportedError
+from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, key_path
+from tensorbundle.tools.matching.pairing import Item, Match, match
+from tensorbundle.tools.operations.converting.conversion import to_tf1
+from tensorbundle.tools.operations.editing.renaming import new_names, rename, rule_line, whole_rule
+from tensorbundle.tools.operations.editing.selection import optimizer_state
+from tensorbundle.tools.operations.suggesting.substitutions import Deciding, rules_for
+from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.rewriting.expressions import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorbundle.checkpoint import Checkpoint, Path
+    from tensorbundle.proto.graph import Attribute, Node
+    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.rewriting.draft import DraftTensor
+
+__all__ = ["Suggestion", "Use", "suggest"]
+
+# What a map is for: `rename`, the same after `convert --to tf1 --names keys`, or `convert --template`.
+Use = Literal["rename", "rename-converted", "template"]
+_SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
+_TELLING_BYTES: Final = 8
+_DIRECT_BYTES: Final = 1 << 20  # checksums of more repeated bytes are combined from that of so many
+_UNNAMED: Final = re.compile(r"(?:Variable(?:_\d+)?)?")  # full names of variables that nobody gave one
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A map from the names in one checkpoint to those in another, with its reasons.
+
+    Attributes:
+        source: the prefix of the first.
+        target: the prefix of the second.
+        use: what the map is for.
+        matches: pairs of names, each name in one at most, in the order of the first checkpoint; names that are equal on
+            both sides and possibilities are among them.
+        rules: what makes the certain and the likely ones of these, in the order in which a map has them.
+        left_old: what is in no pair in the first, each name with what it is.
+        left_new: likewise in the second.
+    """
+
+    source: str
+    target: str
+    use: Use
+    matches: tuple[Match, ...]
+    rules: tuple[Deciding, ...]
+    left_old: tuple[tuple[str, str], ...]
+    left_new: tuple[tuple[str, str], ...]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The map as a dictionary, old names to new ones, without mere possibilities and without equal names."""
+        return {
+            each.old: each.new
+            for each in self.matches
+            if each.confidence != "possible" and each.old != each.new
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pairs of each confidence there are, equal names, rules, and names left over on both sides."""
+        found = Counter(each.confidence for each in self.matches)
+        return {
+            "certain": found["certain"],
+            "likely": found["likely"],
+            "possible": found["possible"],
+            "unchanged": sum(each.old == each.new for each in self.matches),
+            "rules": len(self.rules),
+            "left_old": len(self.left_old),
+            "left_new": len(self.left_new),
+        }
+
+
+def suggest(source: Path, target: Path) -> Suggestion:
+    """Propose what `rename --map` needs to give the tensors of `source` the names that `target` has.
+
+    Args:
+        source: anything that `tensorbundle.open` takes.
+        target: likewise.
+
+    Raises:
+        BundleError: one of them can't be read, or has objects whose paths can't be TF1 names.
+    """
+    with open_checkpoint(source) as one, open_checkpoint(target) as other:
+        return _Search(one, other).suggestion()
+
+
+class _Search:
+    """Both sides of the search, as drafts and as items."""
+
+    def __init__(self, source: Checkpoint, target: Checkpoint) -> None:
+        self._source = source
+        self._draft, other = Draft.of(source), Draft.of(target)
+        self._use: Use = "rename"
+        if self._draft.graph is not None and other.graph is None:
+            self._use = "rename-converted"
+            to_tf1(self._draft, names="keys")
+        elif self._draft.graph is None and other.graph is not None:
+            self._use = "template"
+        self._olds = _named_tensors(self._draft)
+        self._news = _named_tensors(other)
+        # Towards a template, `convert` sees to the state of optimizers.
+        self._state: set[str] = set()
+        if self._use == "template":
+            self._state.update(optimizer_state(self._draft))
+            state = set(optimizer_state(other))
+            self._news = {
+                name: each
+                for name, each in self._news.items()
+                if each.labels == ("",) and not state.intersection(each.keys)
+            }
+        sums = [
+            {(_kind(each), _checksum(each)) for each in side.values()} for side in (self._olds, self._news)
+        ]
+        self._common = sums[0] & sums[1]
+        self._target = other.prefix
+
+    def suggestion(self) -> Suggestion:
+        """What is found."""
+        olds = {name: self._item(name, each) for name, each in self._olds.items()}
+        news = {name: self._item(name, each) for name, each in self._news.items()}
+        matches = match([each for each in olds.values() if each.name not in self._state], list(news.values()))
+        taken = {each.new for each in matches}
+        for each in match(
+            [olds[name] for name in sorted(self._state)], [news[name] for name in news if name not in taken]
+        ):
+            if each.evidence.startswith(("checksum", "name", "full name")):
+                matches.append(each)  # a dictionary of all tensors that a TF1 checkpoint had
+        matches, rules = self._rules(matches, olds, news)
+        taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
+        left = [(name, _described(each)) for name, each in self._olds.items() if name not in taken_old]
+        return Suggestion(
+            self._source.prefix,
+            self._target,
+            self._use,
+            tuple(matches),
+            tuple(rules),
+            tuple((name, f"{what}, optimizer state" if name in self._state else what) for name, what in left),
+            tuple((name, _described(each)) for name, each in self._news.items() if name not in taken_new),
+        )
+
+    def _item(self, name: str, tensors: _Tensors) -> Item:
+        kind, checksum = _kind(tensors), _checksum(tensors)
+        common = (kind, checksum) in self._common
+        return Item(
+            name,
+            kind,
+            checksum if common else None,
+            common and any(map(_is_telling, tensors.stored)),
+            sum(each.entry.elements for each in tensors.stored),
+            "" if tensors.full_name == name or _UNNAMED.fullmatch(tensors.full_name) else tensors.full_name,
+        )
+
+    def _rules(
+        self, matches: Sequence[Match], olds: dict[str, Item], news: dict[str, Item]
+    ) -> tuple[list[Match], list[Deciding]]:
+        """The rules for these matches, tried out; what can't be done together becomes a mere possibility."""
+        wanted = {each.old: each.new for each in matches if each.confidence != "possible"}
+        others = {name for name in olds if name not in wanted}
+
+        def may_be(name: str, new: str) -> bool:
+            """Whether a rule may change a name that is left over: into nobody's, or that of a tensor of another kind."""
+            return (
+                new not in claimed
+                and new not in olds
+                and (new not in news or news[new].kind != olds[name].kind)
+            )
+
+        def wholes(wanted: dict[str, str]) -> list[Deciding]:
+            changed = [(old, new) for old, new in wanted.items() if old != new]
+            return [Deciding(whole_rule(*each), rule_line(*each), each[:1]) for each in changed]
+
+        claimed = set(wanted.values())
+        # What would take the place of something that is left over, or be below itself.
+        clashing = {old for old, new in wanted.items() if new in others or new.startswith(f"{old}/")}
+        allowed = {old: new for old, new in wanted.items() if old not in clashing}
+        for kept, make in (
+            (wanted, lambda kept: rules_for(kept, olds.keys() - kept.keys(), may_be)),
+            (allowed, lambda kept: rules_for(kept, olds.keys() - kept.keys(), may_be)),
+            (wanted, wholes),
+            (allowed, wholes),
+            ({}, wholes),
+        ):
+            rules = make(kept)
+            if self._makes(rules, kept):
+                break
+        return [
+            _possible(each) if each.old in wanted and each.old not in kept and each.old != each.new else each
+            for each in matches
+        ], rules
+
+    def _makes(self, rules: Sequence[Deciding], wanted: dict[str, str]) -> bool:
+        """Whether rules really give names their new names."""
+        applied = [each.rule for each in rules]
+        try:
+            if self._use == "template":
+                found = new_names(self._olds, applied, "", objects=False)
+                return all(found.get(old, [old]) == [new] for old, new in wanted.items())
+            return not applied or self._renames(applied, wanted)
+        except BundleError:
+            return False
+
+    def _renames(self, rules: list[Rule], wanted: dict[str, str]) -> bool:
+        draft = Draft.of(self._source)
+        if self._use == "rename-converted":
+            to_tf1(draft, names="keys")
+        before = dict(draft.tensors)
+        rename(draft, rules)
+        after = {id(tensor): key for key, tensor in draft.tensors.items()}
+        for old, new in wanted.items():
+            for key in self._olds[old].keys:
+                expected = new + key[len(old) :] if old in (key, key_path(key)) else key
+                if after.get(id(before[key])) != expected:
+                    return False
+        return True
+
+
+def _possible(each: Match) -> Match:
+    return Match(each.old, each.new, f"{each.evidence}, but in the way of another", "possible")
+
+
+# What is in a checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensors:
+    """What goes by one name: a tensor, or those of one object.
+
+    Attributes:
+        keys: of the tensors.
+        stored: the tensors.
+        labels: what the object calls them; empty for a variable's and for a tensor of its own.
+        full_name: of a variable.
+    """
+
+    keys: tuple[str, ...]
+    stored: tuple[Stored, ...]
+    labels: tuple[str, ...] = ("",)
+    full_name: str = ""
+
+
+def _named_tensors(draft: Draft) -> dict[str, _Tensors]:
+    """What may be matched, by name; the save counter and slot variables are not renamed, and so not there."""
+    if draft.graph is None:
+        return {
+            key: _Tensors((key,), (tensor.expression,))
+            for key, tensor in sorted(draft.tensors.items())
+            if isinstance(tensor.expression, Stored)
+        }
+    below: dict[str, list[str]] = {}
+    for key in draft.tensors:
+        below.setdefault(key_path(key) or "", []).append(key)
+    found = {}
+    for path, node in draft.graph.walk():
+        tensors = _of_object(path, node, draft.tensors, below)
+        if tensors is not None and path not in ("", SAVE_COUNTER) and _SLOT_MARK not in path:
+            found[path] = tensors
+    return found
+
+
+def _of_object(
+    path: str, node: Node, tensors: dict[str, DraftTensor], below: dict[str, list[str]]
+) -> _Tensors | None:
+    labels: dict[str, str] = {}
+    for each in node.attributes:
+        name = "" if each.name == VARIABLE_VALUE else each.name
+        start = each.checkpoint_key
+        # A table's attribute has no tensor of its key, but some whose keys go on after it.
+        for key in [start] if start in tensors else below.get(path, ()):
+            if key.startswith(start):
+                labels.setdefault(key, name + key[len(start) :])
+    stored = {key: tensors[key].expression for key in labels}
+    known = {key: each for key, each in stored.items() if isinstance(each, Stored)}
+    if not known:
+        return None
+    return _Tensors(
+        tuple(known), tuple(known.values()), tuple(labels[key] for key in known), _full_name(node.attributes)
+    )
+
+
+def _full_name(attributes: list[Attribute]) -> str:
+    return next((each.full_name for each in attributes if each.full_name), "")
+
+
+def _kind(tensors: _Tensors) -> tuple[object, ...]:
+    stored = zip(tensors.labels, tensors.stored, strict=True)
+    return tuple((label, each.dtype, each.shape) for label, each in stored)
+
+
+def _checksum(tensors: _Tensors) -> tuple[object, ...] | None:
+    """What tells values apart; None where there are no checksums, as in V1 files."""
+    if any(each.index.file_format != "v2" for each in tensors.stored):
+        return None
+    return tuple(
+        tuple((str(part), entry.crc32c) for part, _, entry in each.pieces) or each.entry.crc32c
+        for each in tensors.stored
+    )
+
+
+def _is_telling(stored: Stored) -> bool:
+    """Whether the checksum of a tensor tells it from others: it has some values, and these are not zeros or ones."""
+    entry = stored.entry
+    if entry.dtype is DType.string:
+        return entry.nbytes - entry.elements >= 2 * _TELLING_BYTES  # lengths, and their checksum
+    entries = [each for _, _, each in stored.pieces] or [entry]
+    usual = all(_is_usual(each.dtype, each.nbytes, each.crc32c) for each in entries)
+    return entry.elements > 1 and entry.nbytes >= _TELLING_BYTES and not usual
+
+
+def _is_usual(dtype: DType, nbytes: int, checksum: int) -> bool:
+    if checksum == _repeated(b"\0", nbytes):
+        return True
+    try:
+        one = np.ones((), dtype.numpy).tobytes()
+    except UnsupportedError:
+        return False
+    return checksum == _repeated(one, nbytes)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _repeated(pattern: bytes, nbytes: int) -> int:
+    """The CRC-32C of so many bytes that repeat a pattern."""
+    count = nbytes // len(pattern)
+    direct = min(count, _DIRECT_BYTES // len(pattern))
+    if count == direct:
+        return crc32c(pattern * count)
+    half = _repeated(pattern, count // 2 * len(pattern))
+    twice = combine_crc32c(half, half, count // 2 * len(pattern))
+    return crc32c(pattern * (count % 2), twice)
+
+
+def _described(tensors: _Tensors) -> str:
+    return ", ".join(f"{each.dtype} {list(each.shape)}" for each in tensors.stored)

@@ -1,0 +1,538 @@
+"""Tensors computed from stored ones, a box at a time: casts, slices, rows, means.
+
+An expression knows its type and shape, and gives the values of any box of itself, for which it asks the expressions
+below it for boxes of theirs. `stream` cuts a tensor into boxes that follow each other in memory, so that a tensor of
+any size is converted in a few megabytes. Strings are the exception: a tensor of strings is held as a whole.
+
+Expressions are data. Files are opened by a `Reading`, which also checks the checksums of what it reads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import CorruptionError
+from tensorbundle.index import decode_key
+from tensorbundle.slices import intersect, must_tile, relative, whole_box
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
+    from tensorbundle.shards import Array
+    from tensorbundle.slices import Box, TensorSlice
+    from tensorbundle.tools.rewriting.reading import Reading
+
+__all__ = [
+    "INTEGERS",
+    "Cast",
+    "Constant",
+    "Expression",
+    "Mean",
+    "Region",
+    "Reshape",
+    "Scaled",
+    "Stored",
+    "Take",
+    "Transpose",
+    "flat_boxes",
+    "stream",
+]
+
+_GREATEST: Final = {DType.bfloat16: (2 - 2**-7) * 2.0**127, DType.float16: 65504.0}
+CHUNK_ELEMENTS: Final = 1 << 18
+INTEGERS: Final = frozenset(each for each in DType if each.value.lstrip("qu").startswith("int"))
+
+
+class Expression(Protocol):
+    """A tensor that can be computed box by box."""
+
+    @property
+    def dtype(self) -> DType:
+        """Its data type."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box, in the shape of the box; the caller does not change them."""
+
+    def inputs(self) -> Iterator[Stored]:
+        """The stored tensors that it is computed from."""
+
+    def __str__(self) -> str:
+        """How it comes about, for a plan."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A tensor as a checkpoint has it, partitioned or not.
+
+    Attributes:
+        index: the checkpoint's index.
+        key: its key there.
+        entry: its entry there.
+        pieces: of a partitioned tensor each slice, its key and its entry.
+    """
+
+    index: Index
+    key: bytes
+    entry: TensorEntry
+    pieces: tuple[tuple[TensorSlice, bytes, TensorEntry], ...] = ()
+
+    @classmethod
+    def of(cls, index: Index, key: bytes, entry: TensorEntry) -> Stored:
+        """The tensor of this key and entry, with its pieces.
+
+        Raises:
+            CorruptionError: a slice is missing or does not fit.
+        """
+        return cls(index, key, entry, tuple(index.pieces(key, entry)))
+
+    @property
+    def dtype(self) -> DType:
+        """Its data type."""
+        return self.entry.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.entry.shape
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box.
+
+        Raises:
+            CorruptionError: not every element of it is in exactly one slice. A tensor of which this is so can still be
+                dropped, or kept as it is.
+        """
+        if not self.pieces:
+            return reading.read(self.index, self.key, self.entry, box)
+        homes = [part.box(self.shape) for part, _, _ in self.pieces]
+        needed = [
+            (common, home, key, entry)
+            for home, (_, key, entry) in zip(homes, self.pieces, strict=True)
+            if (common := intersect(box, home)) is not None
+        ]
+        shape = tuple(each.stop - each.start for each in box)
+        try:
+            must_tile([common for common, _, _, _ in needed], shape)
+        except CorruptionError as error:
+            raise error.locate(path=self.index.prefix, key=decode_key(self.key)) from None
+        out = np.empty(shape, self.dtype.numpy)
+        for common, home, key, entry in needed:
+            out[relative(common, box)] = reading.read(self.index, key, entry, relative(common, home))
+        return out
+
+    def inputs(self) -> Iterator[Stored]:
+        """Itself."""
+        yield self
+
+    def __str__(self) -> str:
+        return self.key.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cast:
+    """The same values in another type.
+
+    Floating-point numbers are rounded as NumPy rounds. An integer type gets what is left without the fraction, or the
+    nearest value that it has, 0 for NaN. Values that become infinite or another integer are counted.
+    """
+
+    source: Expression
+    dtype: DType
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's."""
+        return self.source.shape
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        values = self.source.read(box, reading)
+        if self.dtype in INTEGERS:
+            out, fits = _saturated(values, self.source.dtype in INTEGERS, self.dtype.numpy)
+            reading.overflowed += fits.size - int(np.count_nonzero(fits))
+            return out
+        with np.errstate(all="ignore"):
+            out = _rounded(values, self.dtype)
+            if _in_range(values, self.dtype):
+                return out
+            if self.dtype is not DType.bool and not (finite := np.isfinite(out)).all():
+                whole = self.source.dtype in INTEGERS  # ml_dtypes says nothing of its integers being finite
+                reading.overflowed += int(np.count_nonzero(~finite & (whole or np.isfinite(values))))
+        return out
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"cast {self.source} to {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A box of another tensor."""
+
+    source: Expression
+    box: Box
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The box's."""
+        return tuple(each.stop - each.start for each in self.box)
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        moved = tuple(
+            slice(home.start + each.start, home.start + each.stop)
+            for each, home in zip(box, self.box, strict=True)
+        )
+        return self.source.read(moved, reading)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"{self.source}[{', '.join(f'{each.start}:{each.stop}' for each in self.box)}]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transpose:
+    """Another tensor with its axes in another order."""
+
+    source: Expression
+    axes: tuple[int, ...]
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's, reordered."""
+        return tuple(self.source.shape[axis] for axis in self.axes)
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        inner = [slice(0, 0)] * len(box)
+        for axis, each in zip(self.axes, box, strict=True):
+            inner[axis] = each
+        return self.source.read(tuple(inner), reading).transpose(self.axes)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"transpose {self.source} by {list(self.axes)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reshape:
+    """The same elements in another shape."""
+
+    source: Expression
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        shape = [each.stop - each.start for each in box]
+        flat = np.empty(math.prod(shape), self.dtype.numpy)
+        done = 0
+        for start, stop in _flat_runs(self.shape, box):
+            for inner in flat_boxes(self.source.shape, start, stop):
+                values = self.source.read(inner, reading).reshape(-1)
+                flat[done : done + values.size] = values
+                done += values.size
+        return flat.reshape(shape)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"reshape {self.source} to {list(self.shape)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mean:
+    """The mean of tensors of one type and shape, added up in `accumulator` in the order given."""
+
+    parts: tuple[Expression, ...]
+    accumulator: DType = DType.float64
+
+    @property
+    def dtype(self) -> DType:
+        """That of the parts."""
+        return self.parts[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the parts."""
+        return self.parts[0].shape
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        wide = self.accumulator.numpy
+        if self.dtype in (DType.complex64, DType.complex128):
+            wide = DType.complex128.numpy
+        with np.errstate(all="ignore"):
+            total = self.parts[0].read(box, reading).astype(wide)
+            for part in self.parts[1:]:
+                total += part.read(box, reading).astype(wide)
+            total /= len(self.parts)
+            return _rounded(total, self.dtype)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the parts."""
+        for part in self.parts:
+            yield from part.inputs()
+
+    def __str__(self) -> str:
+        return f"mean of {len(self.parts)} x {self.parts[0]}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """Another tensor times a number, rounded once."""
+
+    source: Expression
+    factor: float
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's."""
+        return self.source.shape
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        is_complex = self.dtype in (DType.complex64, DType.complex128)
+        wide = DType.complex128 if is_complex else DType.float64
+        with np.errstate(all="ignore"):
+            return _rounded(self.source.read(box, reading).astype(wide.numpy) * self.factor, self.dtype)
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        return f"{self.factor:.7g} * {self.source}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Take:
+    """Rows of another tensor along an axis, in an order of their own; -1 stands for a row of zeros."""
+
+    source: Expression
+    axis: int
+    rows: Array  # int64, one for each row of the result
+
+    @property
+    def dtype(self) -> DType:
+        """The source's."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's, with as many rows as were asked for."""
+        shape = self.source.shape
+        return (*shape[: self.axis], len(self.rows), *shape[self.axis + 1 :])
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box; rows that follow each other in the source are read together."""
+        out = np.zeros([each.stop - each.start for each in box], self.dtype.numpy)
+        if self.dtype is DType.string:
+            out[...] = b""
+        wanted = self.rows[box[self.axis]]
+        breaks = np.flatnonzero((np.diff(wanted) != 1) | (wanted[:-1] < 0)) + 1
+        for start, stop in zip([0, *breaks], [*breaks, len(wanted)], strict=True):
+            first = int(wanted[start]) if stop > start else -1
+            if first < 0:
+                continue
+            before, after = box[: self.axis], box[self.axis + 1 :]
+            values = self.source.read((*before, slice(first, first + int(stop - start)), *after), reading)
+            out[(*[slice(None)] * self.axis, slice(start, stop))] = values
+        return out
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the source."""
+        return self.source.inputs()
+
+    def __str__(self) -> str:
+        kept = int((self.rows >= 0).sum())
+        return f"{len(self.rows)} rows along {self.axis} of {self.source}, {kept} of them kept"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """Values that are given."""
+
+    values: Array
+    name: str
+    dtype: DType
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Their shape."""
+        return tuple(self.values.shape)
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box."""
+        return np.asarray(self.values[box] if box else self.values)
+
+    def inputs(self) -> Iterator[Stored]:
+        """None."""
+        return iter(())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def stream(expression: Expression, reading: Reading) -> Iterator[Array]:
+    """The values of an expression, in C order, in flat arrays of a bounded number of elements."""
+    shape = expression.shape
+    total = math.prod(shape)
+    if expression.dtype is DType.string:
+        yield expression.read(whole_box(shape), reading).reshape(-1)
+        return
+    step = _step(shape)
+    for start in range(0, total, step):
+        for box in flat_boxes(shape, start, min(start + step, total)):
+            yield np.ascontiguousarray(expression.read(box, reading)).reshape(-1)
+
+
+def _step(shape: tuple[int, ...]) -> int:
+    """Elements to take at a time: whole rows of as many trailing dimensions as fit."""
+    row = 1
+    for size in reversed(shape):
+        if row * size > CHUNK_ELEMENTS:
+            break
+        row *= max(size, 1)
+    return CHUNK_ELEMENTS // row * row
+
+
+def flat_boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:
+    """The boxes of a tensor that make up its elements `start` to `stop` in C order, in that order."""
+    if start >= stop:
+        return
+    if not shape:
+        yield ()
+        return
+    row = math.prod(shape[1:])
+    first, low = divmod(start, row)
+    last, high = divmod(stop, row)
+    inner = whole_box(shape[1:])
+    if first == last:
+        for box in flat_boxes(shape[1:], low, high):
+            yield (slice(first, first + 1), *box)
+        return
+    if low:
+        for box in flat_boxes(shape[1:], low, row):
+            yield (slice(first, first + 1), *box)
+        first += 1
+    if first < last:
+        yield (slice(first, last), *inner)
+    for box in flat_boxes(shape[1:], 0, high):
+        yield (slice(last, last + 1), *box)
+
+
+def _flat_runs(shape: tuple[int, ...], box: Box) -> Iterator[tuple[int, int]]:
+    """The runs of elements, in C order, that a box is made of."""
+    trailing = len(shape)
+    while trailing and box[trailing - 1] == slice(0, shape[trailing - 1]):
+        trailing -= 1
+    run_axis = max(trailing - 1, 0)
+    if not shape:
+        yield 0, 1
+        return
+    row = math.prod(shape[run_axis + 1 :])
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(run_axis)]
+    for position in np.ndindex(*[each.stop - each.start for each in box[:run_axis]]):
+        base = sum(
+            (each.start + offset) * stride
+            for each, offset, stride in zip(box, position, strides, strict=False)
+        )
+        yield base + box[run_axis].start * row, base + box[run_axis].stop * row
+
+
+def _saturated(values: Array, whole: bool, target: np.dtype[Any]) -> tuple[Array, Array]:
+    """Numbers as integers of a type, the nearest that it has where they do not fit, and which of them fit."""
+    info = _range(target)
+    if whole or values.dtype == bool:
+        wide = values if values.dtype == np.uint64 else values.astype(np.int64)
+        have = np.iinfo(wide.dtype)
+        clipped = np.clip(wide, max(info.min, have.min), min(info.max, have.max))
+        return np.asarray(clipped).astype(target), clipped == wide
+    cut = np.trunc(values.astype(np.float64))
+    # One more than the greatest is a power of two, which a float holds exactly.
+    fits = (cut >= float(info.min)) & (cut < float(info.max + 1))
+    out = np.where(fits, cut, 0).astype(np.int64 if info.min else np.uint64).astype(target)
+    out[~fits & (cut > 0)] = info.max
+    out[~fits & (cut < 0)] = info.min
+    return out, fits
+
+
+def _range(target: np.dtype[Any]) -> Any:
+    """The least and the greatest integer of a type, as `min` and `max`."""
+    if target.kind in "iu":
+        return np.iinfo(target)
+    import ml_dtypes
+
+    iinfo: Any = ml_dtypes.iinfo  # has no types
+    return iinfo(target)
+
+
+def _rounded(values: Array, dtype: DType) -> Array:
+    """Numbers in a type that has fractions, or as booleans."""
+    if values.dtype == np.float64 and dtype.value.startswith(("float8", "float4")):
+        values = _round_to_odd(values)
+    out: Array = values.astype(dtype.numpy)
+    return out
+
+
+def _in_range(values: Array, target: DType) -> bool:
+    """Whether no float32 can overflow, told by the extremes: far quicker than to look at every result."""
+    if values.dtype != np.float32 or target not in _GREATEST or not values.size:
+        return False
+    limit = _GREATEST[target]
+    return -limit <= float(values.min()) and float(values.max()) <= limit  # false for NaN
+
+
+def _round_to_odd(wide: Array) -> Array:
+    """float64 as float32, inexact values with an odd last bit, so that rounding them once more rounds only once.
+
+    ml_dtypes goes through float32 on the way to eight bits, which would otherwise round twice.
+    """
+    narrow = wide.astype(np.float32)
+    exact = (narrow == wide) | np.isnan(wide)
+    bits = narrow.view(np.uint32)
+    bits -= np.abs(narrow) > np.abs(wide)
+    bits |= ~exact
+    return narrow
