@@ -29,8 +29,11 @@ from tensorbundle.proto.paths import (
     name_fault,
     split_path,
 )
-from tensorbundle.tools.operations.converting.fitting import USUAL_ROOTS, Fitting, fit_structure, fit_template
+from tensorbundle.tools.matching.sides import USUAL_ROOTS
+from tensorbundle.tools.operations.converting.fitting import Fitting
+from tensorbundle.tools.operations.converting.structure_fitting import fit_structure
 from tensorbundle.tools.operations.converting.structures import read_structure
+from tensorbundle.tools.operations.converting.template import fit_template
 from tensorbundle.tools.operations.editing.renaming import parse_rule, read_map
 from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 from tensorbundle.tools.rewriting.plan import LeftOut, Literal

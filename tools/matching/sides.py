@@ -1,0 +1,201 @@
+"""The variables of one checkpoint, as they are looked up when two checkpoints are compared."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import ConflictError
+from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
+from tensorbundle.tools.optimizers.slots import Optimizer, optimizers_in_graph, optimizers_in_names
+from tensorbundle.tools.rewriting.expressions import INTEGERS, Constant
+from tensorbundle.tools.rewriting.plan import Literal
+from tensorbundle.tools.rewriting.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from tensorbundle.proto.graph import Node, ObjectGraph
+    from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
+    from tensorbundle.tools.rewriting.expressions import Expression
+
+__all__ = [
+    "FLOATING",
+    "USUAL_ROOTS",
+    "Number",
+    "Side",
+    "Signature",
+    "described",
+    "listed",
+    "signature_of",
+    "values_of",
+]
+
+# What the migration guide's functions, and people who follow it, call the dictionary of variables.
+USUAL_ROOTS: Final = ("vars", "var_list")
+FLOATING: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat")))
+_SHOWN: Final = 10
+
+Signature = tuple[DType, tuple[int, ...]]
+Number = int | float
+
+
+@dataclass(slots=True)
+class Side:
+    """One of the two checkpoints.
+
+    Attributes:
+        draft: its tensors, by key.
+        names: the key and the name of every variable but the save counter; in the order of the graph or the index.
+        paths: likewise the object path, if there are objects; not through an optimizer, if it can be.
+        optimizers: what optimizers it has.
+        owned: the keys of what these own.
+        private: the keys of variables that can be reached through optimizers only.
+        by_name: the keys of the variables of each name.
+        by_path: the key of the variable at each path.
+    """
+
+    draft: Draft
+    names: dict[str, str]
+    paths: dict[str, str] = field(default_factory=dict)
+    optimizers: list[Optimizer] = field(default_factory=list)
+    owned: set[str] = field(default_factory=set)
+    private: set[str] = field(default_factory=set)
+    by_name: dict[str, list[str]] = field(default_factory=dict)
+    by_path: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, draft: Draft) -> Side:
+        """What there is in a draft."""
+        side = cls(draft, {})
+        graph = draft.graph
+        if graph is None:
+            side.names = {key: key for key in draft.tensors}
+        else:
+            root = next((each for each in USUAL_ROOTS if each in graph.root.children), None)
+            listed = graph.root.children[root].children if root is not None else {}
+            local = {node: name for name, node in listed.items()}
+            for path, node, each in graph.attributes():
+                if each.name == VARIABLE_VALUE and path != SAVE_COUNTER:
+                    side.names[each.checkpoint_key] = local.get(node, each.full_name)
+                    side.paths[each.checkpoint_key] = path
+            side.optimizers = optimizers_in_graph(graph, side.names)
+            elsewhere = _paths_elsewhere(graph, {each.node for each in side.optimizers})
+            side.private = side.paths.keys() - elsewhere.keys()
+            side.by_path = {path: key for key, path in side.paths.items()}
+            side.paths |= elsewhere
+            side.by_path |= {path: key for key, path in elsewhere.items()}
+        for key, name in side.names.items():
+            side.by_name.setdefault(name, []).append(key)
+        side.optimizers += optimizers_in_names(
+            {
+                name: keys[0]
+                for name, keys in side.by_name.items()
+                if len(keys) == 1 and keys[0] not in side.private
+            }
+        )
+        side.owned = {key for each in side.optimizers for key in each.owned}
+        return side
+
+    def find(self, name: str) -> str | None:
+        """The key of what has this name, or this object path, or this key; None if nothing has.
+
+        Raises:
+            ConflictError: several variables have this name.
+        """
+        keys = self.by_name.get(name, []) if name else []
+        if len(keys) > 1:
+            paths = ", ".join(repr(self.paths.get(key, key)) for key in keys[:_SHOWN])
+            raise ConflictError(
+                f"{len(keys)} variables are called {name!r}; an object path says which: {paths}",
+                path=self.draft.prefix,
+            )
+        found = next(iter(keys), self.by_path.get(name, name))
+        graph = self.draft.graph
+        if graph is not None and found not in self.names and ".OPTIMIZER_SLOT" not in name:
+            node = graph.get(name)  # by a longer path
+            found = node.attributes[0].checkpoint_key if node is not None and node.attributes else name
+        return found if found in self.names or found in self.draft.tensors else None
+
+    def label(self, key: str) -> str:
+        """What to call a tensor: its object path or its name, or both."""
+        path, name = self.paths.get(key, key), self.names.get(key, key)
+        return repr(path) if name in ("", path, key) else f"{path!r} ({name})"
+
+    def signature(self, key: str) -> Signature | None:
+        """The type and shape of a tensor; None if it is not stored."""
+        return signature_of(self.draft.tensors[key]) if key in self.draft.tensors else None
+
+    def value(self, key: str | None) -> Number | None:
+        """A scalar; None if it is not stored."""
+        return _scalar(self.draft.tensors[key]) if key in self.draft.tensors else None
+
+    def count(self, key: str) -> int | None:
+        """A scalar that counts something; None if it is no such number."""
+        value = self.value(key)
+        return value if isinstance(value, int) and value >= 0 else None
+
+
+def _paths_elsewhere(graph: ObjectGraph, optimizers: Collection[Node | None]) -> dict[str, str]:
+    """The paths of variables that do not lead through an optimizer, by key.
+
+    Keras 3's list the variables that they train, and of two ways to one, theirs is often the shorter.
+    """
+    paths = {graph.root: ""}
+    queue = deque([graph.root])
+    found = {}
+    while queue:
+        node = queue.popleft()
+        for each in node.attributes:
+            if each.name == VARIABLE_VALUE and paths[node] != SAVE_COUNTER:
+                found[each.checkpoint_key] = paths[node]
+        for name, child in node.children.items() if node not in optimizers else ():
+            if child not in paths:
+                paths[child] = join_path(paths[node], name)
+                queue.append(child)
+    return found
+
+
+def signature_of(tensor: DraftTensor) -> Signature:
+    """The type and shape of a tensor."""
+    values = tensor.expression
+    return (
+        (values.entry.dtype, values.entry.shape)
+        if isinstance(values, Literal)
+        else (values.dtype, values.shape)
+    )
+
+
+def values_of(tensor: DraftTensor) -> Expression:
+    """A tensor as an expression."""
+    literal = tensor.expression
+    if not isinstance(literal, Literal):
+        return literal
+    values = np.frombuffer(literal.payload, literal.entry.dtype.numpy).reshape(literal.entry.shape)
+    return Constant(values, "a new value", literal.entry.dtype)
+
+
+def _scalar(tensor: DraftTensor) -> Number | None:
+    """The value of a number; None of anything else."""
+    dtype, shape = signature_of(tensor)
+    if shape or dtype not in INTEGERS | FLOATING:
+        return None
+    with Reading() as reading:
+        value = values_of(tensor).read((), reading)
+    return int(value) if dtype in INTEGERS else float(value)
+
+
+def described(dtype: DType | None, shape: tuple[int, ...] | None) -> str:
+    """A type and a shape as they are printed everywhere, as far as they are known."""
+    known = [] if dtype is None else [str(dtype)]
+    return " ".join(known if shape is None else [*known, f"[{','.join(map(str, shape))}]"])
+
+
+def listed(texts: Sequence[str]) -> str:
+    """The first few texts in one line, and how many more there are."""
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return "; ".join(texts[:_SHOWN]) + more

@@ -1,0 +1,237 @@
+"""What optimizers keep, in the structure of a template: slots, numbers of steps, hyperparameters.
+
+The number of steps is `global_step`, or else what the powers of beta say that TF1's Adam stores: after n steps they are
+the betas to the power of n + 1 (python/training/adam.py). Towards TF1 they are computed in the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import ConflictError
+from tensorbundle.tools.matching.sides import FLOATING, described, values_of
+from tensorbundle.tools.optimizers.slots import (
+    GRADIENT_SUM,
+    MOMENTUM,
+    Optimizer,
+    add_iterations,
+    add_slots,
+    class_of,
+)
+from tensorbundle.tools.rewriting.draft import DraftTensor
+from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, Constant, Scaled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tensorbundle.tools.matching.placing import Placing
+    from tensorbundle.tools.matching.sides import Number
+    from tensorbundle.tools.operations.converting.fitting import Fitting
+
+__all__ = ["OptimizerState"]
+
+_NAME, _STATE = "by name", "as optimizer state"
+_WORTH: Final = {MOMENTUM: (MOMENTUM, GRADIENT_SUM), GRADIENT_SUM: (GRADIENT_SUM, MOMENTUM)}
+_BETAS: Final = (0.9, 0.999)  # what TensorFlow and Keras take unless told otherwise
+_UNSURE: Final = 0.05  # of a step
+_LEAST_POWER: Final = 1e-35  # below, float32 loses digits
+
+
+class OptimizerState:
+    """The state of the template's optimizers, from what the source's keep for the variables that have a place.
+
+    Attributes:
+        reasons: why tensors of the source need no place, by key.
+        gave: which optimizers of the source gave slots to each of the template's.
+    """
+
+    def __init__(self, placing: Placing, fitting: Fitting) -> None:
+        self.reasons: dict[str, str] = {}
+        self.gave: dict[Optimizer, list[Optimizer]] = defaultdict(list)
+        self._placing, self._fitting = placing, fitting
+        self._source, self._target = placing.source, placing.target
+        self._rates: dict[Optimizer, float] = {}
+        self._keepers: dict[tuple[str, str], list[Optimizer]] = defaultdict(list)  # by role and variable
+        for optimizer in self._source.optimizers:
+            for slot in optimizer.slots:
+                self._keepers[slot].append(optimizer)
+
+    def fill(self) -> None:
+        """Match what optimizers keep for variables that are matched, then their steps and hyperparameters."""
+        for optimizer in self._target.optimizers:
+            for (role, variable), place in optimizer.slots.items():
+                if place not in self._placing.found and variable in self._placing.givers:
+                    self._slot(optimizer, role, self._placing.givers[variable], place)
+        self._new_slots()
+        for optimizer in self._target.optimizers:
+            partners = self._partners(optimizer)
+            self._steps(optimizer, partners)
+            for partner in partners:
+                for name, key in partner.scalars.items():
+                    scalar = optimizer.scalars.get(name, "")
+                    free = scalar and scalar not in self._placing.found and len(partners) == 1
+                    if free and self._placing.fits(scalar, key):
+                        self._placing.give(scalar, key, _STATE)
+                    self.reasons[key] = "a hyperparameter for which the template has no place"
+
+    def _slot(self, optimizer: Optimizer, role: str, variable: str, place: str) -> None:
+        """Let a slot have what an optimizer of the source keeps for a variable of it, if it is only one that does."""
+        found = [
+            (other, kind)
+            for kind in _WORTH.get(role, (role,))
+            for other in self._keepers.get((kind, variable), ())
+        ]
+        if len(found) > 1:
+            found = [(other, kind) for other, kind in found if other.path == optimizer.path]
+        if len(found) != 1:
+            return
+        other, kind = found[0]
+        key = other.slots[kind, variable]
+        expression = None
+        if kind != role:
+            rate = self._learning_rate(optimizer if role == MOMENTUM else other)
+            factor = -rate if role == MOMENTUM else -1 / rate
+            expression = Scaled(values_of(self._source.draft.tensors[key]), factor)
+        self._placing.give(place, key, _STATE, expression)
+        self.gave[optimizer].append(other)
+
+    def _learning_rate(self, optimizer: Optimizer) -> float:
+        """The learning rate of a Keras optimizer, whose momentum contains it."""
+        if optimizer not in self._rates:
+            side = self._target if optimizer in self._target.optimizers else self._source
+            rate = self._fitting.learning_rate
+            rate = side.value(optimizer.scalars.get("learning_rate")) if rate is None else rate
+            if not rate or not math.isfinite(rate):
+                raise ConflictError(
+                    f"the momentum of the optimizer {optimizer.path!r} contains the learning rate, which is "
+                    f"{'not stored' if rate is None else rate}; --learning-rate X (learning_rate=X) says it",
+                    path=side.draft.prefix,
+                )
+            self._rates[optimizer] = rate
+        return self._rates[optimizer]
+
+    def _new_slots(self) -> None:
+        """Make slot variables for legacy optimizers that have none yet."""
+        places: dict[str, list[str]] = defaultdict(list)
+        for place, key in self._placing.givers.items():
+            places[key].append(place)
+        roles = {each: self._roles(each) for each in self._target.optimizers if each.kind == "legacy"}
+        wanted: dict[Optimizer, dict[tuple[str, str], str]] = defaultdict(dict)
+        for (kind, variable), keepers in self._keepers.items():
+            role = MOMENTUM if kind == GRADIENT_SUM else kind
+            key = keepers[0].slots[kind, variable]
+            if key in self._placing.used or self._source.signature(key) != self._source.signature(variable):
+                continue
+            for place in places[variable]:
+                able = [
+                    each for each, known in roles.items() if role in known and (role, place) not in each.slots
+                ]
+                if len(able) == 1:
+                    wanted[able[0]].setdefault((role, place), variable)
+        graph = self._target.draft.graph
+        for optimizer, slots in wanted.items():
+            if graph is None or (not optimizer.ran and class_of(role for role, _ in slots) is None):
+                continue  # of several kinds of optimizers: nobody knows which one this is
+            for (role, place), key in add_slots(graph, optimizer, slots).items():
+                self._slot(optimizer, role, slots[role, place], key)
+
+    def _roles(self, optimizer: Optimizer) -> set[str]:
+        """The slots that can be made; there are none for a momentum of 0 (tf_keras optimizers/legacy)."""
+        roles = optimizer.possible_roles()
+        if not optimizer.slots and self._target.value(optimizer.scalars.get("momentum")) == 0:
+            roles -= {MOMENTUM, "rms_momentum"}
+        return roles
+
+    def _partners(self, optimizer: Optimizer) -> list[Optimizer]:
+        """The optimizers of the source that gave slots; or else the one of the same path, or the only one."""
+        others = self._source.optimizers
+        gave = list(dict.fromkeys(self.gave[optimizer]))
+        if any(each.kind == "tf1" for each in gave):  # whose steps are counted elsewhere
+            gave += [each for each in others if each.kind == "tf1" and each.iterations and each not in gave]
+        known = [each for each in others if each.path == optimizer.path and each.kind != "tf1"]
+        alive = [each for each in others if each.iterations or any(each.owned)]
+        return gave or known or (alive if len(alive) == 1 else [])
+
+    def _steps(self, optimizer: Optimizer, partners: Sequence[Optimizer]) -> None:
+        """Match the number of steps; compute it from powers of beta, or these from it."""
+        betas = [self._beta(f"beta_{number}", optimizer, partners) for number in (1, 2)]
+        counters = [each.iterations for each in partners if each.iterations is not None]
+        powers = [pair for each in partners for pair in each.powers]
+        told = {told for pair in powers if (told := self._told(pair, betas)) is not None}
+        counted = {count for key in counters if (count := self._source.count(key)) is not None}
+        if len(counted or told) != 1:
+            return
+        [steps] = counted or told
+        place, graph = optimizer.iterations, self._target.draft.graph
+        if place is None and graph is not None and optimizer.kind == "legacy" and optimizer.node is not None:
+            place = add_iterations(graph, optimizer)
+        if place is not None and place not in self._placing.found:
+            if counted:
+                self._count(place, counters[0])
+            else:
+                self._compute(place, steps, f"{steps} steps, by {' and '.join(powers[0])}")
+        for pair in optimizer.powers:
+            for key, beta in zip(pair, betas, strict=True):
+                if self._source.signature(key) is not None:
+                    self._placing.give(key, key, _NAME)
+                elif 0 < beta < 1:
+                    self._compute(key, beta ** (steps + 1), f"{beta:.7g} ** {steps + 1}")
+        if optimizer.powers:
+            self.reasons |= dict.fromkeys(counters, "the powers of beta say it")
+        for key in (key for pair in powers if place in self._placing.found for key in pair):
+            other = next((each for each in told if each != steps), None)
+            self.reasons[key] = (
+                "the number of steps says it"
+                if other is None
+                else f"{counters[0]} is the number of steps, {steps}; by this it would be {other}"
+            )
+
+    def _beta(self, name: str, optimizer: Optimizer, partners: Iterable[Optimizer]) -> float:
+        """A beta: as given, as stored, or what is usual."""
+        given = self._fitting.beta_1 if name == "beta_1" else self._fitting.beta_2
+        stored = [self._target.value(optimizer.scalars.get(name))]
+        stored += [self._source.value(each.scalars.get(name)) for each in partners]
+        usual = float(np.float32(_BETAS[name == "beta_2"]))
+        return next((each for each in (given, *stored) if each is not None), usual)
+
+    def _told(self, powers: tuple[str, str], betas: Sequence[float]) -> int | None:
+        """The number of steps behind the powers of beta, or None if they do not say it.
+
+        That of beta_1 says it exactly until it is too small for float32.
+        """
+        told = []
+        for key, beta in zip(powers, betas, strict=True):
+            power = self._source.value(key)
+            if power is not None and 0 < beta < 1 and _LEAST_POWER < power < 1:
+                told.append(math.log(power) / math.log(beta) - 1)
+        if not told or round(told[0]) < 0 or abs(told[0] - round(told[0])) > _UNSURE * (1 + told[0] / 100):
+            return None
+        if len(told) > 1 and abs(told[0] - told[1]) > 1 + told[0] / 100:
+            return None  # other betas than these
+        return round(told[0])
+
+    def _count(self, place: str, key: str) -> None:
+        """Let a place have a number of steps, which may be an integer of another type."""
+        values = values_of(self._source.draft.tensors[key])
+        want = self._target.signature(place)
+        other = want is not None and want[0] is not values.dtype and {want[0], values.dtype} <= INTEGERS
+        self._placing.give(place, key, _STATE, Cast(values, want[0]) if want is not None and other else None)
+
+    def _compute(self, place: str, value: Number, name: str) -> None:
+        """Let a place have a number of our own."""
+        whole = isinstance(value, int)
+        dtype, shape = self._target.signature(place) or (DType.int64 if whole else DType.float32, ())
+        kind = INTEGERS if whole else FLOATING
+        if shape or dtype not in kind or (isinstance(value, int) and value >> (8 * dtype.itemsize - 1)):
+            self._placing.conflicts.append(
+                f"{self._target.label(place)} is {described(dtype, shape)}, and is to be {name}"
+            )
+            return
+        self._placing.found[place] = DraftTensor(
+            Constant(np.array(value, dtype.numpy), name, dtype), matched=_STATE
+        )

@@ -1,0 +1,186 @@
+"""Put the values of one checkpoint into the structure of a template.
+
+A template is a checkpoint of the program that shall restore the result, saved before it was trained. Its variables get
+values one after another: by a rule; by what decides identity (`tools/matching/placing.py`); by what their optimizer keeps
+for them (`optimizer_state.py`); and what is then left, where one variable on each side has a type and a shape. What gets
+none keeps the template's value.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import ConflictError, TensorNotFoundError, near_names
+from tensorbundle.proto.paths import SAVE_COUNTER
+from tensorbundle.tools.matching.placing import Placing
+from tensorbundle.tools.matching.sides import Side, described, signature_of
+from tensorbundle.tools.operations.converting.fitting import (
+    COUNTER,
+    KEPT,
+    MISSING,
+    OLD_COUNTER,
+    Fitting,
+    rebuild,
+    refuse_conflicts,
+    refuse_leftovers,
+)
+from tensorbundle.tools.operations.converting.optimizer_state import OptimizerState
+from tensorbundle.tools.operations.editing.renaming import new_names
+from tensorbundle.tools.rewriting.draft import DraftTensor
+from tensorbundle.tools.rewriting.plan import LeftOut, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.rewriting.draft import Draft
+
+__all__ = ["fit_template"]
+
+_PATH, _RULE = "by path", "by rule"
+
+
+def fit_template(
+    draft: Draft,
+    template: Draft,
+    rules: Sequence[Rule] = (),
+    *,
+    counter: int | None = 1,
+    fitting: Fitting | None = None,
+) -> None:
+    """Give a draft the structure of a template, which is used up.
+
+    Args:
+        draft: the values; name-based or object-based.
+        template: the structure; if it is name-based, so is the result.
+        rules: from names, or object paths, of the draft to full names or object paths of the template.
+        counter: what the save counter says if the template has one, or None for no save counter.
+        fitting: whether values may be missing and tensors left over, and what neither checkpoint says.
+
+    Raises:
+        TensorNotFoundError: a rule fits nothing, or leads nowhere.
+        ConflictError: values of another type or shape, names that mean several variables, values that are missing, or
+            tensors that are left over; the reason lists them.
+    """
+    placing = Placing(Side.of(draft), Side.of(template))
+    fit = _Template(placing, fitting or Fitting())
+    fit.by_rules(rules)
+    placing.by_names()
+    placing.by_scopes()
+    fit.state.fill()
+    placing.by_shapes()
+    fit.others()
+    refuse_conflicts(placing.conflicts, draft.prefix)
+    fit.finish(counter)
+
+
+class _Template:
+    """The template with what has found its place so far."""
+
+    def __init__(self, placing: Placing, fitting: Fitting) -> None:
+        self.placing, self.fitting = placing, fitting
+        self.source, self.target = placing.source, placing.target
+        self.state = OptimizerState(placing, fitting)
+
+    def by_rules(self, rules: Sequence[Rule]) -> None:
+        """Match what rules say; a rule that leads nowhere is a mistake."""
+        names = dict.fromkeys([*self.source.paths.values(), *self.source.names.values()])
+        names.pop("", None)
+        new = new_names(names, rules, self.source.draft.prefix, objects=False) if rules else {}
+        placed = {name for name, results in new.items() if sum(self._rule(name, each) for each in results)}
+        for rule in rules:
+            meant = names if rule.whole is None else [rule.whole]
+            mine = [name for name in meant if rule.apply(name) in new.get(name, ())]
+            if placed.isdisjoint(mine):
+                result = new[mine[0]][0] if mine else ""
+                near = near_names(result, [*self.target.paths.values(), *self.target.names.values()])
+                hint = f"; near: {', '.join(map(repr, near))}" if near else ""
+                raise TensorNotFoundError(
+                    f"rule {rule.text!r} leads to {result!r}, which is not there{hint}",
+                    path=self.target.draft.prefix,
+                )
+
+    def _rule(self, name: str, result: str) -> bool:
+        """Match what a rule calls `result` with the source's `name`, if the template has it."""
+        place = self.target.find(result)
+        key = None if place is None else self.source.find(name)
+        if place is None or key is None:
+            return False
+        if self.placing.givers.get(place, key) != key:
+            raise ConflictError(
+                f"both {self.source.label(self.placing.givers[place])} and {name!r} would be {result!r}",
+                path=self.source.draft.prefix,
+            )
+        self.placing.give(place, key, _RULE)
+        return True
+
+    def others(self) -> None:
+        """Match what is no variable, such as Python state, by its key."""
+        for key, tensor in self.target.draft.tensors.items():
+            known = key in self.target.names or key in self.source.names or key == COUNTER
+            if not known and self.source.signature(key) == signature_of(tensor):
+                self.placing.give(key, key, _PATH)
+
+    def finish(self, counter: int | None) -> None:
+        """Make the draft of what was found, or refuse to."""
+        source, template = self.source.draft, self.target.draft
+        stays = self._stays()
+        missing = [key for key in self.target.names if key not in self.placing.found and key not in stays]
+        unused = sorted(
+            key
+            for key in source.tensors
+            if key not in self.placing.used and key not in self.state.reasons and key != COUNTER
+        )
+        labels = [f"{self.target.label(key)}{self._shape_of(key)}" for key in missing]
+        left = [f"{self.source.label(key)} {described(*signature_of(source.tensors[key]))}" for key in unused]
+        refuse_leftovers(labels, left, self.fitting, source.prefix, template.prefix, self._hint(unused))
+        reasons = dict.fromkeys(unused, "no place in the template")
+        reasons |= {key: reason for key, reason in self.state.reasons.items() if key not in self.placing.used}
+        if COUNTER in source.tensors:
+            reasons[COUNTER] = OLD_COUNTER
+        source.left_out += [LeftOut(key, reasons[key]) for key in sorted(reasons)]
+        lost = set(missing)
+        tensors = {
+            key: replace(tensor, matched=MISSING if key in lost else KEPT)
+            for key, tensor in template.tensors.items()
+        } | self.placing.found
+        if template.graph is not None and SAVE_COUNTER in template.graph.root.children:
+            if counter is None:
+                template.graph.drop(SAVE_COUNTER)
+                tensors.pop(COUNTER, None)
+            else:
+                tensors[COUNTER] = DraftTensor(Literal.int64(counter))
+        rebuild(source, tensors, template.graph)
+
+    def _shape_of(self, key: str) -> str:
+        signature = self.target.signature(key)
+        return "" if signature is None else f" {described(*signature)}"
+
+    def _stays(self) -> set[str]:
+        """The places that may keep the template's value: nothing in the source belongs there.
+
+        States of random number generators; what optimizers have but slots and steps; and these, too, of an optimizer that
+        no slot was found for.
+        """
+        stays = {key for key in self.target.names if self.placing.is_random_state(key)} | self.target.private
+        for optimizer in self.target.optimizers:
+            if self.state.gave[optimizer]:
+                counted = () if optimizer.iterations is None else (optimizer.iterations,)
+                powers = itertools.chain.from_iterable(optimizer.powers)
+                stays.difference_update(optimizer.slots.values(), counted, powers)
+            else:
+                stays.update(optimizer.owned)
+        return stays
+
+    def _hint(self, unused: Collection[str]) -> str:
+        """Why slots may be left over."""
+        slots = {key for each in self.source.optimizers for key in each.slots.values()}
+        idle = [each.path for each in self.target.optimizers if each.kind == "keras" and not each.slots]
+        if idle and not slots.isdisjoint(unused):
+            return (
+                f"; the template's optimizer {idle[0]!r} has no slots: it has them once "
+                "optimizer.build(model.trainable_variables) was called"
+            )
+        return ""
