@@ -8,29 +8,27 @@ TensorFlow numbers nodes breadth-first, slot variables last (python/checkpoint/s
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from tensorbundle.errors import BundleError, ConflictError, CorruptionError, TensorNotFoundError, near_names
+from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names
+from tensorbundle.proto.moving import move_edges
 from tensorbundle.proto.nodes import Attribute, Node, RegisteredSaver, Slot, decode_nodes, encode_nodes
 from tensorbundle.proto.paths import (
     SAVE_COUNTER,
     VARIABLE_VALUE,
     attribute_key,
-    escape_name,
     join_path,
     key_path,
-    slot_path,
     split_path,
     unescape_name,
 )
+from tensorbundle.proto.reach import check_paths, walk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 
 __all__ = ["Attribute", "Nested", "Node", "ObjectGraph", "RegisteredSaver", "Slot"]
-
-_MAX_PATHS: Final = 1 << 26  # characters in the paths of all objects together
 # Nested dictionaries: local names, and the full names of variables.
 Nested: TypeAlias = "str | Mapping[str, Nested]"
 
@@ -63,63 +61,31 @@ class ObjectGraph:
         """
         graph = cls.__new__(cls)
         graph.nodes = decode_nodes(data)
-        graph._check_paths()
+        check_paths(graph.root)
         again = encode_nodes(graph.nodes)
         graph._stored = None if again == data else (again, data)
         return graph
-
-    def _check_paths(self) -> None:
-        """Refuse a graph whose paths `walk` could not hold, without making them."""
-        sizes = {self.root: 0}
-        total = 0
-        queue = deque([self.root])
-        while queue and total <= _MAX_PATHS:
-            node = queue.popleft()
-            total += sizes[node]
-            for name, child in node.children.items():
-                if child not in sizes:
-                    sizes[child] = sizes[node] + 1 + len(escape_name(name))
-                    queue.append(child)
-        for optimizer in list(sizes):
-            for slot in optimizer.slots:
-                if slot.slot not in sizes:
-                    total += sizes.get(slot.variable, 0) + sizes[optimizer] + len(slot.name)
-        if total > _MAX_PATHS:
-            raise CorruptionError(
-                f"the paths of this object graph's objects are longer than {_MAX_PATHS} characters in all"
-            )
 
     def encode(self) -> bytes:
         """The bytes that TensorFlow would have written for this graph.
 
         As long as nothing was edited, these are the bytes that it was decoded from, also where TensorFlow would not
         have written them so: fields in another order, or unknown ones in an edge or an attribute.
+
+        Raises:
+            ConflictError: `parse` would refuse them: an edge to an object that is not one of `nodes`, as after an edit
+                without `renumber`, or a name that is not UTF-8.
+            CorruptionError: as `parse`, for paths that are too long.
         """
         data = encode_nodes(self.nodes)
+        check_paths(self.root)
         return self._stored[1] if self._stored is not None and self._stored[0] == data else data
 
     # Looking
 
     def walk(self) -> Iterator[tuple[str, Node]]:
         """Every object once, breadth-first from the root, with its shortest path; slot variables last."""
-        paths = {self.root: ""}
-        queue = deque([self.root])
-        order = []
-        while queue:
-            node = queue.popleft()
-            order.append(node)
-            yield paths[node], node
-            for name, child in node.children.items():
-                if child not in paths:
-                    # Not `join_path`: a child of the root may be called "", and then has children of its own.
-                    edge = escape_name(name)
-                    paths[child] = edge if node is self.root else f"{paths[node]}/{edge}"
-                    queue.append(child)
-        for optimizer in order:
-            for slot in optimizer.slots:
-                if slot.slot not in paths and slot.variable in paths:
-                    paths[slot.slot] = slot_path(paths[slot.variable], paths[optimizer], slot.name)
-                    yield paths[slot.slot], slot.slot
+        return walk(self.root)
 
     def paths(self) -> dict[Node, str]:
         """The path of every object that can be reached."""
@@ -250,13 +216,13 @@ class ObjectGraph:
 
         Raises:
             TensorNotFoundError: no object at an old path.
-            ConflictError: a new path is taken, is not escaped, lies below the old one, or the old one is the root. The
-                graph is then as it was.
+            ConflictError: a new path is taken or not escaped, or the old one is the root's or a slot variable's. The graph
+                is then as it was.
         """
         before = self.paths()
         children = {node: dict(node.children) for node in self.nodes}
         try:
-            self._move(moves)
+            move_edges(self, moves)
         except BundleError:
             for node, edges in children.items():
                 node.children = edges
@@ -265,41 +231,6 @@ class ObjectGraph:
         changed = self._rekey(before)
         self.mark_values()
         return changed
-
-    def _move(self, moves: Mapping[str, str]) -> None:
-        """Change the edges as `move` says; half of them may be changed when it raises."""
-        edges = []
-        leaving: dict[Node, dict[str, Node]] = {}  # by parent, then by name: what moves
-        for path, new in moves.items():
-            parent, name = self._edge(path)
-            if new == path or new.startswith(f"{path}/"):
-                raise ConflictError(f"an object can't move to {new!r}", key=path)
-            if name in leaving.setdefault(parent, {}):
-                raise ConflictError("this object moves twice, by two of its paths", key=path)
-            leaving[parent][name] = parent.children[name]
-            edges.append((path, parent, name, _names(new, path), new))
-        order = {parent: parent.children for parent in leaving}
-        for parent, going in leaving.items():
-            parent.children = {name: child for name, child in order[parent].items() if name not in going}
-        renamed: dict[Node, dict[str, str]] = {parent: {} for parent in leaving}
-        taken: set[tuple[Node, str]] = set()
-        elsewhere = []
-        for path, parent, name, names, new in edges:
-            stays = bool(names) and self._descend(names[:-1]) is parent
-            if stays and names[-1] not in parent.children and (parent, names[-1]) not in taken:
-                renamed[parent][name] = names[-1]
-                taken.add((parent, names[-1]))
-            else:
-                elsewhere.append((leaving[parent][name], names, path, new))
-        for parent, new_names in renamed.items():  # in its old place among its siblings
-            parent.children = {
-                new_names.get(name, name): child
-                for name, child in order[parent].items()
-                if name in new_names or name not in leaving[parent]
-            }
-        for node, names, path, new in elsewhere:
-            self._attach(node, names, path, new)
-        self._prune(leaving)
 
     def drop(self, path: str) -> list[Attribute]:
         """Remove the object at `path`, by whatever name it is known, with all that only it leads to.
@@ -420,54 +351,6 @@ class ObjectGraph:
                 node.has_checkpoint_values = True
                 queue += above.get(node, [])
 
-    def _edge(self, path: str) -> tuple[Node, str]:
-        """The parent of the object at `path`, and the object's local name there."""
-        self[path]
-        try:
-            *above, name = split_path(path) or [""]
-        except ValueError:  # the path of a slot variable
-            above, name = [], ""
-        parent = self._descend(above)
-        if parent is None or name not in parent.children:
-            raise ConflictError("the root object and slot variables have no name of their own", key=path)
-        return parent, name
-
-    def _descend(self, names: Iterable[str]) -> Node | None:
-        """The object that edges of these names lead to, or None."""
-        node: Node | None = self.root
-        for name in names:
-            node = node.children.get(name) if node is not None else None
-        return node
-
-    def _attach(self, node: Node, names: list[str], path: str, new: str) -> None:
-        """Let an object, or what it holds, be at new names; for messages both paths."""
-        pending = deque([(node, self.root, names)])
-        while pending:
-            node, parent, names = pending.popleft()
-            for part in names[:-1]:
-                parent = parent.children.setdefault(part, Node())
-            there = parent.children.setdefault(names[-1], node) if names else parent
-            if there is node:
-                continue
-            if node.owns_something or there.owns_something:
-                raise ConflictError(f"there is an object at {new!r} already", key=path)
-            pending.extend((child, there, [name]) for name, child in node.children.items())
-
-    def _prune(self, parents: Iterable[Node]) -> None:
-        """Remove objects that a move left with nothing, and then their parents likewise."""
-        above: dict[Node, list[tuple[Node, str]]] = {}
-        for _, node in self.walk():
-            for name, child in node.children.items():
-                above.setdefault(child, []).append((node, name))
-        queue = list(parents)
-        while queue:
-            node = queue.pop()
-            if node is self.root or node.children or node.owns_something:
-                continue
-            for parent, name in above.pop(node, []):
-                del parent.children[name]
-                queue.append(parent)
-
     def _remove(self, gone: set[Node]) -> None:
         """Cut all edges to some objects, and what cannot be reached any more; slots go with either of their ends."""
         while gone:
@@ -496,12 +379,3 @@ class ObjectGraph:
                 if key_path(each.checkpoint_key) == old:
                     each.checkpoint_key = path + each.checkpoint_key[len(old) :]
         return changed
-
-
-def _names(path: str, old: str) -> list[str]:
-    """The local names on a path that a person gave."""
-    try:
-        return split_path(path)
-    except ValueError as error:
-        escaped = "/".join(map(escape_name, path.split("/")))
-        raise ConflictError(f"{error}; as a path it is {escaped!r}", key=old) from None

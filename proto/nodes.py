@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from tensorbundle.coding import encode_varint
-from tensorbundle.errors import CorruptionError
+from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.proto import checkpoint_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     _TrackableObject = checkpoint_pb2.TrackableObjectGraph.TrackableObject
 
@@ -143,11 +143,23 @@ def decode_nodes(data: bytes) -> list[Node]:
     return nodes
 
 
-def encode_nodes(nodes: Iterable[Node]) -> bytes:
-    """The TrackableObjectGraph of nodes whose numbers are their positions, as TensorFlow serializes it."""
+def encode_nodes(nodes: Sequence[Node]) -> bytes:
+    """The TrackableObjectGraph of nodes whose numbers are their positions, as TensorFlow serializes it.
+
+    Raises:
+        ConflictError: an edge to a node that is not among them, or a name that is not UTF-8.
+    """
     out = bytearray()  # node by node: the message of a whole graph would take several times the memory
     for node in nodes:
-        data = _encode_node(node)
+        ends = (*node.children.values(), *(end for slot in node.slots for end in (slot.variable, slot.slot)))
+        if any(not 0 <= end.id < len(nodes) or nodes[end.id] is not end for end in ends):
+            raise ConflictError(f"object graph node {node.id}: an edge to an object outside of the graph")
+        try:
+            data = _encode_node(node)
+        except UnicodeEncodeError as error:
+            raise ConflictError(
+                f"the names in object graphs are UTF-8, and {error.object!r} is not"
+            ) from None
         out += b"\x0a" + encode_varint(len(data)) + data
     return bytes(out)
 

@@ -273,7 +273,6 @@ class TestObjects:
         ("rule", "message"),
         [
             ({"model/last": "model/layer-0/kernel"}, r"m: "),
-            ({"model": "model/inner"}, r"m: "),
             ({"model/last": "model/la.st"}, r"m: "),  # not an escaped name
         ],
         ids=str,
@@ -307,3 +306,23 @@ class TestObjects:
         with tb.open(tmp_path / "out") as ckpt:
             [saver] = [node.registered_saver for _, node in ckpt.object_graph.walk() if node.registered_saver]
             assert f"{saver.object_name}/numbers" in ckpt
+
+    def test_objects_on_a_slot_variable(self, tmp_path):
+        """TensorFlow writes none, but what is there stays, with edges that lead to it."""
+        root = keras_like()
+        root.children["optimizer"].slots[0].slot.children["extra"] = variable()
+        source = write_objects(tmp_path / "m", root)
+        rewrite(source, tmp_path / "out", rename={"optimizer": "adam"})
+        expected = {path.replace("optimizer", "adam"): value for path, value in by_path(source).items()}
+        assert by_path(tmp_path / "out") == expected
+        rewrite(source, tmp_path / "few", extract=["model/layer-0/*"])
+        assert "model/layer-0/kernel" in by_path(tmp_path / "few")
+        rewrite(source, tmp_path / "both", merge={"with": {"other": source}})
+        assert len(by_path(tmp_path / "both")) == 2 * len(expected) - 1
+
+    def test_a_scope_moves_inside_itself(self, tmp_path):
+        source = write_objects(tmp_path / "m", keras_like())
+        rewrite(source, tmp_path / "out", rename={"model/": "model/net/"})
+        assert by_path(tmp_path / "out") == {
+            path.replace("model/", "model/net/"): value for path, value in by_path(source).items()
+        }

@@ -1,0 +1,120 @@
+"""Other paths for the objects of a graph: the edges that change when objects move."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import ConflictError
+from tensorbundle.proto.nodes import Node
+from tensorbundle.proto.paths import escape_name, split_path, unescape_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tensorbundle.proto.graph import ObjectGraph
+
+__all__ = ["move_edges"]
+
+
+def move_edges(graph: ObjectGraph, moves: Mapping[str, str]) -> None:
+    """Change a graph's edges as `ObjectGraph.move` says; half of them may be changed when it raises.
+
+    An object that moves below its own old path leaves a fresh object there: `model` to `model/net` wraps it.
+    """
+    edges = []
+    leaving: dict[Node, dict[str, Node]] = {}  # by parent, then by name: what moves
+    for path, new in moves.items():
+        parent, name = _edge(graph, path)
+        if new == path:
+            raise ConflictError(f"an object can't move to {new!r}", key=path)
+        if name in leaving.setdefault(parent, {}):
+            raise ConflictError("this object moves twice, by two of its paths", key=path)
+        leaving[parent][name] = parent.children[name]
+        edges.append((path, parent, name, _names(new, path), new))
+    order = {parent: parent.children for parent in leaving}
+    for parent, going in leaving.items():
+        parent.children = {name: child for name, child in order[parent].items() if name not in going}
+    renamed: dict[Node, dict[str, str]] = {parent: {} for parent in leaving}
+    taken: set[tuple[Node, str]] = set()
+    elsewhere = []
+    fresh = {(parent, name) for path, parent, name, _, new in edges if new.startswith(f"{path}/")}
+    taken |= fresh
+    for path, parent, name, names, new in edges:
+        stays = bool(names) and _descend(graph.root, names[:-1]) is parent
+        if stays and names[-1] not in parent.children and (parent, names[-1]) not in taken:
+            renamed[parent][name] = names[-1]
+            taken.add((parent, names[-1]))
+        else:
+            elsewhere.append((leaving[parent][name], names, path, new))
+    for parent, new_names in renamed.items():  # in its old place among its siblings
+        parent.children = {
+            new_names.get(name, name): Node() if (parent, name) in fresh else child
+            for name, child in order[parent].items()
+            if name in new_names or name not in leaving[parent] or (parent, name) in fresh
+        }
+    for node, names, path, new in elsewhere:
+        _attach(graph.root, node, names, path, new)
+    _prune(graph, leaving)
+
+
+def _edge(graph: ObjectGraph, path: str) -> tuple[Node, str]:
+    """The parent of the object at `path`, and the object's local name there."""
+    node = graph[path]
+    above, _, escaped = path.rpartition("/")
+    parent = graph.get(above)
+    try:
+        name = unescape_name(escaped)
+    except ValueError:
+        name = ""
+    if parent is None or parent.children.get(name) is not node:  # slot variables are no children
+        raise ConflictError("the root object and slot variables have no name of their own", key=path)
+    return parent, name
+
+
+def _descend(root: Node, names: Iterable[str]) -> Node | None:
+    """The object that edges of these names lead to, or None."""
+    node: Node | None = root
+    for name in names:
+        node = node.children.get(name) if node is not None else None
+    return node
+
+
+def _attach(root: Node, node: Node, names: list[str], path: str, new: str) -> None:
+    """Let an object, or its children, be at new names; for messages both paths."""
+    pending = deque([(node, root, names)])
+    while pending:
+        node, parent, names = pending.popleft()
+        for part in names[:-1]:
+            parent = parent.children.setdefault(part, Node())
+        there = parent.children.setdefault(names[-1], node) if names else parent
+        if there is node:
+            continue
+        if node.owns_something or there.owns_something:
+            raise ConflictError(f"there is an object at {new!r} already", key=path)
+        pending.extend((child, there, [name]) for name, child in node.children.items())
+
+
+def _prune(graph: ObjectGraph, parents: Iterable[Node]) -> None:
+    """Remove objects that a move left with nothing, then their parents if these have nothing either."""
+    above: dict[Node, list[tuple[Node, str]]] = {}
+    for _, node in graph.walk():
+        for name, child in node.children.items():
+            above.setdefault(child, []).append((node, name))
+    queue = list(parents)
+    while queue:
+        node = queue.pop()
+        if node is graph.root or node.children or node.owns_something:
+            continue
+        for parent, name in above.pop(node, []):
+            del parent.children[name]
+            queue.append(parent)
+
+
+def _names(path: str, old: str) -> list[str]:
+    """The local names on a path that a person gave."""
+    try:
+        return split_path(path)
+    except ValueError as error:
+        escaped = "/".join(map(escape_name, path.split("/")))
+        raise ConflictError(f"{error}; as a path it is {escaped!r}", key=old) from None

@@ -1,0 +1,91 @@
+"""Which objects of a graph count: those that edges and slots lead to from the root, in the order of their numbers.
+
+TensorFlow numbers objects breadth-first by their edges, and slot variables after all others (python/checkpoint/
+save_util.py and util.py, `serialize_slot_variables`). It refuses to save a slot variable that has children; in a graph
+that has some they count too, after the slot variables. Numbers, edges and paths all come from here, so that an edge never
+leads to an object without a number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import CorruptionError
+from tensorbundle.proto.nodes import Slot
+from tensorbundle.proto.paths import escape_name, slot_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorbundle.proto.nodes import Node
+
+__all__ = ["check_paths", "reach", "walk"]
+
+MAX_PATHS: Final = 1 << 26  # characters in the paths of all objects together
+
+
+def reach(root: Node) -> Iterator[tuple[Node, Node | None, str | Slot]]:
+    """Every object once, with the object that leads to it and the edge: a local name, or an optimizer's slot.
+
+    A slot counts where its variable does. The root comes first, without an object that leads to it.
+    """
+    seen = {root}
+    queue: deque[tuple[Node, Node | None, str | Slot]] = deque([(root, None, "")])
+    waiting: dict[
+        Node, list[tuple[Node, Slot]]
+    ] = {}  # by variable: slots of variables that are not reached yet
+    while queue:
+        fresh = []
+        while queue:
+            node, parent, edge = queue.popleft()
+            fresh.append(node)
+            yield node, parent, edge
+            for name, child in node.children.items():
+                if child not in seen:
+                    seen.add(child)
+                    queue.append((child, node, name))
+        found = [each for node in fresh for each in waiting.pop(node, ())]
+        for optimizer, slot in [*((node, slot) for node in fresh for slot in node.slots), *found]:
+            if slot.variable not in seen:
+                waiting.setdefault(slot.variable, []).append((optimizer, slot))
+            elif slot.slot not in seen:
+                seen.add(slot.slot)
+                queue.append((slot.slot, optimizer, slot))
+
+
+def walk(root: Node) -> Iterator[tuple[str, Node]]:
+    """Every object once, in the order of `reach`, with the path by which it was reached."""
+    paths: dict[Node, str] = {}
+    for node, parent, edge in reach(root):
+        if parent is None:
+            paths[node] = ""
+        elif isinstance(edge, Slot):
+            paths[node] = slot_path(paths[edge.variable], paths[parent], edge.name)
+        else:
+            # Not `join_path`: a child of the root may be called "", and then has children of its own.
+            name = escape_name(edge)
+            paths[node] = name if parent is root else f"{paths[parent]}/{name}"
+        yield paths[node], node
+
+
+def check_paths(root: Node) -> None:
+    """Refuse a graph whose paths no memory could hold, without making them.
+
+    Raises:
+        CorruptionError: they are longer than 67 million characters in all, as those of a chain of 8,200 objects are.
+    """
+    sizes: dict[Node, int] = {}
+    total = 0
+    for node, parent, edge in reach(root):
+        if parent is None:
+            sizes[node] = 0
+        elif isinstance(edge, Slot):
+            sizes[node] = sizes[edge.variable] + sizes[parent] + len(edge.name)
+        else:
+            sizes[node] = sizes[parent] + 1 + len(escape_name(edge))
+        total += sizes[node]
+        if total > MAX_PATHS:
+            raise CorruptionError(
+                f"the paths of this object graph's objects are longer than {MAX_PATHS} characters in all"
+            )
