@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tensorbundle.tools.operations.converting.conversion import convert
+    from tensorbundle.tools.operations.inspecting.hashing import (
+        CheckpointHash,
+        TensorHash,
+        hash,  # noqa: A004  the name of the command
+    )
+    from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, stats
     from tensorbundle.tools.operations.inspecting.verification import Problem, Report, verify
     from tensorbundle.tools.operations.recipes import rewrite
     from tensorbundle.tools.operations.restoring.forecasting import forecast
@@ -20,31 +26,41 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions
 
 __all__ = [
+    "CheckpointHash",
     "Finding",
     "Forecast",
     "Problem",
     "Report",
     "Suggestion",
     "Summary",
+    "TensorHash",
+    "TensorStatistics",
     "TransferOptions",
     "convert",
     "forecast",
+    "hash",
     "rewrite",
+    "stats",
     "suggest",
     "verify",
 ]
 
 _HOMES = {
+    "CheckpointHash": "operations.inspecting.hashing",
     "Finding": "operations.restoring.outcomes",
     "Forecast": "operations.restoring.outcomes",
     "Problem": "operations.inspecting.verification",
     "Report": "operations.inspecting.verification",
     "Suggestion": "operations.suggesting.suggestion",
     "Summary": "rewriting.transfer",
+    "TensorHash": "operations.inspecting.hashing",
+    "TensorStatistics": "operations.inspecting.statistics",
     "TransferOptions": "rewriting.transfer",
     "convert": "operations.converting.conversion",
     "forecast": "operations.restoring.forecasting",
+    "hash": "operations.inspecting.hashing",
     "rewrite": "operations.recipes",
+    "stats": "operations.inspecting.statistics",
     "suggest": "operations.suggesting.suggestion",
     "verify": "operations.inspecting.verification",
 }

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "Command", "load", "main"]
 
 COMMANDS: Final = (
-    *("ls", "tree", "show", "graph", "verify"),
+    *("ls", "tree", "show", "stats", "graph", "verify", "hash"),
     *("convert", "rename", "cast", "drop", "extract", "slim", "set"),
     *("reshard", "compact", "partition", "unpartition", "merge", "average", "resize", "rewrite"),
     *("latest", "manage"),

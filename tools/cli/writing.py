@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.plan import Plan
     from tensorbundle.tools.rewriting.transfer import Summary
 
-__all__ = ["add_source_and_destination", "add_writing_arguments", "carry_out", "rewrite_source"]
+__all__ = [
+    "add_source_and_destination",
+    "add_writing_arguments",
+    "carry_out",
+    "positive",
+    "rewrite_source",
+]
 
 
 # What Python, NumPy and the buffers take, and what each output takes in the draft, the plan and the index.
@@ -55,11 +61,12 @@ def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-verify", action="store_true", help="do not check checksums of what is carried over"
     )
-    group.add_argument("--jobs", type=_positive, default=1, metavar="N", help="copy N data shards at a time")
+    group.add_argument("--jobs", type=positive, default=1, metavar="N", help="copy N data shards at a time")
     group.add_argument("--state", action="store_true", help="write a 'checkpoint' state file that names DST")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number from 1 on, as the type of an argument."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError, UnsupportedError
 from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools.cli.console import escape, shape_text
+from tensorbundle.tools.cli.reading import json_number, number_text
 from tensorbundle.tools.operations.inspecting.statistics import summarize
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             stats = summarize(values)
             console.record(head | {name: _plain(value) for name, value in stats.items()})
             console.text(title)
-            console.lines(f"  {name:<5} {_number(value)}" for name, value in stats.items())
+            console.lines(f"  {name:<5} {number_text(value)}" for name, value in stats.items())
         else:
             if console.json:
                 console.record(head | {"values": _plain(values.tolist())})
@@ -146,13 +146,4 @@ def _plain(value: Any) -> Any:
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, (bool, int, str)) or value is None:
         return value
-    number = float(value)
-    return (
-        number if math.isfinite(number) else {math.inf: "Infinity", -math.inf: "-Infinity"}.get(number, "NaN")
-    )
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.8g}"
+    return json_number(float(value))

@@ -1,6 +1,8 @@
 """What is in one checkpoint, and whether it is whole.
 
-- `statistics.py`: statistics of a tensor's values.
+- `passes.py`: one streamed pass over the values of many tensors.
+- `statistics.py`: statistics of tensors' values: `stats`.
+- `hashing.py`: content hashes: `hash`, and how they differ from a manifest's.
 - `hints.py`: which class each object of a graph most likely has.
 - `verification.py`: `verify`.
 """

@@ -1,66 +1,145 @@
-"""What the values of a tensor are like, in one pass and bounded memory."""
+"""Statistics of tensors' values, in one pass and bounded memory."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.dtypes import DType
+from tensorbundle.tools.operations.inspecting.passes import flat_values, over_tensors
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from tensorbundle.checkpoint import Array
+    from tensorbundle.checkpoint import Array, Path
+    from tensorbundle.entries import TensorEntry
 
-__all__ = ["summarize"]
+__all__ = ["TensorStatistics", "stats", "summarize"]
 
 _CHUNK_ELEMENTS: Final = 1 << 20
+_WITHOUT_VALUES: Final = (DType.variant, DType.resource)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorStatistics:
+    """Statistics of one tensor.
+
+    Attributes:
+        key: its key.
+        dtype: its type.
+        shape: elements along each dimension.
+        min: the least of the finite values; None where there are none, as in variants. Of complex values this and the
+            next three are those of the magnitude, of strings those of the length in bytes.
+        max: the greatest.
+        mean: their mean.
+        std: their standard deviation, divided by their number.
+        nan: how many values are not a number.
+        inf: how many are infinite.
+        zeros: how many are zero.
+    """
+
+    key: str
+    dtype: DType
+    shape: tuple[int, ...]
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+    nan: int
+    inf: int
+    zeros: int
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as plain data."""
+        return asdict(self) | {"shape": list(self.shape)}
+
+
+def stats(
+    path: Path,
+    patterns: Sequence[str] = (),
+    *,
+    jobs: int = 1,
+    verify: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[TensorStatistics]:
+    """Statistics of each tensor that matches one of the patterns (all without patterns), in key order.
+
+    Every value is read once, a few megabytes at a time.
+
+    Args:
+        path: anything that `tensorbundle.open` takes.
+        patterns: as on the command line.
+        jobs: tensors that are read at the same time.
+        verify: whether checksums are checked.
+        progress: told how many bytes are done.
+
+    Raises:
+        TensorNotFoundError: a pattern matches nothing.
+        MissingFileError: there is no checkpoint, or a data shard is missing.
+        CorruptionError: a tensor is damaged.
+    """
+    with open_checkpoint(path, verify=verify) as checkpoint:
+
+        def of(key: str, entry: TensorEntry) -> TensorStatistics:
+            chunks: Iterable[Array] = ()
+            if entry.dtype not in _WITHOUT_VALUES:
+                chunks = flat_values(checkpoint.index, key, entry, verify=verify)
+            return TensorStatistics(key, entry.dtype, entry.shape, *_statistics(chunks))
+
+        yield from over_tensors(checkpoint, patterns, of, jobs=jobs, progress=progress)
+
+
+def summarize(values: Array) -> dict[str, float | int | None]:
+    """`min`, `max`, `mean`, `std`, `nan`, `inf` and `zeros` of an array, as `TensorStatistics` has them."""
+    names = ("min", "max", "mean", "std", "nan", "inf", "zeros")
+    return dict(zip(names, _statistics([values]), strict=True))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the squares of 1e300 are infinite, and so is their std
-def summarize(values: Array) -> dict[str, float | int | None]:
-    """`min`, `max`, `mean`, `std`, and the numbers of `nan`, `inf` and `zeros`.
-
-    The first four are of the finite values, None where there are none; of complex values those of the magnitude; of
-    strings those of the length in bytes.
-    """
+def _statistics(
+    chunks: Iterable[Array],
+) -> tuple[float | None, float | None, float | None, float | None, int, int, int]:
     nan = inf = zeros = count = 0
     low, high = math.inf, -math.inf
     mean = squares = 0.0
-    exact = values.dtype.kind in "bO" or "int" in values.dtype.name  # the kind of int4 is not an integer's
-    for chunk in _chunks(values):
-        missing = np.isnan(chunk)
-        infinite = np.isinf(chunk)
-        nan += int(missing.sum())
-        inf += int(infinite.sum())
-        zeros += int((chunk == 0).sum())
-        finite = chunk[~(missing | infinite)]
-        if not finite.size:
-            continue
-        low, high = min(low, finite.min()), max(high, finite.max())
-        # Chan's update of mean and squared deviations, chunk by chunk.
-        part = finite.astype(np.float64)
-        part_mean = float(part.mean())
-        part_squares = float(((part - part_mean) ** 2).sum())
-        total = count + finite.size
-        delta = part_mean - mean
-        mean += delta * finite.size / total
-        squares += part_squares + delta * delta * count * finite.size / total
-        count = total
+    exact = True
+    for values in chunks:
+        exact = (
+            values.dtype.kind in "bO" or "int" in values.dtype.name
+        )  # the kind of int4 is not an integer's
+        for chunk in _numbers(values):
+            zeros += chunk.size - int(np.count_nonzero(chunk))
+            is_finite = np.isfinite(chunk)
+            finite = chunk
+            if not is_finite.all():
+                missing = int(np.isnan(chunk).sum())
+                nan += missing
+                inf += chunk.size - int(is_finite.sum()) - missing
+                finite = chunk[is_finite]
+            if not finite.size:
+                continue
+            low, high = min(low, finite.min()), max(high, finite.max())
+            # Chan's update of mean and squared deviations, chunk by chunk.
+            part = finite.astype(np.float64)
+            part_mean = float(part.mean())
+            part -= part_mean
+            part_squares = float((part * part).sum())
+            total = count + finite.size
+            delta = part_mean - mean
+            mean += delta * finite.size / total
+            squares += part_squares + delta * delta * count * finite.size / total
+            count = total
     if not count:
-        return {"min": None, "max": None, "mean": None, "std": None, "nan": nan, "inf": inf, "zeros": zeros}
-    return {
-        "min": int(low) if exact else float(low),
-        "max": int(high) if exact else float(high),
-        "mean": mean,
-        "std": math.sqrt(squares / count),
-        "nan": nan,
-        "inf": inf,
-        "zeros": zeros,
-    }
+        return None, None, None, None, nan, inf, zeros
+    least, greatest = (int(low), int(high)) if exact else (float(low), float(high))
+    return least, greatest, mean, math.sqrt(squares / count), nan, inf, zeros
 
 
-def _chunks(values: Array) -> Iterator[Array]:
+def _numbers(values: Array) -> Iterator[Array]:
     """Runs of the values as numbers that NumPy calculates with: integers, or floats of at least 32 bits."""
     flat = values.reshape(-1)
     for start in range(0, flat.size, _CHUNK_ELEMENTS):

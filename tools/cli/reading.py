@@ -1,0 +1,58 @@
+"""What commands that read every value have in common: their options, and numbers as JSON and people have them."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.tools.cli.writing import positive
+from tensorbundle.tools.patterns import select
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from tensorbundle.tools.cli.console import Console
+
+__all__ = ["add_jobs", "add_patterns", "bytes_of", "json_number", "number_text"]
+
+
+def add_patterns(parser: argparse.ArgumentParser) -> None:
+    """Declare PATTERN."""
+    parser.add_argument("patterns", metavar="PATTERN", nargs="*", help="a glob, or re:REGEX; all by default")
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Declare `--jobs` and `--no-verify`."""
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="read N tensors at a time; one for each core by default",
+    )
+    parser.add_argument("--no-verify", action="store_true", help="do not check checksums")
+
+
+def bytes_of(path: str, patterns: Sequence[str], console: Console) -> int:
+    """Bytes of the tensors that match, for a progress bar; 0 where none is shown."""
+    if not console.shows_progress:
+        return 0
+    with open_checkpoint(path) as checkpoint:
+        return sum(entry.nbytes for _, entry in select(checkpoint.entries(), patterns, checkpoint.prefix))
+
+
+def json_number(value: float | None) -> float | str | None:
+    """A number as JSON can have it: infinities and NaN by their names."""
+    if value is None or math.isfinite(value):
+        return value
+    return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+
+
+def number_text(value: float | None) -> str:
+    """A number for a person."""
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.8g}"

@@ -1,0 +1,89 @@
+"""One streamed pass over the values of a checkpoint's tensors, several tensors at a time, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from tensorbundle.index import encode_key
+from tensorbundle.tools.patterns import select
+from tensorbundle.tools.rewriting.expressions import Stored, stream
+from tensorbundle.tools.rewriting.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tensorbundle.checkpoint import Checkpoint
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
+    from tensorbundle.shards import Array
+
+__all__ = ["flat_values", "over_tensors"]
+
+Result = TypeVar("Result")
+_AHEAD: Final = 4  # tensors waiting for each thread
+
+
+def flat_values(index: Index, key: str, entry: TensorEntry, *, verify: bool = True) -> Iterator[Array]:
+    """The values of one tensor in C order, in flat arrays of a bounded number of elements; strings in a single one.
+
+    A shape that NumPy can't have is no obstacle, unless the tensor is partitioned. Its checksum is checked once the
+    last value was taken.
+
+    Raises:
+        CorruptionError, MissingFileError: the bytes are damaged or absent.
+        UnsupportedError: its values can't be arrays (variant, resource).
+    """
+    stored = Stored.of(index, encode_key(key), entry)
+    if not stored.pieces:
+        stored = Stored(index, stored.key, entry._replace(shape=(entry.elements,)))
+    with Reading(verify=verify) as reading:
+        yield from stream(stored, reading)
+
+
+def over_tensors(
+    checkpoint: Checkpoint,
+    patterns: Sequence[str],
+    work: Callable[[str, TensorEntry], Result],
+    *,
+    jobs: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Result]:
+    """The results of `work` for each tensor that matches one of the patterns (all without patterns), in key order.
+
+    Args:
+        checkpoint: open.
+        patterns: as on the command line.
+        work: is called in several threads at a time if `jobs` is more than 1.
+        jobs: threads.
+        progress: told how many bytes each tensor has, when it is done.
+
+    Raises:
+        TensorNotFoundError: a pattern matches nothing.
+        BundleError: what `work` raises.
+    """
+    chosen = select(checkpoint.entries(), patterns, checkpoint.prefix)
+    if jobs == 1:
+        for key, entry in chosen:
+            yield _done(work(key, entry), entry, progress)
+        return
+    with ThreadPoolExecutor(jobs) as executor:
+        waiting: deque[tuple[TensorEntry, Callable[[], Result]]] = deque()
+        try:
+            for key, entry in chosen:
+                if len(waiting) >= jobs * _AHEAD:
+                    first, result = waiting.popleft()
+                    yield _done(result(), first, progress)
+                waiting.append((entry, executor.submit(work, key, entry).result))
+            while waiting:
+                first, result = waiting.popleft()
+                yield _done(result(), first, progress)
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _done(result: Result, entry: TensorEntry, progress: Callable[[int], None] | None) -> Result:
+    if progress is not None:
+        progress(entry.nbytes)
+    return result
