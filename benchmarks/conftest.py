@@ -50,6 +50,11 @@ def pytest_addoption(parser):
     group.addoption("--cold", action="store_true", help="drop the page cache before each round")
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Jobs are timed one after another."""
+    return 0 if config.getoption("benchmark_enable", default=False) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """What one run of a command took.

@@ -1,14 +1,22 @@
-"""Hypothesis profiles: `ci` repeats the same examples every time, `deep` searches for new ones."""
+"""How tests are run: which hypothesis profile, and how many processes.
+
+TENSORBUNDLE_DEEP makes every test complete (see `support/depth.py`). TENSORBUNDLE_HYPOTHESIS names another profile.
+"""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from support.depth import DEEP
+
+MOST_PROCESSES = 8  # each needs a second to start
+
 settings.register_profile(
-    "ci",
+    "quick",  # the same few examples every time
     deadline=None,
     derandomize=True,
-    max_examples=100,
+    max_examples=20,
     phases=[
         Phase.explicit,
         Phase.generate,
@@ -17,6 +25,28 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
-    "deep", deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow]
+    "deep",  # others every time
+    deadline=None,
+    max_examples=1_000,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile(os.environ.get("TENSORBUNDLE_HYPOTHESIS", "ci"))
+settings.load_profile(os.environ.get("TENSORBUNDLE_HYPOTHESIS", "deep" if DEEP else "quick"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_disks():
+    """Files are not flushed: that shows after a power failure only, and takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One process for each core, and none but pytest's own for a single file or test, or where it prints."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    alone = len(files) == 1 and files.pop().endswith(".py")
+    if alone or config.option.capture == "no":
+        return 0
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES)

@@ -1,8 +1,15 @@
 """Operations on whole checkpoints, and the command line.
 
-Operations are functions that return what they did. Those that make a checkpoint build a plan (`plan.py`) and hand it
-to `transfer.py`, which shares or copies bytes and commits; none has a second way. The command line (`cli.py`, one
-module a command in `commands/`) parses arguments and prints, and nothing else in the package does.
+- `patterns.py`: patterns of tensor names.
+- `rewriting/`: the engine that makes checkpoints: drafts, plans and how plans are carried out.
+- `formats/`: files that are not TensorFlow checkpoints.
+- `optimizers/`: what optimizers call their state.
+- `matching/`: which tensor of one checkpoint is which of another.
+- `operations/`: operations on whole checkpoints.
+- `cli/`: the command line. Nothing else in the package prints.
+
+Operations are functions that return what they did. Those that make a checkpoint edit a draft, which becomes a plan that
+`rewriting` carries out; none has a second way.
 """
 
 from __future__ import annotations

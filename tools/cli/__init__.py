@@ -2,6 +2,7 @@
 
 - `console.py`: tables, JSON lines and progress.
 - `writing.py`: what all commands that write have in common.
+- `reading.py`: what commands that read values have in common.
 - `commands/`: one module a command.
 - `program.py`: parses the command line and runs a command.
 """

@@ -6,6 +6,7 @@
 - `directories/`: which checkpoints a directory contains, and which of them are kept.
 - `restoring/`: what a restore would do, and why it fails.
 - `suggesting/`: rename maps from one checkpoint's names to another's.
+- `sizes.py`: sizes in bytes as people write them.
 - `recipes.py`: several rewriting operations in one pass.
 
 Operations that rewrite change a `Draft` and read no tensor; those that inspect return data. None prints.
