@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from tensorbundle.errors import CorruptionError
+from tensorbundle.errors import BundleError, CorruptionError, TensorNotFoundError
 from tensorbundle.index import BundleIndex, encode_key
 from tensorbundle.names import index_path, is_checkpoint, resolve_prefix
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
     from tensorbundle.proto.graph import ObjectGraph
+    from tensorbundle.proto.naming import Naming
     from tensorbundle.shards import ShardReader
 
     Array = np.ndarray[Any, np.dtype[Any]]
@@ -62,7 +64,8 @@ class Checkpoint(Mapping[str, "Array"]):
     """A checkpoint, as a mapping from keys to arrays. Arrays stay valid after `close`.
 
     Iterating yields the keys of tensors in key order, `_CHECKPOINTABLE_OBJECT_GRAPH` among them; the pieces of
-    partitioned tensors are part of these and do not show.
+    partitioned tensors are part of these and do not show. `in` asks for keys; whatever reads takes every name that
+    `key_of` does.
 
     Attributes:
         prefix: its path prefix.
@@ -77,6 +80,7 @@ class Checkpoint(Mapping[str, "Array"]):
         self._reader: ShardReader | None = None
         self._keys: list[str] | None = None
         self._graph: ObjectGraph | None = None
+        self._naming: Naming | None = None
 
     @property
     def num_shards(self) -> int:
@@ -102,14 +106,49 @@ class Checkpoint(Mapping[str, "Array"]):
             raw[:1] == b"\0" and self.index.owner(raw) is not None
         )
 
-    def entry(self, key: str) -> TensorEntry:
-        """What the index says of a tensor.
+    def key_of(self, name: str) -> str:
+        """The key of the tensor that a name means.
+
+        A name is a key, an object's path (`model/dense/kernel`), a full name (`dense/kernel`), or TensorFlow's spelling of
+        a path (`(root).model.dense.kernel`).
 
         Raises:
-            TensorNotFoundError: no such key; the reason names near ones.
+            TensorNotFoundError: it means none; the reason names near ones.
+            ConflictError: it means several; the reason shows their keys.
             CorruptionError: the index is damaged there.
         """
-        return self.index.entry(key)
+        if self.index.get(encode_key(name)) is not None:
+            return name
+        key = self.naming.find(name)
+        if key is None:
+            near = ""
+            with contextlib.suppress(BundleError):  # elsewhere, and no answer to this question
+                near = self.naming.near(name)
+            raise TensorNotFoundError(f"no such tensor{near}", path=self.prefix, key=name)
+        return key
+
+    @property
+    def naming(self) -> Naming:
+        """What its tensors may be called; without full names where the object graph can't be read."""
+        from tensorbundle.proto.naming import Naming
+
+        if self._naming is None:
+            self._naming = Naming(self, self._graph_if_sound, self.prefix)
+        return self._naming
+
+    def _graph_if_sound(self) -> ObjectGraph | None:
+        with contextlib.suppress(BundleError, OSError):
+            return self.object_graph
+        return None
+
+    def entry(self, key: str) -> TensorEntry:
+        """What the index says of a tensor, by any of its names.
+
+        Raises:
+            TensorNotFoundError, ConflictError: as `key_of`.
+            CorruptionError: the index is damaged there.
+        """
+        return self.index.entry(self.key_of(key))
 
     def entries(self) -> Iterator[tuple[str, TensorEntry]]:
         """Every tensor's key and entry in key order, in one pass over the index; reads no data shard.
@@ -123,18 +162,20 @@ class Checkpoint(Mapping[str, "Array"]):
     def read(self, key: str, region: object = None) -> Array:
         """The tensor `key`, or the part of it that `region` selects (a basic NumPy index, `np.s_[1000:1010]`).
 
+        Any of the tensor's names will do, as for `key_of`.
+
         A whole numeric tensor is a read-only view of the memory map; so is a region of one. Strings come as an object
         array of bytes. A partitioned tensor is put together, and a region of one from the slices it touches. A region
         of numbers can't be checked against the tensor's checksum, which covers all of it.
 
         Raises:
-            TensorNotFoundError: no such key.
+            TensorNotFoundError, ConflictError: as `key_of`.
             MissingFileError: its data shard is not there.
             CorruptionError: its bytes are damaged.
             UnsupportedError: its values can't be arrays (variant, resource).
             IndexError: `region` does not fit the shape.
         """
-        return self.shards.read(key, region)
+        return self.shards.read(self.key_of(key), region)
 
     @property
     def shards(self) -> ShardReader:

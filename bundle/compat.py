@@ -233,7 +233,7 @@ class DType(str):
 def _copy(checkpoint: Checkpoint, key: str | bytes) -> Any:
     """A tensor as TensorFlow's reader returns it; errors as `CheckpointReader.get_tensor`, and near names."""
     with _as_value_errors():
-        array = checkpoint.read(decode_key(_as_bytes(key)))
+        array = checkpoint.shards.read(decode_key(_as_bytes(key)))  # keys only, as TensorFlow
     return array.copy() if array.ndim else array[()]
 
 

@@ -6,4 +6,5 @@
 - `reach.py`: which objects count, in which order, and their paths.
 - `moving.py`: other paths for objects.
 - `graph.py`: `ObjectGraph`, the object graph as a value.
+- `naming.py`: `Naming`, what a person calls a tensor.
 """

@@ -1,7 +1,9 @@
 """PATTERN: how a person names several tensors.
 
 A pattern is a shell glob whose `*` also crosses '/', or `re:` and a regular expression that is searched for. It is
-matched against the key and, in an object-based checkpoint, against the object path in it too.
+matched against every name of a tensor: the key and, in an object-based checkpoint, the object path in it and the full
+name. What is exactly the name of a tensor (`proto/naming.py` says what is) means that one, also with special characters
+in it.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ import fnmatch
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from tensorbundle.errors import BundleError, TensorNotFoundError, near_names
-from tensorbundle.proto.paths import key_path
+from tensorbundle.errors import BundleError, TensorNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from tensorbundle.proto.naming import Naming
 
 __all__ = ["Pattern", "select"]
 
@@ -26,17 +29,20 @@ class Pattern:
 
     Attributes:
         text: as it was given.
+        named: the keys of the tensors whose exact name it is; empty if it is none.
         used: whether it has matched anything yet.
     """
 
-    def __init__(self, text: str) -> None:
-        """Compile a pattern.
+    def __init__(self, text: str, naming: Naming) -> None:
+        """Compile a pattern for the tensors of one checkpoint.
 
         Raises:
             BundleError: not a regular expression.
+            ConflictError: the path of one object and the full name of another variable.
         """
         self.text = text
         self.used = False
+        self._naming = naming
         try:
             if text.startswith("re:"):
                 self._match = re.compile(text[3:], re.DOTALL).search
@@ -44,36 +50,44 @@ class Pattern:
                 self._match = re.compile(fnmatch.translate(text)).match
         except (re.error, OverflowError, RecursionError) as error:
             raise BundleError(f"pattern {text!r} is not a regular expression: {error}") from None
+        self.named = frozenset(naming.meant(text))
 
     def matches(self, key: str) -> bool:
-        """Whether the key, or the object path in it, fits."""
-        path = key_path(key)
-        fits = bool(self._match(key)) or (path is not None and bool(self._match(path)))
-        self.used = self.used or fits
-        return fits
+        """Whether it matches a name of the tensor with this key."""
+        matches = key in self.named if self.named else any(map(self._match, self._naming.labels(key)))
+        self.used = self.used or matches
+        return matches
+
+    def must_be_used(self) -> None:
+        """Refuse a pattern that has matched nothing.
+
+        Raises:
+            TensorNotFoundError: it has not; the reason names near names.
+        """
+        if not self.used:
+            near = self._naming.near(self.text)
+            raise TensorNotFoundError(
+                f"no tensor matches the pattern {self.text!r}{near}", path=self._naming.prefix
+            )
 
 
 def select(
-    items: Iterable[tuple[str, Item]], patterns: Sequence[str], path: str
+    items: Iterable[tuple[str, Item]], patterns: Sequence[str], naming: Naming
 ) -> Iterator[tuple[str, Item]]:
-    """The items whose key fits one of the patterns, all of them if there are none.
+    """The items whose key one of the patterns matches; all of them if there are no patterns.
 
     Raises:
-        TensorNotFoundError: after the last item, if a pattern fitted nothing; the reason names near keys.
+        TensorNotFoundError: after the last item, if a pattern matched nothing; the reason names near names.
+        ConflictError: as `Pattern`.
         BundleError: not a pattern.
     """
-    compiled = [Pattern(text) for text in patterns]
-    if not compiled:
+    if not patterns:
         yield from items
         return
-    keys = []
+    compiled = [Pattern(text, naming) for text in patterns]
     for key, item in items:
-        keys.append(key)
-        fitting = [each for each in compiled if each.matches(key)]  # all, so that each knows of its use
-        if fitting:
+        matching = [each for each in compiled if each.matches(key)]  # all, so that each knows of its use
+        if matching:
             yield key, item
     for each in compiled:
-        if not each.used:
-            near = near_names(each.text.strip("*"), keys)
-            hint = f"; near: {', '.join(map(repr, near))}" if near else ""
-            raise TensorNotFoundError(f"no key fits the pattern {each.text!r}{hint}", path=path)
+        each.must_be_used()

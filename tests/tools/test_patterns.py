@@ -5,6 +5,7 @@ import re
 import pytest
 
 import tensorbundle as tb
+from tensorbundle.proto.naming import Naming
 from tensorbundle.tools.patterns import Pattern, select
 
 KEYS = [
@@ -20,8 +21,11 @@ KEYS = [
 ]
 
 
+NAMING = Naming(KEYS, lambda: None, "ckpt")
+
+
 def fitting(*patterns):
-    return [key for key, _ in select(((key, None) for key in KEYS), patterns, "ckpt")]
+    return [key for key, _ in select(((key, None) for key in KEYS), patterns, NAMING)]
 
 
 @pytest.mark.parametrize(
@@ -65,27 +69,30 @@ def test_no_pattern_means_all():
 @pytest.mark.parametrize(
     ("patterns", "reason"),
     [
-        (["b*c"], "no key fits the pattern 'b*c'"),
-        (["a", "kernel"], "no key fits the pattern 'kernel'; near: 'dense/kernel', 'dense/kernel/Adam'"),
+        (["b*c"], "no tensor matches the pattern 'b*c'"),
+        (
+            ["a", "kernel"],
+            "no tensor matches the pattern 'kernel'; near: 'dense/kernel', 'dense/kernel/Adam'",
+        ),
         (
             ["*dense/krenel*"],
-            "no key fits the pattern '*dense/krenel*'; near: 'dense/kernel', 'dense/kernel/Adam'",
+            "no tensor matches the pattern '*dense/krenel*'; near: 'dense/kernel', 'dense/kernel/Adam'",
         ),
         (
             ["DENSE*"],
-            "no key fits the pattern 'DENSE*'; near: 'dense/kernel', 'dense_1/bias', 'dense/kernel/Adam'",
+            "no tensor matches the pattern 'DENSE*'; near: 'dense/kernel', 'dense_1/bias', 'dense/kernel/Adam'",
         ),
     ],
 )
 def test_a_pattern_that_fits_nothing(patterns, reason):
-    found = select(((key, None) for key in KEYS), patterns, "ckpt")
+    found = select(((key, None) for key in KEYS), patterns, NAMING)
     with pytest.raises(tb.TensorNotFoundError) as caught:
         list(found)
     assert (caught.value.path, caught.value.reason) == ("ckpt", reason)
 
 
 def test_what_fits_comes_before_the_error():
-    found = select(((key, None) for key in KEYS), ["a", "nothing"], "ckpt")
+    found = select(((key, None) for key in KEYS), ["a", "nothing"], NAMING)
     assert next(found) == ("a", None)
 
 
@@ -94,11 +101,11 @@ def test_no_regular_expression(text):
     with pytest.raises(
         tb.BundleError, match=rf"^pattern {re.escape(repr(text))} is not a regular expression: "
     ):
-        Pattern(text)
+        Pattern(text, NAMING)
 
 
 def test_use_is_remembered():
-    pattern = Pattern("a*")
+    pattern = Pattern("a*", NAMING)
     assert not pattern.matches("b")
     assert not pattern.used
     assert pattern.matches("abc")

@@ -41,7 +41,7 @@ def bytes_of(path: str, patterns: Sequence[str], console: Console) -> int:
     if not console.shows_progress:
         return 0
     with open_checkpoint(path) as checkpoint:
-        return sum(entry.nbytes for _, entry in select(checkpoint.entries(), patterns, checkpoint.prefix))
+        return sum(entry.nbytes for _, entry in select(checkpoint.entries(), patterns, checkpoint.naming))
 
 
 def json_number(value: float | None) -> float | str | None:

@@ -18,6 +18,7 @@ from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import CorruptionError
 from tensorbundle.index import decode_key, encode_key
 from tensorbundle.proto.graph import ObjectGraph
+from tensorbundle.proto.naming import Naming
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
 from tensorbundle.slices import must_tile, whole_box
 from tensorbundle.tools.rewriting.expressions import Region, Stored
@@ -150,6 +151,10 @@ class Draft:
         """The tensors with these keys, in the draft's order."""
         wanted = set(keys)
         return {key: tensor for key, tensor in self.tensors.items() if key in wanted}
+
+    def naming(self) -> Naming:
+        """What its tensors may be called, as they are now."""
+        return Naming(self.tensors, lambda: self.graph, self.prefix)
 
     def drop(self, keys: Collection[str]) -> None:
         """Remove tensors, and with them the objects of the graph that have nothing else, and the slots of these."""

@@ -37,7 +37,7 @@ def test_text(run, tmp_path, source):
             "n*=float16",
             "SOURCE: pattern 'n*' fits no floating-point tensor; others are cast only by their whole name",
         ),
-        ("b=float16", "SOURCE: no key fits the pattern 'b'"),
+        ("b=float16", "SOURCE: no tensor matches the pattern 'b'"),
     ],
 )
 def test_errors(run, tmp_path, source, argument, message):

@@ -20,4 +20,4 @@ def test_patterns(run, tmp_path, source):
 
 def test_error(run, tmp_path, source):
     found = check_refusal(run, tmp_path, "extract", source, tmp_path / "out", "a", "x*")
-    assert found == f"{source}: no key fits the pattern 'x*'"
+    assert found == f"{source}: no tensor matches the pattern 'x*'"

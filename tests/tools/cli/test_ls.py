@@ -131,9 +131,9 @@ def test_totals_count_only_what_is_listed(run, in_golden):
 @pytest.mark.parametrize(
     ("patterns", "message"),
     [
-        (["scoped"], "guide-tf1/tf1-ckpt: no key fits the pattern 'scoped'; near: 'scoped/c'"),
-        (["a", "*zzz*"], "guide-tf1/tf1-ckpt: no key fits the pattern '*zzz*'"),
-        (["A"], "guide-tf1/tf1-ckpt: no key fits the pattern 'A'; near: 'a'"),
+        (["scoped"], "guide-tf1/tf1-ckpt: no tensor matches the pattern 'scoped'; near: 'scoped/c'"),
+        (["a", "*zzz*"], "guide-tf1/tf1-ckpt: no tensor matches the pattern '*zzz*'"),
+        (["A"], "guide-tf1/tf1-ckpt: no tensor matches the pattern 'A'; near: 'a'"),
         (
             ["re:("],
             "pattern 're:(' is not a regular expression: missing ), unterminated subpattern at position 0",

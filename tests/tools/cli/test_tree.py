@@ -101,7 +101,7 @@ def test_patterns(run, in_golden):
     records = run("tree", "guide-tf2", "variables/[01]", "--depth", 1, "--json").records
     assert [(record["path"], record["tensors"]) for record in records] == [("", 2), ("variables", 2)]
     message = run.error("tree", "guide-tf1", "nothing")
-    assert message == "guide-tf1/tf1-ckpt: no key fits the pattern 'nothing'"
+    assert message == "guide-tf1/tf1-ckpt: no tensor matches the pattern 'nothing'"
 
 
 def test_a_key_of_many_parts(run, tmp_path):

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the list."""
     with open_checkpoint(args.checkpoint) as checkpoint:
-        rows = list(select(checkpoint.entries(), args.patterns, checkpoint.prefix))
+        rows = list(select(checkpoint.entries(), args.patterns, checkpoint.naming))
         try:
             paths, full_names = _owners(checkpoint) if args.long else ({}, {})
         except (BundleError, OSError) as error:

@@ -9,7 +9,6 @@ import numpy as np
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError, UnsupportedError
-from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools.cli.console import escape, shape_text
 from tensorbundle.tools.cli.reading import json_number, number_text
 from tensorbundle.tools.operations.inspecting.statistics import summarize
@@ -73,19 +72,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _locate(checkpoint: Checkpoint, text: str) -> tuple[str, object]:
-    """The key and the region that are meant.
-
-    A key may itself end in brackets. An object's path will do, and a variable's name with the ':0' of its tensor.
-    """
+    """The key and the region that are meant, by any name of a tensor, which may itself end in brackets."""
     found = _REGION.fullmatch(text)
-    for key, region in ((text, None), (found["key"], found["region"]) if found else (text, None)):
-        for candidate in (key, attribute_key(key), key.removesuffix(":0")):
-            if candidate in checkpoint:
-                try:
-                    return candidate, None if region is None else parse_region(region)
-                except BundleError as error:
-                    raise error.locate(path=checkpoint.prefix, key=candidate) from None
-    return (found["key"] if found else text), None
+    if found is None or checkpoint.naming.find(text) is not None:
+        return checkpoint.key_of(text), None
+    key = checkpoint.key_of(found["key"])
+    try:
+        return key, parse_region(found["region"])
+    except BundleError as error:
+        raise error.locate(path=checkpoint.prefix, key=key) from None
 
 
 def parse_region(text: str) -> tuple[Any, ...]:

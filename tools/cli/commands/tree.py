@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Print the tree."""
     root = Scope()
     with open_checkpoint(args.checkpoint) as checkpoint:
-        for key, entry in select(checkpoint.entries(), args.patterns, checkpoint.prefix):
+        for key, entry in select(checkpoint.entries(), args.patterns, checkpoint.naming):
             scope = root
             _count(scope, entry)
             for depth, part in enumerate(key.split("/"), 1):

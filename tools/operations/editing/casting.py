@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, UnsupportedError, near_names
-from tensorbundle.proto.paths import key_path
+from tensorbundle.errors import BundleError, ConflictError, UnsupportedError, near_names
 from tensorbundle.tools.patterns import Pattern
 from tensorbundle.tools.rewriting.expressions import Cast
 from tensorbundle.tools.rewriting.plan import Literal
@@ -36,7 +35,8 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
         BundleError: an unknown type.
         UnsupportedError: a named tensor without numbers, or one of complex numbers to a type without them.
     """
-    parsed = [(Pattern(text), text, _numeric(dtype)) for text, dtype in rules.items()]
+    naming = draft.naming()
+    parsed = [(Pattern(text, naming), text, _numeric(dtype)) for text, dtype in rules.items()]
     chosen: dict[str, DType] = {}
     done: set[str] = set()
     for key, tensor in draft.tensors.items():
@@ -48,7 +48,7 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
                 if isinstance(tensor.expression, Literal)
                 else tensor.expression.dtype
             )
-            named = text in (key, key_path(key))
+            named = key in pattern.named
             if named and source in _NOT_NUMBERS:
                 raise UnsupportedError(f"values of type {source} can't be cast", path=draft.prefix, key=key)
             if named and source in _COMPLEX and target not in _COMPLEX:
@@ -57,10 +57,7 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
                 chosen[key] = target
                 done.add(text)
     for pattern, text, _ in parsed:
-        if not pattern.used:
-            near = near_names(text, draft.tensors)
-            hint = f"; near: {', '.join(map(repr, near))}" if near else ""
-            raise TensorNotFoundError(f"no key fits the pattern {text!r}{hint}", path=draft.prefix)
+        pattern.must_be_used()
         if text not in done:
             raise ConflictError(
                 f"pattern {text!r} fits no floating-point tensor; others are cast only by their whole name",

@@ -68,7 +68,7 @@ def unpartition(draft: Draft, patterns: Sequence[str] = ()) -> list[str]:
         TensorNotFoundError: a pattern fits nothing.
         ConflictError: none of the tensors is partitioned.
     """
-    found = [key for key, tensor in select(draft.tensors.items(), patterns, draft.prefix) if tensor.slices]
+    found = [key for key, tensor in select(draft.tensors.items(), patterns, draft.naming()) if tensor.slices]
     if not found:
         raise ConflictError("no partitioned tensor among them", path=draft.prefix)
     for key in found:

@@ -47,7 +47,7 @@ def drop(draft: Draft, patterns: Sequence[str]) -> None:
         TensorNotFoundError: a pattern fits nothing.
         ConflictError: nothing would be left.
     """
-    found = {key for key, _ in select(draft.tensors.items(), patterns, draft.prefix)}
+    found = {key for key, _ in select(draft.tensors.items(), patterns, draft.naming())}
     if len(found) == len(draft.tensors):
         raise ConflictError("that drops every tensor", path=draft.prefix)
     draft.drop(found)
@@ -60,7 +60,7 @@ def extract(draft: Draft, patterns: Sequence[str]) -> None:
         TensorNotFoundError: a pattern fits nothing.
         ConflictError: slot variables without their variable, which an object graph can't have.
     """
-    wanted = dict(select(draft.tensors.items(), patterns, draft.prefix))
+    wanted = dict(select(draft.tensors.items(), patterns, draft.naming()))
     kept = {*wanted, attribute_key(SAVE_COUNTER)} if draft.graph is not None else wanted.keys()
     draft.drop([key for key in draft.tensors if key not in kept])
     left = {id(tensor) for tensor in draft.tensors.values()}  # their keys may have changed

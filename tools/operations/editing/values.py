@@ -10,8 +10,7 @@ import numpy as np
 
 from tensorbundle.creation import as_array
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import BundleError, ConflictError, MissingFileError, TensorNotFoundError, near_names
-from tensorbundle.proto.paths import attribute_key
+from tensorbundle.errors import BundleError, ConflictError, MissingFileError, TensorNotFoundError
 from tensorbundle.slices import whole_box
 from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, Constant
 from tensorbundle.tools.rewriting.plan import Literal
@@ -57,17 +56,17 @@ def set_values(draft: Draft, name: str, values: object) -> None:
 
 
 def find_key(draft: Draft, name: str) -> str:
-    """The key that a name means: the key itself, or the path of the object that owns it.
+    """The key of the tensor that a name means: any name that `proto/naming.py` knows.
 
     Raises:
-        TensorNotFoundError: neither; the reason names near ones.
+        TensorNotFoundError: it means none; the reason names near ones.
+        ConflictError: it means several; the reason shows their keys.
     """
-    for key in (name, attribute_key(name)):
-        if key in draft.tensors:
-            return key
-    near = near_names(name, draft.tensors)
-    hint = f"; near: {', '.join(map(repr, near))}" if near else ""
-    raise TensorNotFoundError(f"no such tensor{hint}", path=draft.prefix, key=name)
+    naming = draft.naming()
+    key = naming.find(name)
+    if key is None:
+        raise TensorNotFoundError(f"no such tensor{naming.near(name)}", path=draft.prefix, key=name)
+    return key
 
 
 def _array(values: Any, dtype: DType) -> tuple[Array, str]:

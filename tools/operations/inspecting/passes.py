@@ -63,7 +63,7 @@ def over_tensors(
         TensorNotFoundError: a pattern matches nothing.
         BundleError: what `work` raises.
     """
-    chosen = select(checkpoint.entries(), patterns, checkpoint.prefix)
+    chosen = select(checkpoint.entries(), patterns, checkpoint.naming)
     if jobs == 1:
         for key, entry in chosen:
             yield _done(work(key, entry), entry, progress)

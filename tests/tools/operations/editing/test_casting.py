@@ -122,8 +122,8 @@ def test_objects(tmp_path):
 @pytest.mark.parametrize(
     ("rules", "error", "message"),
     [
-        ({"x*": "float16"}, tb.TensorNotFoundError, r"^\S*m: no key fits the pattern 'x\*'$"),
-        ({"b/v": "float16"}, tb.TensorNotFoundError, r"no key fits the pattern 'b/v'; near: 'b/w'"),
+        ({"x*": "float16"}, tb.TensorNotFoundError, r"^\S*m: no tensor matches the pattern 'x\*'$"),
+        ({"b/v": "float16"}, tb.TensorNotFoundError, r"no tensor matches the pattern 'b/v'; near: 'b/w'"),
         (
             {"*n": "float16"},
             tb.ConflictError,

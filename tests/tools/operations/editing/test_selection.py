@@ -61,8 +61,8 @@ def test_patterns(tmp_path, patterns, fitting):
 @pytest.mark.parametrize(
     ("patterns", "error", "message"),
     [
-        ("a/v", tb.TensorNotFoundError, r"m: no key fits the pattern 'a/v'; near: 'a/"),
-        (["a/w", "zz*"], tb.TensorNotFoundError, r"m: no key fits the pattern 'zz\*'$"),
+        ("a/v", tb.TensorNotFoundError, r"m: no tensor matches the pattern 'a/v'; near: 'a/"),
+        (["a/w", "zz*"], tb.TensorNotFoundError, r"m: no tensor matches the pattern 'zz\*'$"),
         ("re:(", tb.BundleError, r"^pattern 're:\(' is not a regular expression: "),
         (3, tb.BundleError, r"^step (drop|extract): 3 does not fit"),
     ],
