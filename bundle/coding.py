@@ -15,16 +15,16 @@ Buffer in, value out; no files. Positions and sizes are in bytes.
 
 from __future__ import annotations
 
+import importlib
 import re
 import struct
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Final, TypeVar
-
-from crc32c import crc32c
 
 from tensorbundle.errors import CorruptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "FIXED32",
@@ -61,6 +61,26 @@ _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli, bit-reflected
 VARINT, I64, LEN, I32 = 0, 1, 2, 5  # protobuf wire types
 
 _Bytes = TypeVar("_Bytes", bytes, memoryview)
+
+
+def _crc32c_function() -> Callable[..., int]:
+    """The function of the package `crc32c`, from its extension module.
+
+    The package itself looks for its own version in the metadata of packages, and what does that takes longer to import
+    than a listing takes.
+    """
+    package = PathFinder.find_spec("crc32c")
+    spec = PathFinder.find_spec("_crc32c", None if package is None else package.submodule_search_locations)
+    module = None if spec is None or spec.loader is None else spec.loader.create_module(spec)
+    if module is None or spec is None or spec.loader is None:  # installed in another way
+        module = importlib.import_module("crc32c")
+    else:
+        spec.loader.exec_module(module)
+    function: Callable[..., int] = module.crc32c
+    return function
+
+
+crc32c: Final = _crc32c_function()
 
 
 def mask(crc: int) -> int:

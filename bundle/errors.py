@@ -7,12 +7,10 @@ higher one the file and the key: `locate` fills in what is missing on the way up
 
 from __future__ import annotations
 
-import difflib
-import heapq
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "BundleError",
@@ -21,6 +19,8 @@ __all__ = [
     "MissingFileError",
     "TensorNotFoundError",
     "UnsupportedError",
+    "check_word",
+    "near_hint",
     "near_names",
 ]
 
@@ -98,6 +98,9 @@ def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
 
     Bounded in time: at most 2,000 names, those of about the same length, are compared by similarity.
     """
+    import difflib  # both only where something is wrong
+    import heapq
+
     last = name.rstrip("/").rsplit("/", 1)[-1].lower()
     candidates = list(known)
     inside = [each for each in candidates if last and last in each.lower()]
@@ -105,3 +108,21 @@ def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     alike = heapq.nsmallest(_COMPARED, candidates, key=lambda each: abs(len(each) - len(name)))
     similar = difflib.get_close_matches(name, alike, n=limit, cutoff=0.6)
     return list(dict.fromkeys([*similar, *inside]))[:limit]
+
+
+def near_hint(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that does not exist: `; near: 'a', 'b'`, or nothing."""
+    near = near_names(name, known)
+    return f"; near: {', '.join(map(repr, near))}" if near else ""
+
+
+def check_word(what: str, value: object, allowed: Sequence[str]) -> str:
+    """The value of an argument that must be one of a few words.
+
+    Raises:
+        BundleError: another value; the reason names the argument and the words.
+    """
+    if not isinstance(value, str) or value not in allowed:
+        *most, last = map(repr, allowed)
+        raise BundleError(f"{what} = {value!r}, expected {', '.join(most)} or {last}")
+    return value

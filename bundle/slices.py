@@ -42,6 +42,7 @@ __all__ = [
     "must_tile",
     "readable_key",
     "relative",
+    "shape_text",
     "whole_box",
 ]
 
@@ -232,3 +233,8 @@ def must_tile(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
     covered = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
     if covered != math.prod(shape):
         raise CorruptionError(f"its slices hold {covered} of the {math.prod(shape)} elements wanted")
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as it is printed everywhere: `[38,32]`, `[]` for a scalar."""
+    return f"[{','.join(map(str, shape))}]"

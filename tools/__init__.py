@@ -8,8 +8,9 @@
 - `operations/`: operations on whole checkpoints.
 - `cli/`: the command line. Nothing else in the package prints.
 
-Operations are functions that return what they did. Those that make a checkpoint edit a draft, which becomes a plan that
-`rewriting` carries out; none has a second way.
+Every command is a function here, under the command's name. Those that make a checkpoint edit a draft, which becomes a
+plan that `rewriting` carries out, and return a `Summary`; none has a second way. Those that look at checkpoints return
+data.
 """
 
 from __future__ import annotations
@@ -18,7 +19,25 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tensorbundle.tools.operations.converting.conversion import convert
+    from tensorbundle.tools.operations.directories.inventory import latest
+    from tensorbundle.tools.operations.functions import (
+        average,
+        cast,
+        compact,
+        convert,
+        drop,
+        extract,
+        merge,
+        partition,
+        rename,
+        reshape,
+        reshard,
+        resize,
+        set,  # noqa: A004  the command's name
+        slim,
+        transpose,
+        unpartition,
+    )
     from tensorbundle.tools.operations.inspecting.hashing import (
         CheckpointHash,
         TensorHash,
@@ -26,16 +45,19 @@ if TYPE_CHECKING:
     )
     from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, stats
     from tensorbundle.tools.operations.inspecting.verification import Problem, Report, verify
-    from tensorbundle.tools.operations.recipes import rewrite
-    from tensorbundle.tools.operations.restoring.forecasting import forecast
+    from tensorbundle.tools.operations.restoring.forecasting import check, forecast
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast
+    from tensorbundle.tools.operations.steps.recipe import rewrite
     from tensorbundle.tools.operations.suggesting.suggestion import Suggestion, suggest
+    from tensorbundle.tools.rewriting.plan import LeftOut, Note
     from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions
 
 __all__ = [
     "CheckpointHash",
     "Finding",
     "Forecast",
+    "LeftOut",
+    "Note",
     "Problem",
     "Report",
     "Suggestion",
@@ -43,12 +65,29 @@ __all__ = [
     "TensorHash",
     "TensorStatistics",
     "TransferOptions",
+    "average",
+    "cast",
+    "check",
+    "compact",
     "convert",
+    "drop",
+    "extract",
     "forecast",
     "hash",
+    "latest",
+    "merge",
+    "partition",
+    "rename",
+    "reshape",
+    "reshard",
+    "resize",
     "rewrite",
+    "set",
+    "slim",
     "stats",
     "suggest",
+    "transpose",
+    "unpartition",
     "verify",
 ]
 
@@ -56,6 +95,8 @@ _HOMES = {
     "CheckpointHash": "operations.inspecting.hashing",
     "Finding": "operations.restoring.outcomes",
     "Forecast": "operations.restoring.outcomes",
+    "LeftOut": "rewriting.plan",
+    "Note": "rewriting.plan",
     "Problem": "operations.inspecting.verification",
     "Report": "operations.inspecting.verification",
     "Suggestion": "operations.suggesting.suggestion",
@@ -63,12 +104,29 @@ _HOMES = {
     "TensorHash": "operations.inspecting.hashing",
     "TensorStatistics": "operations.inspecting.statistics",
     "TransferOptions": "rewriting.transfer",
-    "convert": "operations.converting.conversion",
+    "average": "operations.functions",
+    "cast": "operations.functions",
+    "check": "operations.restoring.forecasting",
+    "compact": "operations.functions",
+    "convert": "operations.functions",
+    "drop": "operations.functions",
+    "extract": "operations.functions",
     "forecast": "operations.restoring.forecasting",
     "hash": "operations.inspecting.hashing",
-    "rewrite": "operations.recipes",
+    "latest": "operations.directories.inventory",
+    "merge": "operations.functions",
+    "partition": "operations.functions",
+    "rename": "operations.functions",
+    "reshape": "operations.functions",
+    "reshard": "operations.functions",
+    "resize": "operations.functions",
+    "rewrite": "operations.steps.recipe",
+    "set": "operations.functions",
+    "slim": "operations.functions",
     "stats": "operations.inspecting.statistics",
     "suggest": "operations.suggesting.suggestion",
+    "transpose": "operations.functions",
+    "unpartition": "operations.functions",
     "verify": "operations.inspecting.verification",
 }
 

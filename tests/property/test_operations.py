@@ -26,6 +26,7 @@ from support.rewriting import (
 from tensorbundle.proto.graph import Slot
 from tensorbundle.proto.paths import attribute_key, escape_name
 from tensorbundle.tools import TransferOptions, rewrite
+from tensorbundle.tools.operations.steps.recipe import rewrite_with, step_of
 
 FLOATS = ["float32", "float64", "float16", "bfloat16", "float8_e5m2", "float8_e4m3fn"]
 DTYPES = [*FLOATS, "int32", "int64", "uint8", "bool", "complex64", "string"]
@@ -240,15 +241,8 @@ def name_based(draw):
 
 def recipe_steps(prefix, destination, steps, **options):
     """`rewrite` takes a step once as a keyword, a recipe as often as wanted; this is the latter, with arrays."""
-    from contextlib import ExitStack
-
-    from tensorbundle.tools.operations.recipes import Kitchen, apply_steps
-    from tensorbundle.tools.rewriting.transfer import transfer
-
-    with ExitStack() as stack:
-        kitchen = Kitchen(str(destination), stack)
-        draft = apply_steps(kitchen.open(prefix), steps, kitchen)
-        return transfer(draft.plan(), str(destination), TransferOptions(**options))
+    listed = [step_of(name, value) for name, value in steps]
+    return rewrite_with(listed, prefix, destination, TransferOptions(**options))
 
 
 @given(name_based())

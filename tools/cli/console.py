@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO, TypeVar
@@ -19,7 +18,6 @@ __all__ = [
     "columns",
     "escape",
     "human_bytes",
-    "shape_text",
 ]
 
 Item = TypeVar("Item")
@@ -46,11 +44,6 @@ def human_bytes(size: float) -> str:
         if round(size, 1) < 1024:  # as it is printed: never "1024.0 KiB"
             return f"{size:.1f} {unit}"
     return f"{size / 1024:.1f} TiB"
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """A shape as it is printed everywhere: `[38,32]`, `[]` for a scalar."""
-    return f"[{','.join(map(str, shape))}]"
 
 
 def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> Iterable[str]:
@@ -86,10 +79,19 @@ class Console:
 
     Attributes:
         json: whether standard output takes JSON objects and nothing else.
+        quiet: whether notes, summaries and progress are left out.
     """
 
-    def __init__(self, *, as_json: bool, out: TextIO | None = None, err: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        as_json: bool,
+        quiet: bool = False,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+    ) -> None:
         self.json = as_json
+        self.quiet = quiet
         self._out = out or sys.stdout
         self._err = err or sys.stderr
 
@@ -104,14 +106,22 @@ class Console:
             for line in lines:
                 self._put(escape(line))
 
+    def summary(self, line: str) -> None:
+        """Print a line that sums up for a person; nothing with `--json` or `--quiet`."""
+        if not self.quiet:
+            self.text(line)
+
     def record(self, fields: Mapping[str, Any]) -> None:
         """Print a JSON object; nothing without `--json`."""
         if self.json:
+            import json  # which a listing for people does not need
+
             self._put(json.dumps(fields, separators=(", ", ": ")))
 
     def note(self, line: str) -> None:
-        """Print a message beside the results, on standard error."""
-        print(escape(line), file=self._err)
+        """Print a message beside the results, on standard error; nothing with `--quiet`."""
+        if not self.quiet:
+            print(escape(line), file=self._err)
 
     def flush(self) -> None:
         """Hand over what is printed but still buffered.
@@ -132,8 +142,8 @@ class Console:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether standard error is a terminal."""
-        return self._err.isatty()
+        """Whether standard error is a terminal, and progress is wanted."""
+        return not self.quiet and self._err.isatty()
 
     def progress(self, what: str, total: int) -> Progress:
         """A progress bar on standard error, if that is a terminal and there is enough to do."""

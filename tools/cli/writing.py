@@ -8,12 +8,11 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
-from tensorbundle.slices import readable_key
+from tensorbundle.slices import readable_key, shape_text
 from tensorbundle.storage.staging import must_be_directory
-from tensorbundle.tools.cli.console import columns, escape, human_bytes, shape_text
-from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.cli.console import columns, escape, human_bytes
+from tensorbundle.tools.operations.steps.step import StepContext, apply_steps
 from tensorbundle.tools.rewriting.plan import Carried, Converted
 from tensorbundle.tools.rewriting.transfer import (
     TransferOptions,
@@ -25,10 +24,11 @@ from tensorbundle.tools.rewriting.transfer import (
 from tensorbundle.writer import refuse_existing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.rewriting.plan import Plan
+    from tensorbundle.tools.operations.steps.step import Step
+    from tensorbundle.tools.rewriting.plan import Note, Plan
     from tensorbundle.tools.rewriting.transfer import Summary
 
 __all__ = [
@@ -36,7 +36,8 @@ __all__ = [
     "add_writing_arguments",
     "carry_out",
     "positive",
-    "rewrite_source",
+    "run_step",
+    "run_steps",
 ]
 
 
@@ -45,6 +46,7 @@ BASE_MEMORY_BYTES: Final = 50_000_000
 OUTPUT_MEMORY_BYTES: Final = 2_000
 # What FileSystem::GetMatchingPaths does not take as it is; TensorFlow looks for an index with it.
 _PATTERN_CHARACTERS: Final = "[]*?\\"
+_SHOWN: Final = 3  # keys in a note
 
 
 def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,18 +74,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def rewrite_source(
-    args: argparse.Namespace, console: Console, edit: Callable[[Draft], Iterable[str] | None]
+def run_step(
+    kind: type[Step], args: argparse.Namespace, console: Console, *, source: str | None = None
 ) -> int:
-    """Open `args.source`, let `edit` change its draft, and make `args.destination` of it.
+    """Make `args.destination` of `source`, by default of `args.source`, with the step that the arguments describe."""
+    return run_steps([kind.from_arguments(vars(args))], args, console, source=source)
 
-    What `edit` returns is told to the person, a line each.
-    """
-    refuse_existing(args.destination, overwrite=args.overwrite)  # before anything is told of what changes
-    with open_checkpoint(args.source) as checkpoint:
-        draft = Draft.of(checkpoint)
-        for line in edit(draft) or ():
-            console.note(escape(line))
+
+def run_steps(
+    steps: Iterable[Step], args: argparse.Namespace, console: Console, *, source: str | None = None
+) -> int:
+    """Make `args.destination` of `source`, by default of `args.source`, with steps."""
+    with StepContext(args.destination) as context:
+        draft = apply_steps(context.open(args.source if source is None else source), steps, context)
         plan = draft.plan()
         del draft  # its share of the memory
         return carry_out(plan, args.destination, args, console)
@@ -97,9 +100,11 @@ def add_source_and_destination(parser: argparse.ArgumentParser) -> None:
 
 def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: Console) -> int:
     """Make the checkpoint as planned and print the summary, or print the plan with `--dry-run`."""
+    must_be_directory(os.path.dirname(destination))
+    refuse_existing(destination, overwrite=args.overwrite, file_format=plan.file_format)
+    for note in plan.notes:
+        console.note(_note_line(note))
     if args.dry_run:
-        must_be_directory(os.path.dirname(destination))
-        refuse_existing(destination, overwrite=args.overwrite, file_format=plan.file_format)
         _print_plan(plan, args.data, console)
         return 0
     with contextlib.ExitStack() as stack:
@@ -188,6 +193,14 @@ def _print_plan(plan: Plan, data: str, console: Console) -> None:
         f"{plan.tensors} tensors: {human_bytes(total_shared)} to share, {human_bytes(read)} to read, "
         f"{human_bytes(written)} and the index to write, in about {human_bytes(memory)} of memory"
     )
+
+
+def _note_line(note: Note) -> str:
+    """What was done, to how many tensors, and the first of them."""
+    keys = ", ".join(map(escape, note.keys[:_SHOWN]))
+    if len(note.keys) <= _SHOWN:
+        return f"{note.what}: {keys}"
+    return f"{note.what}: {len(note.keys)} tensors ({keys}, ...)"
 
 
 def _peak_memory(plan: Plan) -> int:

@@ -7,7 +7,8 @@
 - `restoring/`: what a restore would do, and why it fails.
 - `suggesting/`: rename maps from one checkpoint's names to another's.
 - `sizes.py`: sizes in bytes as people write them.
-- `recipes.py`: several rewriting operations in one pass.
+- `steps/`: rewriting operations as values, each from a recipe or from a command line; several in one pass.
+- `functions.py`: rewriting operations as functions under the names of the commands.
 
 Operations that rewrite change a `Draft` and read no tensor; those that inspect return data. None prints.
 """

@@ -22,7 +22,7 @@ from tensorbundle.proto.naming import Naming
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
 from tensorbundle.slices import must_tile, whole_box
 from tensorbundle.tools.rewriting.expressions import Region, Stored
-from tensorbundle.tools.rewriting.plan import Carried, Converted, LeftOut, Literal, Output, Plan
+from tensorbundle.tools.rewriting.plan import Carried, Converted, LeftOut, Literal, Note, Output, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -102,6 +102,7 @@ class Draft:
         tensors: by key, in the order in which they lie in the data shards; the object graph is not among them.
         graph: its object graph, or None if it is name-based.
         left_out: tensors that were left out on purpose, and why.
+        notes: what operations say of what they did.
         tally: what was done.
         must_copy: whether the data shards are to be laid out anew.
         layout: how the data shards are to be laid out.
@@ -109,18 +110,21 @@ class Draft:
             that of `tensors`.
         shards: how many data shards the sources have.
         file_format: of the output.
+        source_format: of the checkpoint it began as.
     """
 
     prefix: str
     tensors: dict[str, DraftTensor] = field(default_factory=dict)
     graph: ObjectGraph | None = None
     left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     must_copy: bool = False
     layout: Layout = field(default_factory=Layout)
     keeps_order: bool = True
     shards: int = 1
     file_format: FileFormat = "v2"
+    source_format: FileFormat = "v2"
     _graph_tensor: DraftTensor | None = None
     _graph_bytes: bytes = b""
 
@@ -131,7 +135,9 @@ class Draft:
         Raises:
             CorruptionError: its index or its object graph is damaged.
         """
-        draft = cls(checkpoint.prefix, shards=checkpoint.num_shards)
+        draft = cls(
+            checkpoint.prefix, shards=checkpoint.num_shards, source_format=checkpoint.index.file_format
+        )
         found: list[tuple[int, int, str, DraftTensor]] = []
         for key, entry in checkpoint.index.entries():
             stored = Stored.of(checkpoint.index, key, entry)
@@ -195,6 +201,11 @@ class Draft:
             self.tally.renamed += new != key
         self.tensors = tensors
 
+    def note(self, what: str, keys: Collection[str]) -> None:
+        """Say something of some tensors, for the plan and the summary; nothing if there are none."""
+        if keys:
+            self.notes.append(Note(what, tuple(keys)))
+
     def set_tensor(self, key: str, expression: Expression | Literal) -> None:
         """Give a tensor other values, or add one."""
         old = self.tensors.get(key, DraftTensor(expression))
@@ -208,6 +219,7 @@ class Draft:
         """
         plan = Plan(
             left_out=list(self.left_out),
+            notes=list(self.notes),
             must_copy=self.must_copy,
             changes=asdict(self.tally),
             file_format=self.file_format,

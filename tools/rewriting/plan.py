@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tensorbundle.index import FileFormat, Index
     from tensorbundle.tools.rewriting.expressions import Expression
 
-__all__ = ["Carried", "Converted", "LeftOut", "Literal", "Origin", "Output", "Plan"]
+__all__ = ["Carried", "Converted", "LeftOut", "Literal", "Note", "Origin", "Output", "Plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,14 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a person should know of an operation, and the tensors that it is about."""
+
+    what: str
+    keys: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Plan:
     """The whole output.
@@ -127,6 +135,7 @@ class Plan:
         outputs: what is stored, in the order in which it lies in the data shards.
         partitioned: the entries of partitioned tensors, whose slices are among the outputs.
         left_out: what a source has and the output does not.
+        notes: what operations say of what they did.
         must_copy: whether the data shards are laid out anew, so that sharing is out of the question.
         shards: how many data shards there must be at least; empty ones make up the number.
         changes: what was done to tensors, and to how many, for the summary.
@@ -137,6 +146,7 @@ class Plan:
     outputs: list[Output] = field(default_factory=list)
     partitioned: dict[bytes, TensorEntry] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     must_copy: bool = False
     shards: int = 0
     changes: dict[str, int] = field(default_factory=dict)

@@ -11,11 +11,11 @@ import itertools
 import os
 import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
-from tensorbundle.errors import BundleError, MissingFileError, UnsupportedError
+from tensorbundle.errors import BundleError, MissingFileError, UnsupportedError, check_word
 from tensorbundle.index import decode_key
 from tensorbundle.slices import readable_key
 from tensorbundle.storage.staging import SharingError
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
     from tensorbundle.storage.staging import SharedHow
-    from tensorbundle.tools.rewriting.plan import LeftOut, Output, Plan
+    from tensorbundle.tools.rewriting.plan import LeftOut, Note, Output, Plan
 
 __all__ = [
+    "DATA_MODES",
     "DataMode",
     "Summary",
     "TransferOptions",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 DataMode = Literal["share", "copy"]
+DATA_MODES: Final = get_args(DataMode)
 SAMPLE_BYTES: Final = 4 << 20  # read of each shared shard, unless its smallest tensor has more
 SAMPLE_TENSORS: Final = 1000
 DEAD_BYTES: Final = 1 << 20  # that a shared data shard may have, whatever share of it they are
@@ -61,6 +63,9 @@ class TransferOptions:
         state: whether to write a `checkpoint` state file that names the output as the latest.
         executor: where data shards are copied at the same time; None copies one after another.
         progress: told how many bytes were moved since it was last called.
+
+    Raises:
+        BundleError: `data` is another word.
     """
 
     data: DataMode = "share"
@@ -69,6 +74,9 @@ class TransferOptions:
     state: bool = False
     executor: Executor | None = None
     progress: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        check_word("data", self.data, DATA_MODES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,7 @@ class Summary:
         left_out: what the source has and the output does not.
         overflowed: tensors with values that became infinite, or did not fit an integer type, and how many.
         changes: how many tensors were renamed, cast and dropped.
+        notes: what operations say of what they did, and of which tensors.
     """
 
     prefix: str
@@ -98,6 +107,7 @@ class Summary:
     left_out: tuple[LeftOut, ...] = ()
     overflowed: dict[str, int] = field(default_factory=dict)
     changes: dict[str, int] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data."""
@@ -139,6 +149,7 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
         left_out=tuple(plan.left_out),
         overflowed=made.overflowed,
         changes=dict(plan.changes),
+        notes=tuple(plan.notes),
     )
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tensorbundle.slices import shape_text
 from tensorbundle.tools.cli.console import (
     Console,
     Progress,
@@ -12,7 +13,6 @@ from tensorbundle.tools.cli.console import (
     columns,
     escape,
     human_bytes,
-    shape_text,
 )
 
 

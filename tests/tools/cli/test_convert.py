@@ -400,7 +400,7 @@ class TestIntoAStructure:
         ]
         key, line = "m/z/.ATTRIBUTES/VARIABLE_VALUE", "missing, kept from the template"
         dry = run(*argv, "--dry-run")
-        assert dry.err == f"{key}: {line}\n"
+        assert dry.err == f"{line}: {key}\n"
         assert f"from {key}, {line}\n" in dry.out
         output = run(*argv)
         assert output.err == dry.err

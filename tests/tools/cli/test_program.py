@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import threading
@@ -16,7 +17,9 @@ import tensorbundle as tb
 from support.bundles import plain, write_bundle
 from support.cli import SLOW, V215, spawn
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, RegisteredSaver
-from tensorbundle.tools.cli.program import COMMANDS, load, main
+from tensorbundle.tools.cli.arguments import parser_of
+from tensorbundle.tools.cli.catalog import COMMANDS
+from tensorbundle.tools.cli.program import load, main
 
 HERE = Path(__file__).parent
 # Commands that only read, with what they need besides the checkpoint.
@@ -29,46 +32,101 @@ def arguments(command, path, directory):
 
 
 class TestDispatch:
-    def test_help_lists_every_command(self, capsys):
-        with pytest.raises(SystemExit) as caught:
-            main(["--help"])
-        assert caught.value.code == 0
-        out = " ".join(capsys.readouterr().out.split())
-        for name in COMMANDS:
-            assert f" {name} {load(name).HELP} " in out
+    @pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"], []], ids=" ".join)
+    def test_help_lists_every_command(self, run, argv):
+        out = run(*argv).out
+        for name, text in COMMANDS.items():
+            assert re.search(rf"^  {name} +{re.escape(text)}$", out, re.MULTILINE)
+        assert max(map(len, out.splitlines())) <= 110
 
     @pytest.mark.parametrize("name", COMMANDS)
-    def test_help_of_a_command(self, capsys, name):
+    def test_every_command_is_a_module(self, name):
+        command = load(name)
+        assert shlex.split(command.EXAMPLE)[:2] == ["tensorbundle", name]
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_the_example_of_a_command_can_be_parsed(self, name):
+        command = load(name)
+        parser_of(name, command).parse_args(shlex.split(command.EXAMPLE)[2:])
+
+    @pytest.mark.parametrize("argv", [["{}", "--help"], ["help", "{}"]], ids=["option", "command"])
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_help_of_a_command(self, capsys, name, argv):
         with pytest.raises(SystemExit) as caught:
-            main([name, "--help"])
+            main([each.format(name) for each in argv])
         assert caught.value.code == 0
         out = capsys.readouterr().out
         assert out.startswith(f"usage: tensorbundle {name} ")
         assert "--json" in out
-        assert load(name).HELP in " ".join(out.split())
+        assert COMMANDS[name] in " ".join(out.split())
 
-    def test_version(self, capsys):
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_short_help_of_a_command(self, capsys, name):
+        """Fits on a screen, and has an example."""
         with pytest.raises(SystemExit) as caught:
-            main(["--version"])
-        assert (caught.value.code, capsys.readouterr().out) == (0, f"tensorbundle {tb.__version__}\n")
+            main([name, "-h"])
+        assert caught.value.code == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"usage: tensorbundle {name} ")
+        assert f"example: {load(name).EXAMPLE}\n" in out
+        assert len(out.splitlines()) <= 25
+        assert "--json" not in out
+
+    def test_version(self, run):
+        assert run("--version").out == f"tensorbundle {tb.__version__}\n"
 
     @pytest.mark.parametrize(
         ("argv", "message"),
         [
-            (["frob"], r"tensorbundle: error: argument COMMAND: invalid choice: 'frob' \(choose from .*\)\n"),
-            ([], r"tensorbundle: error: the following arguments are required: COMMAND\n"),
-            (["ls"], r"tensorbundle ls: error: the following arguments are required: CKPT.*\n"),
-            (["ls", "--frob", "x"], r"tensorbundle: error: unrecognized arguments: --frob\n"),
+            (["frob"], "no command 'frob'; 'tensorbundle help' lists all"),
+            (["verfy"], "no command 'verfy'; near: 'verify'; 'tensorbundle help' lists all"),
+            (["help", "renam"], "no command 'renam'; near: 'rename'; 'tensorbundle help' lists all"),
+            (["--json"], "no option '--json'; 'tensorbundle help' lists all"),
+            (["\x1b[1m"], r"no command '\x1b[1m'; 'tensorbundle help' lists all"),
         ],
     )
-    def test_arguments_that_can_not_be_parsed(self, capsys, argv, message):
+    def test_no_such_command(self, run, argv, message):
+        assert run(*argv, status=2).err == f"tensorbundle: {message}\n"
+
+    @pytest.mark.parametrize(
+        ("argv", "usage", "message"),
+        [
+            (
+                ["ls"],
+                "ls CKPT [PATTERN...] [OPTION...]",
+                "the following arguments are required: CKPT, PATTERN",
+            ),
+            (["ls", "--frob", "x"], "ls CKPT [PATTERN...] [OPTION...]", "no option '--frob'"),
+            (
+                ["slim", "a", "b", "--overwite=1"],
+                "slim SRC DST [OPTION...]",
+                "no option '--overwite'; near: '--overwrite', '--no-verify'",
+            ),
+            (["slim", "a", "b", "c", "d"], "slim SRC DST [OPTION...]", "too many arguments: c d"),
+            (
+                ["slim", "a", "b", "--over"],
+                "slim SRC DST [OPTION...]",
+                "no option '--over'; near: '--overwrite', '--no-verify'",
+            ),
+            (
+                ["convert", "a", "b", "--to", "V1"],
+                "convert SRC DST --to tf1|tf2|v1|v2 [OPTION...]",
+                "argument --to: invalid choice: 'V1' (choose from 'tf1', 'tf2', 'v1', 'v2')",
+            ),
+            (
+                ["reshard", "a", "b"],
+                "reshard SRC DST --shards N --max-shard-size SIZE [OPTION...]",
+                "one of the arguments --shards --max-shard-size is required",
+            ),
+        ],
+    )
+    def test_arguments_that_can_not_be_parsed(self, capsys, argv, usage, message):
+        """The usage of the command itself, and what is wrong."""
         with pytest.raises(SystemExit) as caught:
             main(argv)
         out, err = capsys.readouterr()
         assert (caught.value.code, out) == (2, "")
-        usage, _, last = err.rpartition("tensorbundle")
-        assert usage.startswith("usage: tensorbundle ")
-        assert re.fullmatch(message, f"tensorbundle{last}")
+        assert err == f"usage: tensorbundle {usage}\ntensorbundle {argv[0]}: error: {message}\n"
 
     def test_python_m(self):
         process = spawn("ls", V215 / "guide-tf1")
@@ -88,13 +146,24 @@ class TestDispatch:
         run("ls", V215 / "nope", status=2)
         assert signal.getsignal(signal.SIGTERM) is before
 
-    def test_a_listing_imports_little(self):
+    @pytest.mark.parametrize(
+        ("argv", "most"),
+        [(["ls", V215 / "guide-tf1/tf1-ckpt"], 110), (["--help"], 50), (["--version"], 50), (["help"], 50)],
+        ids=["ls", "--help", "--version", "help"],
+    )
+    def test_start_up_imports_little(self, argv, most):
+        """What takes long to import stays out, and so do the commands that are not called."""
         script = (
-            "import sys; from tensorbundle.tools.cli.program import main; main(sys.argv[1:]); "
-            "print(*{'numpy', 'rich', 'google.protobuf', 'ml_dtypes', 'tensorflow'} & sys.modules.keys())"
+            "import sys; before = set(sys.modules); from tensorbundle.tools.cli.program import main; "
+            "main(sys.argv[1:]); print(*sys.modules.keys() - before)"
         )
-        output = spawn("ls", V215 / "guide-tf1/tf1-ckpt", script=script).communicate()[0]
-        assert output.split("\n")[-2] == ""
+        output = spawn(*argv, script=script).communicate()[0]
+        found = set(output.split("\n")[-2].split())
+        slow = {"numpy", "rich", "google.protobuf", "ml_dtypes", "tensorflow", "json", "importlib.metadata"}
+        assert not found & slow
+        commands = {each.rpartition(".")[2] for each in found if ".cli.commands." in each}
+        assert commands == {argv[0]} & COMMANDS.keys()
+        assert len(found) <= most, sorted(found)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

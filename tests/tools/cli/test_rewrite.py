@@ -49,7 +49,7 @@ def test_plan(run, tmp_path, source, recipe):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1", "r.toml: no step 'x'; there are "),
+        ("x = 1", "r.toml: no step 'x'"),
         ("rename = { a = 'b' }", "SOURCE: rename 'a=b' fits nothing"),
         ("steps = ['slim']", "r.toml"),
         ("partition = { 'old/w' = { slices = 'x' } }", "partition"),

@@ -17,7 +17,7 @@ def test_what_it_found(run, tmp_path, source):
     assert check_writing(run, tmp_path, "slim", [source])["changes"]["dropped"] == 2
     assert list(tb.open(tmp_path / "out")) == ["a"]
     told = run("slim", source, tmp_path / "o", "--json").err
-    assert told.splitlines() == ["optimizer state: a/Adam", "optimizer state: beta1_power"]
+    assert told.splitlines() == ["optimizer state removed: a/Adam, beta1_power"]
 
 
 def test_error(run, tmp_path):

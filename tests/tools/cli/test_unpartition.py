@@ -17,7 +17,7 @@ def source(tmp_path):
 def test_all(run, tmp_path, source):
     check_writing(run, tmp_path, "unpartition", [source])
     assert not any(entry.slices for _, entry in tb.open(tmp_path / "out").entries())
-    assert run("unpartition", source, tmp_path / "o").err.splitlines() == ["now whole: a", "now whole: b"]
+    assert run("unpartition", source, tmp_path / "o").err.splitlines() == ["now whole: a, b"]
 
 
 def test_some(run, tmp_path, source):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.restoring.causes import Cause
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Status
 
-HELP = "forecast whether a program would restore a checkpoint"
+EXAMPLE = "tensorbundle check run/ckpt-1 --against fresh-1"
 _EXAMPLES: Final = 3  # of a cause
 _WORDS: Final[dict[Status, str]] = {
     "restored": "restored",

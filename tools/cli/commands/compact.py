@@ -1,18 +1,18 @@
-"""`tensorbundle compact`: the same tensors without dead bytes."""
+"""`tensorbundle compact`: the same tensors without unreferenced bytes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.layout import compact
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.layout import Compact
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
 
-HELP = "copy what is needed, so that dead bytes go"
+EXAMPLE = "tensorbundle compact slim smaller"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +22,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Compact."""
-    return rewrite_source(args, console, compact)
+    """Make the new checkpoint."""
+    return run_step(Compact, args, console)

@@ -1,18 +1,18 @@
-"""`tensorbundle drop`: without what patterns fit."""
+"""`tensorbundle drop`: without matching tensors."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.selection import drop
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.selecting import Drop
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
 
-HELP = "leave out what patterns fit"
+EXAMPLE = "tensorbundle drop run/model.ckpt-1000 smaller '*/Adam*'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,5 +23,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Drop."""
-    return rewrite_source(args, console, lambda draft: drop(draft, args.patterns))
+    """Make the new checkpoint."""
+    return run_step(Drop, args, console)

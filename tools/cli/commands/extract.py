@@ -1,18 +1,18 @@
-"""`tensorbundle extract`: only what patterns fit."""
+"""`tensorbundle extract`: only matching tensors."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.selection import extract
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.selecting import Extract
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
 
-HELP = "keep only what patterns fit"
+EXAMPLE = "tensorbundle extract run/model.ckpt-1000 encoder 'encoder/*'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,5 +23,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Extract."""
-    return rewrite_source(args, console, lambda draft: extract(draft, args.patterns))
+    """Make the new checkpoint."""
+    return run_step(Extract, args, console)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import UnsupportedError
 from tensorbundle.proto.paths import VARIABLE_VALUE, attribute_key
-from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, escape, shape_text
+from tensorbundle.slices import shape_text
+from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, escape
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tensorbundle.proto.graph import Attribute, Node, ObjectGraph
     from tensorbundle.tools.cli.console import Console
 
-HELP = "show the object graph"
+EXAMPLE = "tensorbundle graph run/ckpt-1 --depth 2"
 _MERMAID = str.maketrans({"#": "#35;", "&": "#amp;", '"': "#quot;", "<": "#lt;", ">": "#gt;"})
 
 

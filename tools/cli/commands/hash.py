@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.inspecting.hashing import CheckpointHash
 
-HELP = "content hash of each tensor and of the whole"
+EXAMPLE = "tensorbundle hash run/model.ckpt-1000"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.commands.manage import print_checkpoints
 from tensorbundle.tools.cli.console import escape
+from tensorbundle.tools.cli.directories import print_checkpoints
 from tensorbundle.tools.operations.directories.inventory import latest, survey
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.cli.console import Console
 
-HELP = "print the prefix of a directory's latest checkpoint, and say what is odd about it"
+EXAMPLE = "tensorbundle latest run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

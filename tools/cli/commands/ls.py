@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
 from tensorbundle.index import encode_key
-from tensorbundle.tools.cli.console import columns, escape, human_bytes, shape_text
+from tensorbundle.slices import shape_text
+from tensorbundle.tools.cli.console import columns, escape, human_bytes
 from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tensorbundle.index import Index
     from tensorbundle.tools.cli.console import Console
 
-HELP = "list keys, types, shapes and sizes"
+EXAMPLE = "tensorbundle ls run/model.ckpt-1000 'encoder/*' --long"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.cli.console import columns, escape, human_bytes
+from tensorbundle.tools.cli.console import escape, human_bytes
+from tensorbundle.tools.cli.directories import print_checkpoints
 from tensorbundle.tools.operations.directories import managing
-from tensorbundle.tools.operations.directories.inventory import NOT_THERE, survey
+from tensorbundle.tools.operations.directories.inventory import survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.operations.directories.inventory import Found, Survey
+    from tensorbundle.tools.operations.directories.inventory import Survey
     from tensorbundle.tools.operations.directories.managing import Change, Step
 
-HELP = "list, add, remove or prune the checkpoints of a directory, or repair its state file"
+EXAMPLE = "tensorbundle manage run prune --max-to-keep 5"
 
 _PLANS: Final[dict[str, Callable[[argparse.Namespace], Callable[[Survey], Change]]]] = {
     "add": lambda args: partial(managing.add, names=args.prefixes, in_order=args.in_order),
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_action(
     actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
 ) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=text)
+    parser = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
     # Left out, they are as the command's own parser found or set them.
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object a line"
@@ -89,36 +89,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for note in change.notes:
         console.note(escape(f"{args.directory}: {note}"))
     return 0
-
-
-def print_checkpoints(found: Survey, console: Console) -> None:
-    """Print every checkpoint of a directory: its name, when it was saved, its size, and what else there is to say."""
-    for each in found.checkpoints:
-        console.record(each.to_json())
-    if found.checkpoints:
-        console.lines(columns([_row(found, each) for each in found.checkpoints], right=(2,)))
-
-
-def _row(found: Survey, each: Found) -> list[str]:
-    remarks = ["latest"] if each.latest else []
-    if each.path is None:
-        remarks.append("not in the state file")
-    elif found.state is not None and each.prefix != found.state.resolved(each.path):
-        remarks.append(f"moved to {escape(each.prefix)}")
-    if each.problem or not each.file_format:
-        remarks.append(escape(each.problem or NOT_THERE))
-    time = each.modified if each.timestamp is None else each.timestamp
-    size = human_bytes(each.nbytes) if each.files else "-"
-    return [escape(each.name), _time_text(time), size, ", ".join(remarks)]
-
-
-def _time_text(timestamp: float | None) -> str:
-    if timestamp is None:
-        return "-"
-    try:
-        return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OSError, OverflowError, ValueError):  # no year of any calendar
-        return str(timestamp)
 
 
 def _step_line(step: Step, *, dry_run: bool) -> str:

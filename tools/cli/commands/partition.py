@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import BundleError
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.layout import partition
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.layout import Partition
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.rewriting.draft import Draft
 
-HELP = "store tensors in slices"
+EXAMPLE = "tensorbundle partition run/model.ckpt-1000 sliced embedding=4"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,16 +23,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Partition."""
-    parts = []
-    for text in args.parts:
-        found = re.fullmatch(r"(.+)=(\d+)(?::(-?\d+))?", text, re.DOTALL)
-        if found is None:
-            raise BundleError(f"{text!r} is not KEY=N or KEY=N:AXIS")
-        parts.append((found[1], int(found[2]), int(found[3] or 0)))
-
-    def edit(draft: Draft) -> None:
-        for key, count, axis in parts:
-            partition(draft, key, count, axis)
-
-    return rewrite_source(args, console, edit)
+    """Make the new checkpoint."""
+    return run_step(Partition, args, console)

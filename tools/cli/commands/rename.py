@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import BundleError
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.renaming import parse_rule, read_map, regex_rule, rename
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.naming import Rename
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
 
-HELP = "rename tensors, or objects of a TF2 checkpoint"
+EXAMPLE = "tensorbundle rename run/model.ckpt-1000 renamed old/=new/ 'a/*=b/*'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,20 +33,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Rename. `OLD=NEW` is cut at the first '='; a dictionary in a `--map` file takes names that have one."""
-    rules = []
-    for text in args.rules:
-        old, mark, new = text.partition("=")
-        if not mark:
-            raise BundleError(f"{text!r} is not OLD=NEW")
-        rules.append(parse_rule(old, new))
-    if args.map is not None:
-        rules += read_map(args.map)
-    for text in args.regex:
-        pattern, mark, replacement = text.partition("=>")
-        if not mark:
-            raise BundleError(f"{text!r} is not PATTERN=>REPLACEMENT")
-        rules.append(regex_rule(pattern, replacement))
-    if not rules:
-        raise BundleError("nothing to rename: give OLD=NEW, --map or --regex")
-    return rewrite_source(args, console, lambda draft: rename(draft, rules))
+    """Make the new checkpoint."""
+    return run_step(Rename, args, console)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.layout import reshard
-from tensorbundle.tools.operations.sizes import parse_size
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.layout import Reshard
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
 
-HELP = "spread tensors over data shards anew"
+EXAMPLE = "tensorbundle reshard run/model.ckpt-1000 resharded --max-shard-size 2GB"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +26,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Reshard."""
-    size = None if args.max_shard_size is None else parse_size(args.max_shard_size)
-    return rewrite_source(
-        args, console, lambda draft: reshard(draft, shards=args.shards, max_bytes=size, cut=args.cut)
-    )
+    """Make the new checkpoint."""
+    return run_step(Reshard, args, console)

@@ -1,19 +1,18 @@
-"""`tensorbundle resize`: rows that follow their tokens to another vocabulary."""
+"""`tensorbundle resize`: rows of embeddings for another vocabulary."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.vocabulary import read_vocabulary, resize
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.contents import Resize
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.rewriting.draft import Draft
 
-HELP = "let rows follow their tokens to another vocabulary"
+EXAMPLE = "tensorbundle resize run/model.ckpt-1000 resized embedding --old-vocab old.txt --new-vocab new.txt"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,20 +31,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Resize, and say what."""
-    old, new = read_vocabulary(args.old_vocab), read_vocabulary(args.new_vocab)
-
-    def edit(draft: Draft) -> list[str]:
-        changed = resize(
-            draft,
-            args.key,
-            old,
-            new,
-            axis=args.axis,
-            oov=args.oov,
-            old_size=args.old_vocab_size,
-            new_size=args.new_vocab_size,
-        )
-        return [f"resized: {key}" for key in changed]
-
-    return rewrite_source(args, console, edit)
+    """Make the new checkpoint."""
+    return run_step(Resize, args, console)

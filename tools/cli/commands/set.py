@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import BundleError
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.values import set_values
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.contents import SetValues
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.rewriting.draft import Draft
 
-HELP = "replace the values of a tensor"
+EXAMPLE = "tensorbundle set run/model.ckpt-1000 reset global_step=0 bias=bias.npy"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,16 +25,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Replace the values."""
-    pairs = []
-    for text in args.values:
-        key, mark, value = text.partition("=")
-        if not mark:
-            raise BundleError(f"{text!r} is not KEY=FILE.npy")
-        pairs.append((key, value))
-
-    def edit(draft: Draft) -> None:
-        for key, value in pairs:
-            set_values(draft, key, value)
-
-    return rewrite_source(args, console, edit)
+    """Make the new checkpoint."""
+    return run_step(SetValues, args, console)

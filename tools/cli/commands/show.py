@@ -9,7 +9,8 @@ import numpy as np
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError, UnsupportedError
-from tensorbundle.tools.cli.console import escape, shape_text
+from tensorbundle.slices import shape_text
+from tensorbundle.tools.cli.console import escape
 from tensorbundle.tools.cli.reading import json_number, number_text
 from tensorbundle.tools.operations.inspecting.statistics import summarize
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Array, Checkpoint
     from tensorbundle.tools.cli.console import Console
 
-HELP = "show values"
+EXAMPLE = "tensorbundle show run/model.ckpt-1000 'embedding[0:3]'"
 _REGION = re.compile(r"(?P<key>.*)\[(?P<region>[^\[\]]*)\]", re.DOTALL)
 _INTEGER = r"-?\d{1,100}"
 _SLICE = re.compile(f"({_INTEGER})?:({_INTEGER})?(?::({_INTEGER})?)?")

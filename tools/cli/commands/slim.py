@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.selection import slim
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.selecting import Slim
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
 
-HELP = "leave out the optimizer's state"
+EXAMPLE = "tensorbundle slim run/model.ckpt-1000 slim"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +22,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Slim, and say what went."""
-    return rewrite_source(args, console, lambda draft: [f"optimizer state: {key}" for key in slim(draft)])
+    """Make the new checkpoint."""
+    return run_step(Slim, args, console)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.cli.console import columns, escape, shape_text
+from tensorbundle.slices import shape_text
+from tensorbundle.tools.cli.console import columns, escape
 from tensorbundle.tools.cli.reading import add_jobs, add_patterns, bytes_of, json_number, number_text
 from tensorbundle.tools.operations.inspecting.statistics import stats
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics
 
-HELP = "min, max, mean, std, NaN, Inf and zeros of each tensor"
+EXAMPLE = "tensorbundle stats run/model.ckpt-1000 --fail-on nan,inf"
 _NUMBERS: Final = ("min", "max", "mean", "std", "nan", "inf", "zeros")
 _FAULTS: Final = ("nan", "inf")
 

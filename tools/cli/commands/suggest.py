@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.suggesting.substitutions import Deciding
     from tensorbundle.tools.operations.suggesting.suggestion import Suggestion, Use
 
-HELP = "propose a rename map from A's names to B's"
+EXAMPLE = "tensorbundle suggest run/model.ckpt-1000 fresh-1 -o names.map"
 _COMMANDS: Final[dict[Use, tuple[str, ...]]] = {
     "rename": ("tensorbundle rename {0} DST --map {2}",),
     "rename-converted": (

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, columns, escape, human_bytes, shape_text
+from tensorbundle.slices import shape_text
+from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, columns, escape, human_bytes
 from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tensorbundle.entries import TensorEntry
     from tensorbundle.tools.cli.console import Console
 
-HELP = "show keys by scope, with parameter counts and sizes"
+EXAMPLE = "tensorbundle tree run/model.ckpt-1000 --depth 2"
 
 
 @dataclass(slots=True)

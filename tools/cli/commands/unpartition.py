@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, rewrite_source
-from tensorbundle.tools.operations.editing.layout import unpartition
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.layout import Unpartition
 
 if TYPE_CHECKING:
     import argparse
 
     from tensorbundle.tools.cli.console import Console
 
-HELP = "store partitioned tensors whole"
+EXAMPLE = "tensorbundle unpartition run/model.ckpt-1000 whole"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Unpartition, and say what."""
-    return rewrite_source(
-        args, console, lambda draft: [f"now whole: {key}" for key in unpartition(draft, args.patterns)]
-    )
+    """Make the new checkpoint."""
+    return run_step(Unpartition, args, console)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.inspecting.verification import Problem
 
-HELP = "check every checksum and the whole layout"
+EXAMPLE = "tensorbundle verify run/model.ckpt-1000"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

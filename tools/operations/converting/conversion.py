@@ -6,13 +6,11 @@ which object owns which key (TensorFlow python/checkpoint/checkpoint.py). The te
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 from typing import Literal as OneOf
 
-from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import (
     BundleError,
     ConflictError,
@@ -30,164 +28,40 @@ from tensorbundle.proto.paths import (
     split_path,
 )
 from tensorbundle.tools.matching.sides import USUAL_ROOTS
-from tensorbundle.tools.operations.converting.fitting import Fitting
 from tensorbundle.tools.operations.converting.structure_fitting import fit_structure
-from tensorbundle.tools.operations.converting.structures import read_structure
 from tensorbundle.tools.operations.converting.template import fit_template
-from tensorbundle.tools.operations.editing.renaming import parse_rule, read_map
-from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
+from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.plan import LeftOut, Literal
-from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.proto.graph import Attribute, Node, RegisteredSaver
+    from tensorbundle.tools.operations.converting.fitting import Fitting
     from tensorbundle.tools.operations.converting.structures import Structure
     from tensorbundle.tools.operations.editing.renaming import Rule
-    from tensorbundle.tools.rewriting.plan import Plan
+    from tensorbundle.tools.rewriting.draft import Draft
 
 __all__ = [
+    "NAMES_FROM",
+    "TARGETS",
     "NamesFrom",
     "Target",
-    "convert",
     "fit",
-    "plan_conversion",
-    "rules_of",
+    "saves_in_name",
     "to_tf1",
     "to_tf2",
     "to_v1",
+    "to_v2",
 ]
 
 Target = OneOf["tf1", "tf2", "v1", "v2"]
 NamesFrom = OneOf["auto", "keys", "full-names"]
+TARGETS: Final = get_args(Target)
+NAMES_FROM: Final = get_args(NamesFrom)
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 _SHOWN: Final = 20
 _NUMBERED: Final = re.compile(r".*-(\d{1,18})", re.DOTALL)
-
-
-def convert(
-    source: Path,
-    destination: Path,
-    *,
-    to: Target,
-    root: str | None = None,
-    names: NamesFrom = "auto",
-    save_counter: bool = True,
-    template: Path | None = None,
-    structure: Path | None = None,
-    map: Path | Mapping[str, str] | None = None,  # noqa: A002  as on the command line
-    allow_missing: bool = False,
-    allow_unused: bool = False,
-    learning_rate: float | None = None,
-    beta_1: float | None = None,
-    beta_2: float | None = None,
-    options: TransferOptions | None = None,
-) -> Summary:
-    """Convert the checkpoint `source` and write it to the prefix `destination`.
-
-    Args:
-        source: anything that `tensorbundle.open` takes.
-        destination: the new checkpoint's prefix, exactly; its directory must exist.
-        to: "tf2" for a checkpoint that `tf.train.Checkpoint(vars={name: variable})` restores, "tf1" for one that
-            `tf.compat.v1.train.Saver` does; "v1" and "v2" keep names and objects and change the file format, "v1"
-            being the single file of before TensorFlow 0.12.
-        root: the path of the dictionary of variables, "vars" by default. Towards TF1, where the names are.
-        names: towards TF1, where names come from: the dictionary's keys, the variables' full names, or "auto": keys
-            for what lies directly in the dictionary, full names for the rest.
-        save_counter: towards TF2, whether there is a save counter: `restore` needs it, `read` must not have it. With a
-            template there is none either if the template has none.
-        template: a checkpoint whose structure the output takes: that of a program, saved before it was trained. The source
-            may be of either kind, the template is of the kind that `to` says.
-        structure: a structure file (`tools/structures.py`) with the objects that the output has.
-        map: with a template, rules from names of the source to full names or object paths of the template; pairs, or a
-            file as `rename --map` takes it.
-        allow_missing: with a template or a structure, whether the source may lack what belongs there.
-        allow_unused: likewise, whether it may have what does not belong there.
-        learning_rate: with a template, instead of a stored one, as is beta_1 and beta_2; see `Fitting`.
-        beta_1: 0.9 if none is stored.
-        beta_2: 0.999 if none is stored.
-        options: how the output is made.
-
-    Raises:
-        BundleError: `root` is no path, or arguments that do not go together.
-        UnsupportedError: the source is of the wanted kind already, or a name can't be an object's.
-        ConflictError: the output exists; variables have no distinct TF1 names; or the source does not fit the template or
-            the structure. The reason lists what is in the way.
-        CorruptionError, MissingFileError: the source is damaged or incomplete. Nothing was written.
-    """
-    with contextlib.ExitStack() as stack:
-        checkpoint = stack.enter_context(open_checkpoint(source))
-        plan = plan_conversion(
-            checkpoint,
-            str(destination),
-            to=to,
-            root=root,
-            names=names,
-            save_counter=save_counter,
-            template=None if template is None else stack.enter_context(open_checkpoint(template)),
-            structure=None if structure is None else read_structure(str(structure)),
-            rules=rules_of(map),
-            fitting=Fitting(allow_missing, allow_unused, learning_rate, beta_1, beta_2),
-        )
-        return transfer(plan, str(destination), options or TransferOptions())
-
-
-def rules_of(given: Path | Mapping[str, str] | None) -> list[Rule]:
-    """The rules in a file, or of pairs.
-
-    Raises:
-        OSError: the file can't be read.
-        BundleError: no rules.
-    """
-    if given is None:
-        return []
-    if isinstance(given, (str, os.PathLike)):
-        return read_map(str(given))
-    return [parse_rule(old, new) for old, new in given.items()]
-
-
-def plan_conversion(
-    checkpoint: Checkpoint,
-    destination: str,
-    *,
-    to: Target,
-    root: str | None = None,
-    names: NamesFrom = "auto",
-    save_counter: bool = True,
-    template: Checkpoint | None = None,
-    structure: Structure | None = None,
-    rules: Sequence[Rule] = (),
-    fitting: Fitting | None = None,
-) -> Plan:
-    """The plan of `convert`."""
-    draft = Draft.of(checkpoint)
-    if template is not None or structure is not None or rules or fitting not in (None, Fitting()):
-        if root is not None or names != "auto":
-            raise BundleError(
-                "names come from the template or the structure; no --root (root) or --names (names)"
-            )
-        fit(
-            draft,
-            to,
-            None if template is None else Draft.of(template),
-            structure,
-            rules,
-            counter=saves_in_name(destination) if save_counter else None,
-            fitting=fitting,
-        )
-    elif to == "v1":
-        to_v1(draft)
-    elif to == "v2":
-        if checkpoint.index.file_format == "v2":
-            raise UnsupportedError("a V2 checkpoint already; --to v1 is the other way", path=draft.prefix)
-    elif to == "tf1":
-        to_tf1(draft, root=root, names=names)
-    else:
-        counter = saves_in_name(destination) if save_counter else None
-        to_tf2(draft, root="vars" if root is None else root, counter=counter)
-    return draft.plan()
 
 
 def saves_in_name(prefix: str) -> int:
@@ -332,6 +206,17 @@ def to_v1(draft: Draft) -> None:
             key=key,
         )
     draft.file_format = "v1"
+
+
+def to_v2(draft: Draft) -> None:
+    """Let a draft become a V2 checkpoint.
+
+    Raises:
+        UnsupportedError: it is one already.
+    """
+    if draft.source_format == draft.file_format == "v2":
+        raise UnsupportedError("a V2 checkpoint already; --to v1 is the other way", path=draft.prefix)
+    draft.file_format = "v2"
 
 
 def _check_root(root: str) -> None:

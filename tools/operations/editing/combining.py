@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 
-__all__ = ["Prefer", "average", "merge"]
+__all__ = ["PREFERENCES", "Prefer", "average", "merge"]
 
 Prefer = Literal["first", "last"]
+PREFERENCES: Final = get_args(Prefer)
 _AVERAGED: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat", "complex")))
 _SHOWN: Final = 10
 

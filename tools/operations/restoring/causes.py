@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
-from tensorbundle.tools.cli.console import shape_text
+from tensorbundle.slices import shape_text
 from tensorbundle.tools.operations.restoring.outcomes import counted
 from tensorbundle.tools.operations.restoring.trials import (
     Mending,

@@ -11,10 +11,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.errors import check_word
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 from tensorbundle.tools.operations.converting.structures import read_structure
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
-from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, counted, some, spec_text
+from tensorbundle.tools.operations.restoring.outcomes import (
+    METHODS,
+    Finding,
+    Forecast,
+    counted,
+    some,
+    spec_text,
+)
 from tensorbundle.tools.operations.restoring.programs import Program
 from tensorbundle.tools.operations.restoring.restoring import Restoration
 from tensorbundle.tools.operations.restoring.restoring_by_name import (
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.converting.structures import Expected
     from tensorbundle.tools.operations.restoring.outcomes import Method, Reason
 
-__all__ = ["Source", "Target", "forecast", "predict"]
+__all__ = ["Source", "Target", "check", "forecast", "predict"]
 
 _STRUCTURES: Final = (".json", ".toml")
 
@@ -102,7 +110,7 @@ def _entries(checkpoint: Checkpoint) -> dict[str, TensorEntry]:
     return {key: entry for key, entry in checkpoint.entries() if key != OBJECT_GRAPH_KEY}
 
 
-def forecast(source: Path, against: Path, *, method: Method = "restore") -> Forecast:
+def check(source: Path, against: Path, *, method: Method = "restore") -> Forecast:
     """What restoring the checkpoint `source` would do to the program that `against` shows.
 
     Args:
@@ -113,13 +121,17 @@ def forecast(source: Path, against: Path, *, method: Method = "restore") -> Fore
         method: "restore" makes a save counter where the program has none, "read" does not.
 
     Raises:
-        BundleError: one of the two can't be read.
+        BundleError: one of the two can't be read, or `method` is another word.
     """
+    check_word("method", method, METHODS)
     return predict(Source.read(source), Target.read(against), method)
 
 
+forecast = check  # the name before commands and functions had the same
+
+
 def predict(source: Source, target: Target, method: Method) -> Forecast:
-    """`forecast` with what was read."""
+    """`check` with what was read."""
     if target.graph is None:
         return restore_into_saver(source.graph, source.entries, target.entries)
     program = target.program(target.graph)

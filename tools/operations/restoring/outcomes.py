@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from tensorbundle.dtypes import DType
-from tensorbundle.slices import whole_box
-from tensorbundle.tools.cli.console import shape_text
+from tensorbundle.slices import shape_text, whole_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.restoring.programs import Spec
 
 __all__ = [
+    "METHODS",
     "Assertion",
     "Failure",
     "Finding",
@@ -37,6 +37,7 @@ __all__ = [
 Reason = Literal["", "no values", "one key", "one in A", "one in B", "no tensors"]
 Status = Literal["restored", "missing", "unused", "shape", "dtype", "dangling"]
 Method = Literal["restore", "read"]
+METHODS: Final = get_args(Method)
 Assertion = Literal[True] | str  # it passes, or why it does not
 # How TensorFlow goes about it: by the object graph, by the full names of a program's variables, or as a v1 Saver.
 Way = Literal["objects", "names", "saver"]

@@ -18,7 +18,9 @@ from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, Slot
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, attribute_key, escape_name, split_path
 from tensorbundle.slices import readable_key
 from tensorbundle.tools import TransferOptions, convert
-from tensorbundle.tools.operations.converting.conversion import plan_conversion, saves_in_name
+from tensorbundle.tools.operations.converting.conversion import saves_in_name
+from tensorbundle.tools.operations.steps.recipe import step_of
+from tensorbundle.tools.operations.steps.step import StepContext
 from tensorbundle.tools.rewriting.plan import Carried, Literal
 
 COPY = TransferOptions(data="copy")
@@ -45,8 +47,9 @@ def outline(plan):
 
 
 def planned(source, to, destination="out/model", **options):
-    with tb.open(source) as ckpt:
-        return plan_conversion(ckpt, destination, to=to, **options)
+    with StepContext(destination) as context:
+        step = step_of("convert", {"to": to, **options})
+        return step.apply(context.open(source), context).plan()
 
 
 def tf1_names(source, **options):

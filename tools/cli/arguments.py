@@ -1,0 +1,125 @@
+"""How the arguments of one command are parsed: options anywhere between them, short and long help, near names."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+
+from tensorbundle.errors import near_hint
+from tensorbundle.tools.cli.catalog import COMMANDS
+from tensorbundle.tools.cli.console import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tensorbundle.tools.cli.console import Console
+
+__all__ = ["Command", "parser_of"]
+
+_COUNTS: Final = {"+": "{0}...", "*": "[{0}...]", "?": "[{0}]"}
+
+
+class Command(Protocol):
+    """What a module in `commands/` offers."""
+
+    EXAMPLE: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments; `--json` and `--quiet` are declared already."""
+
+    def run(self, args: argparse.Namespace, console: Console) -> int:
+        """Do it; returns the exit status."""
+
+
+def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
+    """The parser of one command."""
+    parser = _Parser(
+        prog=f"tensorbundle {name}",
+        description=COMMANDS[name],
+        epilog=f"example: {command.EXAMPLE}",
+        add_help=False,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-h", action=_ShortHelp, nargs=0, help="show the arguments and an example")
+    parser.add_argument("--help", action="help", help="show the options, too")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print no notes, summary or progress")
+    command.add_arguments(parser)
+    parser.usage = parser.short_usage()
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes options between a command's arguments, and lets no argument reach the terminal raw."""
+
+    _intermixing = False
+
+    def short_usage(self) -> str:
+        """What must be given, and that there are options."""
+        needed = list(map(_usage, self._needed()))
+        return " ".join([self.prog, *needed, "[OPTION...]"]).replace("%", "%%")
+
+    def short_help(self) -> str:
+        """What must be given, with an example."""
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        formatter.start_section(None)
+        formatter.add_arguments(list(self._needed()))
+        formatter.end_section()
+        formatter.add_text(self.epilog)
+        return f"{formatter.format_help()}\n'{self.prog} --help' lists the options.\n"
+
+    def _needed(self) -> Iterator[argparse.Action]:
+        """Arguments that are not options, and options that must be given."""
+        groups = [each for each in self._mutually_exclusive_groups if each.required]
+        either = [action for group in groups for action in group._group_actions]
+        for action in self._actions:
+            if not action.option_strings or action.required or action in either:
+                yield action
+
+    def parse_args(  # type: ignore[override]  # the overloads of `argparse` are all this
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse everything; what is not known is an error that names what is near."""
+        found, unknown = self.parse_known_args(args, namespace)
+        for each in unknown:
+            option = each.partition("=")[0]
+            if option.startswith("-"):
+                self.error(f"no option {option!r}{near_hint(option, self._option_string_actions)}")
+        if unknown:
+            self.error(f"too many arguments: {' '.join(unknown)}")
+        return found
+
+    def parse_known_args(  # type: ignore[override]  # likewise
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse what is known, wherever an option is among the arguments (`ls CKPT --long PATTERN`)."""
+        if self._intermixing or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True  # it calls us again, for options and for the rest
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escape(message))
+
+
+def _usage(action: argparse.Action) -> str:
+    metavar = action.metavar or "|".join(map(str, action.choices or [action.dest]))
+    if action.option_strings:
+        return f"{max(action.option_strings, key=len)} {metavar}"
+    return _COUNTS.get(str(action.nargs), "{0}").format(metavar)
+
+
+class _ShortHelp(argparse.Action):
+    """Prints the short help and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        if isinstance(parser, _Parser):
+            sys.stdout.write(parser.short_help())
+            parser.exit()

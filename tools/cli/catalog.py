@@ -1,0 +1,49 @@
+"""The commands, in the order in which help lists them, with a line each: as data, so that help imports none of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["COMMANDS", "GROUPS"]
+
+GROUPS: Final[dict[str, dict[str, str]]] = {
+    "look at a checkpoint": {
+        "ls": "list keys, types, shapes and sizes",
+        "tree": "show keys by scope, with parameter counts and sizes",
+        "show": "show values",
+        "stats": "min, max, mean, std, NaN, Inf and zeros of each tensor",
+        "graph": "show the object graph",
+        "verify": "check every checksum and the whole layout",
+        "hash": "content hash of each tensor and of the whole",
+    },
+    "before a restore": {
+        "check": "forecast whether a program would restore a checkpoint",
+        "suggest": "propose a rename map from A's names to B's",
+    },
+    "make a new checkpoint of one": {
+        "convert": "convert name-based (TF1) to object-based (TF2), or V1 files to V2; or back",
+        "rename": "rename tensors, or objects of a TF2 checkpoint",
+        "cast": "cast tensors to another type",
+        "drop": "remove matching tensors",
+        "extract": "keep only matching tensors",
+        "slim": "remove the optimizer's state",
+        "set": "replace the values of tensors",
+        "resize": "remap embedding rows and optimizer slots to a new vocabulary",
+        "rewrite": "apply several of these in one pass, from a recipe",
+    },
+    "change how tensors are stored": {
+        "reshard": "spread tensors over data shards anew",
+        "compact": "rewrite data shards without unreferenced bytes",
+        "partition": "store tensors in slices",
+        "unpartition": "store partitioned tensors whole",
+    },
+    "make one checkpoint of several": {
+        "merge": "make the union of checkpoints",
+        "average": "make the mean of checkpoints",
+    },
+    "manage a directory": {
+        "latest": "print the prefix of a directory's latest checkpoint, and say what is odd about it",
+        "manage": "list, add, remove or prune the checkpoints of a directory, or repair its state file",
+    },
+}
+COMMANDS: Final[dict[str, str]] = {name: text for group in GROUPS.values() for name, text in group.items()}

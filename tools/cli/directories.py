@@ -1,0 +1,45 @@
+"""How the checkpoints of a directory are printed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tensorbundle.tools.cli.console import columns, escape, human_bytes
+from tensorbundle.tools.operations.directories.inventory import NOT_THERE
+
+if TYPE_CHECKING:
+    from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.operations.directories.inventory import Found, Survey
+
+__all__ = ["print_checkpoints"]
+
+
+def print_checkpoints(found: Survey, console: Console) -> None:
+    """Print every checkpoint of a directory: its name, when it was saved, its size, and what else there is to say."""
+    for each in found.checkpoints:
+        console.record(each.to_json())
+    if found.checkpoints:
+        console.lines(columns([_row(found, each) for each in found.checkpoints], right=(2,)))
+
+
+def _row(found: Survey, each: Found) -> list[str]:
+    remarks = ["latest"] if each.latest else []
+    if each.path is None:
+        remarks.append("not in the state file")
+    elif found.state is not None and each.prefix != found.state.resolved(each.path):
+        remarks.append(f"moved to {escape(each.prefix)}")
+    if each.problem or not each.file_format:
+        remarks.append(escape(each.problem or NOT_THERE))
+    time = each.modified if each.timestamp is None else each.timestamp
+    size = human_bytes(each.nbytes) if each.files else "-"
+    return [escape(each.name), _time_text(time), size, ", ".join(remarks)]
+
+
+def _time_text(timestamp: float | None) -> str:
+    if timestamp is None:
+        return "-"
+    try:
+        return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OSError, OverflowError, ValueError):  # no year of any calendar
+        return str(timestamp)

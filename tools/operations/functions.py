@@ -1,0 +1,325 @@
+"""The commands that make a checkpoint, as functions of their names: each takes paths, and returns a summary.
+
+They are the steps of `steps/` on one source; `rewrite` applies several in one pass. All take `options`, which say how the
+output is made, and all raise:
+
+- `BundleError`: an argument of a wrong kind, or a word that is not allowed; the output can't be written to.
+- `TensorNotFoundError`: a name or a pattern matches nothing.
+- `ConflictError`: the output exists, or two tensors would get one name.
+- `CorruptionError`, `MissingFileError`: the source is damaged or incomplete.
+
+Nothing is written then, and no source is changed in any case. Sources are anything that `tensorbundle.open` takes; the
+destination is a prefix, whose directory must exist.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tensorbundle.tools.operations.steps.recipe import rewrite_with, step_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tensorbundle.checkpoint import Path
+    from tensorbundle.tools.operations.converting.conversion import NamesFrom, Target
+    from tensorbundle.tools.operations.editing.combining import Prefer
+    from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions
+
+__all__ = [
+    "average",
+    "cast",
+    "compact",
+    "convert",
+    "drop",
+    "extract",
+    "merge",
+    "partition",
+    "rename",
+    "reshape",
+    "reshard",
+    "resize",
+    "set",
+    "slim",
+    "transpose",
+    "unpartition",
+]
+
+
+def _make(
+    name: str, value: object, source: Path, destination: Path, options: TransferOptions | None
+) -> Summary:
+    return rewrite_with([step_of(name, value)], source, destination, options)
+
+
+def average(
+    sources: Sequence[Path],
+    destination: Path,
+    *,
+    accumulator: str = "float64",
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Make the mean of checkpoints with the same tensors.
+
+    Args:
+        sources: the checkpoints; what can't be averaged is taken from the last one.
+        destination: the new checkpoint's prefix.
+        accumulator: the type that sums are computed in, "float32" or "float64".
+        options: how the output is made.
+    """
+    first, *others = sources
+    return _make("average", {"with": others, "accumulator": accumulator}, first, destination, options)
+
+
+def cast(
+    source: Path, destination: Path, rules: Mapping[str, str], *, options: TransferOptions | None = None
+) -> Summary:
+    """Cast tensors that match patterns: `cast("src", "dst", {"*": "bfloat16"})`; the last that matches decides."""
+    return _make("cast", rules, source, destination, options)
+
+
+def compact(source: Path, destination: Path, *, options: TransferOptions | None = None) -> Summary:
+    """Rewrite data shards without unreferenced bytes."""
+    return _make("compact", True, source, destination, options)
+
+
+def convert(
+    source: Path,
+    destination: Path,
+    *,
+    to: Target,
+    root: str | None = None,
+    names: NamesFrom = "auto",
+    save_counter: bool = True,
+    template: Path | None = None,
+    structure: Path | None = None,
+    map: Path | Mapping[str, str] | None = None,  # noqa: A002  as on the command line
+    allow_missing: bool = False,
+    allow_unused: bool = False,
+    learning_rate: float | None = None,
+    beta_1: float | None = None,
+    beta_2: float | None = None,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Convert a checkpoint between name-based and object-based, or between file formats.
+
+    Args:
+        source: anything that `tensorbundle.open` takes.
+        destination: the new checkpoint's prefix, exactly; its directory must exist.
+        to: "tf2" for a checkpoint that `tf.train.Checkpoint(vars={name: variable})` restores, "tf1" for one that
+            `tf.compat.v1.train.Saver` does; "v1" and "v2" keep names and objects and change the file format, "v1"
+            being the single file of before TensorFlow 0.12.
+        root: the path of the dictionary of variables, "vars" by default. Towards TF1, where the names are.
+        names: towards TF1, where names come from: the dictionary's keys, the variables' full names, or "auto": keys
+            for variables directly in the dictionary, full names for the rest.
+        save_counter: towards TF2, whether there is a save counter: `restore` needs it, `read` must not have it. With a
+            template there is none either if the template has none.
+        template: a checkpoint whose structure the output takes: that of a program, saved before it was trained. The source
+            may be of either kind, the template is of the kind that `to` says.
+        structure: a structure file (`converting/structures.py`) with the objects that the output has.
+        map: with a template, rules from names of the source to full names or object paths of the template; pairs, or a
+            file as `rename --map` takes it.
+        allow_missing: with a template or a structure, whether the source may lack what belongs there.
+        allow_unused: with a template or a structure, whether the source may have what does not belong there.
+        learning_rate: with a template, instead of a stored one, as is beta_1 and beta_2; see `Fitting`.
+        beta_1: 0.9 if none is stored.
+        beta_2: 0.999 if none is stored.
+        options: how the output is made.
+
+    Raises:
+        UnsupportedError: the source is of the wanted kind already, or a name can't be an object's.
+        ConflictError: the output exists; variables have no distinct TF1 names; or the source does not fit the template or
+            the structure. The reason lists what is in the way.
+        BundleError: as all functions here.
+    """
+    how = {
+        "to": to,
+        "root": root,
+        "names": names,
+        "save_counter": save_counter,
+        "template": template,
+        "structure": structure,
+        "map": map,
+        "allow_missing": allow_missing,
+        "allow_unused": allow_unused,
+        "learning_rate": learning_rate,
+        "beta_1": beta_1,
+        "beta_2": beta_2,
+    }
+    return _make("convert", how, source, destination, options)
+
+
+def drop(
+    source: Path, destination: Path, patterns: str | Sequence[str], *, options: TransferOptions | None = None
+) -> Summary:
+    """Remove tensors that match a pattern."""
+    return _make("drop", patterns, source, destination, options)
+
+
+def extract(
+    source: Path, destination: Path, patterns: str | Sequence[str], *, options: TransferOptions | None = None
+) -> Summary:
+    """Keep only tensors that match a pattern, and the save counter."""
+    return _make("extract", patterns, source, destination, options)
+
+
+def merge(
+    sources: Sequence[Path] | Mapping[str, Path],
+    destination: Path,
+    *,
+    prefer: Prefer | None = None,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Make the union of checkpoints.
+
+    Args:
+        sources: the checkpoints; or by name, each then put under its name.
+        destination: the new checkpoint's prefix.
+        prefer: "first" or "last": which one decides where several have a tensor, an error otherwise.
+        options: how the output is made.
+    """
+    under, others = "", sources
+    if isinstance(sources, dict):
+        (under, first), *pairs = sources.items()
+        others = dict(pairs)
+    else:
+        first, *others = sources
+    return _make("merge", {"with": others, "prefer": prefer, "under": under}, first, destination, options)
+
+
+def partition(
+    source: Path, destination: Path, parts: Mapping[str, Any], *, options: TransferOptions | None = None
+) -> Summary:
+    """Store tensors in slices: `partition("src", "dst", {"a": 4, "b": {"slices": 2, "axis": 1}})`."""
+    return _make("partition", parts, source, destination, options)
+
+
+def rename(
+    source: Path,
+    destination: Path,
+    rules: Mapping[str, str] | None = None,
+    *,
+    map: Path | None = None,  # noqa: A002  as on the command line
+    regex: Mapping[str, str] | None = None,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Rename tensors, or objects of an object-based checkpoint: `rename("src", "dst", {"old/": "new/"})`.
+
+    Args:
+        source: anything that `tensorbundle.open` takes.
+        destination: the new checkpoint's prefix.
+        rules: old names to new ones: whole names, scopes that end in '/', or globs.
+        map: a file of rules, or with an assignment map of TensorFlow; applied after `rules`.
+        regex: regular expressions to replacements as `re.sub` takes them; applied after `map`.
+        options: how the output is made.
+    """
+    table: dict[str, object] = dict(rules or {})
+    table |= {} if map is None else {"map": [map]}
+    table |= {} if regex is None else {"regex": regex}
+    return _make("rename", table, source, destination, options)
+
+
+def reshape(
+    source: Path,
+    destination: Path,
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Give tensors other shapes for the same elements: `reshape("src", "dst", {"w": [768, 12, -1]})`."""
+    return _make("reshape", shapes, source, destination, options)
+
+
+def reshard(
+    source: Path,
+    destination: Path,
+    *,
+    shards: int | None = None,
+    max_shard_size: int | str | None = None,
+    cut: bool = False,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Spread tensors over data shards anew.
+
+    Args:
+        source: anything that `tensorbundle.open` takes.
+        destination: the new checkpoint's prefix.
+        shards: how many data shards, of about the same size; or
+        max_shard_size: none larger than that, in bytes, or as in "2GB".
+        cut: whether tensors that are larger than that are partitioned.
+        options: how the output is made.
+    """
+    how = {"shards": shards, "max_shard_size": max_shard_size, "cut": cut}
+    return _make("reshard", how, source, destination, options)
+
+
+def resize(
+    source: Path,
+    destination: Path,
+    key: str,
+    *,
+    old_vocab: Path,
+    new_vocab: Path,
+    axis: int = 0,
+    oov: int = 0,
+    old_vocab_size: int = -1,
+    new_vocab_size: int = -1,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Remap the rows of an embedding, and of its optimizer slots, to a new vocabulary.
+
+    Args:
+        source: anything that `tensorbundle.open` takes.
+        destination: the new checkpoint's prefix.
+        key: the variable's key, or its object path.
+        old_vocab: the file with the tokens of its rows, one a line.
+        new_vocab: the file with the tokens of the rows it gets.
+        axis: 0 for embeddings, 1 for output layers.
+        oov: rows for out-of-vocabulary buckets, after those of the tokens.
+        old_vocab_size: only so many of the old tokens count; -1 for all.
+        new_vocab_size: only so many of the new tokens get a row; -1 for all.
+        options: how the output is made.
+    """
+    how = {
+        "old_vocab": old_vocab,
+        "new_vocab": new_vocab,
+        "axis": axis,
+        "oov": oov,
+        "old_vocab_size": old_vocab_size,
+        "new_vocab_size": new_vocab_size,
+    }
+    return _make("resize", {key: how}, source, destination, options)
+
+
+def set(  # noqa: A001  the command's name
+    source: Path, destination: Path, values: Mapping[str, Any], *, options: TransferOptions | None = None
+) -> Summary:
+    """Replace values: `set("src", "dst", {"global_step": 0, "bias": array, "kernel": "kernel.npy"})`."""
+    return _make("set", values, source, destination, options)
+
+
+def slim(source: Path, destination: Path, *, options: TransferOptions | None = None) -> Summary:
+    """Remove the optimizer's state; the summary's notes list it."""
+    return _make("slim", True, source, destination, options)
+
+
+def transpose(
+    source: Path,
+    destination: Path,
+    axes: Mapping[str, Sequence[int]],
+    *,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Put the axes of tensors in another order: `transpose("src", "dst", {"w": [1, 0]})`."""
+    return _make("transpose", axes, source, destination, options)
+
+
+def unpartition(
+    source: Path,
+    destination: Path,
+    patterns: str | Sequence[str] = (),
+    *,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Store partitioned tensors whole; all, or those that match a pattern."""
+    return _make("unpartition", patterns or True, source, destination, options)

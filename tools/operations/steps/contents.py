@@ -1,0 +1,118 @@
+"""`set` and `resize` as steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from tensorbundle.tools.operations.editing.values import set_values
+from tensorbundle.tools.operations.editing.vocabulary import read_vocabulary, resize
+from tensorbundle.tools.operations.steps.step import Step, integer, options, path, table, table_of_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tensorbundle.tools.operations.steps.step import StepContext
+    from tensorbundle.tools.rewriting.draft import Draft
+
+__all__ = ["Resize", "SetValues", "Vocabularies"]
+
+
+@dataclass(frozen=True, slots=True)
+class SetValues(Step):
+    """Replace values: `set = { global_step = 0, bias = "bias.npy" }`.
+
+    Attributes:
+        values: keys, or object paths, each with a file, a literal, a number or an array.
+    """
+
+    name: ClassVar[str] = "set"
+    values: tuple[tuple[str, Any], ...]
+
+    @classmethod
+    def from_table(cls, value: object) -> Self:
+        """From keys and values."""
+        return cls(tuple(table(value).items()))
+
+    @classmethod
+    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
+        """From KEY=FILE.npy or KEY=LITERAL."""
+        return cls.from_table(table_of_pairs(given["values"], "KEY=FILE.npy"))
+
+    def apply(self, draft: Draft, context: StepContext) -> Draft:
+        """Replace them."""
+        del context
+        for key, values in self.values:
+            set_values(draft, key, values)
+        return draft
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabularies:
+    """How the rows of one variable change.
+
+    Attributes:
+        old: the file with the tokens of its rows.
+        new: the file with the tokens of the rows it gets.
+        axis: 0 for embeddings, 1 for output layers.
+        oov: rows for out-of-vocabulary buckets, after those of the tokens.
+        old_size: only so many of the old tokens count; -1 for all.
+        new_size: only so many of the new tokens get a row; -1 for all.
+    """
+
+    old: str
+    new: str
+    axis: int = 0
+    oov: int = 0
+    old_size: int = -1
+    new_size: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Resize(Step):
+    """Remap rows to a new vocabulary, slots along: `resize = { KEY = { old_vocab = "F", new_vocab = "F", oov = 1 } }`.
+
+    Attributes:
+        variables: keys, or object paths, and how their rows change.
+    """
+
+    name: ClassVar[str] = "resize"
+    variables: tuple[tuple[str, Vocabularies], ...]
+
+    @classmethod
+    def from_table(cls, value: object) -> Self:
+        """From keys, and for each a table of the options of the command."""
+        return cls(tuple((key, _vocabularies(each)) for key, each in table(value).items()))
+
+    @classmethod
+    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
+        """From a key and the options."""
+        names = ("old_vocab", "new_vocab", "axis", "oov", "old_vocab_size", "new_vocab_size")
+        return cls.from_table(
+            {given["key"]: {name: given[name] for name in names if given[name] is not None}}
+        )
+
+    def apply(self, draft: Draft, context: StepContext) -> Draft:
+        """Resize, and note which tensors changed."""
+        del context
+        for key, each in self.variables:
+            changed = resize(
+                draft,
+                key,
+                read_vocabulary(each.old),
+                read_vocabulary(each.new),
+                axis=each.axis,
+                oov=each.oov,
+                old_size=each.old_size,
+                new_size=each.new_size,
+            )
+            draft.note("resized", changed)
+        return draft
+
+
+def _vocabularies(value: object) -> Vocabularies:
+    files, sizes = ("old_vocab", "new_vocab"), ("old_vocab_size", "new_vocab_size")
+    given = options(value, *files, "axis", "oov", *sizes, required=files)
+    old, new = (path(given[name]) for name in files)
+    axis, oov = (integer(given.get(name, 0)) for name in ("axis", "oov"))
+    return Vocabularies(old, new, axis, oov, *(integer(given.get(name, -1)) for name in sizes))

@@ -1,0 +1,130 @@
+"""Several operations in one pass, in the order written: a recipe, or keyword arguments of `rewrite`.
+
+A recipe is a TOML file. Its tables are steps, applied in the order in which they appear; a step that is needed twice is
+given in the array `steps`:
+
+    slim = true
+    rename = { "old/" = "new/" }
+    cast = { "*" = "bfloat16" }
+
+    [[steps]]
+    convert = { to = "tf2" }
+
+Steps are strict: an option that does not exist, or a value of another kind, is an error. The class of each step says what
+it takes.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any, Final
+
+from tensorbundle.errors import BundleError, MissingFileError, near_hint
+from tensorbundle.tools.operations.steps.casting import Cast
+from tensorbundle.tools.operations.steps.combining import Average, Merge
+from tensorbundle.tools.operations.steps.contents import Resize, SetValues
+from tensorbundle.tools.operations.steps.conversion import Convert
+from tensorbundle.tools.operations.steps.layout import Compact, Partition, Reshard, Unpartition
+from tensorbundle.tools.operations.steps.naming import Rename
+from tensorbundle.tools.operations.steps.selecting import Drop, Extract, Slim
+from tensorbundle.tools.operations.steps.shapes import Reshape, Transpose
+from tensorbundle.tools.operations.steps.step import Step, StepContext, apply_steps
+from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tensorbundle.checkpoint import Path
+
+__all__ = ["STEPS", "read_recipe", "rewrite", "rewrite_with", "step_of"]
+
+STEPS: Final[dict[str, type[Step]]] = {
+    each.name: each
+    for each in (
+        *(Average, Cast, Compact, Convert, Drop, Extract, Merge, Partition, Rename),
+        *(Reshape, Reshard, Resize, SetValues, Slim, Transpose, Unpartition),
+    )
+}
+
+
+def rewrite(
+    source: Path,
+    destination: Path,
+    *,
+    recipe: Path | None = None,
+    options: TransferOptions | None = None,
+    **steps: Any,
+) -> Summary:
+    """Rewrite the checkpoint `source` to the prefix `destination` in one pass.
+
+        rewrite("src", "dst", rename={"old/": "new/"}, drop=["*/Adam*"], cast={"*": "bfloat16"})
+
+    Args:
+        source: anything that `tensorbundle.open` takes.
+        destination: the new checkpoint's prefix; its directory must exist.
+        recipe: the path of a recipe, applied first.
+        options: how the output is made.
+        steps: the names in `STEPS` with what a recipe would give them, applied in the order given.
+
+    Raises:
+        BundleError: a step that does not exist or is not valid; or as the operations and `transfer`. Nothing was written.
+    """
+    listed = [] if recipe is None else read_recipe(str(recipe))
+    listed += [step_of(name, value) for name, value in steps.items()]
+    return rewrite_with(listed, source, destination, options)
+
+
+def rewrite_with(
+    steps: Iterable[Step], source: Path, destination: Path, options: TransferOptions | None = None
+) -> Summary:
+    """`rewrite` with steps as values."""
+    with StepContext(destination) as context:
+        draft = apply_steps(context.open(source), steps, context)
+        return transfer(draft.plan(), context.destination, options or TransferOptions())
+
+
+def read_recipe(path: str) -> list[Step]:
+    """The steps in a recipe, in order.
+
+    Raises:
+        MissingFileError: no such file.
+        BundleError: not TOML, or a step that does not exist or is not valid.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except FileNotFoundError:
+        raise MissingFileError("no such recipe", path=path) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"not TOML: {error}", path=path) from None
+    except OSError as error:
+        raise BundleError(f"can't be read: {error.strerror}", path=path) from None
+    tables: list[tuple[str, Any]] = []
+    for name, value in content.items():
+        if name == "steps" and isinstance(value, list):
+            for each in value:
+                if not isinstance(each, dict):
+                    raise BundleError(f"steps: {each!r} is not a table", path=path)
+                tables += each.items()
+        else:
+            tables.append((name, value))
+    try:
+        return [step_of(name, value) for name, value in tables]
+    except BundleError as error:
+        raise error.locate(path=path) from None
+
+
+def step_of(name: str, value: object) -> Step:
+    """The step of a name, made from a table.
+
+    Raises:
+        BundleError: there is none, or the table is not valid.
+    """
+    if name not in STEPS:
+        hint = near_hint(name, STEPS)
+        raise BundleError(f"no step {name!r}{hint}; there are {', '.join(sorted(STEPS))}")
+    try:
+        return STEPS[name].from_table(value)
+    except BundleError as error:
+        error.reason = f"step {name}: {error.reason}"
+        raise

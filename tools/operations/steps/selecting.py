@@ -1,0 +1,91 @@
+"""`drop`, `extract` and `slim` as steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from tensorbundle.tools.operations.editing.selection import drop, extract, slim
+from tensorbundle.tools.operations.steps.step import Step, flag, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tensorbundle.tools.operations.steps.step import StepContext
+    from tensorbundle.tools.rewriting.draft import Draft
+
+__all__ = ["Drop", "Extract", "Slim"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Step):
+    """Remove tensors that match patterns: `drop = ["a*", "b"]`."""
+
+    name: ClassVar[str] = "drop"
+    patterns: tuple[str, ...]
+
+    @classmethod
+    def from_table(cls, value: object) -> Self:
+        """From a pattern, or a list of some."""
+        return cls(tuple(texts(value)))
+
+    @classmethod
+    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
+        """The list of patterns."""
+        return cls.from_table(given["patterns"])
+
+    def apply(self, draft: Draft, context: StepContext) -> Draft:
+        """Remove them."""
+        del context
+        drop(draft, self.patterns)
+        return draft
+
+
+@dataclass(frozen=True, slots=True)
+class Extract(Step):
+    """Keep only tensors that match patterns: `extract = ["a*", "b"]`."""
+
+    name: ClassVar[str] = "extract"
+    patterns: tuple[str, ...]
+
+    @classmethod
+    def from_table(cls, value: object) -> Self:
+        """From a pattern, or a list of some."""
+        return cls(tuple(texts(value)))
+
+    @classmethod
+    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
+        """The list of patterns."""
+        return cls.from_table(given["patterns"])
+
+    def apply(self, draft: Draft, context: StepContext) -> Draft:
+        """Keep them."""
+        del context
+        extract(draft, self.patterns)
+        return draft
+
+
+@dataclass(frozen=True, slots=True)
+class Slim(Step):
+    """Remove the optimizer's state: `slim = true`."""
+
+    name: ClassVar[str] = "slim"
+    wanted: bool = True
+
+    @classmethod
+    def from_table(cls, value: object) -> Self:
+        """From true; false does nothing."""
+        return cls(flag(value))
+
+    @classmethod
+    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
+        """It has no arguments."""
+        del given
+        return cls.from_table(True)
+
+    def apply(self, draft: Draft, context: StepContext) -> Draft:
+        """Remove it, and note which tensors these are."""
+        del context
+        if self.wanted:
+            draft.note("optimizer state removed", slim(draft))
+        return draft
