@@ -89,3 +89,10 @@ def test_every_command_has_a_line(command):
 def test_readme_links_every_page():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES[1:] if f"(docs/{page.name})" not in text] == []
+
+
+def test_the_site_has_every_page():
+    listed = set(
+        re.findall(r"^ +- (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert listed | {"index.md"} == {page.name for page in PAGES[1:]}
