@@ -9,7 +9,8 @@ from tensorbundle.dtypes import DType
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, attribute_key
 from tensorbundle.slices import readable_key
 from tensorbundle.tools.operations.editing.layout import even_slices, partition, unpartition
-from tensorbundle.tools.operations.editing.renaming import parse_rule, rename
+from tensorbundle.tools.operations.editing.renaming import rename
+from tensorbundle.tools.operations.editing.rules import parse_rule
 from tensorbundle.tools.rewriting.draft import Draft, Layout
 from tensorbundle.tools.rewriting.expressions import Cast, Constant
 from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal, Output

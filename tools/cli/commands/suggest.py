@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError
 from tensorbundle.tools.cli.console import escape
-from tensorbundle.tools.operations.editing.renaming import rule_line
+from tensorbundle.tools.operations.editing.rules import rule_line
 from tensorbundle.tools.operations.suggesting.suggestion import suggest
 
 if TYPE_CHECKING:

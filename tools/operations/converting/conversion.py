@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tensorbundle.proto.graph import Attribute, Node, RegisteredSaver
     from tensorbundle.tools.operations.converting.fitting import Fitting
     from tensorbundle.tools.operations.converting.structures import Structure
-    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.rewriting.draft import Draft
 
 __all__ = [

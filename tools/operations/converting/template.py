@@ -34,7 +34,7 @@ from tensorbundle.tools.rewriting.plan import LeftOut, Literal
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.rewriting.draft import Draft
 
 __all__ = ["fit_template"]

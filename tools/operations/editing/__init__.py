@@ -4,7 +4,8 @@
 - `values.py`: `set`.
 - `casting.py`: `cast`.
 - `layout.py`: `partition`, `unpartition`, `reshard`, `compact`, `reshape`, `transpose`.
-- `renaming.py`: rules for names, and `rename`.
+- `rules.py`: rules for names, and maps.
+- `renaming.py`: `rename`.
 - `combining.py`: `merge`, `average`.
 - `vocabulary.py`: `resize`.
 """

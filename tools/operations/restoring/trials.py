@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
-from tensorbundle.tools.operations.editing.renaming import parse_rule, rename, whole_rule
+from tensorbundle.tools.operations.editing.renaming import rename
+from tensorbundle.tools.operations.editing.rules import parse_rule, whole_rule
 from tensorbundle.tools.operations.editing.selection import optimizer_state
 from tensorbundle.tools.operations.restoring.forecasting import Source, predict
 from tensorbundle.tools.operations.restoring.moves import renumberings, scope_moves
@@ -18,7 +19,7 @@ from tensorbundle.tools.rewriting.expressions import Stored
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.operations.restoring.forecasting import Target
     from tensorbundle.tools.operations.restoring.moves import Move
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Status

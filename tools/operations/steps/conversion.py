@@ -19,14 +19,14 @@ from tensorbundle.tools.operations.converting.conversion import (
 )
 from tensorbundle.tools.operations.converting.fitting import MISSING, Fitting
 from tensorbundle.tools.operations.converting.structures import read_structure
-from tensorbundle.tools.operations.editing.renaming import parse_rule, read_map
+from tensorbundle.tools.operations.editing.rules import parse_rule, read_map
 from tensorbundle.tools.operations.steps.step import Step, flag, number, options, path, table, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tensorbundle.tools.operations.converting.conversion import NamesFrom, Target
-    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.operations.steps.step import StepContext
     from tensorbundle.tools.rewriting.draft import Draft
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tensorbundle.errors import BundleError
-from tensorbundle.tools.operations.editing.renaming import parse_rule, read_map, regex_rule, rename
+from tensorbundle.tools.operations.editing.renaming import rename
+from tensorbundle.tools.operations.editing.rules import parse_rule, read_map, regex_rule
 from tensorbundle.tools.operations.steps.step import Step, table, text, texts
 
 if TYPE_CHECKING:
-    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.operations.steps.step import StepContext
     from tensorbundle.tools.rewriting.draft import Draft
 

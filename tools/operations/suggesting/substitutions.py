@@ -15,12 +15,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.operations.editing.renaming import is_plain, parse_rule, rule_line, whole_rule
+from tensorbundle.tools.operations.editing.rules import is_plain, parse_rule, rule_line, whole_rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.operations.editing.rules import Rule
 
 __all__ = ["Change", "Deciding", "Substitutions", "changes", "rules_for"]
 

@@ -23,7 +23,8 @@ from tensorbundle.errors import BundleError, UnsupportedError
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, key_path
 from tensorbundle.tools.matching.pairing import Item, Match, match
 from tensorbundle.tools.operations.converting.conversion import to_tf1
-from tensorbundle.tools.operations.editing.renaming import new_names, rename, rule_line, whole_rule
+from tensorbundle.tools.operations.editing.renaming import new_names, rename
+from tensorbundle.tools.operations.editing.rules import rule_line, whole_rule
 from tensorbundle.tools.operations.editing.selection import optimizer_state
 from tensorbundle.tools.operations.suggesting.substitutions import Deciding, rules_for
 from tensorbundle.tools.rewriting.draft import Draft
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.proto.graph import Attribute, Node
-    from tensorbundle.tools.operations.editing.renaming import Rule
+    from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.rewriting.draft import DraftTensor
 
 __all__ = ["Suggestion", "Use", "suggest"]

@@ -20,7 +20,7 @@ from support.rewriting import (
 )
 from tensorbundle.proto.paths import escape_name
 from tensorbundle.tools import rewrite
-from tensorbundle.tools.operations.editing.renaming import parse_map, parse_rule, regex_rule
+from tensorbundle.tools.operations.editing.rules import parse_map, parse_rule, regex_rule
 
 NAMES = ["a/b/w", "a/b/w/Adam", "a/c", "d", "[x]", "e.f"]
 

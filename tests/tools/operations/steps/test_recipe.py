@@ -8,7 +8,7 @@ from support.bundles import snapshot
 from support.rewriting import finished, lists, rewritten, tensors_in, tree, variable, write
 from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools import rewrite
-from tensorbundle.tools.operations.editing.renaming import parse_rule
+from tensorbundle.tools.operations.editing.rules import parse_rule
 from tensorbundle.tools.operations.steps.casting import Cast
 from tensorbundle.tools.operations.steps.naming import Rename
 from tensorbundle.tools.operations.steps.recipe import STEPS, read_recipe

@@ -16,7 +16,8 @@ from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, attribute_key
 from tensorbundle.tools import convert, suggest
 from tensorbundle.tools.cli import main
 from tensorbundle.tools.matching.pairing import Item, match
-from tensorbundle.tools.operations.editing.renaming import new_names, parse_map, rule_line
+from tensorbundle.tools.operations.editing.renaming import new_names
+from tensorbundle.tools.operations.editing.rules import parse_map, rule_line
 from tensorbundle.tools.operations.suggesting.substitutions import Substitutions, rules_for
 
 
