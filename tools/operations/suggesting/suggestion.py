@@ -195,8 +195,9 @@ class _Search:
             return [Deciding(whole_rule(*each), rule_line(*each), each[:1]) for each in changed]
 
         claimed = set(wanted.values())
-        # What would take the place of something that is left over, or be below itself.
-        clashing = {old for old, new in wanted.items() if new in others or new.startswith(f"{old}/")}
+        clashing = {
+            old for old, new in wanted.items() if new in others
+        }  # the place of something that is left over
         allowed = {old: new for old, new in wanted.items() if old not in clashing}
         for kept, make in (
             (wanted, lambda kept: rules_for(kept, olds.keys() - kept.keys(), may_be)),

@@ -552,16 +552,14 @@ def test_objects_of_any_names(tmp_path_factory, names, retrained):
     assert {key: each[:2] for key, each in after.items()} == {key: each[:2] for key, each in expected.items()}
 
 
-def test_a_variable_can_not_be_below_itself(tmp_path):
+def test_a_variable_may_move_below_itself(tmp_path):
     one, graph = objects({"w": (2, 3), "v": (2, 4)})
     other, target = objects({"w/kernel": (2, 3), "u": (2, 4)})
     suggestion = found(tmp_path, one, other, graphs=(graph, target))
-    assert suggestion.names == {"v": "u"}
-    assert [(each.old, each.confidence) for each in suggestion.matches] == [
-        ("w", "possible"),
-        ("v", "certain"),
-    ]
-    check(tmp_path, suggestion)
+    assert suggestion.names == {"v": "u", "w": "w/kernel"}
+    applied, _, after, expected = check(tmp_path, suggestion)
+    assert applied == suggestion.names
+    assert after == expected
 
 
 def test_slots_follow_and_are_not_named(tmp_path):
