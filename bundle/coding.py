@@ -15,6 +15,7 @@ Buffer in, value out; no files. Positions and sizes are in bytes.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import struct
@@ -32,6 +33,7 @@ __all__ = [
     "MASK_DELTA",
     "combine_crc32c",
     "crc32c",
+    "crc32c_of_zeros",
     "encode_ordered_int",
     "encode_ordered_string",
     "encode_ordered_uint",
@@ -99,13 +101,24 @@ def combine_crc32c(first: int, second: int, size: int) -> int:
 
     Appending a byte multiplies the checksum by x**8 modulo the polynomial, so `first` is multiplied by x**(8 * size).
     """
-    factor, power = 1 << 31, 1 << 23  # x**0 and x**8, bit-reflected
+    return _multiply_modulo(_shift(size), first) ^ second
+
+
+def crc32c_of_zeros(size: int) -> int:
+    """The CRC-32C of so many zero bytes."""
+    return _multiply_modulo(_shift(size), _UINT32_MASK) ^ _UINT32_MASK
+
+
+@functools.lru_cache(maxsize=256)
+def _shift(size: int) -> int:
+    """x**(8 * size) modulo the polynomial, bit-reflected."""
+    factor, power = 1 << 31, 1 << 23  # x**0 and x**8
     while size:
         if size & 1:
             factor = _multiply_modulo(factor, power)
         power = _multiply_modulo(power, power)
         size >>= 1
-    return _multiply_modulo(factor, first) ^ second
+    return factor
 
 
 def _multiply_modulo(a: int, b: int) -> int:

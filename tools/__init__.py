@@ -19,6 +19,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tensorbundle.tools.operations.comparing.differences import Comparison, Difference, diff
     from tensorbundle.tools.operations.directories.inventory import latest
     from tensorbundle.tools.operations.functions import (
         average,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         TensorHash,
         hash,  # noqa: A004  the name of the command
     )
+    from tensorbundle.tools.operations.inspecting.overview import Info, info
     from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, stats
     from tensorbundle.tools.operations.inspecting.verification import Problem, Report, verify
     from tensorbundle.tools.operations.restoring.forecasting import check, forecast
@@ -54,8 +56,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointHash",
+    "Comparison",
+    "Difference",
     "Finding",
     "Forecast",
+    "Info",
     "LeftOut",
     "Note",
     "Problem",
@@ -70,10 +75,12 @@ __all__ = [
     "check",
     "compact",
     "convert",
+    "diff",
     "drop",
     "extract",
     "forecast",
     "hash",
+    "info",
     "latest",
     "merge",
     "partition",
@@ -93,8 +100,11 @@ __all__ = [
 
 _HOMES = {
     "CheckpointHash": "operations.inspecting.hashing",
+    "Comparison": "operations.comparing.differences",
+    "Difference": "operations.comparing.differences",
     "Finding": "operations.restoring.outcomes",
     "Forecast": "operations.restoring.outcomes",
+    "Info": "operations.inspecting.overview",
     "LeftOut": "rewriting.plan",
     "Note": "rewriting.plan",
     "Problem": "operations.inspecting.verification",
@@ -109,10 +119,12 @@ _HOMES = {
     "check": "operations.restoring.forecasting",
     "compact": "operations.functions",
     "convert": "operations.functions",
+    "diff": "operations.comparing.differences",
     "drop": "operations.functions",
     "extract": "operations.functions",
     "forecast": "operations.restoring.forecasting",
     "hash": "operations.inspecting.hashing",
+    "info": "operations.inspecting.overview",
     "latest": "operations.directories.inventory",
     "merge": "operations.functions",
     "partition": "operations.functions",

@@ -8,12 +8,14 @@ __all__ = ["COMMANDS", "GROUPS"]
 
 GROUPS: Final[dict[str, dict[str, str]]] = {
     "look at a checkpoint": {
+        "info": "summarize a checkpoint on one screen",
         "ls": "list keys, types, shapes and sizes",
         "tree": "show keys by scope, with parameter counts and sizes",
         "show": "show values",
         "stats": "min, max, mean, std, NaN, Inf and zeros of each tensor",
         "graph": "show the object graph",
         "verify": "check every checksum and the whole layout",
+        "diff": "compare two checkpoints",
         "hash": "content hash of each tensor and of the whole",
     },
     "before a restore": {

@@ -1,7 +1,8 @@
 """Operations on whole checkpoints, one folder for each kind of question; lowest first.
 
-- `inspecting/`: what is in one checkpoint, and whether it is whole.
 - `editing/`: change the names, values, layout or set of tensors.
+- `inspecting/`: what is in one checkpoint, and whether it is whole.
+- `comparing/`: how two checkpoints differ.
 - `converting/`: between name-based and object-based, and into the structure of a program.
 - `directories/`: which checkpoints a directory contains, and which of them are kept.
 - `restoring/`: what a restore would do, and why it fails.

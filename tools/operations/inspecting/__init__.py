@@ -4,5 +4,7 @@
 - `statistics.py`: statistics of tensors' values: `stats`.
 - `hashing.py`: content hashes: `hash`, and how they differ from a manifest's.
 - `hints.py`: which class each object of a graph most likely has.
+- `layout.py`: which bytes of data shards are referred to, by none or by several.
+- `overview.py`: the whole in one screen: `info`.
 - `verification.py`: `verify`.
 """

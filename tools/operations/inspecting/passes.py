@@ -12,15 +12,17 @@ from tensorbundle.tools.rewriting.expressions import Stored, stream
 from tensorbundle.tools.rewriting.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
     from tensorbundle.shards import Array
 
-__all__ = ["flat_values", "over_tensors"]
+__all__ = ["flat_values", "in_order", "over_tensors"]
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 _AHEAD: Final = 4  # tensors waiting for each thread
 
@@ -64,26 +66,34 @@ def over_tensors(
         BundleError: what `work` raises.
     """
     chosen = select(checkpoint.entries(), patterns, checkpoint.naming)
+    for (_, entry), result in in_order(lambda each: work(*each), chosen, jobs=jobs):
+        if progress is not None:
+            progress(entry.nbytes)
+        yield result
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], *, jobs: int = 1
+) -> Iterator[tuple[Item, Result]]:
+    """Each item and the result of `work` for it, in the order of the items; `jobs` threads work ahead by a bounded number.
+
+    Raises:
+        BundleError: what `work` raises, when it is the item's turn.
+    """
     if jobs == 1:
-        for key, entry in chosen:
-            yield _done(work(key, entry), entry, progress)
+        for item in items:
+            yield item, work(item)
         return
     with ThreadPoolExecutor(jobs) as executor:
-        waiting: deque[tuple[TensorEntry, Callable[[], Result]]] = deque()
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
         try:
-            for key, entry in chosen:
+            for item in items:
                 if len(waiting) >= jobs * _AHEAD:
-                    first, result = waiting.popleft()
-                    yield _done(result(), first, progress)
-                waiting.append((entry, executor.submit(work, key, entry).result))
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+                waiting.append((item, executor.submit(work, item)))
             while waiting:
-                first, result = waiting.popleft()
-                yield _done(result(), first, progress)
+                first, future = waiting.popleft()
+                yield first, future.result()
         finally:
             executor.shutdown(cancel_futures=True)
-
-
-def _done(result: Result, entry: TensorEntry, progress: Callable[[int], None] | None) -> Result:
-    if progress is not None:
-        progress(entry.nbytes)
-    return result

@@ -1,0 +1,103 @@
+"""`tensorbundle diff`: how two checkpoints differ, from their indexes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.slices import shape_text
+from tensorbundle.tools.cli.console import columns, escape
+from tensorbundle.tools.cli.reading import add_jobs, add_patterns, bytes_of, json_number, number_text
+from tensorbundle.tools.operations.comparing.differences import diff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.operations.comparing.differences import Comparison, Difference, TensorSummary
+
+EXAMPLE = "tensorbundle diff run/model.ckpt-1000 run/model.ckpt-2000 'encoder/*'"
+_MARKS: Final = {"added": "+", "removed": "-", "renamed": ">", "same": "="}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("checkpoint", metavar="A")
+    parser.add_argument("other", metavar="B")
+    add_patterns(parser)
+    parser.add_argument(
+        "--values", action="store_true", help="read tensors that differ, and print how far they are apart"
+    )
+    parser.add_argument(
+        "--rtol",
+        type=_tolerance,
+        default=0.0,
+        metavar="X",
+        help="with --values: |a-b| <= atol + rtol*|b| is equal",
+    )
+    parser.add_argument("--atol", type=_tolerance, default=0.0, metavar="X", help="see --rtol")
+    parser.add_argument("--all", action="store_true", help="list equal tensors, too")
+    add_jobs(parser)
+
+
+def _tolerance(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return value
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print what differs and how many tensors do; the status is 1 if any does."""
+    if (args.rtol or args.atol) and not args.values:
+        args.values = True
+    total = bytes_of(args.checkpoint, (), console) if args.values else 0
+    with console.progress("diff", total) as progress:
+        found = diff(
+            args.checkpoint,
+            args.other,
+            args.patterns,
+            values=args.values,
+            rtol=args.rtol,
+            atol=args.atol,
+            jobs=args.jobs,
+            verify=not args.no_verify,
+            progress=progress,
+        )
+    shown = [each for each in found.differences if args.all or each.change != "same"]
+    for each in shown:
+        console.record(_record(each))
+    console.record(found.counts)
+    console.lines(_text(found, shown))
+    return 0 if found.equal else 1
+
+
+def _record(each: Difference) -> dict[str, object]:
+    fields = each.to_json()
+    if each.values is not None:
+        fields |= {"max_abs": json_number(each.values.max_abs), "max_rel": json_number(each.values.max_rel)}
+    return fields
+
+
+def _text(found: Comparison, shown: list[Difference]) -> Iterator[str]:
+    yield from columns([_row(each) for each in shown]) if shown else ()
+    counts = [f"{count} {change}" for change, count in found.counts.items() if count]
+    yield ", ".join(counts) if counts else "no tensors"
+    if found.only_graph is not None:
+        yield f"only {escape(found.only_graph)} has an object graph"
+
+
+def _row(each: Difference) -> list[str]:
+    name = escape(each.key) + ("" if each.to is None else f" -> {escape(each.to)}")
+    what = [_spec(side) for side in (each.a, each.b) if side is not None]
+    spec = " -> ".join(dict.fromkeys(what))
+    if each.values is not None:
+        elements = f"{each.values.different:,} elements differ"
+        apart = f", by up to {number_text(each.values.max_abs)}" if each.values.max_abs is not None else ""
+        relative = f", relative {number_text(each.values.max_rel)}" if each.values.max_rel is not None else ""
+        spec += f"  {elements}{apart}{relative}"
+    return [_MARKS.get(each.change, "~"), each.change, name, spec]
+
+
+def _spec(summary: TensorSummary) -> str:
+    return f"{summary.dtype} {shape_text(summary.shape)}"

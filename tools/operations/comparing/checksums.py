@@ -1,0 +1,81 @@
+"""The checksum of a tensor's content, the same however it is stored: the CRC-32C of its little-endian bytes.
+
+Of strings it is what a little-endian bundle stores (`payloads.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorbundle.coding import combine_crc32c, crc32c
+from tensorbundle.dtypes import DType
+from tensorbundle.index import encode_key
+from tensorbundle.payloads import encode_strings
+from tensorbundle.tools.operations.inspecting.passes import flat_values
+
+if TYPE_CHECKING:
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
+    from tensorbundle.slices import Box
+
+__all__ = ["computed_checksum", "stored_checksum"]
+
+
+def stored_checksum(index: Index, key: str, entry: TensorEntry) -> int | None:
+    """The checksum that the index has of a tensor; None if it has none, so that the values must be read.
+
+    A partitioned tensor's is put together from those of its slices, if each is a run of its bytes, as rows are.
+
+    Raises:
+        CorruptionError: a slice is missing or has another type or shape than listed.
+    """
+    swapped = index.header.big_endian and (entry.dtype.swap_width > 1 or entry.dtype is DType.string)
+    if index.file_format != "v2" or swapped:
+        return None
+    if not entry.slices:
+        return entry.crc32c
+    if not entry.dtype.itemsize:
+        return None
+    parts = []
+    for part, _, piece in index.pieces(encode_key(key), entry):
+        start = _run_start(part.box(entry.shape), entry.shape)
+        if start is None:
+            return None
+        parts.append((start, piece.elements, piece.nbytes, piece.crc32c))
+    crc = end = 0
+    for start, elements, nbytes, checksum in sorted(parts):
+        if start != end:
+            return None
+        crc = combine_crc32c(crc, checksum, nbytes)
+        end += elements
+    return crc if end == entry.elements else None
+
+
+def _run_start(box: Box, shape: tuple[int, ...]) -> int | None:
+    """The first element of a box, counted in C order, if its elements follow each other; else None."""
+    start = 0
+    many = False
+    for each, size in zip(box, shape, strict=True):
+        length = each.stop - each.start
+        if many and length != size:
+            return None
+        many = many or length > 1
+        start = start * size + each.start
+    return start
+
+
+def computed_checksum(index: Index, key: str, entry: TensorEntry, *, verify: bool = True) -> int:
+    """The same, from the values.
+
+    Raises:
+        CorruptionError, MissingFileError: they are damaged or absent.
+        UnsupportedError: a variant, whose values can't be read.
+    """
+    crc = 0
+    for chunk in flat_values(index, key, entry, verify=verify):
+        crc = (
+            encode_strings(chunk.tolist())[2]
+            if entry.dtype is DType.string
+            else crc32c(chunk.view("u1").data, crc)
+        )
+    return crc

@@ -1,0 +1,240 @@
+"""How two checkpoints differ, from their indexes; with `values`, how far apart the tensors are that differ."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import BundleError
+from tensorbundle.tools.operations.comparing.pairs import Side, find_pairs
+from tensorbundle.tools.operations.comparing.values import ValueDifference, compare_values
+from tensorbundle.tools.operations.inspecting.passes import flat_values, in_order
+from tensorbundle.tools.patterns import Pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tensorbundle.checkpoint import Path
+    from tensorbundle.tools.operations.comparing.pairs import Pair
+
+__all__ = ["Change", "Comparison", "Difference", "TensorSummary", "diff"]
+
+Change = Literal["added", "removed", "renamed", "dtype", "shape", "value", "same"]
+_WITHOUT_VALUES: Final = (DType.variant, DType.resource)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSummary:
+    """What an index says of one tensor.
+
+    Attributes:
+        dtype: its type.
+        shape: elements along each dimension.
+        nbytes: bytes of its values.
+        crc32c: the checksum of its content, or None where the index has none.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    nbytes: int
+    crc32c: int | None
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as plain data."""
+        return {
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "nbytes": self.nbytes,
+            "crc32c": None if self.crc32c is None else f"{self.crc32c:08x}",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One tensor of two checkpoints.
+
+    Attributes:
+        key: its key in A, or in B if A lacks it.
+        change: "added" if only B has it, "removed" if only A has it, "renamed" if B has a tensor of another name with equal
+            content, "dtype" or "shape" if that differs, "value" if only values differ, or "same".
+        a: what A has, or None.
+        b: what B has, or None.
+        to: its key in B, where that differs.
+        values: how far the values are apart, if that was asked for and can be said.
+    """
+
+    key: str
+    change: Change
+    a: TensorSummary | None
+    b: TensorSummary | None
+    to: str | None = None
+    values: ValueDifference | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as plain data; `to` and those of `values` where there are any."""
+        out: dict[str, object] = {
+            "key": self.key,
+            "change": self.change,
+            "a": self.a and self.a.to_json(),
+            "b": self.b and self.b.to_json(),
+        }
+        if self.to is not None:
+            out["to"] = self.to
+        if self.values is not None:
+            out |= {
+                "max_abs": self.values.max_abs,
+                "max_rel": self.values.max_rel,
+                "different": self.values.different,
+            }
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How two checkpoints differ.
+
+    Attributes:
+        differences: every tensor of both, in key order, equal ones included.
+        only_graph: the prefix of the one that has an object graph, if the other has none.
+    """
+
+    differences: tuple[Difference, ...]
+    only_graph: str | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tensors there are of each change."""
+        found = Counter(each.change for each in self.differences)
+        return {change: found[change] for change in get_args(Change)}
+
+    @property
+    def equal(self) -> bool:
+        """Whether all tensors are the same, under the same names."""
+        return all(each.change == "same" for each in self.differences)
+
+
+def diff(
+    a: Path,
+    b: Path,
+    patterns: Sequence[str] = (),
+    *,
+    values: bool = False,
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    jobs: int = 1,
+    verify: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Comparison:
+    """How checkpoint B differs from A, for tensors that match one of the patterns in either (all without patterns).
+
+    Types, shapes and checksums are compared, which both indexes have: no data is read, whatever the size. Only where
+    one has no checksum (V1 files, other formats, slices that are not runs of rows, big-endian bundles) values are read, and
+    a few megabytes to confirm that tensors without anything else in common are the same.
+
+    Args:
+        a: anything that `tensorbundle.open` takes.
+        b: the other.
+        patterns: as on the command line.
+        values: whether to read the tensors that differ in values or type, and say how far they are apart.
+        rtol: with `values`, elements a and b are equal if |a - b| <= atol + rtol * |b|.
+        atol: likewise.
+        jobs: tensors that are read at the same time.
+        verify: whether checksums of what is read are checked.
+        progress: told how many bytes of A are done.
+
+    Raises:
+        TensorNotFoundError: a pattern matches nothing.
+        MissingFileError: there is no checkpoint, or data that must be read is missing.
+        CorruptionError: an index, or data that must be read, is damaged.
+    """
+    if not (rtol >= 0 and atol >= 0):
+        raise BundleError(f"tolerances can't be negative: rtol {rtol}, atol {atol}")
+    with contextlib.ExitStack() as stack:
+        one, other = (
+            Side.of(stack.enter_context(open_checkpoint(path, verify=verify)), verify=verify)
+            for path in (a, b)
+        )
+        pairs = find_pairs(one, other)
+        if patterns:
+            first, second = _chosen(one, other, patterns)
+            pairs = [each for each in pairs if each.a in first or each.b in second]
+
+        def compare(pair: Pair) -> Difference:
+            found = _difference(one, other, pair)
+            if values and found.change in ("value", "dtype"):
+                return _with_values(found, one, other, rtol=rtol, atol=atol)
+            return found
+
+        reads = values or any(each.checkpoint.index.file_format != "v2" for each in (one, other))
+        differences = []
+        for _, found in in_order(compare, pairs, jobs=jobs if reads else 1):
+            differences.append(found)
+            if progress is not None and found.a is not None:
+                progress(found.a.nbytes)
+    only = next(
+        (each.checkpoint.prefix for each in (one, other) if one.graph != other.graph and each.graph), None
+    )
+    return Comparison(tuple(differences), only)
+
+
+def _chosen(a: Side, b: Side, patterns: Sequence[str]) -> tuple[set[str], set[str]]:
+    """The keys of each side that match one of the patterns.
+
+    Raises:
+        TensorNotFoundError: a pattern matches nothing on either side.
+    """
+    compiled = [[Pattern(text, side.checkpoint.naming) for text in patterns] for side in (a, b)]
+    found = []
+    for side, own in zip((a, b), compiled, strict=True):
+        matching = [{key for key in side.entries if pattern.matches(key)} for pattern in own]
+        found.append(set().union(*matching))
+    for one, other in zip(*compiled, strict=True):
+        if not other.used:
+            one.must_be_used()
+    return found[0], found[1]
+
+
+def _difference(a: Side, b: Side, pair: Pair) -> Difference:
+    if pair.a is None or pair.b is None:
+        key = pair.a or pair.b or ""
+        change: Change = "added" if pair.a is None else "removed"
+        return Difference(key, change, _summary(a, pair.a), _summary(b, pair.b))
+    first, second = a.entries[pair.a], b.entries[pair.b]
+    if first.dtype is not second.dtype:
+        change = "dtype"
+    elif first.shape != second.shape:
+        change = "shape"
+    elif pair.moved:
+        change = "renamed"
+    else:
+        change = "same" if a.checksum(pair.a) == b.checksum(pair.b) else "value"
+    to = None if pair.a == pair.b else pair.b
+    return Difference(pair.a, change, _summary(a, pair.a), _summary(b, pair.b), to)
+
+
+def _summary(side: Side, key: str | None) -> TensorSummary | None:
+    if key is None:
+        return None
+    entry = side.entries[key]
+    return TensorSummary(entry.dtype, entry.shape, entry.nbytes, side.stored(key))
+
+
+def _with_values(found: Difference, a: Side, b: Side, *, rtol: float, atol: float) -> Difference:
+    """The same difference with how far apart the values are; none at all, if that is within the tolerances."""
+    other = found.key if found.to is None else found.to
+    first, second = a.entries[found.key], b.entries[other]
+    text = (first.dtype is DType.string) + (second.dtype is DType.string)
+    if first.shape != second.shape or text == 1 or {first.dtype, second.dtype} & set(_WITHOUT_VALUES):
+        return found
+    apart = compare_values(
+        flat_values(a.checkpoint.index, found.key, first, verify=a.verify),
+        flat_values(b.checkpoint.index, other, second, verify=b.verify),
+        rtol=rtol,
+        atol=atol,
+    )
+    change: Change = "same" if found.change == "value" and not apart.different else found.change
+    return Difference(found.key, change, found.a, found.b, found.to, apart)

@@ -1,0 +1,235 @@
+"""Which tensor of one checkpoint is compared with which of another.
+
+In this order, each with what is left:
+
+1. by equal keys;
+2. where only one of them has objects: by the full name of a variable if it is unique, or by the path of its object, if the
+   two do not say otherwise;
+3. by equal content: tensors of one type, shape and checksum. Of several such, those whose names end alike are paired; what
+   is small or zero, as biases and slots often are, is paired only by that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.coding import crc32c_of_zeros
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import BundleError
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE, key_path
+from tensorbundle.tools.operations.comparing.checksums import computed_checksum, stored_checksum
+from tensorbundle.tools.operations.inspecting.passes import flat_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from tensorbundle.checkpoint import Checkpoint
+    from tensorbundle.entries import TensorEntry
+
+__all__ = ["Pair", "Side", "find_pairs"]
+
+_TELLING_BYTES: Final = 32  # fewer are equal by chance: counters, small biases
+_ALIKE_PARTS: Final = 4  # of names, from their ends
+_READ_BYTES: Final = 32 << 20  # of both, to confirm what nothing but a checksum says
+
+
+@dataclass(slots=True)
+class Side:
+    """One of the two checkpoints.
+
+    Attributes:
+        checkpoint: open.
+        entries: its tensors, by key.
+        graph: whether it has objects.
+        verify: whether checksums are checked when values are read.
+    """
+
+    checkpoint: Checkpoint
+    entries: dict[str, TensorEntry]
+    graph: bool
+    verify: bool = True
+    _checksums: dict[str, int | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, *, verify: bool = True) -> Side:
+        """All tensors of a checkpoint."""
+        entries = dict(checkpoint.entries())
+        return cls(checkpoint, entries, OBJECT_GRAPH_KEY in entries, verify)
+
+    def stored(self, key: str) -> int | None:
+        """The checksum that the index has of a tensor, or None."""
+        if key not in self._checksums:
+            self._checksums[key] = stored_checksum(self.checkpoint.index, key, self.entries[key])
+        return self._checksums[key]
+
+    def checksum(self, key: str) -> int | None:
+        """The checksum of a tensor, from its values where the index has none; None of a variant without one."""
+        found = self.stored(key)
+        if found is None and self.entries[key].dtype not in (DType.variant, DType.resource):
+            entry = self.entries[key]
+            found = computed_checksum(self.checkpoint.index, key, entry, verify=self.verify)
+            self._checksums[key] = found
+        return found
+
+    def names(self) -> dict[str, set[str]]:
+        """The names by which each tensor of an object may be known elsewhere: its full name if unique, and its path."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for key in self.entries:
+            path = key_path(key)
+            if path is not None and key.endswith(f"/{VARIABLE_VALUE}"):
+                found[key].add(path)
+        try:
+            graph = self.checkpoint.object_graph
+        except (BundleError, OSError):
+            graph = None  # its data is missing or damaged; paths are in the keys
+        full = (
+            {}
+            if graph is None
+            else {each.checkpoint_key: each.full_name for _, _, each in graph.attributes()}
+        )
+        counts = Counter(full.values())
+        for key, name in full.items():
+            if name and counts[name] == 1 and key in self.entries:
+                found[key].add(name)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What is compared with what.
+
+    Attributes:
+        a: a key of the first checkpoint, or None if it lacks the tensor.
+        b: a key of the second, or None.
+        moved: whether only equal content says that they are the same.
+    """
+
+    a: str | None
+    b: str | None
+    moved: bool = False
+
+
+def find_pairs(a: Side, b: Side) -> list[Pair]:
+    """Every tensor of both checkpoints once, in the order of keys.
+
+    An object graph that only one of them has is left out: it is not a tensor that the other lacks.
+
+    Raises:
+        CorruptionError, MissingFileError: values had to be read, as an index has no checksums, and can't be.
+    """
+    left = {key: None for key in a.entries if key not in b.entries}
+    right = {key: None for key in b.entries if key not in a.entries}
+    pairs = [Pair(key, key) for key in a.entries if key in b.entries]
+    if a.graph != b.graph:
+        left.pop(OBJECT_GRAPH_KEY, None)
+        right.pop(OBJECT_GRAPH_KEY, None)
+        named = _by_names(a, left, right) if a.graph else _reversed(_by_names(b, right, left))
+        pairs += _taken(named, left, right, moved=False)
+    pairs += _taken(_by_content(a, left, b, right), left, right, moved=True)
+    pairs += [Pair(key, None) for key in left] + [Pair(None, key) for key in right]
+    return sorted(pairs, key=lambda each: each.a or each.b or "")
+
+
+def _taken(
+    found: Iterable[tuple[str, str]], left: dict[str, None], right: dict[str, None], *, moved: bool
+) -> Iterator[Pair]:
+    """Pairs of what is left on both sides, which is not left any more."""
+    for one, other in list(found):
+        del left[one], right[other]
+        yield Pair(one, other, moved)
+
+
+def _reversed(found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    return ((other, one) for one, other in found)
+
+
+def _by_names(objects: Side, left: Mapping[str, None], right: Mapping[str, None]) -> list[tuple[str, str]]:
+    """Keys of variables of objects, each with the one name of the other side that means it, and it alone."""
+    meant = {
+        key: [name for name in names if name in right]
+        for key, names in objects.names().items()
+        if key in left
+    }
+    claims = Counter(name for names in meant.values() for name in names)
+    return [(key, names[0]) for key, names in meant.items() if len(names) == 1 and claims[names[0]] == 1]
+
+
+def _by_content(
+    a: Side, left: Mapping[str, None], b: Side, right: Mapping[str, None]
+) -> Iterator[tuple[str, str]]:
+    def kinds(side: Side, keys: Iterable[str]) -> dict[tuple[DType, tuple[int, ...]], list[str]]:
+        found = defaultdict(list)
+        for key in keys:
+            found[side.entries[key].dtype, side.entries[key].shape].append(key)
+        return found
+
+    budget = _READ_BYTES
+    others = kinds(b, right)
+    for kind, keys in kinds(a, left).items():
+        if kind not in others:
+            continue
+        ones, twos = _by_checksum(a, keys), _by_checksum(b, others[kind])
+        for crc in ones.keys() & twos.keys():
+            for one, other, sure in _matched(
+                ones[crc], twos[crc], telling=_is_telling(a.entries[ones[crc][0]], crc)
+            ):
+                size = 0 if sure else 2 * a.entries[one].nbytes
+                if size > budget or not size or _equal(a, one, b, other):
+                    yield one, other
+                budget -= size if size <= budget else 0
+
+
+def _by_checksum(side: Side, keys: Iterable[str]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    for key in keys:
+        crc = side.checksum(key)
+        if crc is not None:
+            found[crc].append(key)
+    return found
+
+
+def _is_telling(entry: TensorEntry, crc: int) -> bool:
+    return entry.nbytes >= _TELLING_BYTES and crc != crc32c_of_zeros(entry.nbytes)
+
+
+def _matched(ones: list[str], others: list[str], *, telling: bool) -> Iterator[tuple[str, str, bool]]:
+    """Pairs of tensors with equal content, and whether their names agree: the longest equal ends of names first."""
+    for parts in range(_ALIKE_PARTS, 0, -1):
+        first, second = (_by_end(each, parts) for each in (ones, others))
+        found = {
+            first[end][0]: second[end][0]
+            for end in first
+            if len(first[end]) == 1 and len(second.get(end, ())) == 1
+        }
+        yield from ((one, other, True) for one, other in found.items())
+        taken = set(found.values())
+        ones = [each for each in ones if each not in found]
+        others = [each for each in others if each not in taken]
+    if telling and len(ones) == len(others):
+        yield from ((one, other, False) for one, other in zip(ones, others, strict=True))
+
+
+def _by_end(keys: Iterable[str], parts: int) -> dict[tuple[str, ...], list[str]]:
+    """Keys by the last parts of their names, those that have as many."""
+    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for key in keys:
+        name = key_path(key) or key
+        end = tuple(name.rsplit("/", parts)[-parts:])
+        if len(end) == parts:
+            found[end].append(key)
+    return found
+
+
+def _equal(a: Side, one: str, b: Side, other: str) -> bool:
+    """Whether two tensors with one checksum have equal bytes; also true if they can't be read."""
+
+    def content(side: Side, key: str) -> Callable[[], object]:
+        chunks = flat_values(side.checkpoint.index, key, side.entries[key], verify=False)
+        return lambda: [each.tolist() if each.dtype == object else each.tobytes() for each in chunks]
+
+    try:
+        return content(a, one)() == content(b, other)()
+    except (BundleError, OSError):
+        return True

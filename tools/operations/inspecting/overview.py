@@ -1,0 +1,265 @@
+"""What a checkpoint is, in one screen: `info`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.coding import LEN, VARINT, fields, read_varint
+from tensorbundle.errors import BundleError, CorruptionError
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, VARIABLE_VALUE, attribute_key
+from tensorbundle.storage.local import File
+from tensorbundle.tools.operations.editing.selection import optimizer_state
+from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
+from tensorbundle.tools.operations.inspecting.layout import Layout
+from tensorbundle.tools.optimizers.slots import class_of, optimizers_in_graph, optimizers_in_names
+from tensorbundle.tools.rewriting.draft import Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tensorbundle.checkpoint import Checkpoint, Path
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
+    from tensorbundle.tools.optimizers.slots import Optimizer
+
+__all__ = ["Info", "dead_bytes", "info"]
+
+_META_BYTES: Final = 4 << 20  # of a graph's file, to find the version in
+_KINDS: Final = {"v1": "V1"}  # of file formats; others are called as they are
+_BERT: Final = {"adam_m": "AdamWeightDecay", "adam_v": "AdamWeightDecay", "lamb_m": "LAMB", "lamb_v": "LAMB"}
+# Fields of tensorflow/core/protobuf/meta_graph.proto and saved_model.proto.
+_META_INFO, _TENSORFLOW_VERSION, _META_GRAPHS = 1, 5, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a checkpoint is.
+
+    Attributes:
+        prefix: its path prefix.
+        kind: "TF1" if it is name-based, "TF2" if object-based, "SavedModel" in a SavedModel, "V1" in the old file format,
+            else the name of the file format.
+        tensors: how many, partitioned ones counted once.
+        parameters: their elements; strings and variants, as the object graph, are no parameters.
+        parameters_without_optimizer: the same without what optimizers keep, step and save counters.
+        optimizer: the name of the optimizer's class as far as it can be told ("Adam"), "unknown", or None without one.
+        step: the number of steps that it was trained for, or None where that is not stored or can't be read.
+        dtypes: how many tensors there are of each type, the most frequent first.
+        bytes: of all tensors.
+        shards: how many data shards, or V1 files, there are.
+        dead_bytes: bytes in data shards that no tensor refers to; None where a data shard is missing or there are none.
+        written_by: the version of TensorFlow that wrote it, or the kind of its root object; None if nothing tells.
+        notes: what could not be found out, and why.
+    """
+
+    prefix: str
+    kind: str
+    tensors: int
+    parameters: int
+    parameters_without_optimizer: int
+    optimizer: str | None
+    step: int | None
+    dtypes: dict[str, int]
+    bytes: int
+    shards: int
+    dead_bytes: int | None
+    written_by: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as plain data, without `written_by` and `notes`."""
+        names = [each for each in self.__slots__ if each not in ("written_by", "notes")]
+        return {each: getattr(self, each) for each in names}
+
+
+def info(path: Path) -> Info:
+    """What a checkpoint is. Reads the index, the object graph and the step; no other tensor.
+
+    Raises:
+        MissingFileError: there is no checkpoint.
+        CorruptionError: its index is damaged.
+    """
+    with open_checkpoint(path) as checkpoint:
+        return _info(checkpoint)
+
+
+def _info(checkpoint: Checkpoint) -> Info:
+    entries = dict(checkpoint.entries())
+    state: set[str] = set()
+    optimizers: list[Optimizer] = []
+    names: dict[str, str] = {}  # by key
+    notes = []
+    root = None
+    try:
+        draft = Draft.of(checkpoint)
+        state = set(optimizer_state(draft))
+        graph = checkpoint.object_graph
+        if graph is None:
+            names = {key: key for key in entries}
+            optimizers = optimizers_in_names(names)
+        else:
+            attributes = [each for _, _, each in graph.attributes() if each.name == VARIABLE_VALUE]
+            names = {each.checkpoint_key: each.full_name for each in attributes}
+            optimizers = optimizers_in_graph(graph, names)
+            optimizers = optimizers or optimizers_in_names({name: key for key, name in names.items()})
+            root = hints(checkpoint, graph, Tensors(entries)).get(graph.root)
+    except (BundleError, OSError) as error:
+        notes.append(f"nothing is known of objects and optimizers: {error}")
+    optimizers = [
+        each for each in optimizers if each.slots or each.powers or (each.kind != "tf1" and each.ran)
+    ]
+    steps = _steps(names, optimizers)
+    counters = {attribute_key(SAVE_COUNTER), *steps}
+    numbers = {key: entry for key, entry in entries.items() if entry.dtype.itemsize}
+    dead = None
+    try:
+        dead = dead_bytes(checkpoint.index)
+    except (BundleError, OSError) as error:
+        notes.append(f"dead bytes are not known: {error}")
+    dtypes = Counter(str(entry.dtype) for entry in entries.values())
+    return Info(
+        prefix=checkpoint.prefix,
+        kind=_kind(checkpoint, entries),
+        tensors=len(entries),
+        parameters=sum(entry.elements for entry in numbers.values()),
+        parameters_without_optimizer=sum(
+            entry.elements for key, entry in numbers.items() if key not in state and key not in counters
+        ),
+        optimizer=_optimizer_name(optimizers, names) or ("unknown" if state else None),
+        step=next((step for key in steps if (step := _scalar(checkpoint, key, entries)) is not None), None),
+        dtypes=dict(dtypes.most_common()),
+        bytes=sum(entry.nbytes for entry in entries.values()),
+        shards=checkpoint.num_shards,
+        dead_bytes=dead,
+        written_by=_written_by(checkpoint.prefix) or root,
+        notes=tuple(notes),
+    )
+
+
+def _kind(checkpoint: Checkpoint, entries: Mapping[str, TensorEntry]) -> str:
+    file_format = checkpoint.index.file_format
+    if file_format != "v2":
+        return _KINDS.get(file_format, file_format)
+    if _saved_model(checkpoint.prefix) is not None:
+        return "SavedModel"
+    return "TF2" if OBJECT_GRAPH_KEY in entries else "TF1"
+
+
+def _saved_model(prefix: str) -> str | None:
+    """The path of the `saved_model.pb` whose variables these are, or None."""
+    directory = os.path.dirname(os.path.abspath(prefix))
+    path = os.path.join(os.path.dirname(directory), "saved_model.pb")
+    return path if os.path.basename(directory) == "variables" and os.path.isfile(path) else None
+
+
+def dead_bytes(index: Index) -> int | None:
+    """Bytes in the data shards that no entry refers to; None where there are no data shards.
+
+    Raises:
+        MissingFileError: a data shard is missing.
+    """
+    if index.file_format != "v2":
+        return None
+    ranges = defaultdict(list)
+    for key, entry in index.raw_entries():
+        if not entry.slices:
+            ranges[entry.shard].append((key, entry.offset, entry.nbytes))
+    total = 0
+    for shard in range(index.header.num_shards):
+        with File(index.shard_path(shard)) as file:
+            total += Layout.of(ranges[shard], file.size).dead_bytes
+    return total
+
+
+def _steps(names: Mapping[str, str], optimizers: list[Optimizer]) -> list[str]:
+    """The keys of the numbers of steps, the most telling first."""
+    found = [each.iterations for each in optimizers if each.iterations is not None]
+    found += [key for key, name in names.items() if name == "global_step"]
+    found += [key for key, name in names.items() if name.endswith("/global_step")]
+    return list(dict.fromkeys(found))
+
+
+def _scalar(checkpoint: Checkpoint, key: str, entries: Mapping[str, TensorEntry]) -> int | None:
+    """The value of a scalar integer; None if it is none or can't be read."""
+    entry = entries.get(key)
+    if entry is None or entry.shape or entry.slices or not str(entry.dtype).startswith(("int", "uint")):
+        return None
+    try:
+        return int(checkpoint.read(key))
+    except (BundleError, OSError):
+        return None
+
+
+def _optimizer_name(optimizers: list[Optimizer], names: Mapping[str, str]) -> str | None:
+    """What the classes of optimizers are called, as far as names of their variables or their slots tell."""
+    found = []
+    for each in optimizers:
+        name = None
+        if each.kind == "tf1":
+            slots = Counter(_slot_name(names.get(slot, slot)) for slot in each.slots.values())
+            found += [_BERT.get(name, name) for name, _ in slots.most_common()]
+            if slots:
+                continue
+            name = "Adam" if each.powers else None
+        else:
+            scope = names.get(each.iterations or "", "").rpartition("/")[0].rpartition("/")[2]
+            roles = [role for role, _ in each.slots]
+            name = class_of(roles) if roles else None
+            if name is None or name.lower() in scope.lower():  # Adam in AdamW
+                name = scope or name
+        found.append(name or "unknown")
+    return ", ".join(dict.fromkeys(found)) or None
+
+
+def _slot_name(name: str) -> str:
+    last = name.rpartition("/")[2]
+    stem, _, number = last.rpartition("_")
+    return stem if number.isdigit() and stem else last
+
+
+def _written_by(prefix: str) -> str | None:
+    """The version of TensorFlow in the graph beside a checkpoint: a `.meta` file or a SavedModel."""
+    saved_model = _saved_model(prefix)
+    for path, in_saved_model in ((f"{prefix}.meta", False), (saved_model, True)):
+        if path is None:
+            continue
+        try:
+            with File(path) as file:
+                version = _version_in(memoryview(file.read(0, min(file.size, _META_BYTES))), in_saved_model)
+        except (BundleError, OSError):
+            continue
+        if version:
+            return f"TensorFlow {version}"
+    return None
+
+
+def _version_in(head: memoryview, in_saved_model: bool) -> str | None:
+    """`meta_info_def.tensorflow_version` in the start of an encoded MetaGraphDef, or of the first one in a SavedModel.
+
+    Raises:
+        CorruptionError: not such a message.
+    """
+    start = _inside(head, 0, _META_GRAPHS)[0] if in_saved_model else 0
+    for number, _, value in fields(head, *_inside(head, start, _META_INFO)):
+        if number == _TENSORFLOW_VERSION and isinstance(value, memoryview):
+            return bytes(value[:100]).decode("ascii", "replace")
+    return None
+
+
+def _inside(head: memoryview, pos: int, wanted: int) -> tuple[int, int]:
+    """Where the first field of this number begins and ends, in a message whose end need not be there."""
+    while pos < len(head):
+        tag, pos = read_varint(head, pos)
+        number, wire_type = tag >> 3, tag & 7
+        size, pos = read_varint(head, pos)
+        if wire_type == LEN:
+            if number == wanted:
+                return pos, min(pos + size, len(head))
+            pos += size
+        elif wire_type != VARINT:
+            break
+    raise CorruptionError("no such field")
