@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from support.cli import Runner
 
 SUMMARY = [
-    *("prefix", "tensors", "bytes_written", "bytes_shared", "bytes_read", "seconds"),
+    *("prefix", "tensors", "bytes_written", "bytes_shared", "bytes_read", "bytes_dead", "seconds"),
     *("sharing", "left_out", "overflowed", "changes", "notes"),
 ]
-PLANNED = ["tensors", "bytes_written", "bytes_shared", "bytes_read", "peak_memory"]
+PLANNED = ["tensors", "bytes_written", "bytes_shared", "bytes_read", "peak_memory", "bytes_dead"]
 
 
 def check_writing(
@@ -38,7 +38,7 @@ def check_writing(
     [summary] = run(*argv, "--json").records
     assert list(summary) == SUMMARY
     assert summary["prefix"] == str(out)
-    for name in ("tensors", "bytes_shared"):
+    for name in ("tensors", "bytes_shared", "bytes_dead"):
         assert summary[name] == planned[name]
     assert planned["bytes_written"] <= summary["bytes_written"]
     assert_sound(out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -15,20 +16,22 @@ from tensorbundle.tools.cli.console import columns, escape, human_bytes
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps
 from tensorbundle.tools.rewriting.plan import Carried, Converted
 from tensorbundle.tools.rewriting.transfer import (
+    DEAD_BYTES,
     TransferOptions,
     bytes_to_read,
     check_sources,
+    dead_bytes,
     shared_paths,
     transfer,
 )
 from tensorbundle.writer import refuse_existing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.steps.step import Step
-    from tensorbundle.tools.rewriting.plan import Note, Plan
+    from tensorbundle.tools.rewriting.plan import Output, Plan
     from tensorbundle.tools.rewriting.transfer import Summary
 
 __all__ = [
@@ -53,6 +56,9 @@ def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of commands that write."""
     group = parser.add_argument_group("writing")
     group.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
+    group.add_argument(
+        "--long", "-l", action="store_true", help="list every tensor, also those that do not change"
+    )
     group.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     group.add_argument(
         "--data",
@@ -103,9 +109,10 @@ def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: C
     must_be_directory(os.path.dirname(destination))
     refuse_existing(destination, overwrite=args.overwrite, file_format=plan.file_format)
     for note in plan.notes:
-        console.note(_note_line(note))
+        for line in _about(note.what, note.keys, everything=args.long):
+            console.note(line)
     if args.dry_run:
-        _print_plan(plan, args.data, console)
+        _print_plan(plan, args.data, console, everything=args.long)
         return 0
     with contextlib.ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(args.jobs)) if args.jobs > 1 else None
@@ -121,7 +128,8 @@ def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: C
         )
         summary = transfer(plan, destination, options)
     console.record(summary.to_json())
-    console.lines(_summary_lines(summary))
+    if not console.quiet:
+        console.lines(_summary_lines(summary, everything=args.long))
     if any(each in destination for each in _PATTERN_CHARACTERS):
         console.note(
             f"{escape(destination)}: TensorFlow takes a prefix for a pattern and may not find one with any of "
@@ -136,49 +144,28 @@ def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: C
     return 0
 
 
-def _print_plan(plan: Plan, data: str, console: Console) -> None:
-    """Every output with its action, then what that adds up to."""
+def _print_plan(plan: Plan, data: str, console: Console, *, everything: bool) -> None:
+    """Every output that is not as in its source with its action, then what all of them add up to."""
     sizes = check_sources(plan)
     shared = _shared(plan, data)
     rows = []
-    written = 0
+    written = unchanged = 0
     for each in plan.outputs:
-        origin, entry = each.origin, each.origin.entry
-        source = None
-        if isinstance(origin, Carried):
-            action = "share" if origin.path in shared else "copy"
-            source = readable_key(origin.key)
-        elif isinstance(origin, Converted):
-            action, source = "convert", str(origin.expression)
-        else:
-            action = "write"
+        action, source = _action(each, shared)
         if action != "share":
-            written += entry.nbytes
-        key = readable_key(each.key)
-        how = plan.matched.get(each.key)
-        shape = list(entry.shape)
-        console.record(
-            {
-                "key": key,
-                "action": action,
-                "source": source,
-                "dtype": entry.dtype,
-                "shape": shape,
-                "nbytes": entry.nbytes,
-            }
-            | ({"matched": how} if how else {})
-        )
-        origin_text = "new" if source is None else f"from {escape(source)}"
-        origin_text += f", {how}" if how else ""
-        rows.append(
-            [action, escape(key), str(entry.dtype), shape_text(shape), human_bytes(entry.nbytes), origin_text]
-        )
+            written += each.origin.entry.nbytes
+        console.record(_plan_record(each, action, source, plan.matched.get(each.key)))
+        if everything or not _is_unchanged(each, plan):
+            rows.append(_plan_row(each, action, source, plan.matched.get(each.key)))
+        else:
+            unchanged += 1
     for left in plan.left_out:
         console.record({"key": left.key, "action": "leave out", "source": None, "reason": left.reason})
         rows.append(["leave out", escape(left.key), "", "", "", escape(left.reason)])
     read = bytes_to_read(plan, shared)
     memory = _peak_memory(plan)
     total_shared = sum(sizes[path] for path in shared)
+    dead = dead_bytes(plan, shared, sizes)
     console.record(
         {
             "tensors": plan.tensors,
@@ -186,21 +173,66 @@ def _print_plan(plan: Plan, data: str, console: Console) -> None:
             "bytes_shared": total_shared,
             "bytes_read": read,
             "peak_memory": memory,
+            "bytes_dead": dead,
         }
     )
     console.lines(columns(rows, right=(4,)) if rows else [])
+    if unchanged:
+        console.text(f"{unchanged} as in the source, not listed (--long lists them)")
+    of_it_dead = f" ({human_bytes(dead)} of it dead)" if dead > DEAD_BYTES else ""
     console.text(
-        f"{plan.tensors} tensors: {human_bytes(total_shared)} to share, {human_bytes(read)} to read, "
+        f"{plan.tensors} tensors: {human_bytes(total_shared)} to share{of_it_dead}, {human_bytes(read)} to read, "
         f"{human_bytes(written)} and the index to write, in about {human_bytes(memory)} of memory"
     )
 
 
-def _note_line(note: Note) -> str:
-    """What was done, to how many tensors, and the first of them."""
-    keys = ", ".join(map(escape, note.keys[:_SHOWN]))
-    if len(note.keys) <= _SHOWN:
-        return f"{note.what}: {keys}"
-    return f"{note.what}: {len(note.keys)} tensors ({keys}, ...)"
+def _action(output: Output, shared: Collection[str]) -> tuple[str, str | None]:
+    """What is done for an output, and what it is made from."""
+    origin = output.origin
+    if isinstance(origin, Carried):
+        return "share" if origin.path in shared else "copy", readable_key(origin.key)
+    return ("convert", str(origin.expression)) if isinstance(origin, Converted) else ("write", None)
+
+
+def _is_unchanged(output: Output, plan: Plan) -> bool:
+    """Whether an output is a tensor of a source, of the same name, type and shape."""
+    origin = output.origin
+    if not isinstance(origin, Carried) or origin.key != output.key or output.key in plan.matched:
+        return False
+    entry = origin.index.get(origin.key)
+    return entry is not None and entry.shape == origin.entry.shape
+
+
+def _plan_record(output: Output, action: str, source: str | None, how: str | None) -> dict[str, object]:
+    entry = output.origin.entry
+    record: dict[str, object] = {
+        "key": readable_key(output.key),
+        "action": action,
+        "source": source,
+        "dtype": entry.dtype,
+        "shape": list(entry.shape),
+        "nbytes": entry.nbytes,
+    }
+    return record | ({"matched": how} if how else {})
+
+
+def _plan_row(output: Output, action: str, source: str | None, how: str | None) -> list[str]:
+    entry = output.origin.entry
+    origin = "new" if source is None else f"from {escape(source)}"
+    return [
+        *(action, escape(readable_key(output.key)), str(entry.dtype), shape_text(entry.shape)),
+        *(human_bytes(entry.nbytes), f"{origin}, {how}" if how else origin),
+    ]
+
+
+def _about(what: str, keys: Sequence[str], *, everything: bool) -> list[str]:
+    """What is to be said of some tensors: a line with the first of them, or a line for each."""
+    if everything:
+        return [f"{what}: {escape(key)}" for key in keys]
+    first = ", ".join(map(escape, keys[:_SHOWN]))
+    if len(keys) <= _SHOWN:
+        return [f"{what}: {first}"]
+    return [f"{what}: {len(keys)} tensors ({first}, ...; --long lists them)"]
 
 
 def _peak_memory(plan: Plan) -> int:
@@ -218,19 +250,27 @@ def _shared(plan: Plan, data: str) -> set[str]:
     return set(shared_paths(plan, check_sources(plan))) if data == "share" else set()
 
 
-def _summary_lines(summary: Summary) -> list[str]:
-    lines = [f"left out {escape(left.key)}: {escape(left.reason)}" for left in summary.left_out]
-    lines += [
-        f"{escape(key)}: {count:,} values too large for the new type"
-        for key, count in summary.overflowed.items()
-    ]
+def _summary_lines(summary: Summary, *, everything: bool) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for left in summary.left_out:
+        reasons.setdefault(left.reason, []).append(left.key)
+    for reason, keys in reasons.items():
+        yield from _about(f"left out, {reason}", keys, everything=everything)
+    counts = [f"{key} ({count:,})" for key, count in summary.overflowed.items()]
+    if counts:
+        yield from _about("values too large for the new type", counts, everything=everything)
     shared = f"{human_bytes(summary.bytes_shared)} shared"
     if summary.sharing is not None:
         shared += f" ({escape(summary.sharing)})"
     changes = [f"{count} {what}" for what, count in summary.changes.items() if count]
     tensors = f"{summary.tensors} tensors" + (f" ({', '.join(changes)})" if changes else "")
-    lines.append(
+    yield (
         f"{escape(summary.prefix)}: {tensors}, {shared}, {human_bytes(summary.bytes_written)} written, "
         f"{human_bytes(summary.bytes_read)} read, {summary.seconds:.3f} s"
     )
-    return lines
+    if summary.bytes_dead > DEAD_BYTES:
+        command = shlex.join(["tensorbundle", "compact", summary.prefix, "NEW"])
+        yield (
+            f"{human_bytes(summary.bytes_dead)} of what is shared belong to no tensor; '{escape(command)}' "
+            "writes a checkpoint without them"
+        )

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -40,6 +42,7 @@ __all__ = [
     "TransferOptions",
     "bytes_to_read",
     "check_sources",
+    "dead_bytes",
     "shared_paths",
     "transfer",
 ]
@@ -89,6 +92,7 @@ class Summary:
         bytes_written: of data shards and index.
         bytes_shared: of data shards that the output shares with a source.
         bytes_read: of data shards, to copy or to check them.
+        bytes_dead: of shared data shards that no tensor of the output has; `compact` rewrites without them.
         seconds: from plan to commit.
         sharing: how bytes are shared: "reflink" or "hard link"; why not; or None where copying was asked for.
         left_out: what the source has and the output does not.
@@ -102,7 +106,8 @@ class Summary:
     bytes_written: int
     bytes_shared: int
     bytes_read: int
-    seconds: float
+    bytes_dead: int = 0
+    seconds: float = 0.0
     sharing: str | None = None
     left_out: tuple[LeftOut, ...] = ()
     overflowed: dict[str, int] = field(default_factory=dict)
@@ -144,6 +149,7 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
         bytes_written=written,
         bytes_shared=made.shared,
         bytes_read=made.read,
+        bytes_dead=made.dead,
         seconds=round(time.perf_counter() - started, 6),
         sharing=sharing or made.how,
         left_out=tuple(plan.left_out),
@@ -184,10 +190,28 @@ def shared_paths(plan: Plan, sizes: Mapping[str, int]) -> list[str]:
     ]
 
 
+def dead_bytes(plan: Plan, shared: Collection[str], sizes: Mapping[str, int]) -> int:
+    """Bytes of the data shards `shared` that no tensor of the output has; `sizes` are those of the shards."""
+    live: dict[str, list[tuple[int, int]]] = {path: [] for path in shared}
+    for each in plan.outputs:
+        if isinstance(each.origin, Carried) and each.origin.path in live:
+            entry = each.origin.entry
+            live[each.origin.path].append((entry.offset, entry.nbytes))
+    dead = 0
+    for path, ranges in live.items():
+        end = 0
+        for offset, nbytes in sorted(ranges):  # they may overlap
+            dead += max(offset - end, 0)
+            end = max(end, offset + nbytes)
+        dead += sizes[path] - end
+    return dead
+
+
 @dataclass(slots=True)
 class _Made:
     shared: int = 0
     read: int = 0
+    dead: int = 0
     how: SharedHow | None = None
     overflowed: dict[str, int] = field(default_factory=dict)
 
@@ -243,7 +267,7 @@ def _make(
     plan: Plan, prefix: str, options: TransferOptions, sizes: Mapping[str, int], shared: Collection[str]
 ) -> tuple[_Made, int]:
     """Write the output, with the data shards `shared` linked; what was done, and the bytes written."""
-    made = _Made(sum(sizes[path] for path in shared))
+    made = _Made(sum(sizes[path] for path in shared), dead=dead_bytes(plan, shared, sizes))
     with BundleWriter(prefix, overwrite=options.overwrite) as writer:
         numbers: dict[str, int] = {}
         for path in shared:
@@ -362,10 +386,31 @@ class _Job:
     progress: Callable[[int], None] | None = None
 
 
-def _run(jobs: list[_Job], options: TransferOptions) -> Iterable[tuple[dict[bytes, TensorEntry], _Made]]:
+def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[bytes, TensorEntry], _Made]]:
+    """Write data shards, with progress as bytes are moved; a shard at a time where another process moves them."""
     if options.executor is None:
-        return (_write_shard(replace(job, progress=options.progress)) for job in jobs)
-    return options.executor.map(_write_shard, jobs)
+        yield from (_write_shard(replace(job, progress=options.progress)) for job in jobs)
+    elif isinstance(options.executor, ThreadPoolExecutor):
+        progress = _one_at_a_time(options.progress)
+        yield from options.executor.map(_write_shard, [replace(job, progress=progress) for job in jobs])
+    else:
+        for entries, part in options.executor.map(_write_shard, jobs):
+            if options.progress is not None:
+                options.progress(part.read)
+            yield entries, part
+
+
+def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """What several threads may tell of their progress."""
+    if progress is None:
+        return None
+    lock = threading.Lock()
+
+    def locked(amount: int) -> None:
+        with lock:
+            progress(amount)
+
+    return locked
 
 
 def _write_shard(job: _Job) -> tuple[dict[bytes, TensorEntry], _Made]:

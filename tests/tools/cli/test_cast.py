@@ -22,7 +22,7 @@ def test_rules(run, tmp_path, source):
 
 def test_text(run, tmp_path, source):
     lines = run("cast", source, tmp_path / "out", "*=float16").out.splitlines()
-    assert lines[0] == "a: 1 values too large for the new type"
+    assert lines[0] == "values too large for the new type: a (1)"
     assert run("cast", source, tmp_path / "o", "*=float16", "--dry-run").out.splitlines()[0].split() == [
         *("convert", "a", "float16", "[2]", "4", "B", "from", "cast", "a", "to", "float16"),
     ]  # fmt: skip

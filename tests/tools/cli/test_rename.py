@@ -45,10 +45,18 @@ def test_plan(run, tmp_path, source):
         "key": "d", "action": "share", "source": "c", "dtype": "int32", "shape": [], "nbytes": 4,
     }  # fmt: skip
     assert run("rename", source, tmp_path / "out", "c=d", "--dry-run").out.splitlines() == [
+        "share  d  int32  []  4 B  from c",
+        "2 as in the source, not listed (--long lists them)",
+        "3 tensors: 12 B to share, 0 B to read, 0 B and the index to write, in about 47.7 MiB of memory",
+    ]
+
+
+def test_plan_with_everything(run, tmp_path, source):
+    lines = run("rename", source, tmp_path / "out", "c=d", "--dry-run", "--long").out.splitlines()
+    assert lines[:-1] == [
         "share  a/w  float32  []  4 B  from a/w",
         "share  a/b  float32  []  4 B  from a/b",
         "share  d    int32    []  4 B  from c",
-        "3 tensors: 12 B to share, 0 B to read, 0 B and the index to write, in about 47.7 MiB of memory",
     ]
 
 

@@ -1,5 +1,8 @@
 """`tensorbundle slim`."""
 
+import re
+import shlex
+
 import numpy as np
 import pytest
 
@@ -18,6 +21,43 @@ def test_what_it_found(run, tmp_path, source):
     assert list(tb.open(tmp_path / "out")) == ["a"]
     told = run("slim", source, tmp_path / "o", "--json").err
     assert told.splitlines() == ["optimizer state removed: a/Adam, beta1_power"]
+
+
+@pytest.fixture
+def large(tmp_path):
+    """Slots of 3 MB beside a variable of as much, in one data shard."""
+    return write(tmp_path / "l", {name: np.ones(750_000, "f4") for name in ("a", "a/Adam")})
+
+
+def test_dead_bytes_are_counted_and_how_to_reclaim_them_is_said(run, tmp_path, large):
+    out = tmp_path / "it's out"
+    planned = run("slim", large, out, "--dry-run").out
+    assert "1 as in the source, not listed (--long lists them)\n" in planned
+    assert "5.7 MiB to share (2.9 MiB of it dead)" in planned
+    summary, advice = run("slim", large, out).out.splitlines()
+    assert "5.7 MiB shared" in summary
+    said, command, _ = re.split(r"; '(tensorbundle .+)' ", advice)
+    assert said == "2.9 MiB of what is shared belong to no tensor"
+    _, *argv = shlex.split(command)
+    argv[-1] = tmp_path / "compact"
+    [record] = run(*argv, "--json").records
+    assert (record["bytes_dead"], record["bytes_written"] > 3_000_000) == (0, True)
+    [record] = run("slim", large, out, "--overwrite", "--json").records
+    assert record["bytes_dead"] == 3_000_000
+
+
+def test_many_are_counted_and_listed_with_long(run, tmp_path):
+    tensors = {f"v{number}{slot}": np.float32(1) for number in range(50) for slot in ("", "/Adam")}
+    source = write(tmp_path / "m", tensors)
+    note = run("slim", source, tmp_path / "a").err
+    assert note == "optimizer state removed: 50 tensors (v0/Adam, v1/Adam, v2/Adam, ...; --long lists them)\n"
+    assert len(run("slim", source, tmp_path / "b", "--long").err.splitlines()) == 50
+    quiet = run("slim", source, tmp_path / "c", "--quiet")
+    assert (quiet.out, quiet.err) == ("", "")
+    [record] = run("slim", source, tmp_path / "d", "--json", "-q").records
+    assert record["notes"] == [
+        {"what": "optimizer state removed", "keys": [f"v{number}/Adam" for number in range(50)]}
+    ]
 
 
 def test_error(run, tmp_path):

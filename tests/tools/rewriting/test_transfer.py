@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import os
+import pickle
 import random
 import resource
 import shutil
@@ -14,7 +15,7 @@ import signal
 import threading
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,15 @@ def out(tmp_path):
     """An empty directory for destinations."""
     (tmp_path / "out").mkdir()
     return tmp_path / "out"
+
+
+class Elsewhere(Executor):
+    """Runs jobs from copies, as a process of its own would."""
+
+    def submit(self, function, *args):
+        future = Future()
+        future.set_result(function(*pickle.loads(pickle.dumps(args))))
+        return future
 
 
 def options(data, **others):
@@ -251,6 +261,15 @@ class TestCopying:
         told = []
         convert(source, out / "m", to="tf2", options=options("copy", progress=told.append))
         assert sum(told) == 138
+
+    def test_executors_tell_progress_too(self, source, out):
+        """Threads as bytes are moved; what may be another process, of which only results come back, by shards."""
+        for number, executor in enumerate((ThreadPoolExecutor(2), Elsewhere())):
+            told = []
+            how = options("copy", progress=told.append, executor=executor)
+            convert(source, out / f"m-{number}", to="tf2", options=how)
+            assert sum(told) == 138
+            executor.shutdown()
 
     @pytest.mark.parametrize("to", ["tf1", "tf2"])
     def test_jobs_change_nothing(self, tmp_path, out, to):
