@@ -4,6 +4,7 @@
 - `rewriting/`: the engine that makes checkpoints: drafts, plans and how plans are carried out.
 - `formats/`: files that are not TensorFlow checkpoints.
 - `optimizers/`: what optimizers call their state.
+- `keras/`: what Keras calls the layers and weights of a model.
 - `matching/`: which tensor of one checkpoint is which of another.
 - `operations/`: operations on whole checkpoints.
 - `cli/`: the command line. Nothing else in the package prints.

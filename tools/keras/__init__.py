@@ -1,0 +1,7 @@
+"""What Keras calls the layers and weights of a model: in object graphs, and in its own weights files.
+
+- `naming.py`: names of groups in a weights file.
+- `layers.py`: the layers of a model, from the object graph of a checkpoint.
+- `classes.py`: the class of each layer: from configs and SavedModels, or guessed by the names of variables.
+- `weights.py`: where each variable of a model is stored in a weights file.
+"""

@@ -1,0 +1,241 @@
+"""The layers of a Keras model, from the object graph of a checkpoint.
+
+tf_keras gives a Sequential or Functional model the children `layer-0`, `layer-1`, ... (engine/functional.py,
+`_layer_checkpoint_dependencies`), and `layer_with_weights-i` beside them for the same layers. Keras 3 has `_operations`, in
+a Sequential model below `_functional`, with the input layer first. Everything else is found by attributes. Lists, tuples and
+dictionaries are nodes too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorbundle.proto.graph import Node, ObjectGraph
+
+__all__ = ["Layer", "Variable", "find_model", "read_layers", "written_by_keras_3"]
+
+MAX_DEPTH: Final = 100
+_LISTED: Final = re.compile(r"layer(?:_with_weights)?-(\d{1,9})")
+_NUMBER: Final = re.compile(r"\d{1,9}")
+# Children of models and layers that are no sublayers.
+_BOOKKEEPING: Final = frozenset(
+    (
+        *("root", "keras_api", "optimizer", "_optimizer", SAVE_COUNTER, "loss", "signatures", "_metrics"),
+        *(
+            "keras_metrics",
+            "variables",
+            "trainable_variables",
+            "non_trainable_variables",
+            "regularization_losses",
+        ),
+        *("layers", "_operations", "_functional", "_tracked", "_inbound_nodes", "_outbound_nodes", "_losses"),
+        *(
+            "_losses_override",
+            "call_signature_parameters",
+            "_call_has_context_arg",
+            "_loss_ids",
+            "compiled_loss",
+        ),
+        *("_build_shapes_dict", "compiled_metrics", "train_function", "test_function", "predict_function"),
+        "_random_generator",  # random state, which no weights file has
+    )
+)
+# Attributes of wrappers and composite layers; a node with one of them is no dictionary.
+_INNER: Final = frozenset(
+    (
+        *(
+            "cell",
+            "cells",
+            "layer",
+            "forward_layer",
+            "backward_layer",
+            "_lookup_layer",
+            "_query_dense",
+            "keras_api",
+        ),
+        *("query_dense", "_key_dense"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of a layer.
+
+    Attributes:
+        name: the layer's attribute, `kernel`.
+        key: the tensor's key in the checkpoint.
+        full_name: `dense/kernel`; empty where it is not known.
+    """
+
+    name: str
+    key: str
+    full_name: str
+
+
+@dataclass(slots=True, eq=False)
+class Layer:
+    """A layer or a model; or a list, tuple or dictionary of them.
+
+    Attributes:
+        path: its object path, for messages.
+        node: its object.
+        own: its own variables, in the order stored.
+        listed: of a Sequential or Functional model `model.layers`, otherwise None.
+        sequential: whether that model is a Sequential one; None where the checkpoint does not tell.
+        parts: its other sublayers, by attribute, in the order stored.
+        is_list: whether it certainly is a list or a tuple.
+        may_be_dictionary: whether it may be a dictionary, which a checkpoint does not tell from a layer without variables
+            of its own.
+    """
+
+    path: str
+    node: Node
+    own: list[Variable] = field(default_factory=list)
+    listed: list[Layer] | None = None
+    sequential: bool | None = None
+    parts: dict[str, Layer] = field(default_factory=dict)
+    is_list: bool = False
+    may_be_dictionary: bool = False
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether there is a variable in it, or in a layer below."""
+        return next(self.variables(), None) is not None
+
+    def variables(self) -> Iterator[Variable]:
+        """All variables in it and below, those of a layer that is found twice once."""
+        for layer in self.walk():
+            yield from layer.own
+
+    def walk(self) -> Iterator[Layer]:
+        """Itself and all layers below, each once, depth first."""
+        seen: set[int] = set()
+        stack = [self]
+        while stack:
+            layer = stack.pop()
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                yield layer
+                stack += reversed([*(layer.listed or ()), *layer.parts.values()])
+
+
+def written_by_keras_3(node: Node) -> bool:
+    """Whether an object has what only Keras 3 stores."""
+    return any(name in node.children for name in ("_tracked", "_operations", "_functional"))
+
+
+def find_model(graph: ObjectGraph, root: str | None = None) -> tuple[str, Node]:
+    """The path and the object of the model in a checkpoint.
+
+    Args:
+        graph: the object graph.
+        root: its path, if it is known.
+
+    Raises:
+        TensorNotFoundError: no object at `root`.
+        ConflictError: several objects may be the model; the reason names them.
+    """
+    if root is not None:
+        return root, graph[root]
+    top = graph.root
+    if _is_listed(top) or top.children.get("root") is top:  # tf_keras's own save_weights stores that loop
+        return "", top
+    inside = [(name, node) for name, node in top.children.items() if name not in _BOOKKEEPING]
+    models = [(name, node) for name, node in inside if _is_listed(node)]
+    if not models and len(inside) == 1 and not _key(inside[0][1]):
+        called = inside[0][0] in ("model", "net", "network", "keras_model")
+        models = inside if called or SAVE_COUNTER in top.children else []
+    if len({id(node) for _, node in models}) > 1:
+        names = ", ".join(repr(join_path("", name)) for name, _ in models)
+        raise ConflictError(f"there are several models: {names}; say which (--root PATH)")
+    if models:
+        return join_path("", models[0][0]), models[0][1]
+    return "", top
+
+
+def read_layers(path: str, node: Node) -> Layer:
+    """The model at an object, with all its layers. An object that is reached twice is one layer.
+
+    Raises:
+        UnsupportedError: layers inside layers, too deep.
+    """
+    return _read(path, node, {}, 0)
+
+
+def _read(path: str, node: Node, known: dict[Node, Layer], depth: int) -> Layer:
+    if node in known:
+        return known[node]
+    if depth > MAX_DEPTH:
+        raise UnsupportedError(f"layers inside layers, more than {MAX_DEPTH} deep", key=path)
+    layer = known[node] = Layer(path, node)
+    listed = _listed(node)
+    if listed is not None:
+        layer.listed = [
+            _read(f"{path}/{below}" if path else below, child, known, depth + 1) for below, child in listed
+        ]
+        first = layer.listed[0] if layer.listed else None
+        if "_operations" in node.children or "_functional" in node.children:
+            layer.sequential = "_functional" in node.children
+        elif first is not None and first.has_variables:
+            layer.sequential = True  # a Functional model begins with an input layer, which has none
+    for name, child in node.children.items():
+        key = _key(child)
+        if key:
+            layer.own.append(Variable(name, key, _full_name(child)))
+        elif name not in _BOOKKEEPING and not (listed is not None and _LISTED.fullmatch(name)):
+            part = _read(join_path(path, name), child, known, depth + 1)
+            if part.is_list and part.own:  # a list of variables: they are the layer's own
+                layer.own += part.own
+            if part.listed is not None or part.parts or (part.own and not part.is_list):
+                layer.parts[name] = part
+    if {"adapt_mean", "adapt_variance"} <= {each.name for each in layer.own}:
+        # Of tf_keras, Normalization also has what it makes of these.
+        layer.own = [each for each in layer.own if each.name not in ("mean", "variance")]
+    layer.parts = {
+        name: part for name, part in layer.parts.items() if part is not layer and part.has_variables
+    }
+    if listed is None:
+        layer.is_list = bool(node.children) and all(map(_NUMBER.fullmatch, node.children))
+        layer.may_be_dictionary = bool(layer.parts) and not layer.own and not (_INNER & node.children.keys())
+    return layer
+
+
+def _is_listed(node: Node) -> bool:
+    return _listed(node) is not None
+
+
+def _listed(node: Node) -> list[tuple[str, Node]] | None:
+    """The paths and objects of `model.layers`; None if it is neither a Sequential nor a Functional model."""
+    children = node.children
+    functional = children.get("_functional")
+    if functional is not None and "_operations" in functional.children:
+        inner = functional.children["_operations"].children
+        return [(f"_functional/_operations/{name}", inner[name]) for name in _numbers(inner)[1:]]
+    if "_operations" in children:
+        inner = children["_operations"].children
+        return [(f"_operations/{name}", inner[name]) for name in _numbers(inner)] or None
+    numbered = {match[0]: int(match[1]) for match in map(_LISTED.fullmatch, children) if match}
+    plain = [name for name in numbered if name.startswith("layer-")]
+    names = sorted(plain or numbered, key=numbered.__getitem__)
+    return [(name, children[name]) for name in names] or None
+
+
+def _numbers(children: dict[str, Node]) -> list[str]:
+    return sorted((name for name in children if _NUMBER.fullmatch(name)), key=int)
+
+
+def _key(node: Node) -> str:
+    return next((each.checkpoint_key for each in node.attributes if each.name == VARIABLE_VALUE), "")
+
+
+def _full_name(node: Node) -> str:
+    return next((each.full_name for each in node.attributes if each.name == VARIABLE_VALUE), "")

@@ -1,0 +1,37 @@
+"""Names of groups in a Keras weights file (keras/src/saving/saving_lib.py, keras/src/utils/naming.py)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+__all__ = ["Numbering", "snake_case", "walk_order"]
+
+_NOT_A_WORD = re.compile(r"\W+")
+_WORD = re.compile("(.)([A-Z][a-z]+)")
+_BOUNDARY = re.compile("([a-z])([A-Z])")
+
+
+def snake_case(class_name: str) -> str:
+    """The name of a class as groups are named after it (`to_snake_case`): `conv2d_transpose`, `p_re_lu`."""
+    name = _NOT_A_WORD.sub("", class_name)
+    name = _WORD.sub(r"\1_\2", name)
+    return _BOUNDARY.sub(r"\1_\2", name).lower()
+
+
+def walk_order(attribute: str) -> str:
+    """Sorts the attributes of an object as Keras walks them: by name, private ones last (`_name_key`)."""
+    return f"~{attribute}" if attribute.startswith("_") else attribute
+
+
+class Numbering:
+    """Names the items of one list: each after its class, from the second of a class on with a number."""
+
+    def __init__(self) -> None:
+        self._used: Counter[str] = Counter()
+
+    def name(self, snake: str) -> str:
+        """The name of the next item, whose class has this name."""
+        number = self._used[snake]
+        self._used[snake] += 1
+        return f"{snake}_{number}" if number else snake

@@ -1,0 +1,275 @@
+"""Where each variable of a model is stored in a Keras weights file.
+
+`.weights.h5` (keras/src/saving/saving_lib.py, `_save_state` and `_load_state`): the variables of an object are the datasets
+`vars/0`, `vars/1`, ... in the group of the object. The layers of a Sequential or Functional model are the groups
+`layers/CLASS`, `layers/CLASS_1`, ... with numbers by class; other layers are the groups of their attributes. The loader takes an
+object's values from any path on which it reaches the object, so attributes do for every subclassed model and layer.
+
+Legacy `.h5` (keras/src/legacy/saving/legacy_h5_format.py): one group a layer of the model that has weights, in order, each with
+its trainable weights first. It needs no classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.tools.keras.classes import Classes, config_error
+from tensorbundle.tools.keras.naming import Numbering
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tensorbundle.tools.keras.classes import Described
+    from tensorbundle.tools.keras.layers import Layer, Variable
+
+__all__ = ["LegacyGroup", "Weight", "legacy_groups", "weights_of"]
+
+# Variables of Keras's own layers that are not trained, and those that are.
+_NOT_TRAINED: Final = frozenset(
+    (
+        *(
+            "moving_mean",
+            "moving_variance",
+            "moving_stddev",
+            "renorm_mean",
+            "renorm_stddev",
+            "mean",
+            "variance",
+        ),
+        *("adapt_mean", "adapt_variance", "count", "vector_u", "u", "sn_u", "idf_weights"),
+    )
+)
+_TRAINED: Final = frozenset(
+    (
+        *(
+            "kernel",
+            "_kernel",
+            "bias",
+            "_bias",
+            "gamma",
+            "beta",
+            "embeddings",
+            "_embeddings",
+            "recurrent_kernel",
+        ),
+        *("depthwise_kernel", "pointwise_kernel", "alpha", "scale", "concat_score_weight"),
+    )
+)
+_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One dataset of a weights file.
+
+    Attributes:
+        path: of the dataset.
+        variable: whose values it has.
+        layer: the name of its layer, or empty.
+        how: how its place is known.
+    """
+
+    path: str
+    variable: Variable
+    layer: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyGroup:
+    """The weights of one layer in a legacy file, in order."""
+
+    name: str
+    variables: list[Variable]
+
+
+class _Ordering:
+    """Puts the variables of a layer into the order of Keras: those that are trained first."""
+
+    def __init__(self, trained: Callable[[Variable], bool | None]) -> None:
+        self._trained = trained
+
+    def order(self, layer: Layer) -> list[Variable]:
+        """The variables of a layer.
+
+        Raises:
+            ConflictError: nothing tells which are trained, and the order depends on it.
+        """
+        known = [self.is_trained(each, layer) for each in layer.own]
+        if None in known and len(known) > 1:
+            unknown = [each.name for each, is_known in zip(layer.own, known, strict=True) if is_known is None]
+            raise ConflictError(
+                f"which of the variables {', '.join(map(repr, unknown))} are trained is not known, and Keras stores those "
+                "first; say it with --trainable PATTERN or --non-trainable PATTERN",
+                key=layer.path,
+            )
+        return [
+            *(each for each, is_known in zip(layer.own, known, strict=True) if is_known is not False),
+            *(each for each, is_known in zip(layer.own, known, strict=True) if is_known is False),
+        ]
+
+    def is_trained(self, variable: Variable, layer: Layer) -> bool | None:
+        """Whether a variable is trained, by what the caller knows, by its name, or by the optimizer's slots."""
+        told = self._trained(variable)
+        if told is not None:
+            return told
+        if variable.name in _NOT_TRAINED:
+            return False
+        if variable.name in _TRAINED:
+            return True
+        del layer
+        return None
+
+
+def weights_of(model: Layer, classes: Classes, trained: Callable[[Variable], bool | None]) -> list[Weight]:
+    """The datasets of a `.weights.h5` file, in the order of the model.
+
+    Raises:
+        ConflictError: classes of layers that are needed and not known, or the order of variables is not; the reason names
+            the layers and says what helps.
+        BundleError: the config describes another model.
+    """
+    walk = _Walk(classes, _Ordering(trained))
+    walk.add(model, "", classes.described, "")
+    if walk.unknown:
+        shown = "; ".join(walk.unknown[:_SHOWN])
+        more = f" and {len(walk.unknown) - _SHOWN} more" if len(walk.unknown) > _SHOWN else ""
+        raise ConflictError(
+            f"the classes of these layers are not known: {shown}{more}. Give the model's config (--config model.json) or a "
+            "file that the model wrote (--template FRESH.weights.h5); or convert to a legacy .h5 file, which needs no classes"
+        )
+    return walk.weights
+
+
+class _Walk:
+    """Walks a model as Keras does, and notes where the values of each layer are stored."""
+
+    def __init__(self, classes: Classes, ordering: _Ordering) -> None:
+        self.weights: list[Weight] = []
+        self.unknown: list[str] = []
+        self._classes = classes
+        self._ordering = ordering
+        self._seen: set[Layer] = set()
+
+    def add(self, layer: Layer, path: str, described: Described | None, how: str) -> None:
+        """The layer, unless it was reached before, and the layers in it."""
+        if layer in self._seen:
+            return
+        self._seen.add(layer)
+        name = described.name if described is not None else ""
+        for number, variable in enumerate(self._ordering.order(layer)):
+            scopes = variable.full_name.split("/")
+            label = name or (scopes[-2] if len(scopes) > 1 else "")
+            self.weights.append(Weight(_join(path, f"vars/{number}"), variable, label, how))
+        if layer.listed is not None:
+            self._add_listed(layer, path, described)
+        for attribute, part in layer.parts.items():
+            inner = described.inner.get(attribute, ()) if described is not None else ()
+            below = _join(path, attribute)
+            before = set(self._seen)
+            if part.is_list or self._is_dictionary(part):
+                self._add_items(part, below, inner)
+                continue
+            self.add(part, below, inner[0] if inner else None, how or "by its attribute")
+            if part.may_be_dictionary and not self._classes.by_node and part not in before:
+                # Not told from a dictionary: its values are stored where the loader looks for either.
+                self._seen, after = before, self._seen
+                self._add_items(part, below, inner)
+                self._seen |= after
+
+    def _is_dictionary(self, part: Layer) -> bool:
+        """Whether a SavedModel, which names all layers, says that this is none."""
+        by_node = self._classes.by_node
+        return part.may_be_dictionary and bool(by_node) and part.node not in by_node
+
+    def _add_listed(self, layer: Layer, path: str, described: Described | None) -> None:
+        listed = layer.listed or []
+        inner: Iterable[Described | None] = [None] * len(listed)
+        if described is not None and described.layers is not None:
+            if len(described.layers) != len(listed):
+                raise config_error(described, layer, self._classes.config_path)
+            inner = described.layers
+        numbering = Numbering()
+        for each, of_it in zip(listed, inner, strict=True):
+            self._add_item(each, _join(path, "layers"), of_it, numbering)
+
+    def _add_items(self, container: Layer, path: str, described: tuple[Described, ...]) -> None:
+        """The items of a list, a tuple or a dictionary."""
+        items = list(container.parts.items())
+        if container.is_list:
+            items.sort(key=lambda each: int(each[0]))
+        numbering = Numbering()
+        for position, (_, item) in enumerate(items):
+            if item.is_list or self._is_dictionary(item):
+                self._add_items(item, _join(path, numbering.name("container")), ())
+            else:
+                of_it = described[position] if position < len(described) else None
+                self._add_item(item, path, of_it, numbering)
+
+    def _add_item(self, layer: Layer, path: str, described: Described | None, numbering: Numbering) -> None:
+        found = self._classes.of(layer, described)
+        if found is None:
+            if layer.has_variables:
+                self.unknown.append(_candidates(layer))
+            return
+        self.add(layer, _join(path, numbering.name(found[0])), described, found[1])
+
+
+def _candidates(layer: Layer) -> str:
+    """A layer of which the class is not known, with what is known."""
+    if layer.listed is not None:
+        return f"{layer.path!r} (Functional or Sequential)"
+    names = ", ".join(dict.fromkeys(each.full_name or each.name for each in layer.variables()))
+    return f"{layer.path!r} ({names[:60]})"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def legacy_groups(model: Layer, trained: Callable[[Variable], bool | None]) -> list[LegacyGroup]:
+    """The layers of a legacy file that have weights.
+
+    Raises:
+        ConflictError: as `weights_of`, for the order of variables.
+        UnsupportedError: the model has variables of its own. Keras's loader compares them with `in`, and fails.
+    """
+    if model.own:
+        raise UnsupportedError(
+            f"the model itself has variables ({', '.join(repr(each.name) for each in model.own[:_SHOWN])}), which Keras can't "
+            "load from a legacy .h5 file; convert to .weights.h5",
+            key=model.path,
+        )
+    ordering = _Ordering(trained)
+    layers = model.listed if model.listed is not None else list(_direct(model))
+    seen: set[Layer] = {model}
+    groups = []
+    for number, layer in enumerate(layers):
+        ordered = list(_subtree(layer, ordering, seen))
+        kept = [each for each, is_trained in ordered if is_trained]
+        kept += [each for each, is_trained in ordered if not is_trained]
+        if kept:
+            groups.append(LegacyGroup(f"layer_{number:05d}", kept))
+    return groups
+
+
+def _direct(layer: Layer) -> Iterator[Layer]:
+    """The sublayers of a subclassed model, those in lists and dictionaries included, in the order stored."""
+    for part in layer.parts.values():
+        if part.is_list or part.may_be_dictionary:
+            yield from _direct(part)
+        else:
+            yield part
+
+
+def _subtree(layer: Layer, ordering: _Ordering, seen: set[Layer]) -> Iterator[tuple[Variable, bool]]:
+    """The variables in a layer and below, in the order in which Keras tracks them, and whether each is trained."""
+    if layer in seen:
+        return
+    seen.add(layer)
+    for each in ordering.order(layer):
+        yield each, ordering.is_trained(each, layer) is not False
+    for below in [*(layer.listed or ()), *layer.parts.values()]:
+        yield from _subtree(below, ordering, seen)
