@@ -98,8 +98,14 @@ class Naming:
     def at_path(self, name: str) -> list[str]:
         """The keys of the object at a path, however that is spelled; of its one tensor if a key was given."""
         node, attribute = self._object(name)
-        if node is None:
-            return [key for key in self._keys if key_path(key) == name]
+        if node is None:  # without an object graph, or not in it
+            value = attribute_key(name)
+            without = self._the_graph() is None
+            return (
+                [key for key in self._keys if key_path(key) == name]
+                if without
+                else [value][: value in self._keys]
+            )
         keys = [
             each.checkpoint_key for each in node.attributes if attribute in (None, escape_name(each.name))
         ]

@@ -263,8 +263,8 @@ def test_assignment_map_of_a_partitioned_variable(parts, run, tmp_path):
     [
         ({"old/": "new"}, None, "a scope ends in '/' on both sides"),  # TensorFlow cuts off the first letter
         ({"old": "new/"}, "Assignment map with scope only name", "a scope ends in '/' on both sides"),
-        ({"old/aa": "new/a"}, "is not found in", "fits nothing; near: 'old/a'"),
-        ({"odl/": "new/"}, "is not found in", "fits nothing; near: 'old/"),
+        ({"old/aa": "new/a"}, "is not found in", "matches nothing; near: 'old/a'"),
+        ({"odl/": "new/"}, "is not found in", "matches nothing; near: 'old/"),
     ],
 )
 def test_assignment_map_that_does_not_fit(assignment_map, theirs, ours, capsys, tmp_path):

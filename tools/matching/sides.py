@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from tensorbundle.proto.graph import Node, ObjectGraph
+    from tensorbundle.proto.naming import Naming
     from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
     from tensorbundle.tools.rewriting.expressions import Expression
 
@@ -57,6 +58,7 @@ class Side:
         private: the keys of variables that can be reached through optimizers only.
         by_name: the keys of the variables of each name.
         by_path: the key of the variable at each path.
+        naming: what else a person may call its tensors.
     """
 
     draft: Draft
@@ -67,6 +69,10 @@ class Side:
     private: set[str] = field(default_factory=set)
     by_name: dict[str, list[str]] = field(default_factory=dict)
     by_path: dict[str, str] = field(default_factory=dict)
+    naming: Naming = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.naming = self.draft.naming()
 
     @classmethod
     def of(cls, draft: Draft) -> Side:
@@ -102,10 +108,10 @@ class Side:
         return side
 
     def find(self, name: str) -> str | None:
-        """The key of what has this name, or this object path, or this key; None if nothing has.
+        """The key of the variable or tensor that a name means (`proto/naming.py`); None if it means none.
 
         Raises:
-            ConflictError: several variables have this name.
+            ConflictError: several variables have this name, or it is the path of one and the name of another.
         """
         keys = self.by_name.get(name, []) if name else []
         if len(keys) > 1:
@@ -114,12 +120,16 @@ class Side:
                 f"{len(keys)} variables are called {name!r}; an object path says which: {paths}",
                 path=self.draft.prefix,
             )
-        found = next(iter(keys), self.by_path.get(name, name))
-        graph = self.draft.graph
-        if graph is not None and found not in self.names and ".OPTIMIZER_SLOT" not in name:
-            node = graph.get(name)  # by a longer path
-            found = node.attributes[0].checkpoint_key if node is not None and node.attributes else name
-        return found if found in self.names or found in self.draft.tensors else None
+        there = self.by_path.get(name)
+        if keys and there not in (None, keys[0]):
+            raise ConflictError(
+                f"{name!r} is the path of one object and the name of another; a key says which: {there!r}, {keys[0]!r}",
+                path=self.draft.prefix,
+            )
+        found = next(iter(keys), there)
+        if found is None:
+            found = name if name in self.names else self.naming.find(name)
+        return found
 
     def label(self, key: str) -> str:
         """What to call a tensor: its object path or its name, or both."""

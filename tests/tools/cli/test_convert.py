@@ -415,7 +415,7 @@ class TestIntoAStructure:
         [
             (
                 "--to tf2 --template work/fresh --map work/back",
-                "one/tf1-ckpt: rename 'variables/2=z' fits nothing",
+                "one/tf1-ckpt: rename 'variables/2=z' matches nothing",
             ),
             ("--to tf2 --template nothing", "nothing: no checkpoint of this name"),
             ("--to tf2 --structure nothing", "nothing: no such structure file"),

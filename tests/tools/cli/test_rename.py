@@ -74,7 +74,7 @@ def test_in_place(run, tmp_path, source):
         (["c"], "'c' is not OLD=NEW"),
         (["--regex", "c"], "'c' is not PATTERN=>REPLACEMENT"),
         (["a/=z"], "rename 'a/=z': a scope ends in '/' on both sides"),
-        (["x=y"], "SOURCE: rename 'x=y' fits nothing"),
+        (["x=y"], "SOURCE: rename 'x=y' matches nothing"),
         (["c=a/w"], "SOURCE: key 'a/w': both 'a/w' and 'c' would get this name"),
         (["--map", "none"], "none: No such file or directory"),
     ],

@@ -50,7 +50,7 @@ def test_plan(run, tmp_path, source, recipe):
     ("text", "message"),
     [
         ("x = 1", "r.toml: no step 'x'"),
-        ("rename = { a = 'b' }", "SOURCE: rename 'a=b' fits nothing"),
+        ("rename = { a = 'b' }", "SOURCE: rename 'a=b' matches nothing"),
         ("steps = ['slim']", "r.toml"),
         ("partition = { 'old/w' = { slices = 'x' } }", "partition"),
     ],

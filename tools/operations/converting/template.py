@@ -27,7 +27,7 @@ from tensorbundle.tools.operations.converting.fitting import (
     refuse_leftovers,
 )
 from tensorbundle.tools.operations.converting.optimizer_state import OptimizerState
-from tensorbundle.tools.operations.editing.renaming import new_names
+from tensorbundle.tools.operations.editing.renaming import new_names, resolved
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.plan import LeftOut, Literal
 
@@ -60,7 +60,7 @@ def fit_template(
         fitting: whether values may be missing and tensors left over, and what neither checkpoint says.
 
     Raises:
-        TensorNotFoundError: a rule fits nothing, or leads nowhere.
+        TensorNotFoundError: a rule matches nothing, or leads nowhere.
         ConflictError: values of another type or shape, names that mean several variables, values that are missing, or
             tensors that are left over; the reason lists them.
     """
@@ -88,6 +88,7 @@ class _Template:
         """Match what rules say; a rule that leads nowhere is a mistake."""
         names = dict.fromkeys([*self.source.paths.values(), *self.source.names.values()])
         names.pop("", None)
+        rules = resolved(rules, names, self._name_of, str)
         new = new_names(names, rules, self.source.draft.prefix, objects=False) if rules else {}
         placed = {name for name, results in new.items() if sum(self._rule(name, each) for each in results)}
         for rule in rules:
@@ -101,6 +102,11 @@ class _Template:
                     f"rule {rule.text!r} leads to {result!r}, which is not there{hint}",
                     path=self.target.draft.prefix,
                 )
+
+    def _name_of(self, name: str) -> str | None:
+        """The source's name for what a person calls otherwise."""
+        key = self.source.find(name)
+        return None if key is None else self.source.paths.get(key, self.source.names.get(key))
 
     def _rule(self, name: str, result: str) -> bool:
         """Match what a rule calls `result` with the source's `name`, if the template has it."""

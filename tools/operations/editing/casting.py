@@ -30,8 +30,8 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
     name; strings can't be cast.
 
     Raises:
-        TensorNotFoundError: a pattern fits nothing.
-        ConflictError: a pattern fits nothing that may be cast.
+        TensorNotFoundError: a pattern matches nothing.
+        ConflictError: a pattern matches nothing that may be cast.
         BundleError: an unknown type.
         UnsupportedError: a named tensor without numbers, or one of complex numbers to a type without them.
     """

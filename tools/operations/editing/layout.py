@@ -65,7 +65,7 @@ def unpartition(draft: Draft, patterns: Sequence[str] = ()) -> list[str]:
     """Store partitioned tensors whole, all of them if no pattern is given; their keys.
 
     Raises:
-        TensorNotFoundError: a pattern fits nothing.
+        TensorNotFoundError: a pattern matches nothing.
         ConflictError: none of the tensors is partitioned.
     """
     found = [key for key, tensor in select(draft.tensors.items(), patterns, draft.naming()) if tensor.slices]

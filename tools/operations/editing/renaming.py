@@ -6,26 +6,32 @@ object graph changes with the keys; slot variables follow their variable, tables
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names
-from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, join_path
+from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_hint
+from tensorbundle.proto.naming import new_path
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, join_path, key_path
+from tensorbundle.tools.operations.editing.rules import has_wildcards, parse_rule, whole_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.rewriting.draft import Draft
 
-__all__ = ["new_names", "rename"]
+__all__ = ["new_names", "rename", "resolved"]
 
 
 def rename(draft: Draft, rules: Sequence[Rule]) -> None:
-    """Rename a draft's tensors; of several rules that fit a name, the first decides, unless it is of an assignment map.
+    """Rename a draft's tensors; of several pairs that match a name, the first decides, unless it is of an assignment map.
+
+    Regular expressions apply after the pairs, as `new_names` says. The left side of a pair is any name of a tensor or an
+    object (`proto/naming.py`); with objects the right side is a path, which may be written as a key or as `(root).a.b`.
 
     Raises:
-        TensorNotFoundError: a rule fits nothing; the reason names near names.
+        TensorNotFoundError: a rule matches nothing; the reason names near names.
         ConflictError: two tensors would get one name, one gets a name that tensors can't have, or an object several.
     """
     if draft.graph is None:
@@ -35,7 +41,8 @@ def rename(draft: Draft, rules: Sequence[Rule]) -> None:
 
 
 def _rename_keys(draft: Draft, rules: Sequence[Rule]) -> None:
-    renamed = new_names(draft.tensors, rules, draft.prefix, objects=False)
+    given = resolved(rules, draft.tensors, draft.naming().find, str)
+    renamed = new_names(draft.tensors, given, draft.prefix, objects=False)
     tensors = {}
     origins: dict[str, str] = {}
     for key, tensor in draft.tensors.items():
@@ -61,9 +68,11 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
         for name, child in node.children.items()
         if child is not graph.root
     ]
+    naming, every = draft.naming(), frozenset(paths)
+    given = resolved(rules, every, naming.path, new_path)
     targets = {}
     for path, names in new_names(
-        [*paths, *_aliases(graph, rules)], rules, draft.prefix, objects=True
+        [*paths, *_aliases(graph, given)], given, draft.prefix, objects=True
     ).items():
         if len(names) > 1:
             raise ConflictError(
@@ -73,7 +82,7 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
             )
         targets[path] = names[0]
     # Moving the root's children somewhere leaves the save counter, which TensorFlow looks for at the root.
-    if not any(rule.whole == SAVE_COUNTER for rule in rules):
+    if not any(rule.whole == SAVE_COUNTER for rule in given):
         targets.pop(SAVE_COUNTER, None)
     moves: dict[str, str] = {}
     for path in sorted(targets, key=lambda each: each.count("/")):
@@ -92,7 +101,15 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
 def new_names(
     names: Iterable[str], rules: Sequence[Rule], prefix: str, *, objects: bool
 ) -> dict[str, list[str]]:
-    """The new names of every name that a rule fits; among objects, a scope's rule fits what it is the inside of."""
+    """The new names of every name that a rule matches; with objects, rule `a/` also matches object `a` itself.
+
+    Pairs apply at the same time: the first that matches a name decides, unless they are of an assignment map. Regular
+    expressions then apply one after another to what has become of every name.
+
+    Raises:
+        TensorNotFoundError: a rule matches nothing; the reason names near names, or the rule that applied before it.
+        BundleError: a glob with fewer '*' on the right.
+    """
     out: dict[str, list[str]] = {}
     used: set[int] = set()
     known = list(names)
@@ -100,27 +117,89 @@ def new_names(
     for number, rule in enumerate(rules):
         if rule.whole is not None:
             wholes.setdefault(rule.whole, []).append(number)
-    others = [number for number, rule in enumerate(rules) if rule.whole is None]
+        if rule.fault is not None:
+            raise BundleError(rule.fault, path=prefix)
+    others = [number for number, rule in enumerate(rules) if rule.whole is None and not rule.search]
+    searches = [number for number, rule in enumerate(rules) if rule.search]
     for name in known:
+        found: dict[str, None] = {}
         for number in sorted([*others, *wholes[name]]) if name in wholes else others:
-            rule = rules[number]
-            new = rule.apply(name)
-            if objects and new is None and rule.scope and f"{name}/" == rule.scope:
-                new = rule.apply(rule.scope)
-                new = None if new is None else new.rstrip("/")
+            new = _applied(rules[number], name, objects=objects)
             if new is not None:
                 used.add(number)
-                known_as = out.setdefault(name, [])
-                if new not in known_as:
-                    known_as.append(new)
-                if not rule.assigns:
+                found[new] = None
+                if not rules[number].assigns:
                     break
+        for number in searches:
+            replaced = {each: rules[number].apply(each) for each in found or (name,)}
+            if any(new is not None for new in replaced.values()):
+                used.add(number)
+                found = {each if new is None else new: None for each, new in replaced.items()}
+        if found:
+            out[name] = list(found)
     for number, rule in enumerate(rules):
         if number not in used:
-            near = near_names(rule.whole or rule.scope or rule.text.partition("=")[0], known)
-            hint = f"; near: {', '.join(map(repr, near))}" if near else ""
-            raise TensorNotFoundError(f"rename {rule.text!r} fits nothing{hint}", path=prefix)
+            raise TensorNotFoundError(
+                f"rename {rule.text!r} {_why_unused(rule, rules[:number], known, out, objects=objects)}",
+                path=prefix,
+            )
     return out
+
+
+def resolved(
+    rules: Sequence[Rule],
+    names: Container[str],
+    find: Callable[[str], str | None],
+    new_name: Callable[[str], str],
+) -> list[Rule]:
+    """The rules, with names in place of what else a person may call a tensor.
+
+    Args:
+        rules: as they were given.
+        names: those that the rules will be applied to. What is exactly one of them means it, also with special characters.
+        find: the name in `names` that another name means, or None.
+        new_name: what a new name means.
+    """
+    out = []
+    for rule in rules:
+        if rule.search or rule.scope is not None:
+            out.append(rule)
+            continue
+        new = new_name(rule.new)
+        old = rule.old if rule.old in names else find(rule.old)
+        if old is not None:
+            if rule.old.endswith(":0") and rule.old != old:
+                new = new.removesuffix(":0")
+            made = whole_rule(old, new)
+        elif key_path(rule.old) is not None or new != rule.new:
+            made = parse_rule(new_name(rule.old), new)
+        else:
+            made = rule
+        out.append(replace(made, text=rule.text, assigns=rule.assigns))
+    return out
+
+
+def _applied(rule: Rule, name: str, *, objects: bool) -> str | None:
+    new = rule.apply(name)
+    if objects and new is None and rule.scope and f"{name}/" == rule.scope:
+        new = rule.apply(rule.scope)
+        return None if new is None else new.rstrip("/")
+    return new
+
+
+def _why_unused(
+    rule: Rule, earlier: Sequence[Rule], known: list[str], out: Mapping[str, list[str]], *, objects: bool
+) -> str:
+    """Why a rule has applied to no name, as the end of a sentence."""
+    taken = next((name for name in known if _applied(rule, name, objects=objects) is not None), None)
+    if taken is not None and rule.search:
+        return f"matches no name that is left: {taken!r} is {out[taken][0]!r} by then"
+    if taken is not None:
+        taker = next(each for each in earlier if _applied(each, taken, objects=objects) is not None)
+        return f"comes too late: {taker.text!r} applies to every name that it matches, such as {taken!r}; give it first"
+    if rule.scope is not None and has_wildcards(rule.scope):
+        return "matches nothing: a scope has no wildcards; --regex replaces parts of names"
+    return f"matches nothing{near_hint(rule.old if rule.scope is None else rule.scope, known)}"
 
 
 def _aliases(graph: ObjectGraph, rules: Sequence[Rule]) -> list[str]:

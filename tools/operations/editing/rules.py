@@ -11,11 +11,29 @@ from typing import Final
 
 from tensorbundle.errors import BundleError
 
-__all__ = ["Rule", "is_plain", "parse_map", "parse_rule", "read_map", "regex_rule", "rule_line", "whole_rule"]
+__all__ = [
+    "Rule",
+    "has_wildcards",
+    "is_plain",
+    "parse_map",
+    "parse_rule",
+    "read_map",
+    "regex_rule",
+    "rule_line",
+    "whole_rule",
+]
 
 _QUOTE: Final = '"'
 _PART: Final = re.compile(r"(?P<name>.+)/part_\d+", re.DOTALL)
-_WILDCARD: Final = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
+# How TensorFlow prints a variable (python/ops/resource_variable_ops.py, variables.py), and Keras 3 one of its own.
+_VARIABLE: Final = re.compile(
+    r"<(?:tf\.|Keras)?Variable (?:'(?P<name>[^'\n]+)'|path=(?P<path>[^,\n]+),)"
+    r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^<>'"])*>""",
+    re.DOTALL,
+)
+_DICTIONARY: Final = re.compile(r"(?:collections\.)?OrderedDict\((.*)\)", re.DOTALL)
+# What is special in a glob; one character in brackets is that character.
+_SPECIAL: Final = re.compile(r"\[(?P<escaped>[^!])\]|\*|\?|\[!?\]?[^\]]*\]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +42,30 @@ class Rule:
 
     Attributes:
         text: as it was given.
-        pattern: fits the names that change; `fullmatch` unless `search`.
+        pattern: matches the names that change; `fullmatch` unless `search`.
         replacement: as `re.Match.expand` takes it.
+        old: the left side, as it was given.
+        new: the right side, as it was given.
         whole: the whole name that is meant, or None if several are.
         scope: the scope that is meant, with its '/' at the end, empty for all names; None if not a scope.
-        search: whether every place in a name that the pattern fits is replaced.
-        assigns: whether it is of an assignment map, where a tensor gets the names of all rules that fit it.
+        search: whether every place in a name that the pattern matches is replaced.
+        assigns: whether it is of an assignment map, where a tensor gets the names of all rules that match it.
+        fault: why it can't be used, unless its left side is exactly a name; None if it can.
     """
 
     text: str
     pattern: re.Pattern[str]
     replacement: str
+    old: str
+    new: str
     whole: str | None = None
     scope: str | None = None
     search: bool = False
     assigns: bool = False
+    fault: str | None = None
 
     def apply(self, name: str) -> str | None:
-        """The new name, or None if the rule does not fit."""
+        """The new name, or None if the rule does not match."""
         if self.search:
             new, count = self.pattern.subn(self.replacement, name)
             return new if count else None
@@ -53,7 +77,7 @@ def parse_rule(old: str, new: str) -> Rule:
     """The rule that `OLD=NEW` means.
 
     A whole name; or a scope, where both end in '/' ('/' alone is the root); or a glob in OLD, whose wildcards fill the
-    '*' of NEW in order.
+    '*' of NEW in order, one each.
 
     Raises:
         BundleError: a scope on one side only, or more '*' in NEW than wildcards in OLD.
@@ -63,32 +87,45 @@ def parse_rule(old: str, new: str) -> Rule:
         if not (old.endswith("/") and new.endswith("/")):
             raise BundleError(f"rename {text!r}: a scope ends in '/' on both sides")
         scope, target = (each if each != "/" else "" for each in (old, new))
-        return Rule(
-            text, re.compile(f"{re.escape(scope)}(.*)", re.DOTALL), _literal(target) + r"\g<1>", scope=scope
-        )
-    wildcards = _WILDCARD.findall(old)
+        pattern = re.compile(f"{re.escape(scope)}(.*)", re.DOTALL)
+        return Rule(text, pattern, _literal(target) + r"\g<1>", old, new, scope=scope)
+    literal, wildcards, end = [""], [], 0
+    for found in _SPECIAL.finditer(old):
+        literal[-1] += old[end : found.start()]
+        end = found.end()
+        if found["escaped"]:
+            literal[-1] += found["escaped"]
+        else:
+            wildcards.append(found[0])
+            literal.append("")
+    literal[-1] += old[end:]
     if not wildcards:
-        return whole_rule(old, new)
+        return replace(whole_rule(literal[0], new), text=text, old=old)
+    fault = f"rename {text!r}: {new.count('*')} '*' on the right, {len(wildcards)} wildcards on the left"
     if new.count("*") > len(wildcards):
-        raise BundleError(
-            f"rename {text!r}: {new.count('*')} '*' on the right, {len(wildcards)} wildcards on the left"
-        )
-    parts = [re.escape(part) for part in _WILDCARD.split(old)]
+        raise BundleError(fault)
     # fnmatch knows what is special in brackets; its translation is `(?s:` ... `)` and an anchor.
     groups = [f"({fnmatch.translate(each)[4:].rpartition(')')[0]})" for each in wildcards]
-    pattern = "".join(part + group for part, group in zip(parts, [*groups, ""], strict=True))
+    parts = zip(map(re.escape, literal), [*groups, ""], strict=True)
+    glob = re.compile("".join(part + group for part, group in parts), re.DOTALL)
     pieces = [_literal(part) for part in new.split("*")]
     replacement = pieces[0] + "".join(rf"\g<{number}>{part}" for number, part in enumerate(pieces[1:], 1))
-    return Rule(text, re.compile(pattern, re.DOTALL), replacement)
+    fewer = f"{fault}: what the others match would be lost from the names; --regex replaces parts of names"
+    return Rule(text, glob, replacement, old, new, fault=fewer if new.count("*") < len(wildcards) else None)
+
+
+def has_wildcards(text: str) -> bool:
+    """Whether a text has something in it that a glob takes for a wildcard."""
+    return any(not found["escaped"] for found in _SPECIAL.finditer(text))
 
 
 def whole_rule(old: str, new: str) -> Rule:
     """The rule for one name, in which nothing is special."""
-    return Rule(f"{old}={new}", re.compile(re.escape(old)), _literal(new), whole=old)
+    return Rule(f"{old}={new}", re.compile(re.escape(old)), _literal(new), old, new, whole=old)
 
 
 def regex_rule(pattern: str, replacement: str) -> Rule:
-    r"""The rule that replaces every place that a regular expression fits; groups are `\1` or `\g<name>`.
+    r"""The rule that replaces every place that a regular expression matches; groups are `\1` or `\g<name>`.
 
     Raises:
         BundleError: not a regular expression, or a group that it does not have.
@@ -100,7 +137,7 @@ def regex_rule(pattern: str, replacement: str) -> Rule:
         re.compile(pattern).sub(replacement, "")
     except (re.error, IndexError) as error:
         raise BundleError(f"rename {text!r}: {error}") from None
-    return Rule(text, compiled, replacement, search=True)
+    return Rule(text, compiled, replacement, pattern, replacement, search=True)
 
 
 def parse_map(text: str, path: str) -> list[Rule]:
@@ -109,6 +146,7 @@ def parse_map(text: str, path: str) -> list[Rule]:
     Either one `OLD=NEW` a line, with '#' comments and empty lines between; or a dictionary or a list of pairs, in
     Python or JSON syntax, as TensorFlow's `init_from_checkpoint` takes for its assignment map: there every pair counts,
     so that one tensor may get several names, and a list of the parts of a partitioned variable stands for the variable.
+    A map that was printed is read too, with `OrderedDict(...)` around it and variables (`<tf.Variable 'a:0' ...>`) in it.
 
     A line may also be `"OLD"="NEW"`, two whole names in double quotes as in JSON. Nothing else is special in them, neither
     '=' and '#' nor '*' nor a '/' at the end.
@@ -117,9 +155,11 @@ def parse_map(text: str, path: str) -> list[Rule]:
         BundleError: neither.
     """
     stripped = text.strip()
+    ordered = _DICTIONARY.fullmatch(stripped)
+    stripped = ordered[1] if ordered else stripped
     if stripped.startswith(("{", "[")):
         try:
-            value = ast.literal_eval(stripped)
+            value = ast.literal_eval(_VARIABLE.sub(_variable_name, stripped))
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise BundleError(f"not a dictionary or a list of pairs: {error}", path=path) from None
         pairs = list(value.items()) if isinstance(value, dict) else value
@@ -137,6 +177,10 @@ def parse_map(text: str, path: str) -> list[Rule]:
             raise BundleError(f"line {number}: {content!r} is not OLD=NEW", path=path)
         rules.append(parse_rule(old.strip(), new.strip()))
     return rules
+
+
+def _variable_name(found: re.Match[str]) -> str:
+    return repr((found["name"] or found["path"]).removesuffix(":0"))
 
 
 def _quoted_rule(content: str, number: int, path: str) -> Rule:

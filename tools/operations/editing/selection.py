@@ -44,7 +44,7 @@ def drop(draft: Draft, patterns: Sequence[str]) -> None:
     """Leave out what the patterns fit.
 
     Raises:
-        TensorNotFoundError: a pattern fits nothing.
+        TensorNotFoundError: a pattern matches nothing.
         ConflictError: nothing would be left.
     """
     found = {key for key, _ in select(draft.tensors.items(), patterns, draft.naming())}
@@ -57,7 +57,7 @@ def extract(draft: Draft, patterns: Sequence[str]) -> None:
     """Leave out all but what the patterns fit; the save counter stays too, as restoring needs it.
 
     Raises:
-        TensorNotFoundError: a pattern fits nothing.
+        TensorNotFoundError: a pattern matches nothing.
         ConflictError: slot variables without their variable, which an object graph can't have.
     """
     wanted = dict(select(draft.tensors.items(), patterns, draft.naming()))

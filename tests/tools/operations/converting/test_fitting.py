@@ -294,7 +294,7 @@ class TestRules:
         [
             {"s/p": "x", "s/q": "y"},
             {"s/p": "m/a", "s/q": "m/b"},
-            {"s/p": "x", "s/*": "y"},
+            {"s/p:0": "x", "s/q": "(root).m.b"},
             {"s/p": "m/a/.ATTRIBUTES/VARIABLE_VALUE", "s/q": "y"},
         ],
     )
@@ -309,7 +309,7 @@ class TestRules:
     @pytest.mark.parametrize(
         ("rules", "reason"),
         [
-            ({"s/z": "x"}, "source: rename 's/z=x' fits nothing; near: "),
+            ({"s/z": "x"}, "source: rename 's/z=x' matches nothing; near: "),
             ({"s/p": "xx"}, "template: rule 's/p=xx' leads to 'xx', which is not there; near: "),
             ({"s/": "n/"}, "template: rule 's/=n/' leads to 'n/p', which is not there"),
         ],

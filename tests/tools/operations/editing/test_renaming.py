@@ -37,21 +37,17 @@ NAMES = ["a/b/w", "a/b/w/Adam", "a/c", "d", "[x]", "e.f"]
         ("*/Adam", "*/m", {"a/b/w/Adam": "a/b/w/m"}),
         ("*/?", "*-*", {"a/b/w": "a/b-w", "a/c": "a-c"}),
         ("?", "*2", {"d": "d2"}),
+        ("[x]", "y", {"[x]": "y"}),  # exactly a name, before it is a glob
+        ("d:0", "z:0", {"d": "z"}),  # the name of a variable's tensor
         ("[c-e]", "*_", {"d": "d_"}),
         ("[[]x]", "x", {"[x]": "x"}),
-        ("a/b/*", "same", None),
+        ("a[/]*/Adam", "a/*/m", {"a/b/w/Adam": "a/b/w/m"}),  # one character in brackets is no wildcard
         ("e.f", r"\1", {"e.f": r"\1"}),  # nothing in a name is special
         ("d", "a\\g<0>", {"d": "a\\g<0>"}),
     ],
 )
 def test_rules(tmp_path, old, new, names):
     source = write(tmp_path / "m", {name: np.float32(number) for number, name in enumerate(NAMES)})
-    if names is None:
-        with pytest.raises(
-            tb.ConflictError, match=r"key 'same': both 'a/b/w' and 'a/b/w/Adam' would get this name$"
-        ):
-            rewrite(source, tmp_path / "out", rename={old: new})
-        return
     found = rewritten(source, tmp_path / "out", rename={old: new})
     assert lists(found) == {names.get(name, name): number for number, name in enumerate(NAMES)}
 
@@ -107,12 +103,12 @@ def test_rules_that_are_none(make, message):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"q": "r"}, r"m: rename 'q=r' fits nothing$"),
-        ({"a/d": "r"}, r"m: rename 'a/d=r' fits nothing; near: 'a/c'"),
-        ({"d": "z", "q/": "r/"}, r"rename 'q/=r/' fits nothing$"),
-        ({"q*": "r*"}, r"rename 'q\*=r\*' fits nothing"),
-        ({"regex": {"q": "r"}}, r"rename 'q=>r' fits nothing"),
-        ({"d": "x", "[d]": "y"}, r"rename '\[d\]=y' fits nothing"),  # nothing that was left to it
+        ({"q": "r"}, r"m: rename 'q=r' matches nothing$"),
+        ({"a/d": "r"}, r"m: rename 'a/d=r' matches nothing; near: 'a/c'"),
+        ({"d": "z", "q/": "r/"}, r"rename 'q/=r/' matches nothing$"),
+        ({"q*": "r*"}, r"rename 'q\*=r\*' matches nothing"),
+        ({"regex": {"q": "r"}}, r"rename 'q=>r' matches nothing"),
+        ({"d": "x", "[d]": "y"}, r"rename '\[d\]=y' comes too late"),
     ],
     ids=str,
 )
@@ -178,7 +174,7 @@ def test_a_map_gives_several_names(tmp_path, run, data):
         found = {name: float(value) for name, value in ckpt.items()}
     assert found == {"b/x": 1, "b/y": 2, "z": 1, "all/a/x": 1, "all/a/y": 2}
     (tmp_path / "map").write_text("a/=b/\na/x=z")
-    assert "fits nothing" in run.error("rename", source, tmp_path / "no", "--map", tmp_path / "map")
+    assert "comes too late" in run.error("rename", source, tmp_path / "no", "--map", tmp_path / "map")
 
 
 class TestObjects:
@@ -283,7 +279,9 @@ class TestObjects:
             rewrite(source, tmp_path / "out", rename=rule)
 
     def test_strict(self, tmp_path):
-        with pytest.raises(tb.TensorNotFoundError, match=r"rename 'modle=net' fits nothing; near: 'model'"):
+        with pytest.raises(
+            tb.TensorNotFoundError, match=r"rename 'modle=net' matches nothing; near: 'model'"
+        ):
             rewrite(write_objects(tmp_path / "m", keras_like()), tmp_path / "out", rename={"modle": "net"})
 
     def test_tables_follow_their_object(self, tmp_path):
@@ -326,3 +324,86 @@ class TestObjects:
         assert by_path(tmp_path / "out") == {
             path.replace("model/", "model/net/"): value for path, value in by_path(source).items()
         }
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("model/layer-0/kernel/.ATTRIBUTES/VARIABLE_VALUE", "enc/w/.ATTRIBUTES/VARIABLE_VALUE"),
+            ("(root).model.layer-0.kernel", "(root).enc.w"),
+            ("dense/kernel", "enc/w"),
+            ("dense/kernel:0", "enc/w"),
+            ("model/*-0/kernel/.ATTRIBUTES/VARIABLE_VALUE", "enc/w*/.ATTRIBUTES/VARIABLE_VALUE"),
+        ],
+    )
+    def test_every_name_of_an_object(self, tmp_path, old, new):
+        source = write_objects(tmp_path / "m", keras_like())
+        rewrite(source, tmp_path / "out", rename={old: new})
+        renamed = by_path(tmp_path / "out")
+        place = "enc/wlayer" if "*" in old else "enc/w"
+        assert renamed[place] == by_path(source)["model/layer-0/kernel"]
+        assert f"{place}/.OPTIMIZER_SLOT/optimizer/m" in renamed
+
+
+class TestOrder:
+    """Pairs at the same time, then each regular expression on what has become of the names."""
+
+    def test_expressions_apply_after_the_pairs_one_after_another(self, tmp_path):
+        source = write(tmp_path / "m", {"a/x": np.float32(0), "b/x": np.float32(1)})
+        rules = {"regex": {"^b/": "c/", "^c/x": "c/y"}, "a/": "b/", "b/": "a/"}
+        assert lists(rewritten(source, tmp_path / "out", rename=rules)) == {"c/y": 0, "a/x": 1}
+
+    @pytest.mark.parametrize(
+        ("rules", "message"),
+        [
+            (
+                {"m/": "q/", "m/target/": "t/"},
+                (
+                    "rename 'm/target/=t/' comes too late: 'm/=q/' applies to every name that it matches, such as "
+                    "'m/target/w'; give it first"
+                ),
+            ),
+            (
+                {"m/w": "q", "regex": {"^m/w$": "t"}},
+                "rename '^m/w$=>t' matches no name that is left: 'm/w' is 'q' by then",
+            ),
+            (
+                {"m*/": "q/"},
+                "rename 'm*/=q/' matches nothing: a scope has no wildcards; --regex replaces parts of names",
+            ),
+            (
+                {"m/*/*": "q/*"},
+                (
+                    "rename 'm/*/*=q/*': 1 '*' on the right, 2 wildcards on the left: what the others match would be lost from "
+                    "the names; --regex replaces parts of names"
+                ),
+            ),
+        ],
+        ids=["scope", "expression", "wildcards in a scope", "fewer"],
+    )
+    def test_refused(self, tmp_path, rules, message):
+        source = write(tmp_path / "m", {"m/target/w": np.float32(0), "m/w": np.float32(1)})
+        with pytest.raises(tb.BundleError) as caught:
+            rewrite(source, tmp_path / "out", rename=rules)
+        assert caught.value.reason == message
+
+    def test_a_rule_for_the_rest_may_follow_one_for_a_part(self, tmp_path):
+        source = write(tmp_path / "m", {"m/target/w": np.float32(0), "m/w": np.float32(1)})
+        found = rewritten(source, tmp_path / "out", rename={"m/target/": "t/", "m/": "q/"})
+        assert lists(found) == {"t/w": 0, "q/w": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'a': <tf.Variable 'new/a:0' shape=(2,) dtype=float32, numpy=array([0., 1.], dtype='>f4')>, 'b': 'c'}",
+        "OrderedDict([('a', <tf.Variable 'new/a:0' shape=() dtype=string, numpy=b\"it's > 1\">), ('b', 'c')])",
+        (
+            "{'a': [<tf.Variable 'new/a/part_0:0' shape=(1,) dtype=float32>, <tf.Variable 'new/a/part_1:0' shape=(1,)>],"
+            "\n 'b': <tf.Variable 'c:0' shape=(2,) dtype=float32_ref>}"
+        ),
+        "{'a': <Variable path=new/a, shape=(2,), dtype=float32, value=[0. 1.]>, 'b': 'c'}",
+    ],
+    ids=["eager", "ordered", "partitioned", "keras"],
+)
+def test_a_printed_assignment_map(text):
+    assert [(rule.old, rule.new) for rule in parse_map(text, "map")] == [("a", "new/a"), ("b", "c")]
