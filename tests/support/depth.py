@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEEP", "sample"]
 
-DEEP = os.environ.get("TENSORBUNDLE_DEEP", "0") != "0"
+DEEP = os.environ.get("TENSORBUNDLE_DEEP", "") not in ("", "0")
 
 Case = TypeVar("Case")
 
@@ -20,4 +20,4 @@ def sample(cases: Iterable[Case], count: int) -> list[Case]:
     found = list(cases)
     if DEEP or count >= len(found):
         return found
-    return [found[place * (len(found) - 1) // (count - 1)] for place in range(count)]
+    return [found[place * (len(found) - 1) // max(count - 1, 1)] for place in range(count)]

@@ -256,10 +256,10 @@ def test_several_threads(tmp_path):
     """A table remembers a block; that must not be one that another thread asked for."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    arrays = {f"{number:03d}": np.full(800, number, np.int64) for number in range(1000)}
+    arrays = {f"{number:03d}": np.full(800, number, np.int64) for number in range(300)}
     try:
         with tb.open(write_v1_file(tmp_path / "m", arrays)) as ckpt, ThreadPoolExecutor(8) as executor:
-            order = np.random.default_rng(0).permutation(1000).tolist() * 3
+            order = np.random.default_rng(0).permutation(300).tolist() * 3
             found = list(executor.map(lambda number: ckpt[f"{number:03d}"], order))
     finally:
         sys.setswitchinterval(interval)

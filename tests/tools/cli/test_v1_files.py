@@ -1,5 +1,6 @@
 """Every command on V1 files: what it says and makes is what it says and makes of a bundle of the same tensors."""
 
+import itertools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from support.bundles import snapshot
 from support.cli import SLOW, spawn
 from support.commands import check_refusal, check_writing
 from support.contents import our_reading
+from support.depth import sample
 from support.rewriting import assert_sound, keras_like, strings, write, write_objects
 from support.v1_files import item, saved, v1_bytes
 from tensorbundle.state import CheckpointState
@@ -96,17 +98,15 @@ def test_ls_long(run, sources):
     ]
 
 
-@every_kind
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["tree"],
-        *(["show", key] for key in TENSORS),
-        *(["show", key, "--stats"] for key in TENSORS),
-        *(["show", region] for region in ("emb[1:5, ::2]", "emb[-1]", "words[2]", "half[1:]", "empty[:, 1]")),
-    ],
-    ids=" ".join,
-)
+READING = [
+    ["tree"],
+    *(["show", key] for key in TENSORS),
+    *(["show", key, "--stats"] for key in TENSORS),
+    *(["show", region] for region in ("emb[1:5, ::2]", "emb[-1]", "words[2]", "half[1:]", "empty[:, 1]")),
+]
+
+
+@pytest.mark.parametrize(("kind", "argv"), sample(itertools.product(KINDS, READING), 14), ids=str)
 def test_reading(run, sources, kind, argv):
     """A region, too, is checked: with the block that holds it."""
     name, *rest = argv
@@ -173,8 +173,11 @@ def test_no_command_is_missing():
     assert set(COMMANDS) >= reading | WRITING.keys()
 
 
-@every_kind
-@pytest.mark.parametrize(("name", "arguments"), CALLS, ids=str)
+@pytest.mark.parametrize(
+    ("kind", "name", "arguments"),
+    sample([(kind, *call) for kind in KINDS for call in CALLS], 14),
+    ids=str,
+)
 def test_writing(run, sources, work, kind, name, arguments):
     """In all the ways there are, and the output is that of a bundle, tensor by tensor."""
     arguments = [each.format(work) for each in arguments]

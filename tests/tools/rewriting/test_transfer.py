@@ -26,6 +26,7 @@ import tensorbundle as tb
 from support.bundles import plain, snapshot, write_bundle
 from support.cli import spawn
 from support.contents import files, our_reading
+from support.depth import DEEP, sample
 from tensorbundle.coding import crc32c
 from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.names import shard_path
@@ -482,7 +483,7 @@ class TestBoth:
 
 
 # What is overwritten, and from where: a conversion of the same source, another checkpoint, or the source itself.
-OLD = pytest.mark.parametrize("old", ["same", "other", "in place"])
+OLDS = ["same", "other", "in place"]
 CALLS = ("replace", "link", "fsync", "unlink")
 
 
@@ -560,7 +561,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(
     scope="module",
-    params=itertools.product(["share", "copy"], ["same", "other", "in place"], FAULTS),
+    params=sample(itertools.product(["share", "copy"], OLDS, FAULTS), 5),
     ids="-".join,
 )
 def faults(request, tmp_path_factory):
@@ -643,9 +644,9 @@ def fork(action):
     return child
 
 
-@DATA
-@OLD
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("data", "old", "after"), sample(itertools.product(["share", "copy"], OLDS, [False, True]), 2), ids=str
+)
 def test_a_crash_at_any_call_leaves_the_old_or_the_new_checkpoint(tmp_path, data, old, after):
     """A child process that ends at once, before or after each call that changes a directory or flushes a file."""
     was, new = old_and_new(tmp_path / "w", old, data)
@@ -671,7 +672,7 @@ def test_a_crash_at_any_call_leaves_the_old_or_the_new_checkpoint(tmp_path, data
 
 
 def test_a_process_that_is_killed_leaves_one_of_the_checkpoints_whole(tmp_path, out):
-    """Killed thirty times while it overwrites one checkpoint with the other and back, in turn sharing and copying."""
+    """Killed again and again while it overwrites one checkpoint with the other and back, in turn sharing and copying."""
     sources = [write(tmp_path / "a/m", seed=1), write(tmp_path / "b/m", seed=2, shards=3)]
     allowed = []
     for source in sources:
@@ -683,13 +684,13 @@ def test_a_process_that_is_killed_leaves_one_of_the_checkpoints_whole(tmp_path, 
             convert(source, out / "m", to="tf2", options=options(data, overwrite=True))
 
     moments = random.Random(1)
-    for number in range(30):
+    for number in range(30 if DEEP else 4):
         child = fork(lambda data=("share", "copy")[number % 2]: to_and_fro(data))
         time.sleep(moments.uniform(0.01, 0.05))
         os.kill(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         assert our_reading(out / "m") in allowed
-    assert list(out.glob("*tempstate*"))  # it was at work
+    assert list(out.glob("*tempstate*")) or not DEEP  # it was at work
     convert(sources[0], out / "m", to="tf2", options=options("share", overwrite=True))
     assert our_reading(out / "m") == allowed[0]
 
@@ -770,7 +771,7 @@ def test_two_threads_that_overwrite_one_checkpoint(tmp_path, out, data):
     assert len(files(out / "m")) == len(list(out.iterdir()))
 
 
-@DATA
+@pytest.mark.parametrize("data", sample(["share", "copy"], 1))
 def test_processes_that_write_one_checkpoint(tmp_path, out, data):
     """Without `--overwrite` one of them gets it, and the others say so."""
     sources = [write(tmp_path / f"{number}/m", seed=number) for number in range(4)]
@@ -807,10 +808,11 @@ sys.exit(status)
     ids=["copy", "share", "verify"],
 )
 def test_memory_is_bounded_whatever_the_size_of_a_tensor(tmp_path, arguments):
-    size = 300 * MIB
+    mebibytes = 300 if DEEP else 120
+    size = mebibytes * MIB
     prefix = str(tmp_path / "m")
     crc = 0
-    for _ in range(300):
+    for _ in range(mebibytes):
         crc = crc32c(bytes(MIB), crc)
     with open(shard_path(prefix, 0, 1), "wb") as file:
         file.truncate(size)
