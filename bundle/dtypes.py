@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from tensorbundle.errors import UnsupportedError
+from tensorbundle.errors import BundleError, UnsupportedError, near_hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +81,18 @@ class DType(enum.StrEnum):
             return _BY_NUMBER[number]
         except KeyError:
             raise UnsupportedError(f"data type number {number} is not one that a checkpoint stores") from None
+
+    @classmethod
+    def named(cls, name: str) -> DType:
+        """The type of this name.
+
+        Raises:
+            BundleError: there is none; the reason names near ones.
+        """
+        try:
+            return cls[name]
+        except KeyError:
+            raise BundleError(f"no data type {name!r}{near_hint(name, cls.__members__)}") from None
 
     @classmethod
     def of(cls, dtype: np.dtype[Any]) -> DType:

@@ -188,10 +188,30 @@ class ObjectGraph:
         """
         if SAVE_COUNTER in self.root.children:
             raise ConflictError("an object of this name takes the save counter's place", key=SAVE_COUNTER)
-        counter = Attribute(VARIABLE_VALUE, SAVE_COUNTER, attribute_key(SAVE_COUNTER))
-        self.root.children[SAVE_COUNTER] = Node(attributes=[counter])
+        self.add_variable(SAVE_COUNTER)
+
+    def add_variable(self, path: str) -> Attribute:
+        """Add a variable at `path`, its parts escaped, and the objects above it that do not exist; its attribute.
+
+        Its full name is the path with its parts as they are.
+
+        Raises:
+            ConflictError: there is an object, or this is not a path.
+        """
+        try:
+            parts = split_path(path)
+        except ValueError as error:
+            raise ConflictError(f"not a path for an object: {error}", key=path) from None
+        if self.get(path) is not None:
+            raise ConflictError("there is an object of this name", key=path)
+        node = self.root
+        for name in parts:
+            node = node.children.setdefault(name, Node())
+        attribute = Attribute(VARIABLE_VALUE, "/".join(parts), attribute_key(path))
+        node.attributes.append(attribute)
         self.renumber()
         self.mark_values()
+        return attribute
 
     def rename(self, path: str, name: str) -> dict[str, str]:
         """Give the object at `path` another local name (not escaped) below the same parent; otherwise as `move`.

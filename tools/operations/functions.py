@@ -30,6 +30,7 @@ __all__ = [
     "average",
     "cast",
     "compact",
+    "concat",
     "convert",
     "drop",
     "extract",
@@ -41,6 +42,7 @@ __all__ = [
     "resize",
     "set",
     "slim",
+    "split",
     "transpose",
     "unpartition",
 ]
@@ -81,6 +83,19 @@ def cast(
 def compact(source: Path, destination: Path, *, options: TransferOptions | None = None) -> Summary:
     """Rewrite data shards without unreferenced bytes."""
     return _make("compact", True, source, destination, options)
+
+
+def concat(
+    source: Path,
+    destination: Path,
+    parts: Sequence[str],
+    new: str,
+    *,
+    axis: int = 0,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Make one tensor of several: `concat("src", "dst", ["z", "r", "h"], "kernel", axis=1)`; slots follow."""
+    return _make("concat", {new: {"of": parts, "axis": axis}}, source, destination, options)
 
 
 def convert(
@@ -226,7 +241,10 @@ def reshape(
     *,
     options: TransferOptions | None = None,
 ) -> Summary:
-    """Give tensors other shapes for the same elements: `reshape("src", "dst", {"w": [768, 12, -1]})`."""
+    """Give matching tensors other shapes for the same elements: `reshape("src", "dst", {"w": [768, 12, -1]})`.
+
+    Their slots change too. The bytes stay as they are, and are shared.
+    """
     return _make("reshape", shapes, source, destination, options)
 
 
@@ -291,10 +309,26 @@ def resize(
     return _make("resize", {key: how}, source, destination, options)
 
 
+def split(
+    source: Path,
+    destination: Path,
+    key: str,
+    into: Mapping[str, int],
+    *,
+    axis: int = 0,
+    options: TransferOptions | None = None,
+) -> Summary:
+    """Make several tensors of one: `split("src", "dst", "gates", {"r": 64, "z": -1}, axis=1)`; slots follow."""
+    return _make("split", {key: {"into": into, "axis": axis}}, source, destination, options)
+
+
 def set(  # noqa: A001  the command's name
     source: Path, destination: Path, values: Mapping[str, Any], *, options: TransferOptions | None = None
 ) -> Summary:
-    """Replace values: `set("src", "dst", {"global_step": 0, "bias": array, "kernel": "kernel.npy"})`."""
+    """Replace values: `set("src", "dst", {"global_step": 0, "bias": array, "kernel": "kernel.npy"})`.
+
+    A tensor that does not exist is added, if its type is given: `{"global_step": {"value": 0, "dtype": "int64"}}`.
+    """
     return _make("set", values, source, destination, options)
 
 
@@ -310,7 +344,7 @@ def transpose(
     *,
     options: TransferOptions | None = None,
 ) -> Summary:
-    """Put the axes of tensors in another order: `transpose("src", "dst", {"w": [1, 0]})`."""
+    """Put the axes of matching tensors, and of their slots, in another order: `transpose("src", "dst", {"w": [1, 0]})`."""
     return _make("transpose", axes, source, destination, options)
 
 

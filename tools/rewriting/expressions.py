@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INTEGERS",
     "Cast",
+    "Concat",
     "Constant",
     "Expression",
     "Mean",
@@ -130,6 +131,12 @@ class Stored:
         for common, home, key, entry in needed:
             out[relative(common, box)] = reading.read(self.index, key, entry, relative(common, home))
         return out
+
+    def reshaped(self, shape: tuple[int, ...]) -> Stored | None:
+        """The same bytes in another shape; None for slices, and for a V1 file, where they are encoded with their shape."""
+        if self.pieces or self.index.file_format == "v1":
+            return None
+        return Stored(self.index, self.key, self.entry._replace(shape=shape))
 
     def inputs(self) -> Iterator[Stored]:
         """Itself."""
@@ -274,6 +281,49 @@ class Reshape:
 
     def __str__(self) -> str:
         return f"reshape {self.source} to {list(self.shape)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Concat:
+    """Tensors of one type, one after another along an axis."""
+
+    parts: tuple[Expression, ...]
+    axis: int
+
+    @property
+    def dtype(self) -> DType:
+        """That of the parts."""
+        return self.parts[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the parts, as long along the axis as all of them."""
+        shape = list(self.parts[0].shape)
+        shape[self.axis] = sum(part.shape[self.axis] for part in self.parts)
+        return tuple(shape)
+
+    def read(self, box: Box, reading: Reading) -> Array:
+        """The values of a box, from the parts that it meets."""
+        out = np.empty([each.stop - each.start for each in box], self.dtype.numpy)
+        start = 0
+        for part in self.parts:
+            stop = start + part.shape[self.axis]
+            home = (*box[: self.axis], slice(start, stop), *box[self.axis + 1 :])
+            common = intersect(box, home)
+            if common is not None:
+                inner = list(common)
+                inner[self.axis] = slice(common[self.axis].start - start, common[self.axis].stop - start)
+                out[relative(common, box)] = part.read(tuple(inner), reading)
+            start = stop
+        return out
+
+    def inputs(self) -> Iterator[Stored]:
+        """Those of the parts."""
+        for part in self.parts:
+            yield from part.inputs()
+
+    def __str__(self) -> str:
+        return f"{', '.join(map(str, self.parts))} along {self.axis}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

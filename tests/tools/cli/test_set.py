@@ -33,3 +33,11 @@ def test_file_and_literal(run, tmp_path, source):
 def test_errors(run, tmp_path, source, argument, message):
     found = check_refusal(run, tmp_path, "set", source, tmp_path / "out", argument)
     assert found.startswith(message.replace("SOURCE", source))
+
+
+def test_a_tensor_is_added_where_a_type_is_given(run, tmp_path, source):
+    check_writing(run, tmp_path, "set", [source], "global_step=0:int64", "w=0:float32[2,3]")
+    with tb.open(tmp_path / "out") as ckpt:
+        assert (ckpt["global_step"].dtype, ckpt["global_step"]) == (np.int64, 0)
+        assert ckpt["w"].shape == (2, 3)
+    assert run("set", source, tmp_path / "o", "global_step=0:int64").err == "added: global_step\n"

@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_source_and_destination(parser)
     parser.add_argument(
-        "values", metavar="KEY=FILE.npy", nargs="+", help="or a literal: 'global_step=0', 'bias=[0.5, 1]'"
+        "values",
+        metavar="KEY=FILE.npy",
+        nargs="+",
+        help="or a literal, 'bias=[0.5, 1]'; to add a tensor, with its type, 'global_step=0:int64', 'w=0:float32[2,3]'",
     )
     add_writing_arguments(parser)
 

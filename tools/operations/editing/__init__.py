@@ -3,7 +3,8 @@
 - `selection.py`: `drop`, `extract`, `slim`.
 - `values.py`: `set`.
 - `casting.py`: `cast`.
-- `layout.py`: `partition`, `unpartition`, `reshard`, `compact`, `reshape`, `transpose`.
+- `layout.py`: `partition`, `unpartition`, `reshard`, `compact`.
+- `shapes.py`: `reshape`, `transpose`, `split`, `concat`.
 - `rules.py`: rules for names, and maps.
 - `renaming.py`: `rename`.
 - `combining.py`: `merge`, `average`.

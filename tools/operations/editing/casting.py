@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import BundleError, ConflictError, UnsupportedError, near_names
+from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.tools.patterns import Pattern
 from tensorbundle.tools.rewriting.expressions import Cast
 from tensorbundle.tools.rewriting.plan import Literal
@@ -73,12 +73,7 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
 
 
 def _numeric(dtype: DType | str) -> DType:
-    try:
-        target = DType[dtype]
-    except KeyError:
-        near = near_names(dtype, DType.__members__)
-        hint = f"; near: {', '.join(near)}" if near else ""
-        raise BundleError(f"no data type {dtype!r}{hint}") from None
+    target = DType.named(dtype)
     if target in _NOT_NUMBERS:
         raise UnsupportedError(f"nothing can be cast to {target}")
     return target

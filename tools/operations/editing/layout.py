@@ -10,7 +10,6 @@ from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.slices import TensorSlice
 from tensorbundle.tools.operations.editing.values import find_key
 from tensorbundle.tools.patterns import select
-from tensorbundle.tools.rewriting.expressions import Reshape, Transpose
 from tensorbundle.tools.rewriting.plan import Literal
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.rewriting.draft import Draft
 
-__all__ = ["compact", "even_slices", "partition", "reshape", "reshard", "transpose", "unpartition"]
+__all__ = ["compact", "even_slices", "partition", "reshard", "unpartition"]
 
 
 def even_slices(shape: tuple[int, ...], count: int, axis: int) -> tuple[TensorSlice, ...]:
@@ -105,46 +104,6 @@ def reshard(
         if max(map(math.prod, parts)) * itemsize > max_bytes and shape[:1] > (1,):
             rows = max(1, max_bytes // (math.prod(shape[1:]) * itemsize))
             partition(draft, key, -(-shape[0] // rows))
-
-
-def transpose(draft: Draft, name: str, axes: Sequence[int]) -> None:
-    """Put a tensor's axes in another order; it is then stored whole.
-
-    Raises:
-        TensorNotFoundError: no such tensor.
-        ConflictError: not each of its axes once.
-        UnsupportedError: a tensor that is new.
-    """
-    key = find_key(draft, name)
-    tensor = draft.tensors[key]
-    if isinstance(tensor.expression, Literal):
-        raise UnsupportedError("this tensor can't be transposed", path=draft.prefix, key=key)
-    rank = len(tensor.expression.shape)
-    if sorted(axes) != list(range(rank)):
-        raise ConflictError(f"axes {list(axes)} of a tensor of {rank} dimensions", path=draft.prefix, key=key)
-    draft.tensors[key] = replace(tensor, expression=Transpose(tensor.expression, tuple(axes)), slices=())
-
-
-def reshape(draft: Draft, name: str, shape: Sequence[int]) -> None:
-    """Give a tensor another shape for the same elements, -1 for a length that follows; it is then stored whole.
-
-    Raises:
-        TensorNotFoundError: no such tensor.
-        ConflictError: a shape of another number of elements.
-        UnsupportedError: a tensor that is new.
-    """
-    key = find_key(draft, name)
-    tensor = draft.tensors[key]
-    if isinstance(tensor.expression, Literal):
-        raise UnsupportedError("this tensor can't be reshaped", path=draft.prefix, key=key)
-    total = math.prod(tensor.expression.shape)
-    known = math.prod(size for size in shape if size != -1)
-    new = tuple(total // known if size == -1 and known else size for size in shape)
-    if min(new, default=0) < 0 or math.prod(new) != total or list(shape).count(-1) > 1:
-        raise ConflictError(
-            f"shape {list(shape)} for {list(tensor.expression.shape)}", path=draft.prefix, key=key
-        )
-    draft.tensors[key] = replace(tensor, expression=Reshape(tensor.expression, new), slices=())
 
 
 def compact(draft: Draft) -> None:

@@ -1,9 +1,10 @@
-"""Replace the values of one tensor."""
+"""Replace the values of a tensor, or add one."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,48 +12,135 @@ import numpy as np
 from tensorbundle.creation import as_array
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, ConflictError, MissingFileError, TensorNotFoundError
+from tensorbundle.proto.naming import new_path
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
 from tensorbundle.slices import whole_box
+from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, Constant
 from tensorbundle.tools.rewriting.plan import Literal
 from tensorbundle.tools.rewriting.reading import Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tensorbundle.shards import Array
     from tensorbundle.tools.rewriting.draft import Draft
 
-__all__ = ["find_key", "set_values"]
+__all__ = ["add_tensor", "find_key", "set_values"]
 
 _SHOWN: Final = 100
+_DECLARED: Final = re.compile(r"(?P<values>.*):(?P<dtype>\w+)(?:\[(?P<shape>\d*(?:,\d+)*)\])?", re.DOTALL)
 _COMPLEX: Final = frozenset({DType.complex64, DType.complex128})
 
 
-def set_values(draft: Draft, name: str, values: object) -> None:
-    """Let a tensor have other values of its type and shape.
+def set_values(
+    draft: Draft,
+    name: str,
+    values: object,
+    dtype: str | None = None,
+    shape: Sequence[int] | None = None,
+) -> bool:
+    """Give a tensor other values of its type and shape, or add a tensor of a given type; whether it was added.
 
     Args:
         draft: what to change.
-        name: its key, or the path of its object.
-        values: the path of a `.npy` file, a literal in JSON syntax, or an array or number. One number fills the tensor.
+        name: of the tensor. A tensor that is added to a checkpoint with objects becomes a variable at this path.
+        values: the path of a `.npy` file, a literal in JSON syntax, or an array or number. One number fills the tensor. Text
+            may end in a type and a shape: `0:int64`, `0:float32[2,3]`.
+        dtype: the type, without which no tensor is added; that of an existing tensor is not changed.
+        shape: the shape; that of the values by default.
 
     Raises:
-        TensorNotFoundError: no such tensor.
+        TensorNotFoundError: no such tensor, and no type for a new one.
         MissingFileError: no such file.
-        ConflictError: another shape, a type that can't be had without loss of kind, or values out of the type's range.
-        BundleError: neither a file nor a literal, or text that is not Unicode.
+        ConflictError: another type or shape, a type that can't be had without loss of kind, values out of the type's range,
+            or a name that a new tensor can't have.
+        BundleError: neither a file nor a literal, no data type, or text that is not Unicode.
     """
-    key = find_key(draft, name)
-    old = draft.tensors[key].expression
-    dtype, shape = (old.entry.dtype, old.entry.shape) if isinstance(old, Literal) else (old.dtype, old.shape)
-    array, origin = _array(values, dtype)
-    if dtype is DType.string:
-        array = _strings(array, draft.prefix, key)
-    else:
-        array = _numbers(array, dtype, draft.prefix, key)
-    if array.shape not in (shape, ()):
+    naming = draft.naming()
+    key = naming.find(name)
+    old = None if key is None else draft.tensors[key].expression
+    known = None if old is None else old.entry.dtype if isinstance(old, Literal) else old.dtype
+    if isinstance(values, str) and dtype is None and known is not DType.string:
+        values, dtype, shape = _declared(values)
+    given = None if dtype is None else DType.named(dtype)
+    if old is None or key is None or known is None:
+        if given is None:
+            raise TensorNotFoundError(
+                f"no such tensor{naming.near(name)}; to add one, give its type: '{name}=0:int64'",
+                path=draft.prefix,
+                key=name,
+            )
+        constant = _constant(values, given, None if shape is None else tuple(shape), draft.prefix, name)
+        add_tensor(draft, name, DraftTensor(constant))
+        return True
+    size = old.entry.shape if isinstance(old, Literal) else old.shape
+    if given not in (None, known) or (shape is not None and tuple(shape) != size):
         raise ConflictError(
-            f"values of shape {list(array.shape)}, the tensor has {list(shape)}", path=draft.prefix, key=key
+            f"values of {given} {list(size if shape is None else shape)}, the tensor is {known} {list(size)}",
+            path=draft.prefix,
+            key=key,
         )
-    draft.set_tensor(key, Constant(np.broadcast_to(array, shape), origin, dtype))
+    draft.set_tensor(key, _constant(values, known, size, draft.prefix, key))
+    return False
+
+
+def add_tensor(draft: Draft, name: str, tensor: DraftTensor) -> str:
+    """Add a tensor; if the draft has objects, as a variable at the path `name`. Its key.
+
+    Raises:
+        ConflictError: the name is taken, or can't be a tensor's.
+    """
+    graph = draft.graph
+    if graph is None:
+        if name in draft.tensors:
+            raise ConflictError("there is a tensor of this name", path=draft.prefix, key=name)
+        if not name or name.startswith("\0") or name == OBJECT_GRAPH_KEY:
+            raise ConflictError(f"{name!r} is not a name for a tensor", path=draft.prefix, key=name)
+        draft.tensors[name] = tensor
+        return name
+    path = new_path(name)
+    node = graph.get(path)
+    key = next(
+        (each.checkpoint_key for each in node.attributes if each.name == VARIABLE_VALUE)
+        if node
+        else iter(()),
+        None,
+    )
+    if key is None:  # otherwise the variable is there, and its value is not
+        try:
+            with draft.editing_graph():
+                key = graph.add_variable(path).checkpoint_key
+        except ConflictError as error:
+            raise error.locate(path=draft.prefix) from None
+    if key in draft.tensors:
+        raise ConflictError("there is a tensor of this name", path=draft.prefix, key=key)
+    draft.tensors[key] = tensor
+    return key
+
+
+def _declared(text: str) -> tuple[str, str | None, list[int] | None]:
+    """The values, the type and the shape in `0:int64` and `0:float32[2,3]`."""
+    found = _DECLARED.fullmatch(text)
+    if found is None or found["dtype"] not in DType.__members__:
+        return text, None, None
+    sizes = found["shape"]
+    return (
+        found["values"],
+        found["dtype"],
+        None if sizes is None else [int(each) for each in sizes.split(",") if each],
+    )
+
+
+def _constant(values: object, dtype: DType, shape: tuple[int, ...] | None, prefix: str, key: str) -> Constant:
+    """Values of a type, and of a shape if there is one."""
+    array, origin = _array(values, dtype)
+    array = _strings(array, prefix, key) if dtype is DType.string else _numbers(array, dtype, prefix, key)
+    if shape is not None and array.shape not in (shape, ()):
+        raise ConflictError(
+            f"values of shape {list(array.shape)}, the tensor has {list(shape)}", path=prefix, key=key
+        )
+    return Constant(array if shape is None else np.broadcast_to(array, shape), origin, dtype)
 
 
 def find_key(draft: Draft, name: str) -> str:

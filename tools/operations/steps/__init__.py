@@ -5,7 +5,7 @@
 - `naming.py`: `rename`.
 - `casting.py`: `cast`.
 - `contents.py`: `set`, `resize`.
-- `shapes.py`: `transpose`, `reshape`.
+- `shapes.py`: `transpose`, `reshape`, `split`, `concat`.
 - `layout.py`: `partition`, `unpartition`, `reshard`, `compact`.
 - `combining.py`: `merge`, `average`.
 - `conversion.py`: `convert`.

@@ -2,48 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from tensorbundle.tools.operations.editing.values import set_values
 from tensorbundle.tools.operations.editing.vocabulary import read_vocabulary, resize
-from tensorbundle.tools.operations.steps.step import Step, integer, options, path, table, table_of_pairs
+from tensorbundle.tools.operations.steps.step import (
+    Step,
+    integer,
+    integers,
+    options,
+    path,
+    table,
+    table_of_pairs,
+    text,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tensorbundle.tools.operations.steps.step import StepContext
     from tensorbundle.tools.rewriting.draft import Draft
 
-__all__ = ["Resize", "SetValues", "Vocabularies"]
+__all__ = ["NewValues", "Resize", "SetValues", "Vocabularies"]
+
+
+class NewValues(NamedTuple):
+    """The values that a tensor gets, and the type and the shape that it must have; see `set_values`."""
+
+    key: str
+    values: Any
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SetValues(Step):
-    """Replace values: `set = { global_step = 0, bias = "bias.npy" }`.
+    """Replace values, or add tensors: `set = { bias = "bias.npy", global_step = { value = 0, dtype = "int64" } }`.
 
     Attributes:
-        values: keys, or object paths, each with a file, a literal, a number or an array.
+        values: of each tensor its name, and a file, a literal, a number or an array; with a type, the tensor may be new.
     """
 
     name: ClassVar[str] = "set"
-    values: tuple[tuple[str, Any], ...]
+    values: tuple[NewValues, ...]
 
     @classmethod
     def from_table(cls, value: object) -> Self:
-        """From keys and values."""
-        return cls(tuple(table(value).items()))
+        """From names and values, or tables of `value`, `dtype` and `shape`."""
+        found = []
+        for key, each in table(value).items():
+            given = each if isinstance(each, Mapping) else {"value": each}
+            given = options(given, "value", "dtype", "shape", required=["value"])
+            dtype, shape = given.get("dtype"), given.get("shape")
+            found.append(
+                NewValues(
+                    key,
+                    given["value"],
+                    None if dtype is None else text(dtype),
+                    None if shape is None else tuple(integers(shape)),
+                )
+            )
+        return cls(tuple(found))
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """From KEY=FILE.npy or KEY=LITERAL."""
+        """From KEY=FILE.npy or KEY=LITERAL, of which a type and a shape may be the end."""
         return cls.from_table(table_of_pairs(given["values"], "KEY=FILE.npy"))
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Replace them."""
+        """Replace and add them, and note which were added."""
         del context
-        for key, values in self.values:
-            set_values(draft, key, values)
+        added = [each.key for each in self.values if set_values(draft, *each)]
+        draft.note("added", added)
         return draft
 
 

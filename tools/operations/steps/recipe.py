@@ -27,7 +27,7 @@ from tensorbundle.tools.operations.steps.conversion import Convert
 from tensorbundle.tools.operations.steps.layout import Compact, Partition, Reshard, Unpartition
 from tensorbundle.tools.operations.steps.naming import Rename
 from tensorbundle.tools.operations.steps.selecting import Drop, Extract, Slim
-from tensorbundle.tools.operations.steps.shapes import Reshape, Transpose
+from tensorbundle.tools.operations.steps.shapes import Concat, Reshape, Split, Transpose
 from tensorbundle.tools.operations.steps.step import Step, StepContext, apply_steps
 from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions, transfer
 
@@ -41,8 +41,8 @@ __all__ = ["STEPS", "read_recipe", "rewrite", "rewrite_with", "step_of"]
 STEPS: Final[dict[str, type[Step]]] = {
     each.name: each
     for each in (
-        *(Average, Cast, Compact, Convert, Drop, Extract, Merge, Partition, Rename),
-        *(Reshape, Reshard, Resize, SetValues, Slim, Transpose, Unpartition),
+        *(Average, Cast, Compact, Concat, Convert, Drop, Extract, Merge, Partition, Rename),
+        *(Reshape, Reshard, Resize, SetValues, Slim, Split, Transpose, Unpartition),
     )
 }
 

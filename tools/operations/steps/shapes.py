@@ -1,4 +1,4 @@
-"""`transpose` and `reshape` as steps."""
+"""`transpose`, `reshape`, `split` and `concat` as steps."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tensorbundle.errors import BundleError
-from tensorbundle.tools.operations.editing.layout import reshape, transpose
-from tensorbundle.tools.operations.steps.step import Step, integers, table, table_of_pairs
+from tensorbundle.tools.operations.editing.shapes import concat, reshape, split, transpose
+from tensorbundle.tools.operations.steps.step import (
+    Step,
+    integer,
+    integers,
+    options,
+    table,
+    table_of_pairs,
+    texts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,15 +23,15 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.steps.step import StepContext
     from tensorbundle.tools.rewriting.draft import Draft
 
-__all__ = ["Reshape", "Transpose"]
+__all__ = ["Concat", "Reshape", "Split", "Transpose"]
 
 
 @dataclass(frozen=True, slots=True)
 class Transpose(Step):
-    """Put axes in another order: `transpose = { KEY = [1, 0] }`.
+    """Put axes in another order: `transpose = { PATTERN = [1, 0] }`.
 
     Attributes:
-        axes: keys, or object paths, each with its old axes in their new order.
+        axes: patterns, each with the old axes in their new order; slots follow their variable.
     """
 
     name: ClassVar[str] = "transpose"
@@ -31,28 +39,27 @@ class Transpose(Step):
 
     @classmethod
     def from_table(cls, value: object) -> Self:
-        """From keys and lists of axes."""
+        """From patterns and lists of axes."""
         return cls(tuple((key, tuple(integers(axes))) for key, axes in table(value).items()))
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """From KEY=AXIS,AXIS,..."""
-        return cls.from_table(_lists(given["axes"], "KEY=AXIS,AXIS,..."))
+        """From PATTERN=AXIS,AXIS,..."""
+        return cls.from_table(_lists(given["axes"], "PATTERN=AXIS,AXIS,..."))
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Transpose."""
+        """Transpose, and note which tensors changed."""
         del context
-        for key, axes in self.axes:
-            transpose(draft, key, axes)
+        draft.note("transposed", [key for each in self.axes for key in transpose(draft, *each)])
         return draft
 
 
 @dataclass(frozen=True, slots=True)
 class Reshape(Step):
-    """Give tensors another shape for the same elements: `reshape = { KEY = [6, -1] }`.
+    """Give tensors another shape for the same elements: `reshape = { PATTERN = [6, -1] }`.
 
     Attributes:
-        shapes: keys, or object paths, each with a shape, in which one length may be -1.
+        shapes: patterns, each with a shape, in which one length may be -1; slots follow their variable.
     """
 
     name: ClassVar[str] = "reshape"
@@ -60,20 +67,97 @@ class Reshape(Step):
 
     @classmethod
     def from_table(cls, value: object) -> Self:
-        """From keys and lists of lengths."""
+        """From patterns and lists of lengths."""
         return cls(tuple((key, tuple(integers(shape))) for key, shape in table(value).items()))
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """From KEY=LENGTH,LENGTH,..."""
-        return cls.from_table(_lists(given["shapes"], "KEY=LENGTH,LENGTH,..."))
+        """From PATTERN=LENGTH,LENGTH,..."""
+        return cls.from_table(_lists(given["shapes"], "PATTERN=LENGTH,LENGTH,..."))
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Reshape."""
+        """Reshape, and note which tensors changed."""
         del context
-        for key, shape in self.shapes:
-            reshape(draft, key, shape)
+        draft.note("reshaped", [key for each in self.shapes for key in reshape(draft, *each)])
         return draft
+
+
+@dataclass(frozen=True, slots=True)
+class Split(Step):
+    """Make several tensors of one: `split = { KEY = { into = { A = 4, B = -1 }, axis = 1 } }`.
+
+    Attributes:
+        parts: names, each with the names and lengths of its parts and the axis.
+    """
+
+    name: ClassVar[str] = "split"
+    parts: tuple[tuple[str, tuple[tuple[str, int], ...], int], ...]
+
+    @classmethod
+    def from_table(cls, value: object) -> Self:
+        """From names, and for each a table of `into` and `axis`."""
+        found = []
+        for key, each in table(value).items():
+            given = options(each, "into", "axis", required=["into"])
+            into = tuple((name, integer(size)) for name, size in table(given["into"]).items())
+            found.append((key, into, integer(given.get("axis", 0))))
+        return cls(tuple(found))
+
+    @classmethod
+    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
+        """From KEY, and the parts as NAME=LENGTH."""
+        into = {
+            name: _length(size)
+            for name, size in table_of_pairs(given["into"], "NAME=LENGTH", last=True).items()
+        }
+        return cls.from_table({given["key"]: {"into": into, "axis": given["axis"]}})
+
+    def apply(self, draft: Draft, context: StepContext) -> Draft:
+        """Split."""
+        del context
+        for key, into, axis in self.parts:
+            split(draft, key, dict(into), axis)
+        return draft
+
+
+@dataclass(frozen=True, slots=True)
+class Concat(Step):
+    """Make one tensor of several: `concat = { NEW = { of = ["A", "B"], axis = 1 } }`.
+
+    Attributes:
+        wholes: names of results, each with the names that it is made of and the axis.
+    """
+
+    name: ClassVar[str] = "concat"
+    wholes: tuple[tuple[str, tuple[str, ...], int], ...]
+
+    @classmethod
+    def from_table(cls, value: object) -> Self:
+        """From names, and for each a table of `of` and `axis`."""
+        found = []
+        for new, each in table(value).items():
+            given = options(each, "of", "axis", required=["of"])
+            found.append((new, tuple(texts(given["of"])), integer(given.get("axis", 0))))
+        return cls(tuple(found))
+
+    @classmethod
+    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
+        """From the name of the result, and those that it is made of."""
+        return cls.from_table({given["new"]: {"of": given["parts"], "axis": given["axis"]}})
+
+    def apply(self, draft: Draft, context: StepContext) -> Draft:
+        """Put them together."""
+        del context
+        for new, parts, axis in self.wholes:
+            concat(draft, parts, new, axis)
+        return draft
+
+
+def _length(size: str) -> int:
+    try:
+        return int(size)
+    except ValueError:
+        raise BundleError(f"{size!r} is not a whole number") from None
 
 
 def _lists(arguments: list[str], form: str) -> dict[str, list[int]]:

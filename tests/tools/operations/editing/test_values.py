@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
-from support.rewriting import described, keras_like, rewritten, strings, write, write_objects
+from support.rewriting import by_path, described, keras_like, rewritten, strings, tree, write, write_objects
+from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools import rewrite
 
 TENSORS = {
@@ -122,3 +123,70 @@ def test_the_save_counter_of_a_conversion(tmp_path):
     source = write(tmp_path / "m", {"a": 1.0})
     found = rewritten(source, tmp_path / "out", convert="tf2", set={"save_counter": "12"})
     assert found["save_counter/.ATTRIBUTES/VARIABLE_VALUE"] == 12
+
+
+class TestAdding:
+    def test_to_names(self, tmp_path):
+        source = write(tmp_path / "m", TENSORS)
+        values = {
+            "global_step": "0:int64",
+            "fill": "1.5:bfloat16[2,3]",
+            "list": "[1, 2]:int8",
+            "text": {"value": "a:b", "dtype": "string"},
+            "array": {"value": np.float64([1, 2]), "dtype": "float32", "shape": [2]},
+        }
+        found = rewritten(source, tmp_path / "out", set=values)
+        assert {key: described(found[key])[:2] for key in values} == {
+            "global_step": ("int64", ()),
+            "fill": ("bfloat16", (2, 3)),
+            "list": ("int8", (2,)),
+            "text": ("string", ()),
+            "array": ("float32", (2,)),
+        }
+        assert found["fill"].tolist() == [[1.5] * 3] * 2
+        assert found["text"].item() == b"a:b"
+
+    def test_a_save_counter_to_what_write_wrote(self, tmp_path):
+        """As `Checkpoint.write` writes none, and `restore` wants one."""
+        source = write_objects(tmp_path / "m", tree({"net": {"w": None}}))
+        rewritten(source, tmp_path / "out", set={"save_counter": "3:int64", "net/inner/step": "1:int64"})
+        assert by_path(tmp_path / "out") == {"net/w": 0, "save_counter": 3, "net/inner/step": 1}
+        with tb.open(tmp_path / "out") as ckpt:
+            assert ckpt.object_graph["save_counter"].attributes[0].full_name == "save_counter"
+
+    def test_the_value_of_a_variable_that_was_not_stored(self, tmp_path):
+        source = write_objects(tmp_path / "m", tree({"w": None, "v": None}))
+        with tb.open(source) as ckpt:
+            tensors = {attribute_key("w"): ckpt[attribute_key("w")]}
+            gone = write(tmp_path / "gone", tensors, graph=ckpt.object_graph)
+        rewritten(gone, tmp_path / "out", set={"v": "7:float32"})
+        assert by_path(tmp_path / "out") == {"w": 0, "v": 7}
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("x", "0", r"key 'x': no such tensor.*; to add one, give its type: 'x=0:int64'$"),
+            ("x", "0:int65", r"no such tensor"),
+            ("x", {"value": 0, "dtype": "int65"}, r"no data type 'int65'; near: 'int"),
+            ("x", "0.5:int64", r"key 'x': values of type float64, the tensor is int64$"),
+            ("x", "[1, 2]:int64[3]", r"key 'x': values of shape \[2\], the tensor has \[3\]$"),
+            ("n", "5:int64", r"key 'n': values of int64 \[\], the tensor is int32 \[\]$"),
+            ("n", "5:int32[2]", r"key 'n': values of int32 \[2\], the tensor is int32 \[\]$"),
+            ("", "5:int32", r"'' is not a name for a tensor$"),
+            ("_CHECKPOINTABLE_OBJECT_GRAPH", "a:string", r"is not a name for a tensor$"),
+            ("x", {"dtype": "int64"}, r"step set: .* lacks 'value'$"),
+            ("x", {"value": 1, "dtyp": "int64"}, r"step set: no option 'dtyp'; near: 'dtype'"),
+        ],
+    )
+    def test_refused(self, tmp_path, key, value, message):
+        with pytest.raises(tb.BundleError, match=message):
+            rewrite(write(tmp_path / "m", TENSORS), tmp_path / "out", set={key: value})
+
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [("net", "there is an object of this name$"), ("a.b", "not a path for an object: "), ("", "object")],
+    )
+    def test_refused_among_objects(self, tmp_path, path, message):
+        source = write_objects(tmp_path / "m", tree({"net": {"w": None}}))
+        with pytest.raises(tb.ConflictError, match=message):
+            rewrite(source, tmp_path / "out", set={path: "0:int64"})

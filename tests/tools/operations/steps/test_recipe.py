@@ -1,13 +1,27 @@
 """Recipes: order, options, and what is wrong with them."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tensorbundle as tb
 from support.bundles import snapshot
-from support.rewriting import finished, lists, rewritten, tensors_in, tree, variable, write
+from support.rewriting import (
+    by_path,
+    finished,
+    lists,
+    rewritten,
+    tensors_in,
+    tree,
+    variable,
+    write,
+    write_objects,
+)
+from tensorbundle.proto.graph import Slot
 from tensorbundle.proto.paths import attribute_key
-from tensorbundle.tools import rewrite
+from tensorbundle.tools import rewrite, slim
 from tensorbundle.tools.operations.editing.rules import parse_rule
 from tensorbundle.tools.operations.steps.casting import Cast
 from tensorbundle.tools.operations.steps.naming import Rename
@@ -137,6 +151,57 @@ def test_average(tmp_path, recipe):
     assert (found["old/b"].dtype, found["old/b"].tolist()) == (np.float16, [2, 3])
 
 
+DOCS = Path(__file__).resolve().parents[4] / "docs"
+
+
+def documented(page, name):
+    """The recipe of this file name that a page of the documentation shows."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.search(rf"^```toml\n# {re.escape(name)}:\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
+
+
+def test_the_documented_recipe_for_average_slots(tmp_path, recipe, monkeypatch):
+    kernel, bias = variable("dense/kernel"), variable("dense/bias")
+    optimizer = tree({"iter": None, "decay": None})
+    optimizer.slots = [Slot(name, each, variable()) for name in ("m", "average") for each in (kernel, bias)]
+    model = {"layer": {"kernel": kernel, "bias": bias}}
+    source = write_objects(tmp_path / "trained", tree({"model": model, "optimizer": optimizer}))
+    monkeypatch.chdir(tmp_path)
+    slim(source, "fresh")
+    rewrite(source, tmp_path / "out", recipe=recipe(documented("averaging.md", "average-slots.toml")))
+    before, after = by_path(source), by_path(tmp_path / "out")
+    assert after == {
+        path: before[f"{path}/.OPTIMIZER_SLOT/optimizer/average"]
+        for path in ("model/layer/kernel", "model/layer/bias")
+    }
+
+
+def test_the_documented_recipe_for_the_gru_of_tf1(tmp_path, recipe):
+    """TF1 has reset, update and candidate over input and state; Keras update, reset and candidate, apart."""
+    generator = np.random.default_rng(0)
+    units, size = 4, 3
+    shapes = {"gates/kernel": (7, 8), "candidate/kernel": (7, 4), "gates/bias": (8,), "candidate/bias": (4,)}
+    given = {name: generator.random(shape, np.float32) for name, shape in shapes.items()}
+    source = write(tmp_path / "m", {f"rnn/gru_cell/{name}": array for name, array in given.items()})
+    found = rewritten(source, tmp_path / "out", recipe=recipe(documented("values.md", "gru.toml")))
+    kernel, bias = (
+        np.concatenate(
+            [
+                given[f"gates/{name}"][..., units:],
+                given[f"gates/{name}"][..., :units],
+                given[f"candidate/{name}"],
+            ],
+            axis=-1,
+        )
+        for name in ("kernel", "bias")
+    )
+    assert lists(found) == {
+        "gru/kernel": kernel[:size].tolist(),
+        "gru/recurrent_kernel": kernel[size:].tolist(),
+        "gru/bias": bias.tolist(),
+    }
+
+
 def test_the_same_twice(tmp_path, recipe):
     path = recipe('slim = true\ncast = { "*" = "bfloat16" }\nconvert = "tf2"\nreshard = 2\n')
     source = write(tmp_path / "m", TENSORS)
@@ -176,7 +241,10 @@ def test_every_operation_is_a_step():
     [
         ("slim", r"r.toml: not TOML: "),
         ("slim = true\nslim = true", r"r.toml: not TOML: "),
-        ("slimm = true", r"r.toml: no step 'slimm'; near: 'slim'; there are .*cast, compact, convert"),
+        (
+            "slimm = true",
+            r"r.toml: no step 'slimm'; near: 'slim', 'split'; there are .*cast, compact, concat, convert",
+        ),
         ("[[steps]]\nx = 1", r"r.toml: no step 'x'"),
         ("steps = ['slim']", r"r.toml: "),
         ("steps = 'slim'", r"r.toml: no step 'steps'"),

@@ -1,0 +1,31 @@
+"""`tensorbundle concat`: one tensor of several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.shapes import Concat
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tensorbundle.tools.cli.console import Console
+
+EXAMPLE = "tensorbundle concat run/model.ckpt-1000 joined kernel z r h --axis 1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_source_and_destination(parser)
+    parser.add_argument("new", metavar="NEW", help="the name of the result")
+    parser.add_argument(
+        "parts", metavar="KEY", nargs="+", help="the tensors in their order, which then no longer exist"
+    )
+    parser.add_argument("--axis", type=int, default=0, metavar="N", help="along which axis, 0 by default")
+    add_writing_arguments(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Make the new checkpoint."""
+    return run_step(Concat, args, console)

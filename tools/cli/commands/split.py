@@ -1,0 +1,34 @@
+"""`tensorbundle split`: several tensors of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.operations.steps.shapes import Split
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tensorbundle.tools.cli.console import Console
+
+EXAMPLE = "tensorbundle split run/model.ckpt-1000 split gates r=64 z=64 --axis 1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_source_and_destination(parser)
+    parser.add_argument("key", metavar="KEY", help="the tensor, which then no longer exists")
+    parser.add_argument(
+        "into",
+        metavar="NAME=LENGTH",
+        nargs="+",
+        help="the parts in their order; one length may be -1, for the rest",
+    )
+    parser.add_argument("--axis", type=int, default=0, metavar="N", help="where it is cut, 0 by default")
+    add_writing_arguments(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Make the new checkpoint."""
+    return run_step(Split, args, console)

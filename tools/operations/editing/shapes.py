@@ -1,0 +1,249 @@
+"""Give tensors other shapes: `reshape`, `transpose`, `split`, `concat`. Optimizer slots change with their variable."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.slices import whole_box
+from tensorbundle.tools.operations.editing.selection import slots_of
+from tensorbundle.tools.operations.editing.values import add_tensor, find_key
+from tensorbundle.tools.patterns import select
+from tensorbundle.tools.rewriting.draft import DraftTensor
+from tensorbundle.tools.rewriting.expressions import Concat, Region, Reshape, Stored, Transpose
+from tensorbundle.tools.rewriting.plan import Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tensorbundle.tools.rewriting.draft import Draft
+    from tensorbundle.tools.rewriting.expressions import Expression
+
+__all__ = ["concat", "reshape", "split", "transpose"]
+
+_SHOWN: Final = 10
+
+
+def reshape(draft: Draft, pattern: str, shape: Sequence[int]) -> list[str]:
+    """Give matching tensors another shape for the same elements; they are then stored whole. The keys that changed.
+
+    The bytes stay as they are, so a tensor that is not partitioned is shared as any other.
+
+    Args:
+        draft: what to change.
+        pattern: of tensors; slots of the variables among them that have their shape change too.
+        shape: the new shape, in which -1 stands for a length that follows from the others.
+
+    Raises:
+        TensorNotFoundError: the pattern matches nothing.
+        ConflictError: a shape of another number of elements.
+        UnsupportedError: a tensor that is new.
+    """
+    found = _with_slots(draft, pattern)
+    for key, tensor in found.items():
+        expression = _computable(draft, key, tensor)
+        total = math.prod(expression.shape)
+        known = math.prod(size for size in shape if size != -1)
+        new = tuple(total // known if size == -1 and known else size for size in shape)
+        if min(new, default=0) < 0 or math.prod(new) != total or list(shape).count(-1) > 1:
+            raise ConflictError(
+                f"shape {list(shape)} for {list(expression.shape)}", path=draft.prefix, key=key
+            )
+        draft.tensors[key] = replace(tensor, expression=_reshaped(expression, new), slices=())
+    return list(found)
+
+
+def transpose(draft: Draft, pattern: str, axes: Sequence[int]) -> list[str]:
+    """Put the axes of matching tensors in another order; they are then stored whole. The keys that changed.
+
+    Args:
+        draft: what to change.
+        pattern: of tensors; slots of the variables among them that have their shape change too.
+        axes: the old axes in their new order.
+
+    Raises:
+        TensorNotFoundError: the pattern matches nothing.
+        ConflictError: not each of a tensor's axes once.
+        UnsupportedError: a tensor that is new.
+    """
+    found = _with_slots(draft, pattern)
+    for key, tensor in found.items():
+        expression = _computable(draft, key, tensor)
+        shape = expression.shape
+        if sorted(axes) != list(range(len(shape))):
+            raise ConflictError(
+                f"axes {list(axes)} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key
+            )
+        long = [axis for axis in axes if shape[axis] != 1]
+        if long == sorted(long):  # the elements stay in their order
+            new = _reshaped(expression, tuple(shape[axis] for axis in axes))
+        else:
+            new = Transpose(expression, tuple(axes))
+        draft.tensors[key] = replace(tensor, expression=new, slices=())
+    return list(found)
+
+
+def split(draft: Draft, name: str, into: Mapping[str, int], axis: int = 0) -> None:
+    """Make several tensors of one, which then no longer exists; so are its slots, where there are names and no objects.
+
+    Args:
+        draft: what to change.
+        name: of the tensor.
+        into: the names of the parts in their order, and their lengths along the axis; one may be -1, for what is left.
+        axis: where the tensor is cut.
+
+    Raises:
+        TensorNotFoundError: no such tensor.
+        ConflictError: no such axis, lengths that do not add up, or a name that is taken.
+        UnsupportedError: a tensor that is new, or a variable of an object graph that has slots.
+    """
+    key = find_key(draft, name)
+    shape = _computable(draft, key, draft.tensors[key]).shape
+    axis = _axis(draft, key, shape, axis)
+    known = sum(size for size in into.values() if size != -1)
+    sizes = [shape[axis] - known if size == -1 else size for size in into.values()]
+    if min(sizes, default=0) < 0 or sum(sizes) != shape[axis] or [*into.values()].count(-1) > 1:
+        raise ConflictError(
+            f"lengths {list(into.values())} for the {shape[axis]} of axis {axis}", path=draft.prefix, key=key
+        )
+    made: dict[str, DraftTensor] = {}
+    family = _slots_to_follow(draft, key, shape)
+    for each, tail in family.items():
+        expression = _computable(draft, each, draft.tensors[each])
+        start = 0
+        for new, size in zip(into, sizes, strict=True):
+            box = list(whole_box(shape))
+            box[axis] = slice(start, start + size)
+            start += size
+            made[tail.format(new)] = DraftTensor(
+                Region(expression, tuple(box)), base=draft.tensors[each].base
+            )
+    _replace(draft, list(family), made)
+
+
+def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
+    """Make one tensor of several, which then no longer exist; so are their slots, where there are names and no objects.
+
+    Args:
+        draft: what to change.
+        names: of the tensors, in the order in which they are put together.
+        new: the name of the result, which may be one of them.
+        axis: along which they are put together.
+
+    Raises:
+        TensorNotFoundError: no such tensor.
+        ConflictError: other types, or shapes that differ elsewhere too; no such axis; a name that is taken; or
+            variables of which not all have the same slots.
+        UnsupportedError: a tensor that is new, or a variable of an object graph that has slots.
+    """
+    keys = [find_key(draft, name) for name in names]
+    if len(set(keys)) != len(keys):
+        raise ConflictError(f"{list(names)!r} has a tensor twice", path=draft.prefix)
+    by_tail: dict[str, list[str]] = {}
+    for key in keys:
+        shape = _computable(draft, key, draft.tensors[key]).shape
+        for each, tail in _slots_to_follow(draft, key, shape).items():
+            by_tail.setdefault(tail, []).append(each)
+    axis = _axis(draft, keys[0], _computable(draft, keys[0], draft.tensors[keys[0]]).shape, axis)
+    made: dict[str, DraftTensor] = {}
+    for tail, parts in by_tail.items():
+        if len(parts) != len(keys):
+            raise ConflictError(
+                f"{parts[0]!r} is a slot that not all of {', '.join(map(repr, keys[:_SHOWN]))} have; drop it first",
+                path=draft.prefix,
+            )
+        expressions = [_computable(draft, each, draft.tensors[each]) for each in parts]
+        described = {
+            (part.dtype, part.shape[:axis], part.shape[axis + 1 :], len(part.shape)) for part in expressions
+        }
+        if len(described) > 1:
+            shown = ", ".join(
+                f"{key!r} {each.dtype} {list(each.shape)}"
+                for key, each in zip(parts, expressions, strict=True)
+            )
+            raise ConflictError(f"can't be put together along axis {axis}: {shown}", path=draft.prefix)
+        made[tail.format(new)] = DraftTensor(
+            Concat(tuple(expressions), axis), base=draft.tensors[parts[0]].base
+        )
+    _replace(draft, [each for parts in by_tail.values() for each in parts], made)
+
+
+def _with_slots(draft: Draft, pattern: str) -> dict[str, DraftTensor]:
+    """The tensors that a pattern matches, and slots of their shape, by key."""
+    found = dict(select(draft.tensors.items(), [pattern], draft.naming()))
+    for key, tensor in list(found.items()):
+        for slot in slots_of(draft, key):
+            other = draft.tensors.get(slot)
+            if other is not None and _shape(other) == _shape(tensor):
+                found[slot] = other
+    return found
+
+
+def _slots_to_follow(draft: Draft, key: str, shape: tuple[int, ...]) -> dict[str, str]:
+    """A variable and its slots by key, each with its key as a template for another variable's name."""
+    slots = [each for each in slots_of(draft, key) if each in draft.tensors]
+    if slots and draft.graph is not None:
+        raise UnsupportedError(
+            f"the variable has slots in its optimizer ({slots[0]!r}), which can't follow; remove them first ('slim')",
+            path=draft.prefix,
+            key=key,
+        )
+    for each in slots:
+        if _shape(draft.tensors[each]) != shape:
+            raise ConflictError(
+                f"this slot of {key!r} has another shape and can't follow; drop it first",
+                path=draft.prefix,
+                key=each,
+            )
+    # An optimizer in a scope has that in front of the variable's name.
+    name = re.compile(rf"(.*/)?{re.escape(key)}([/_].+)", re.DOTALL)
+    found = {each: match for each in slots if (match := name.fullmatch(each))}
+    templates = {
+        each: f"{_literal(match[1] or '')}{{0}}{_literal(match[2])}" for each, match in found.items()
+    }
+    return {key: "{0}", **templates}
+
+
+def _replace(draft: Draft, old: Sequence[str], made: Mapping[str, DraftTensor]) -> None:
+    """Put new tensors in the place of old ones, whose names some of them may have."""
+    naming = draft.naming()
+    known = {name: naming.find(name) for name in made}
+    kept = {name: key for name, key in known.items() if key is not None and key in old}
+    for name, tensor in made.items():
+        if name in kept:
+            draft.tensors[kept[name]] = tensor
+        else:
+            add_tensor(draft, name, tensor)
+    gone = [key for key in old if key not in kept.values()]
+    draft.drop(gone)
+    draft.tally.dropped -= len(gone)  # their values are still there
+
+
+def _computable(draft: Draft, key: str, tensor: DraftTensor) -> Expression:
+    if isinstance(tensor.expression, Literal):
+        raise UnsupportedError("this tensor is new; its shape can't be changed", path=draft.prefix, key=key)
+    return tensor.expression
+
+
+def _shape(tensor: DraftTensor) -> tuple[int, ...]:
+    expression = tensor.expression
+    return expression.entry.shape if isinstance(expression, Literal) else expression.shape
+
+
+def _axis(draft: Draft, key: str, shape: tuple[int, ...], axis: int) -> int:
+    if not -len(shape) <= axis < len(shape):
+        raise ConflictError(f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key)
+    return axis % len(shape)
+
+
+def _reshaped(expression: Expression, shape: tuple[int, ...]) -> Expression:
+    """The same elements in another shape; the same bytes, where a checkpoint has them in one piece."""
+    same = expression.reshaped(shape) if isinstance(expression, Stored) else None
+    return same or Reshape(expression, shape)
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
