@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.inspecting.overview import Info, info
     from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, stats
     from tensorbundle.tools.operations.inspecting.verification import Problem, Report, verify
+    from tensorbundle.tools.operations.reporting.contents import report
     from tensorbundle.tools.operations.restoring.forecasting import check, forecast
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast
     from tensorbundle.tools.operations.steps.recipe import rewrite
@@ -89,6 +90,7 @@ __all__ = [
     "merge",
     "partition",
     "rename",
+    "report",
     "reshape",
     "reshard",
     "resize",
@@ -134,6 +136,7 @@ _HOMES = {
     "latest": "operations.directories.inventory",
     "merge": "operations.functions",
     "partition": "operations.functions",
+    "report": "operations.reporting.contents",
     "rename": "operations.functions",
     "reshape": "operations.functions",
     "reshard": "operations.functions",

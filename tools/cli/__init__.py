@@ -2,6 +2,7 @@
 
 - `catalog.py`: the commands, with a line of help each.
 - `console.py`: tables, JSON lines and progress.
+- `files.py`: files that commands write beside checkpoints.
 - `writing.py`: what all commands that write have in common.
 - `reading.py`: what commands that read values have in common.
 - `directories.py`: how the checkpoints of a directory are printed.

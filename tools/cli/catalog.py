@@ -15,6 +15,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "stats": "min, max, mean, std, NaN, Inf and zeros of each tensor",
         "graph": "show the object graph",
         "verify": "check every checksum and the whole layout",
+        "report": "write an HTML page to look at, of one checkpoint or of two",
         "diff": "compare two checkpoints",
         "hash": "content hash of each tensor and of the whole",
     },

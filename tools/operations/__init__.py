@@ -6,6 +6,7 @@
 - `converting/`: between name-based and object-based, and into the structure of a program.
 - `directories/`: which checkpoints a directory contains, and which of them are kept.
 - `restoring/`: what a restore would do, and why it fails.
+- `reporting/`: an HTML page to look at: `report`.
 - `suggesting/`: rename maps from one checkpoint's names to another's.
 - `sizes.py`: sizes in bytes as people write them.
 - `steps/`: rewriting operations as values, each from a recipe or from a command line; several in one pass.

@@ -166,7 +166,7 @@ def test_names_of_files_are_quoted(run, folder):
     [
         (["a", "none"], "none: no checkpoint of this name"),
         (["none", "a"], "none: no checkpoint of this name"),
-        (["a", "b", "-o", "no/map"], "no/map: No such file or directory"),
+        (["a", "b", "-o", "no/map"], "no/map: can't be written: No such file or directory"),
     ],
     ids=str,
 )

@@ -6,8 +6,8 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError
 from tensorbundle.tools.cli.console import escape
+from tensorbundle.tools.cli.files import write_text
 from tensorbundle.tools.operations.editing.rules import rule_line
 from tensorbundle.tools.operations.suggesting.suggestion import suggest
 
@@ -45,7 +45,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Print the map, or write it and say how much it has; with `--json`, every pair and what is left over."""
     found = suggest(args.checkpoint, args.target)
     if args.output is not None:
-        _write(args.output, _lines(found, args.output), overwrite=args.overwrite)
+        write_text(
+            args.output, "".join(f"{line}\n" for line in _lines(found, args.output)), overwrite=args.overwrite
+        )
         console.text(_summary(args.output, found))
     else:
         console.lines(_lines(found, "FILE"))
@@ -59,14 +61,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.record({"old": None, "new": name, "evidence": None, "confidence": None})
     console.record({"use": found.use, **found.counts})
     return 0
-
-
-def _write(path: str, lines: Iterator[str], *, overwrite: bool) -> None:
-    try:
-        with open(path, "w" if overwrite else "x", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{line}\n" for line in lines)
-    except FileExistsError:
-        raise ConflictError("exists; use --overwrite to replace it", path=path) from None
 
 
 def _summary(path: str, found: Suggestion) -> str:

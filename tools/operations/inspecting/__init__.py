@@ -2,6 +2,7 @@
 
 - `passes.py`: one streamed pass over the values of many tensors.
 - `statistics.py`: statistics of tensors' values: `stats`.
+- `histograms.py`: histograms of values in one pass.
 - `hashing.py`: content hashes: `hash`, and how they differ from a manifest's.
 - `hints.py`: which class each object of a graph most likely has.
 - `layout.py`: which bytes of data shards are referred to, by none or by several.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Array, Path
     from tensorbundle.entries import TensorEntry
 
-__all__ = ["TensorStatistics", "stats", "summarize"]
+__all__ = ["TensorStatistics", "numbers", "stats", "summarize"]
 
 _CHUNK_ELEMENTS: Final = 1 << 20
 _WITHOUT_VALUES: Final = (DType.variant, DType.resource)
@@ -52,6 +52,11 @@ class TensorStatistics:
     nan: int
     inf: int
     zeros: int
+
+    @classmethod
+    def of(cls, key: str, entry: TensorEntry, chunks: Iterable[Array]) -> TensorStatistics:
+        """The statistics of a tensor whose values come in chunks."""
+        return cls(key, entry.dtype, entry.shape, *_statistics(chunks))
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data."""
@@ -88,7 +93,7 @@ def stats(
             chunks: Iterable[Array] = ()
             if entry.dtype not in _WITHOUT_VALUES:
                 chunks = flat_values(checkpoint.index, key, entry, verify=verify)
-            return TensorStatistics(key, entry.dtype, entry.shape, *_statistics(chunks))
+            return TensorStatistics.of(key, entry, chunks)
 
         yield from over_tensors(checkpoint, patterns, of, jobs=jobs, progress=progress)
 
@@ -111,7 +116,7 @@ def _statistics(
         exact = (
             values.dtype.kind in "bO" or "int" in values.dtype.name
         )  # the kind of int4 is not an integer's
-        for chunk in _numbers(values):
+        for chunk in numbers(values):
             zeros += chunk.size - int(np.count_nonzero(chunk))
             is_finite = np.isfinite(chunk)
             finite = chunk
@@ -139,7 +144,7 @@ def _statistics(
     return least, greatest, mean, math.sqrt(squares / count), nan, inf, zeros
 
 
-def _numbers(values: Array) -> Iterator[Array]:
+def numbers(values: Array) -> Iterator[Array]:
     """Runs of the values as numbers that NumPy calculates with: integers, or floats of at least 32 bits."""
     flat = values.reshape(-1)
     for start in range(0, flat.size, _CHUNK_ELEMENTS):

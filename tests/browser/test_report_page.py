@@ -1,0 +1,157 @@
+"""Reports in a real browser: they open, nothing in them is run as a script, and everything can be reached by keyboard."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.golden import GOLDEN
+from tensorbundle.tools import convert, report
+
+CSS, ID = "css selector", "id"  # Selenium's names, without an import that a skip would come too late for
+ENTER, ESCAPE = "\ue007", "\ue00c"
+V215 = GOLDEN / "tf-2.15"
+SAMPLE = GOLDEN / "sample"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+HOSTILE = [
+    "<script>window.hit = 1</script>",
+    "<img src=x onerror='window.hit = 2'>/\"><svg onload=window.hit=3>",
+    "</script><script>window.hit = 4</script>",
+    "javascript:window.hit=5",
+    "a\u2028b\u202e\x1b[31m\0c",
+    "{{7*7}}/${window.hit=6}/%s",
+    "x/" * 3000,
+    "n" * 5000,
+]
+
+
+def text(browser, selector):
+    return browser.find_element(CSS, selector).text
+
+
+def facts(browser):
+    """What the summary says, by name."""
+    found = browser.find_elements(CSS, "#summary .fact")
+    return dict(reversed(each.text.split("\n", 1)) for each in found)
+
+
+def test_a_saved_model_can_be_read_off(show):
+    browser = show(report(V215 / "keras-saved-model"))
+    with tb.open(V215 / "keras-saved-model") as ckpt:
+        sizes = {key: entry.nbytes for key, entry in ckpt.entries()}
+    assert facts(browser)["kind"] == "SavedModel"
+    assert facts(browser)["tensors"] == str(len(sizes))
+    first = text(browser, "#tensors tbody tr:first-child .name")
+    assert first == max(sizes, key=sizes.get)
+    assert "#0" in text(browser, "#graph .tree")
+
+
+def test_the_map_zooms_by_click_and_by_keyboard(show):
+    browser = show(report(SAMPLE))
+    assert text(browser, "#map .crumbs") == "all"
+    scope = browser.find_element(CSS, "#map tbody button")
+    name = scope.text
+    scope.send_keys(ENTER)
+    assert text(browser, "#map .crumbs b") == name
+    browser.find_element(ID, "treemap").send_keys(ESCAPE)
+    assert text(browser, "#map .crumbs") == "all"
+    from selenium.webdriver import ActionChains
+
+    canvas = browser.find_element(ID, "treemap")
+    browser.execute_script("arguments[0].scrollIntoView()", canvas)
+    ActionChains(browser).move_to_element_with_offset(canvas, -200, 30).click().perform()
+    assert text(browser, "#map .crumbs b") != "all"
+
+
+def test_search_finds_an_object_and_opens_the_way_to_it(show, tmp_path):
+    convert(SAMPLE, tmp_path / "tf2", to="tf2")
+    browser = show(report(tmp_path / "tf2"))
+    field = browser.find_element(ID, "graph-search")
+    field.send_keys("logits/kernel/adam_1")
+    assert text(browser, "#graph-results p") == "1 object:"
+    field.send_keys(ENTER)
+    focused = browser.switch_to.active_element
+    assert "dnn/logits/kernel/Adam_1" in focused.text
+    assert focused.is_displayed()
+
+
+def test_tensors_are_filtered_sorted_and_described(show):
+    browser = show(report(SAMPLE))
+    field = browser.find_element(ID, "tensors-search")
+    field.send_keys("hiddenlayer_0/kernel")
+    assert text(browser, "#tensors [role=status]").startswith("3 of ")
+    browser.find_element(CSS, "#tensors thead button").click()
+    names = [each.text for each in browser.find_elements(CSS, "#tensors tbody .name")]
+    assert names == sorted(names)
+    browser.find_element(CSS, "#tensors tbody button").send_keys(ENTER)
+    with tb.open(SAMPLE) as ckpt:
+        values = ckpt[names[0]]
+    bars = browser.find_elements(CSS, "#tensors svg rect title")
+    counts = [int(each.get_attribute("textContent").replace(",", "")) for each in bars]
+    assert sum(counts) == values.size
+    assert browser.switch_to.active_element.text == names[0]
+
+
+def test_problems_are_shown(show, tmp_path):
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("good", np.ones(4, np.float32))
+        writer.add("bad", np.array([1, np.nan, np.inf], np.float32))
+    data = tmp_path / "m.data-00000-of-00001"
+    with data.open("r+b") as file:
+        file.seek(tb.open(tmp_path / "m").entry("good").offset)
+        file.write(b"\xff")
+    browser = show(report(tmp_path / "m"))
+    assert "checksum" in text(browser, "#problems")
+    assert facts(browser)["tensors with NaN or Inf"] == "1"
+
+
+def test_names_are_never_markup_or_script(show, tmp_path):
+    with tb.create(tmp_path / "<b>m") as writer:
+        for name in HOSTILE:
+            writer.add(name, np.ones(3, np.float32))
+    browser = show(report(tmp_path / "<b>m"))
+    for name in [each.text for each in browser.find_elements(CSS, "#tensors tbody button")]:
+        found = browser.find_elements(CSS, "#tensors tbody button")  # drawn anew after each
+        next(each for each in found if each.text == name).send_keys(ENTER)
+    assert browser.execute_script("return window.hit") is None
+    assert browser.find_elements(CSS, "main img, main script, main b:not(.fact b):not(.crumbs b)") == []
+    assert text(browser, "#title") == "<b>m"
+
+
+def test_two_checkpoints_are_compared(show, tmp_path):
+    for name, shift in (("a", 0), ("b", 1)):
+        with tb.create(tmp_path / name) as writer:
+            writer.add("w", np.arange(4, dtype=np.float32) + shift)
+            writer.add("same", np.ones(5, np.float32))
+            writer.add(f"only/{name}", np.full(2, shift, np.int32))
+    browser = show(report(tmp_path / "a", tmp_path / "b"))
+    found = {each.text for each in browser.find_elements(CSS, "#tensors tbody tr")}
+    assert any(each.startswith("w value") and each.endswith(" 1") for each in found), found
+    assert {"value", "added", "removed", "same"} <= facts(browser).keys()
+
+
+def test_twenty_thousand_tensors(show, tmp_path):
+    """Scopes and rows are drawn when they are looked at."""
+    with tb.create(tmp_path / "m") as writer:
+        for number in range(20_000):
+            writer.add(f"model/layer_{number // 40}/w{number % 40}", np.zeros(number % 7, np.float32))
+    browser = show(report(tmp_path / "m", values=False))
+    assert facts(browser)["tensors"] == "20,000"
+    assert len(browser.find_elements(CSS, "#tensors tbody tr")) == 200
+    assert len(browser.find_elements(CSS, "*")) < 5000
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_screenshots(show, theme, tmp_path, monkeypatch):
+    """With TENSORBUNDLE_SCREENSHOTS=1 those of the documentation are made again."""
+    monkeypatch.chdir(SAMPLE.parent)
+    browser = show(report("sample"))
+    browser.execute_script("setTheme(arguments[0])", theme)
+    background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (theme == "light")
+    write = os.environ.get("TENSORBUNDLE_SCREENSHOTS") == "1"
+    IMAGES.mkdir(exist_ok=True) if write else None
+    path = (IMAGES if write else tmp_path) / f"report-{theme}.png"
+    assert browser.save_screenshot(str(path))

@@ -1,0 +1,50 @@
+"""`tensorbundle report`: an HTML page to look at, of one checkpoint or of two."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import ConflictError
+from tensorbundle.tools.cli.console import escape, human_bytes
+from tensorbundle.tools.cli.files import write_text
+from tensorbundle.tools.cli.reading import bytes_of
+from tensorbundle.tools.cli.writing import positive
+from tensorbundle.tools.operations.reporting.contents import report
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tensorbundle.tools.cli.console import Console
+
+EXAMPLE = "tensorbundle report run/model.ckpt-1000 -o report.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("checkpoint", metavar="CKPT")
+    parser.add_argument("other", metavar="B", nargs="?", help="a second checkpoint: what differs in it")
+    parser.add_argument("-o", "--output", metavar="X.html", required=True, help="the page to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace X.html if it exists")
+    parser.add_argument("--quick", action="store_true", help="read the index only, no values")
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="read N tensors at a time; one for each core by default",
+    )
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Write the page."""
+    if os.path.lexists(args.output) and not args.overwrite:  # before anything is read
+        raise ConflictError("exists; use --overwrite to replace it", path=args.output)
+    total = 0 if args.quick else bytes_of(args.checkpoint, (), console)
+    with console.progress("report", total) as progress:
+        page = report(args.checkpoint, args.other, values=not args.quick, jobs=args.jobs, progress=progress)
+    write_text(args.output, page, overwrite=args.overwrite)
+    size = len(page.encode())
+    console.record({"page": args.output, "bytes": size})
+    console.text(f"{escape(args.output)}: {human_bytes(size)}")
+    return 0

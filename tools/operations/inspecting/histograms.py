@@ -1,0 +1,59 @@
+"""Histograms in one pass over values whose range is not known before the last one was seen.
+
+Values are counted by the first 12 bits of their float32: sign, exponent and three bits of the mantissa, that is eight
+bins to each power of two. In the end these counts are distributed over bins of equal width, as if the values inside one
+of the narrow bins were spread evenly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tensorbundle.checkpoint import Array
+
+__all__ = ["Histogram"]
+
+_SHIFT: Final = 20
+_BINS: Final = 1 << (32 - _SHIFT)
+_FINITE: Final = 0x7F800000 >> _SHIFT  # bins of one sign; those above count infinities and NaN
+_CHUNK: Final = 1 << 18  # values at a time, so that copies stay in the processor's cache
+_MAGNITUDES: Final = np.append(
+    (np.arange(_FINITE, dtype=np.uint32) << _SHIFT).view(np.float32).astype(np.float64), 2.0**128
+)
+_LARGEST: Final = float(np.finfo(np.float32).max)
+
+
+class Histogram:
+    """Counts of real numbers by size."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_BINS, np.int64)
+
+    def add(self, values: Array) -> None:
+        """Count values of any real type and shape; those that are not finite do not count."""
+        flat = values.reshape(-1)
+        for start in range(0, flat.size, _CHUNK):
+            part = flat[start : start + _CHUNK]
+            if part.dtype == np.float64:
+                part = np.where(np.isfinite(part), np.clip(part, -_LARGEST, _LARGEST), np.nan)
+            bits = part.astype(np.float32).view(np.uint32)
+            self._counts += np.bincount(bits >> _SHIFT, minlength=_BINS)
+
+    def even(self, low: float, high: float, bins: int) -> list[int]:
+        """How many values are in each of `bins` bins of equal width from the least value `low` to the greatest `high`."""
+        half = _BINS // 2
+        negative, positive = self._counts[half : half + _FINITE], self._counts[:_FINITE]
+        counts = np.concatenate([negative[::-1], positive])
+        edges = np.concatenate([-_MAGNITUDES[::-1], _MAGNITUDES[1:]])
+        used = np.flatnonzero(counts)
+        if not used.size or not low < high:
+            return [int(counts.sum()), *[0] * (bins - 1)]
+        inner = slice(used[0] + 1, used[-1] + 1)
+        points = np.clip(np.concatenate([[low], edges[inner], [high]]), low, high)
+        below = np.concatenate([[0], np.cumsum(counts[used[0] : used[-1] + 1])])
+        found = np.interp(np.linspace(low, high, bins + 1), points, below)
+        found[0], found[-1] = 0, below[-1]
+        return [int(each) for each in np.diff(np.rint(found))]

@@ -1,0 +1,203 @@
+"""What a report says, as data that JSON can have: of one checkpoint, or of two."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from tensorbundle import __version__
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import BundleError
+from tensorbundle.index import decode_key
+from tensorbundle.proto.paths import key_path
+from tensorbundle.storage.local import File
+from tensorbundle.tools.operations.comparing.differences import diff
+from tensorbundle.tools.operations.editing.selection import optimizer_state
+from tensorbundle.tools.operations.inspecting.histograms import Histogram
+from tensorbundle.tools.operations.inspecting.layout import Layout
+from tensorbundle.tools.operations.inspecting.overview import info
+from tensorbundle.tools.operations.inspecting.passes import flat_values, over_tensors
+from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, numbers
+from tensorbundle.tools.operations.inspecting.verification import verify
+from tensorbundle.tools.operations.reporting.graphs import graph_contents
+from tensorbundle.tools.operations.reporting.page import html_page
+from tensorbundle.tools.rewriting.draft import Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tensorbundle.checkpoint import Array, Checkpoint, Path
+    from tensorbundle.entries import TensorEntry
+
+__all__ = ["report"]
+
+_BINS: Final = 40
+_WITHOUT_NUMBERS: Final = (DType.variant, DType.resource, DType.string)
+_MOST_PROBLEMS: Final = 1000
+
+
+def report(
+    path: Path,
+    other: Path | None = None,
+    *,
+    values: bool = True,
+    jobs: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> str:
+    """A report of a checkpoint, or of how another one differs from it, as an HTML page that needs no network.
+
+    Args:
+        path: anything that `tensorbundle.open` takes.
+        other: a second checkpoint.
+        values: whether values are read: for statistics, histograms and checksums, or to say how far those that differ
+            are apart. Otherwise the indexes alone are read.
+        jobs: tensors that are read at the same time.
+        progress: told how many bytes of the first checkpoint are done.
+
+    Raises:
+        MissingFileError: there is no checkpoint.
+        CorruptionError: its index is damaged; with two checkpoints, also a tensor that must be read. Damaged tensors of
+            one checkpoint are problems in the report.
+    """
+    if other is None:
+        return html_page(_of_one(path, values=values, jobs=jobs, progress=progress))
+    found = diff(path, other, values=values, jobs=jobs, progress=progress)
+    sides = [info(path), info(other)]
+    return html_page(
+        {
+            "page": "comparison",
+            "title": " and ".join(os.path.basename(each.prefix) or each.prefix for each in sides),
+            "subtitle": f"{sides[0].prefix} compared with {sides[1].prefix}",
+            "footer": _footer(),
+            "sides": [each.to_json() for each in sides],
+            "counts": found.counts,
+            "rows": [_plain(each.to_json()) for each in found.differences],
+        }
+    )
+
+
+def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], None] | None) -> dict[str, Any]:
+    with open_checkpoint(path, verify=False) as checkpoint:
+        entries = dict(checkpoint.entries())
+        about = info(path)
+        data: dict[str, Any] = {
+            "page": "checkpoint",
+            "title": os.path.basename(checkpoint.prefix) or checkpoint.prefix,
+            "subtitle": f"{checkpoint.prefix}; written by {about.written_by or 'an unknown program'}",
+            "footer": _footer(),
+            "info": about.to_json(),
+            "tensors": _tensors(checkpoint, entries),
+            "graph": None,
+            "shards": list(_shards(checkpoint, entries)),
+            "problems": _problems(path) if values else [],
+        }
+        with contextlib.suppress(BundleError):  # which is among the problems
+            if checkpoint.object_graph is not None:
+                data["graph"] = graph_contents(checkpoint, checkpoint.object_graph)
+        if values:
+            data["tensors"]["stats"] = list(
+                over_tensors(
+                    checkpoint,
+                    (),
+                    lambda key, entry: _statistics(checkpoint, key, entry),
+                    jobs=jobs,
+                    progress=progress,
+                )
+            )
+    return data
+
+
+def _footer() -> str:
+    return f"Made by tensorbundle {__version__}. This page loads nothing from anywhere."
+
+
+def _tensors(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> dict[str, Any]:
+    """Columns with one item for each tensor, in key order."""
+    state: set[str] = set()
+    with contextlib.suppress(BundleError):
+        state = set(optimizer_state(Draft.of(checkpoint)))
+    return {
+        "keys": list(entries),
+        "paths": [key_path(key) or key for key in entries],
+        "dtypes": [str(entry.dtype) for entry in entries.values()],
+        "shapes": [list(entry.shape) for entry in entries.values()],
+        "nbytes": [entry.nbytes for entry in entries.values()],
+        "state": [int(key in state) for key in entries],
+        "places": [
+            f"in {len(entry.slices)} slices"
+            if entry.slices
+            else f"shard {entry.shard}, offset {entry.offset}"
+            for entry in entries.values()
+        ],
+        "stats": None,
+    }
+
+
+def _statistics(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> dict[str, Any] | None:
+    """The statistics of one tensor, with a histogram; None where it has no numbers, or they are damaged."""
+    if entry.dtype in _WITHOUT_NUMBERS:
+        return None
+    histogram = Histogram()
+
+    def counted(chunks: Iterator[Array]) -> Iterator[Array]:
+        for chunk in chunks:
+            for part in numbers(chunk):
+                histogram.add(part)
+            yield chunk
+
+    try:
+        values = flat_values(checkpoint.index, key, entry, verify=False)
+        found = TensorStatistics.of(key, entry, counted(values))
+    except BundleError:
+        return None
+    out = {name: getattr(found, name) for name in ("min", "max", "mean", "std", "nan", "inf", "zeros")}
+    if found.min is not None and found.max is not None:
+        out["histogram"] = histogram.even(found.min, found.max, _BINS)
+    return _plain(out)
+
+
+def _shards(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> Iterator[dict[str, Any]]:
+    """Each data shard that is there: its size, and the extents of the tensors in it, by number."""
+    index = checkpoint.index
+    numbered = {key: number for number, key in enumerate(entries)}
+    extents: dict[int, list[tuple[bytes, int, int]]] = {}
+    owners: dict[bytes, int] = {}
+    for key, entry in index.raw_entries():
+        if not entry.slices:
+            extents.setdefault(entry.shard, []).append((key, entry.offset, entry.nbytes))
+            owner = index.owner(key) if key.startswith(b"\0") else None
+            owners[key] = numbered.get(decode_key(owner or key), 0)
+    for shard in range(index.header.num_shards):
+        path = index.shard_path(shard)
+        try:
+            with File(path) as file:
+                size = file.size
+        except BundleError:
+            continue  # which is among the problems
+        inside = sorted(extents.get(shard, []), key=lambda each: each[1])
+        yield {
+            "name": os.path.basename(path),
+            "size": size,
+            "dead": Layout.of(inside, size).dead_bytes,
+            "extents": [[start, start + nbytes, owners[key]] for key, start, nbytes in inside if nbytes],
+        }
+
+
+def _problems(path: Path) -> list[dict[str, Any]]:
+    found = verify(path).problems
+    listed = [each.to_json() for each in found[:_MOST_PROBLEMS]]
+    if len(found) > _MOST_PROBLEMS:
+        more = f"{len(found) - _MOST_PROBLEMS} more problems; 'tensorbundle verify' lists all"
+        listed.append({"key": None, "path": str(path), "kind": "more", "message": more, "cause": None})
+    return listed
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same with text for what JSON has no number for."""
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in fields.items()
+    }

@@ -1,0 +1,39 @@
+"""A report as one HTML file that needs no network: markup, style, scripts and data.
+
+Everything that comes from a checkpoint is in the data, a JSON text without `<`, `>` and `&`, so nothing of it can end
+the element that contains it. The page's script makes text of it, never markup, and a content security policy forbids
+every request.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["html_page"]
+
+_ASSETS: Final = "tensorbundle.tools.operations.reporting"
+_PARTS: Final = {"STYLE": "page.css", "LIBRARY": "echarts.min.js", "SCRIPT": "page.js"}
+# What could end or begin an element, and the two line separators that JavaScript once took for line ends.
+_ESCAPED: Final = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
+
+
+def html_page(data: Mapping[str, Any]) -> str:
+    """The page that shows `data`, as `contents.py` makes it."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":")).translate(_ESCAPED)
+    parts = {f"<!--{name}-->": _asset(file) for name, file in _PARTS.items()} | {"<!--DATA-->": text}
+    out = []
+    rest = _asset("page.html")
+    for _ in parts:  # each marker once, and never in what another was replaced by
+        marker = min(parts, key=lambda each: (rest.find(each) < 0, rest.find(each)))
+        before, _, rest = rest.partition(marker)
+        out += [before, parts[marker]]
+    return "".join([*out, rest])
+
+
+def _asset(name: str) -> str:
+    return files(_ASSETS).joinpath("assets", name).read_text(encoding="utf-8")
