@@ -36,7 +36,7 @@ def test_listing_needs_no_numpy_and_no_protobuf(tmp_path):
     with tb.create(tmp_path / "m") as writer:
         writer.add("k", [1.5, 2.5])
     code = f"import tensorbundle as tb; assert [str(e.dtype) for _, e in tb.open({str(tmp_path / 'm')!r}).entries()]"
-    assert loaded_after(code) & HEAVY == {"crc32c"}
+    assert loaded_after(code) & HEAVY <= {"crc32c"}
 
 
 def test_public_names():
