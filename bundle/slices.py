@@ -66,8 +66,10 @@ class TensorSlice(NamedTuple):
     def parse(cls, message: bytes) -> TensorSlice:
         """The slice in an encoded TensorSliceProto.
 
+        It may be empty: `BundleReader` reads a tensor that has such a slice (V1 files may not have any).
+
         Raises:
-            CorruptionError: not such a message, a negative start, or a length below 1.
+            CorruptionError: not such a message, or a negative start or length.
         """
         extents = []
         for number, _, value in fields(message):

@@ -17,7 +17,7 @@ from tensorbundle.coding import I32, I64, LEN, MAX_VARINT_BYTES, VARINT, encode_
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import VERSIONS, encode_shape, parse_shape, parse_versions
 from tensorbundle.errors import CorruptionError, UnsupportedError
-from tensorbundle.slices import TensorSlice
+from tensorbundle.slices import WHOLE, TensorSlice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -131,6 +131,10 @@ def _parse_tensor(message: bytes) -> SavedTensor:
             slices.append(value)
     try:
         parts = tuple(map(TensorSlice.parse, slices))
+        for start, length in (extent for part in parts for extent in part.extents):
+            # core/framework/tensor_slice.cc, BuildTensorSlice
+            if length < 1 and (start, length) != (0, WHOLE):
+                raise CorruptionError(f"slice that starts at {start} and has the length {length}")
         return SavedTensor(name, parse_shape(b"".join(shape)), DType.from_number(dtype), parts)
     except (CorruptionError, UnsupportedError) as error:
         raise error.locate(key=name.decode("utf-8", "surrogateescape")) from None

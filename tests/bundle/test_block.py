@@ -93,6 +93,8 @@ RESTART_0 = "00000000 01000000"
             r"shares 0 of the 0 bytes before it and claims 1 \+ 0 bytes, entries end at 0x3",
         ),
         ("00010261" + RESTART_0, 0, r"claims 1 \+ 2 bytes, entries end at 0x4"),
+        ("00010461" + RESTART_0, 0, r"claims 1 \+ 4 bytes, entries end at 0x4"),  # into the restart array
+        ("00010861" + RESTART_0, 0, r"claims 1 \+ 8 bytes, entries end at 0x4"),  # up to the end of the block
         ("01010061" + RESTART_0, 0, "shares 1 of the 0 bytes before it"),
         ("00010061 02010062" + RESTART_0, 4, "shares 2 of the 1 bytes before it"),
         ("0001ffffffffff01 61" + RESTART_0, 0, "block entry with a size over 32 bits"),

@@ -57,6 +57,12 @@ def test_unknown_fields_and_any_order_are_accepted():
     assert TensorSlice.parse(raw('4801 0a07 1003 3a01"x" 0802 1d00000000')) == TensorSlice(((2, 3),))
 
 
+def test_a_slice_may_be_empty():
+    """As far as a bundle's index is concerned: TensorFlow reads the other slices."""
+    assert TensorSlice.parse(raw("0a04 0802 1000")) == TensorSlice(((2, 0),))
+    assert TensorSlice(((2, 0),)).encode() == raw("0a04 0802 1000")
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

@@ -534,6 +534,17 @@ def test_a_long_chain_is_no_recursion():
     assert top.has_checkpoint_values
 
 
+def test_a_child_without_a_name_that_has_children():
+    """Its path is that of the root, and those of its children are not those of the root's."""
+    root = Node(children={"": Node(children={"x": Node(), "": Node()}), "x": Node()})
+    root.children["x"].children[""] = Node(children={"y": Node()})
+    graph = ObjectGraph(root)
+    assert [path for path, _ in graph.walk()] == ["", "", "x", "/x", "/", "x/", "x//y"]
+    assert graph["x"] is root.children["x"]
+    assert graph["/x"] is root.children[""].children["x"]
+    assert graph["x//y"] is root.children["x"].children[""].children["y"]
+
+
 def test_paths_that_no_memory_holds_are_refused():
     """30,000 objects, each the child of the one before."""
     message = checkpoint_pb2.TrackableObjectGraph()

@@ -209,6 +209,10 @@ def test_collides(tmp_path):
     temporary = staged._staged[0].temporary
     (tmp_path / "same").write_bytes(b"same")
     (tmp_path / "other").write_bytes(b"othr")
+    times = (tmp_path / "other").stat()
+    os.utime(
+        temporary, ns=(times.st_atime_ns, times.st_mtime_ns)
+    )  # equal size and time do not mean equal contents
     names = ("same", "other", "none")
     assert [staged.collides(temporary, str(tmp_path / name)) for name in names] == [False, True, False]
     (tmp_path / "dangling").symlink_to("nowhere")

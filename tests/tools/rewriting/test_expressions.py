@@ -280,7 +280,10 @@ class TestCast:
         ("values", "target", "expected", "overflowed"),
         [
             ([1e6, -1e6, 65504, np.inf, np.nan], "float16", [np.inf, -np.inf, 65504, np.inf, np.nan], 2),
+            ([-1e6, 1], "float16", [-np.inf, 1], 1),
             ([3.4e38, 1], "bfloat16", [np.inf, 1], 1),
+            ([-3.4e38, 1], "bfloat16", [-np.inf, 1], 1),
+            ([-300, 1], "uint8", [0, 1], 1),
             ([1e6, 1, np.nan], "float8_e4m3fn", [np.nan, 1, np.nan], 1),
             ([300, -1, 2.75, np.nan, np.inf], "uint8", [255, 0, 2, 0, 255], 4),
             ([1e10, -1e10, -2.75], "int32", [2**31 - 1, -(2**31), -2], 2),

@@ -244,6 +244,17 @@ class TestNamesAndPaths:
         rules = {"a": "a", "b": "b"}
         assert fit(tmp_path, source, template, map=rules)[1].changes["by rule"] == 2
 
+    def test_names_and_paths_that_both_leave_something_contradict_each_other(self, tmp_path):
+        """Neither of them is the more complete."""
+        template = write_graph(
+            tmp_path / "template", tree({"a": variable("x"), "b": variable("y"), "c": variable("z")})
+        )
+        source = write_graph(
+            tmp_path / "source", tree({"a": variable("y"), "b": variable("x"), "d": variable("w")})
+        )
+        for options in ({}, {"allow_missing": True, "allow_unused": True}):
+            assert "names and paths contradict each other" in refused(tmp_path, source, template, **options)
+
     def test_equal_names_decide_nothing(self, tmp_path):
         """As unnamed variables have them; an object path says which is meant."""
         template = write_graph(

@@ -395,6 +395,7 @@ class TestAdd:
             (["early", "late"], "between", ["early", "between", "late"]),
             (["early", "between"], "late", ["early", "between", "late"]),
             (["m-1", "m-2", "m-3"], "m-2", ["m-1", "m-2", "m-3"]),
+            (["m-1", "m-2", "m-3"], "m-02", ["m-1", "m-2", "m-02", "m-3"]),  # after one of an equal number
         ],
     )
     @pytest.mark.parametrize("timed", [True, False])

@@ -241,6 +241,15 @@ class TestAverage:
         found = lists(tb.open(tmp_path / "out"))
         assert found == {"w": 1, "same": 4, "flag": True, "step": 2, "s": [b"b"], "c": 2 + 1j}
 
+    @pytest.mark.parametrize(("last", "expected"), [([0, 1, 2, 4], ["n"]), ([0, 1, 2, 3], [])], ids=str)
+    def test_partitioned_integers_that_differ(self, tmp_path, last, expected):
+        """Told by the checksums of the slices: the tensor's own entry has none."""
+        values = {"a": [0, 1, 2, 3], "b": last}
+        sources = [write(tmp_path / name, {"n": np.array(values[name])}, cuts={"n": (2, 0)}) for name in "ab"]
+        _, from_last = averaged(sources, tmp_path / "out")
+        assert from_last == expected
+        assert tb.open(tmp_path / "out")["n"].tolist() == last
+
     def test_partitioned_in_different_ways(self, tmp_path):
         values = np.arange(12, dtype=np.float32).reshape(3, 4)
         a = write(tmp_path / "a", {"w": values, "n": np.arange(4)}, cuts={"w": (2, 0), "n": (2, 0)})

@@ -12,6 +12,7 @@ from support.rewriting import (
     keras_like,
     lists,
     rewritten,
+    strings,
     tensors_in,
     tree,
     variable,
@@ -50,6 +51,15 @@ def test_rules(tmp_path, old, new, names):
     source = write(tmp_path / "m", {name: np.float32(number) for number, name in enumerate(NAMES)})
     found = rewritten(source, tmp_path / "out", rename={old: new})
     assert lists(found) == {names.get(name, name): number for number, name in enumerate(NAMES)}
+
+
+@pytest.mark.parametrize("name", ["_CHECKPOINTABLE_OBJECT_GRAPH", "\0a"])
+def test_names_that_mean_something_else(tmp_path, name):
+    """The key of an object graph, and keys of slices, would make another checkpoint of it."""
+    source = write(tmp_path / "m", {"a": strings(b"x"), "b": np.float32(1)})
+    with pytest.raises(tb.ConflictError, match="is not a name for a tensor") as caught:
+        rewrite(source, tmp_path / "out", rename={"a": name})
+    assert (caught.value.path, caught.value.key) == (source, "a")
 
 
 @pytest.mark.parametrize(

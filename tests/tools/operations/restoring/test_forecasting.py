@@ -154,6 +154,20 @@ def test_what_waits_for_the_program(save):
     assert passes(found) == [False, True, True]
 
 
+def test_what_waits_is_told_by_contents_where_old_releases_say_nothing(save):
+    """Of TensorFlow before 2.9: objects with tensors, slot variables or children may have values."""
+    graph = finished(tree({"a": None, "empty": {}, "m": {"x": None}, "v": None}))
+    for node in graph.nodes:
+        node.has_checkpoint_values = None
+    against = save(tree({"a": None}))
+    found = forecast(save(graph), against, method="read")
+    assert details(found) == {
+        "m/x": "float32 [2,3], not in B; restored with 'm'",
+        "v": "float32 [2,3], not in B; restored as soon as the root gets 'v'",
+    }
+    assert passes(found) == [False, True, True]
+
+
 def test_attributes_that_nothing_takes(save):
     """R7: on an object with tensors they are overlooked; on one without, they are not consumed."""
     graph = finished(tree({"a": None, "m": {"x": None}}))
@@ -409,6 +423,19 @@ def test_names_and_the_counter_of_a_root_object(tmp_path, save):
     source = write(tmp_path / "names", {"a": ONES, "save_counter": np.int64(1)})
     assert passes(forecast(source, against)) == [False, False, False]
     assert passes(forecast(source, against, method="read")) == [True, True, True]
+
+
+def test_names_and_a_counter_of_the_program(tmp_path, save):
+    """`restore` does without it, `read` does not."""
+    against = save(tree({"a": None, "save_counter": None}), save_counter=np.int64(0))
+    source = write(tmp_path / "names", {"a": ONES})
+    found = forecast(source, against)
+    assert (statuses(found), passes(found)) == ({"a": "restored"}, [True, True, True])
+    found = forecast(source, against, method="read")
+    assert statuses(found) == {"a": "restored", "save_counter": "missing"}
+    assert passes(found) == [False, False, False]
+    complete = write(tmp_path / "complete", {"a": ONES, "save_counter": np.int64(7)})
+    assert passes(forecast(complete, against, method="read")) == [True, True, True]
 
 
 def test_names_and_variables_of_keras3(tmp_path, save):
