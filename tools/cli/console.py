@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO, TypeVar
@@ -18,6 +19,7 @@ __all__ = [
     "columns",
     "escape",
     "human_bytes",
+    "shell",
 ]
 
 Item = TypeVar("Item")
@@ -44,6 +46,11 @@ def human_bytes(size: float) -> str:
         if round(size, 1) < 1024:  # as it is printed: never "1024.0 KiB"
             return f"{size:.1f} {unit}"
     return f"{size / 1024:.1f} TiB"
+
+
+def shell(*arguments: str) -> str:
+    """A command of ours as a person types it into a shell."""
+    return shlex.join(["tensorbundle", *arguments])
 
 
 def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> Iterable[str]:

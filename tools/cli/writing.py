@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
 from tensorbundle.slices import readable_key, shape_text
 from tensorbundle.storage.staging import must_be_directory
-from tensorbundle.tools.cli.console import columns, escape, human_bytes
+from tensorbundle.tools.cli.console import columns, escape, human_bytes, shell
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps
 from tensorbundle.tools.rewriting.plan import Carried, Converted
 from tensorbundle.tools.rewriting.transfer import (
@@ -269,7 +268,7 @@ def _summary_lines(summary: Summary, *, everything: bool) -> Iterator[str]:
         f"{human_bytes(summary.bytes_read)} read, {summary.seconds:.3f} s"
     )
     if summary.bytes_dead > DEAD_BYTES:
-        command = shlex.join(["tensorbundle", "compact", summary.prefix, "NEW"])
+        command = shell("compact", summary.prefix, "NEW")
         yield (
             f"{human_bytes(summary.bytes_dead)} of what is shared belong to no tensor; '{escape(command)}' "
             "writes a checkpoint without them"

@@ -27,6 +27,14 @@ def objects(path, names):
     return write_objects(path, tree({**nested, "save_counter": None}))
 
 
+def told(records):
+    """What JSON output consists of: the findings, the assertions, and the causes after them."""
+    place = next(number for number, each in enumerate(records) if "assert_consumed" in each)
+    assert all(list(each) == ["path", "status", "detail"] for each in records[:place])
+    assert all(list(each) == ["cause", "examples", "commands"] for each in records[place + 1 :])
+    return records[:place], records[place], records[place + 1 :]
+
+
 def test_what_fits(run, tmp_path):
     source = objects(tmp_path / "a", ["x/w", "x/b"])
     output = run("check", source, "--against", source)
@@ -36,7 +44,7 @@ def test_what_fits(run, tmp_path):
         "assert_nontrivial_match          passes",
         "3 objects: 3 restored",
     ]
-    *found, assertions = run("check", source, "--against", source, "--json").records
+    found, assertions, _ = told(run("check", source, "--against", source, "--json").records)
     assert assertions == HOLD
     assert [list(each) for each in found] == [["path", "status", "detail"]] * 3
     assert {(each["path"], each["status"]) for each in found} == {
@@ -47,7 +55,7 @@ def test_what_fits(run, tmp_path):
 def test_what_does_not(run, tmp_path):
     source = objects(tmp_path / "a", ["x/w", "x/old"])
     target = objects(tmp_path / "b", ["x/w", "x/new"])
-    *found, assertions = run("check", source, "--against", target, "--json", status=1).records
+    found, assertions, _ = told(run("check", source, "--against", target, "--json", status=1).records)
     assert {each["path"]: each["status"] for each in found} == {
         "x/w": "restored",
         "save_counter": "restored",
@@ -74,7 +82,9 @@ def test_shapes_and_types(run, tmp_path, stored, wanted, status):
         with tb.open(paths[-1]) as ckpt:
             graph = ckpt.object_graph
         write(f"{paths[-1]}-1", {key("w"): value, key("save_counter"): np.int64(1)}, graph=graph)
-    *found, _ = run("check", f"{paths[0]}-1", "--against", f"{paths[1]}-1", "--json", status=1).records
+    found, _, _ = told(
+        run("check", f"{paths[0]}-1", "--against", f"{paths[1]}-1", "--json", status=1).records
+    )
     assert {each["path"]: each["status"] for each in found}["w"] == status
 
 
@@ -90,7 +100,7 @@ def test_key_without_a_tensor(run, tmp_path):
             {key(path): ckpt[key(path)] for path in ("w", "save_counter")},
             graph=ckpt.object_graph,
         )
-    *found, assertions = run("check", tmp_path / "a", "--against", target, "--json", status=1).records
+    found, assertions, _ = told(run("check", tmp_path / "a", "--against", target, "--json", status=1).records)
     assert {each["path"]: each["status"] for each in found}["v"] == "dangling"
     assert "NotFoundError" in run("check", tmp_path / "a", "--against", target, status=1).out
     assert all(isinstance(each, str) for each in assertions.values())
@@ -111,6 +121,9 @@ def test_one_cause_and_the_command_that_helps(run, tmp_path, old, new, command):
     assert [line for line in lines if line[:2] in ("1.", "2.")] == [lines[5]]
     [line] = [line for line in lines if line.startswith("   $ ")]
     assert line == f"   $ tensorbundle rename {source} DST {command}"
+    _, _, [cause] = told(run("check", source, "--against", target, "--json", status=1).records)
+    assert cause["commands"] == [f"tensorbundle rename {source} DST {command}"]
+    assert len(cause["examples"]) == 3
     run("rename", source, tmp_path / "out", command)
     assert run("check", tmp_path / "out", "--against", target, "--json").records[-1] == HOLD
 
@@ -120,7 +133,7 @@ def test_name_based(run, tmp_path):
     source = write(tmp_path / "a", {"scope/w": np.float32(1), "scope/v": np.float32(2)})
     structure = tmp_path / "b.json"
     structure.write_text(json.dumps({"layers": ["scope/w", "scope/u"]}))
-    *found, assertions = run("check", source, "--against", structure, "--json", status=1).records
+    found, assertions, _ = told(run("check", source, "--against", structure, "--json", status=1).records)
     assert {each["path"]: each["status"] for each in found} == {
         "layers/0": "restored",
         "layers/1": "missing",
@@ -135,9 +148,8 @@ def test_name_based(run, tmp_path):
 def test_counter(run, tmp_path, method, status):
     """`restore` makes a counter, which a checkpoint that was written, not saved, does not have."""
     source = write_objects(tmp_path / "a", tree({"w": None}))
-    assertions = run("check", source, "--against", source, "--with", method, "--json", status=status).records[
-        -1
-    ]
+    output = run("check", source, "--against", source, "--with", method, "--json", status=status)
+    _, assertions, _ = told(output.records)
     assert (assertions == HOLD) is (status == 0)
 
 
@@ -145,11 +157,13 @@ def test_slots(run, tmp_path):
     """A slim checkpoint lacks the optimizer, and the program's objects say so."""
     source = write_objects(tmp_path / "a", keras_like())
     run("slim", source, tmp_path / "slim")
-    *found, assertions = run("check", tmp_path / "slim", "--against", source, "--json", status=1).records
+    found, assertions, _ = told(
+        run("check", tmp_path / "slim", "--against", source, "--json", status=1).records
+    )
     missing = {each["path"] for each in found if each["status"] == "missing"}
     assert "optimizer/iter" in missing
     assert sum("OPTIMIZER_SLOT" in path for path in missing) == 4
-    *found, _ = run("check", source, "--against", tmp_path / "slim", "--json", status=1).records
+    found, _, _ = told(run("check", source, "--against", tmp_path / "slim", "--json", status=1).records)
     assert {each["status"] for each in found if "optimizer" in each["path"]} == {"unused"}
     assert assertions["assert_existing_objects_matched"] is not True
 
@@ -213,9 +227,9 @@ def test_what_does_not_fit(run, folder):
         output.out
         == """\
 assert_consumed                  fails: 3 objects of B not in A: 'layer-0/kernel', 'layer-0/bias', 'last/w'
-assert_existing_objects_matched  fails likewise
+assert_existing_objects_matched  fails for the same reason
 assert_nontrivial_match          passes
-13 objects: 1 restored, 3 missing in A, 9 unused of A
+13 objects: 1 restored, 3 missing in A, 9 in A unused
 
 1. 'model/' of A is the root in B
    model/layer-0/kernel -> layer-0/kernel
@@ -228,8 +242,8 @@ assert_nontrivial_match          passes
    unused optimizer/decay: float32 [1], not in B; restored with 'optimizer'
    unused layer-0/kernel/.OPTIMIZER_SLOT/optimizer/m: float32 [1], a slot variable; B lacks its variable or its optimizer
    and 3 more
-   - if the program does not train: call expect_partial(), and not assert_consumed(),
-   - or leave it out: tensorbundle slim DST DST2
+   - if the program does not train: call expect_partial(), and not assert_consumed()
+   - or remove it: tensorbundle slim DST DST2
 """
     )
     assert run("rename", "a", "c", "model/=/")
@@ -262,7 +276,9 @@ def test_exceptions(run, folder):
         "shape (1,) and name name"
     )
     assert output.out.splitlines()[0] == message
-    summary = run("check", "two", "--against", "one", "--with", "read", "--json", status=1).records[-1]
+    _, summary, _ = told(
+        run("check", "two", "--against", "one", "--with", "read", "--json", status=1).records
+    )
     assert summary == dict.fromkeys(ASSERTIONS, message)
 
 
@@ -271,7 +287,7 @@ def test_structure_file(run, folder):
     run(
         "check", "b", "--against", "program.toml", "--with", "read", status=1
     )  # which leaves the save counter
-    *_, summary = run("check", "b", "--against", "program.toml", "--json").records
+    _, summary, _ = told(run("check", "b", "--against", "program.toml", "--json").records)
     assert summary == dict.fromkeys(ASSERTIONS, True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.cli.console import columns, escape
+from tensorbundle.tools.cli.console import columns, escape, shell
 from tensorbundle.tools.operations.restoring.causes import find_causes
 from tensorbundle.tools.operations.restoring.forecasting import Source, Target, predict
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.operations.restoring.causes import Cause
-    from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Status
+    from tensorbundle.tools.operations.restoring.advice import Arguments, Cause
+    from tensorbundle.tools.operations.restoring.outcomes import Forecast, Status
 
 EXAMPLE = "tensorbundle check run/ckpt-1 --against fresh-1"
 _EXAMPLES: Final = 3  # of a cause
 _WORDS: Final[dict[Status, str]] = {
     "restored": "restored",
     "missing": "missing in A",
-    "unused": "unused of A",
+    "unused": "in A unused",
     "shape": "of another shape",
     "dtype": "of another dtype",
     "dangling": "dangling",
@@ -56,8 +56,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         for each in found.findings:
             console.record(each.to_json())
         console.record(found.assertions())
-    else:
-        console.lines(_text(found, find_causes(found, source, target), everything=args.all))
+    causes = find_causes(found, source, target)
+    for cause in causes:
+        console.record(
+            {
+                "cause": cause.what,
+                "examples": _examples(cause)[:_EXAMPLES],
+                "commands": [_command(each) for each in cause.commands],
+            }
+        )
+    if not console.json:
+        console.lines(_text(found, causes, everything=args.all))
     return 1 if found.found else 0
 
 
@@ -71,7 +80,14 @@ def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool) -> Iter
         for name, value in found.assertions().items():
             again = rows and value is not True and rows[-1][1] == f"fails: {value}"
             rows.append(
-                [name, "passes" if value is True else "fails likewise" if again else f"fails: {value}"]
+                [
+                    name,
+                    "passes"
+                    if value is True
+                    else "fails for the same reason"
+                    if again
+                    else f"fails: {value}",
+                ]
             )
         yield from columns(rows)
     counts = Counter(each.status for each in found.findings)
@@ -80,19 +96,26 @@ def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool) -> Iter
     for number, cause in enumerate(causes, 1):
         yield ""
         yield f"{number}. {cause.what}"
-        examples = [escape(each) for each in cause.examples] or [_line(each) for each in cause.findings]
+        examples = [escape(each) for each in _examples(cause)]
         for each in examples[:_EXAMPLES]:
             yield f"   {each}"
         if len(examples) > _EXAMPLES:
             yield f"   and {len(examples) - _EXAMPLES} more"
-        if cause.command is not None:
-            yield f"   $ {cause.command}"
+        if cause.command:
+            yield f"   $ {escape(_command(cause.command))}"
         for advice in cause.advice:
-            yield f"   - {advice}"
+            yield f"   - {advice.text}" + (f": {escape(_command(advice.command))}" if advice.command else "")
     if everything and found.findings:
         yield ""
         yield from columns([[each.status, escape(each.path), each.detail] for each in found.findings])
 
 
-def _line(finding: Finding) -> str:
-    return f"{finding.status} {escape(finding.path) or '(root)'}: {finding.detail}"
+def _examples(cause: Cause) -> list[str]:
+    """What shows a cause: its own examples, or its findings."""
+    return list(cause.examples) or [
+        f"{each.status} {each.path or '(root)'}: {each.detail}" for each in cause.findings
+    ]
+
+
+def _command(arguments: Arguments) -> str:
+    return shell(*map(str, arguments))

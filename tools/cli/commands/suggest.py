@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.console import escape
+from tensorbundle.tools.cli.console import escape, shell
 from tensorbundle.tools.cli.files import write_text
 from tensorbundle.tools.operations.editing.rules import rule_line
 from tensorbundle.tools.operations.suggesting.suggestion import suggest
@@ -21,14 +20,6 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.suggesting.suggestion import Suggestion, Use
 
 EXAMPLE = "tensorbundle suggest run/model.ckpt-1000 fresh-1 -o names.map"
-_COMMANDS: Final[dict[Use, tuple[str, ...]]] = {
-    "rename": ("tensorbundle rename {0} DST --map {2}",),
-    "rename-converted": (
-        "tensorbundle convert {0} TMP --to tf1 --names keys",
-        "tensorbundle rename TMP DST --map {2}",
-    ),
-    "template": ("tensorbundle convert {0} DST --to tf2 --template {1} --map {2}",),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,8 +65,8 @@ def _lines(found: Suggestion, file: str) -> Iterator[str]:
     """The map, with its reasons as comments; `rename --map` takes it as it is."""
     names = [escape(each) for each in (found.source, found.target, file)]
     yield f"# What the names in {names[0]} are in {names[1]}. To use this map:"
-    for command in _COMMANDS[found.use]:
-        yield f"#   {command.format(*map(shlex.quote, names))}"
+    for command in _commands(found.use, *names):
+        yield f"#   {shell(*command)}"
     counts = found.counts
     yield (
         f"# {counts['certain']} pairs are certain, {counts['likely']} likely; "
@@ -93,6 +84,16 @@ def _lines(found: Suggestion, file: str) -> Iterator[str]:
         yield from ("", f"# Left over in {prefix}: {len(left) or 'nothing'}")
         for name, what in left:
             yield f"#   {escape(name)}  {what}"
+
+
+def _commands(use: Use, source: str, target: str, file: str) -> list[tuple[str, ...]]:
+    """How a map is used."""
+    if use == "template":
+        return [("convert", source, "DST", "--to", "tf2", "--template", target, "--map", file)]
+    if use == "rename":
+        return [("rename", source, "DST", "--map", file)]
+    first = ("convert", source, "TMP", "--to", "tf1", "--names", "keys")
+    return [first, ("rename", "TMP", "DST", "--map", file)]
 
 
 def _reason(rule: Deciding, reasons: dict[str, Match]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.slices import whole_box
@@ -26,24 +26,28 @@ __all__ = ["concat", "reshape", "split", "transpose"]
 
 _SHOWN: Final = 10
 
+Value = TypeVar("Value")
 
-def reshape(draft: Draft, pattern: str, shape: Sequence[int]) -> list[str]:
+
+def reshape(draft: Draft, shapes: Mapping[str, Sequence[int]]) -> list[str]:
     """Give matching tensors another shape for the same elements; they are then stored whole. The keys that changed.
 
     The bytes stay as they are, so a tensor that is not partitioned is shared as any other.
 
     Args:
         draft: what to change.
-        pattern: of tensors; slots of the variables among them that have their shape change too.
-        shape: the new shape, in which -1 stands for a length that follows from the others.
+        shapes: patterns, each with the new shape, in which -1 stands for a length that follows from the others. Of several
+            that match a tensor, the last decides. Slots that no pattern matches change with their variable, if they have
+            its shape.
 
     Raises:
-        TensorNotFoundError: the pattern matches nothing.
+        TensorNotFoundError: a pattern matches nothing.
         ConflictError: a shape of another number of elements.
         UnsupportedError: a tensor that is new.
     """
-    found = _with_slots(draft, pattern)
-    for key, tensor in found.items():
+    found = _with_slots(draft, shapes)
+    for key, shape in found.items():
+        tensor = draft.tensors[key]
         expression = _computable(draft, key, tensor)
         total = math.prod(expression.shape)
         known = math.prod(size for size in shape if size != -1)
@@ -56,21 +60,22 @@ def reshape(draft: Draft, pattern: str, shape: Sequence[int]) -> list[str]:
     return list(found)
 
 
-def transpose(draft: Draft, pattern: str, axes: Sequence[int]) -> list[str]:
+def transpose(draft: Draft, orders: Mapping[str, Sequence[int]]) -> list[str]:
     """Put the axes of matching tensors in another order; they are then stored whole. The keys that changed.
 
     Args:
         draft: what to change.
-        pattern: of tensors; slots of the variables among them that have their shape change too.
-        axes: the old axes in their new order.
+        orders: patterns, each with the old axes in their new order. Of several that match a tensor, the last decides. Slots
+            that no pattern matches change with their variable, if they have its shape.
 
     Raises:
-        TensorNotFoundError: the pattern matches nothing.
+        TensorNotFoundError: a pattern matches nothing.
         ConflictError: not each of a tensor's axes once.
         UnsupportedError: a tensor that is new.
     """
-    found = _with_slots(draft, pattern)
-    for key, tensor in found.items():
+    found = _with_slots(draft, orders)
+    for key, axes in found.items():
+        tensor = draft.tensors[key]
         expression = _computable(draft, key, tensor)
         shape = expression.shape
         if sorted(axes) != list(range(len(shape))):
@@ -171,14 +176,17 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
     _replace(draft, [each for parts in by_tail.values() for each in parts], made)
 
 
-def _with_slots(draft: Draft, pattern: str) -> dict[str, DraftTensor]:
-    """The tensors that a pattern matches, and slots of their shape, by key."""
-    found = dict(select(draft.tensors.items(), [pattern], draft.naming()))
-    for key, tensor in list(found.items()):
+def _with_slots(draft: Draft, rules: Mapping[str, Value]) -> dict[str, Value]:
+    """What patterns say of the tensors that they match, and of slots of the same shape as their variable, by key."""
+    found: dict[str, Value] = {}
+    for pattern, value in rules.items():
+        matching = select(draft.tensors.items(), [pattern], draft.naming())
+        found |= {key: value for key, _ in matching}
+    for key, value in list(found.items()):
+        shape = _shape(draft.tensors[key])
         for slot in slots_of(draft, key):
-            other = draft.tensors.get(slot)
-            if other is not None and _shape(other) == _shape(tensor):
-                found[slot] = other
+            if slot in draft.tensors and _shape(draft.tensors[slot]) == shape:
+                found.setdefault(slot, value)
     return found
 
 

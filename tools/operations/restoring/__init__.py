@@ -4,5 +4,6 @@
 - `outcomes.py`: the result, as data.
 - `restoring.py`, `restoring_by_name.py`: TensorFlow's two ways to restore.
 - `forecasting.py`: the forecast.
+- `advice.py`: causes and advice, as data.
 - `moves.py`, `trials.py`, `causes.py`: why objects do not match, and commands that mend it.
 """

@@ -5,14 +5,23 @@ from __future__ import annotations
 import glob
 import itertools
 import math
-import shlex
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+from typing import Literal as OneOf
 
+from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
+from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
 from tensorbundle.slices import shape_text
+from tensorbundle.tools.operations.converting.conversion import fit
+from tensorbundle.tools.operations.converting.fitting import Fitting
+from tensorbundle.tools.operations.converting.structures import read_structure
+from tensorbundle.tools.operations.editing.casting import cast
+from tensorbundle.tools.operations.editing.renaming import rename
+from tensorbundle.tools.operations.editing.selection import slim
+from tensorbundle.tools.operations.editing.values import set_values
+from tensorbundle.tools.operations.restoring.advice import Advice, Cause, Place, fill_in
 from tensorbundle.tools.operations.restoring.outcomes import counted
 from tensorbundle.tools.operations.restoring.trials import (
     Mending,
@@ -21,41 +30,23 @@ from tensorbundle.tools.operations.restoring.trials import (
     state_in,
     stored_spec,
 )
+from tensorbundle.tools.rewriting.draft import Draft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from tensorbundle.tools.operations.restoring.advice import Arguments
     from tensorbundle.tools.operations.restoring.forecasting import Source, Target
     from tensorbundle.tools.operations.restoring.moves import Move
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Reason, Status
 
-__all__ = ["Cause", "find_causes"]
+__all__ = ["find_causes"]
 
 _IN_ONE_COMMAND: Final = 12  # rules or patterns
 _SHOWN: Final = 3  # scopes in one sentence
 _GROUPS: Final = 8
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 _FLOATING: Final = ("float", "bfloat")
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why some objects do not match.
-
-    Attributes:
-        what: the cause, for a person.
-        findings: the mismatches that it explains.
-        advice: what to do about it.
-        command: a command that mends it. Until it is known what others make, `{0}` stands here and in the advice for the
-            checkpoint, `{1}` for the new one.
-        examples: what shows the cause, if the findings do not.
-    """
-
-    what: str
-    findings: tuple[Finding, ...]
-    advice: tuple[str, ...] = ()
-    command: str | None = None
-    examples: tuple[str, ...] = ()
 
 
 def find_causes(forecast: Forecast, source: Source, target: Target) -> list[Cause]:
@@ -65,20 +56,7 @@ def find_causes(forecast: Forecast, source: Source, target: Target) -> list[Caus
     """
     if all(each.status == "restored" for each in forecast.findings):
         return []
-    found = list(_Search(forecast, source, target).run())
-    commands = sum(each.command is not None for each in found)
-    out = []
-    given, step = shlex.quote(source.path), 0
-    for each in found:
-        made = "DST" if step == 0 and commands < 2 else f"DST{step + 1}"
-        advice, command = (
-            [text.replace("{0}", given).replace("{1}", made) for text in texts]
-            for texts in (each.advice, [each.command or ""])
-        )
-        out.append(replace(each, advice=tuple(advice), command=command[0] or None))
-        if each.command is not None:
-            given, step = made, step + 1
-    return out
+    return fill_in(list(_Search(forecast, source, target).run()), source.path)
 
 
 class _Search:
@@ -88,7 +66,7 @@ class _Search:
         self._forecast = forecast
         self._source = source
         self._target = target
-        self._against = shlex.quote(target.path)
+        self._edits: list[Callable[[Draft], object]] = []  # what the commands found so far do
         self._explained: set[tuple[Status, str]] = set()
         # Of both sides, the paths of the optimizers' state.
         self._state: set[str] = set()
@@ -123,39 +101,81 @@ class _Search:
     def _optimizers(self) -> Iterator[Cause]:
         unused = [each for each in self._open("unused") if each.path in self._state]
         missing = [each for each in self._open("missing") if each.path in self._own_state]
-        leave_out = "tensorbundle slim {0} {1}"
+        slimming = self._tried(("slim", Place.SOURCE, Place.MADE), slim)
         failure = self._forecast.failure
         if failure is not None and "legacy TF-Keras optimizer" in failure.message:
             what = (
                 "A's optimizer is of Keras up to 2.10 (legacy), and B's newer one refuses its slot variables"
             )
-            advice = f"or take B's from tf_keras.optimizers.legacy, or leave A's state out: {leave_out}"
-            yield Cause(what, (*unused, *missing), (advice,), self._fitting())
+            advice = (
+                Advice("or take B's from tf_keras.optimizers.legacy"),
+                *_advised("or remove A's state", slimming),
+            )
+            yield Cause(what, (*unused, *missing), advice, self._fitting())
         elif unused and missing:
-            what = "A's optimizer and B's keep their state in different ways"
-            yield Cause(what, (*unused, *missing), (f"or leave A's state out: {leave_out}",), self._fitting())
+            fitting = self._fitting()
+            remove = f"{'or ' if fitting else ''}remove A's state"
+            yield Cause(
+                "the optimizer's state in A is not where B's is, or not of the same kind",
+                (*unused, *missing),
+                _advised(remove, slimming),
+                fitting,
+            )
         elif unused:
             only = "only " if len(unused) == len(self._open("unused", "missing")) else ""
             yield Cause(
                 f"{only}the optimizer's state in A has no place in B",
                 tuple(unused),
                 (
-                    "if the program does not train: call expect_partial(), and not assert_consumed(),",
-                    f"or leave it out: {leave_out}",
+                    Advice("if the program does not train: call expect_partial(), and not assert_consumed()"),
+                    *_advised("or remove it", slimming),
                 ),
             )
         elif missing:
             yield Cause(
                 "A lacks state that B's optimizer has, which starts anew",
                 tuple(missing),
-                ("of the assertions, only assert_nontrivial_match can pass",),
+                (Advice("of the assertions, only assert_nontrivial_match can pass"),),
             )
 
-    def _fitting(self) -> str:
-        """The command that gives the checkpoint the structure of the program."""
-        if self._target.expected is not None:
-            return f"tensorbundle convert {{0}} {{1}} --to tf2 --structure {self._against}"
-        return f"tensorbundle convert {{0}} {{1}} --to tf2 --template {self._against}"
+    def _fitting(self) -> Arguments:
+        """The command that gives the checkpoint the structure of the program, as strict as it can be; or none."""
+        path, to = self._target.path, self._target_kind
+        given = ("--structure" if self._target.expected is not None else "--template", path)
+        for missing, unused in itertools.product((False, True), repeat=2):
+            fitting = Fitting(allow_missing=missing, allow_unused=unused)
+
+            def take_structure(draft: Draft, fitting: Fitting = fitting) -> None:
+                if self._target.expected is not None:
+                    fit(draft, to, None, read_structure(path), fitting=fitting)
+                    return
+                with open_checkpoint(path) as template:
+                    fit(draft, to, Draft.of(template), None, fitting=fitting)
+
+            allowed = (*("--allow-missing",) * missing, *("--allow-unused",) * unused)
+            command = ("convert", Place.SOURCE, Place.MADE, "--to", to, *given, *allowed)
+            if self._tried(command, take_structure, mends=True):
+                return command
+        return ()
+
+    @property
+    def _target_kind(self) -> OneOf["tf1", "tf2"]:
+        return "tf1" if self._target.graph is None else "tf2"
+
+    def _tried(
+        self, command: Arguments, edit: Callable[[Draft], object], *, mends: bool = False
+    ) -> Arguments:
+        """The command, if what it does can be done after the other commands; `mends` if more may come after it."""
+        try:
+            with open_checkpoint(self._source.path) as checkpoint:
+                draft = Draft.of(checkpoint)
+                for each in (*self._edits, edit):
+                    each(draft)
+        except BundleError:
+            return ()
+        if mends:
+            self._edits.append(edit)
+        return command
 
     # Other names
 
@@ -195,12 +215,14 @@ class _Search:
             )
         pairs = tuple(f"{old} -> {new}" for move in found for old, new in move.pairs.items())
         rules = [rule for move in found for rule in move.rules]
+        self._edits.append(lambda draft: rename(draft, mending.rules))
+        start = ("rename", Place.SOURCE, Place.MADE)
         if len(rules) > _IN_ONE_COMMAND:
-            advice = (f"tensorbundle suggest {{0}} {self._against} -o MAP",)
-            yield Cause(what, tuple(explained), advice, "tensorbundle rename {0} {1} --map MAP", pairs)
+            advice = (Advice("the map", ("suggest", Place.SOURCE, self._target.path, "-o", "MAP")),)
+            yield Cause(what, tuple(explained), advice, (*start, "--map", "MAP"), pairs)
             return
-        arguments = " ".join(shlex.quote(f"{old}={new}") for old, new in rules)
-        yield Cause(what, tuple(explained), (), f"tensorbundle rename {{0}} {{1}} {arguments}", pairs)
+        arguments = [f"{old}={new}" for old, new in rules]
+        yield Cause(what, tuple(explained), (), (*start, *arguments), pairs)
 
     def _name_based(self) -> Iterator[Cause]:
         missing = self._open("missing") if self._forecast.way == "names" else []
@@ -208,7 +230,7 @@ class _Search:
             yield Cause(
                 "A is name-based (TF1): variables are looked up by their full names, and it has not all of B's",
                 (*missing, *self._open("unused")),
-                ("a file of rules, --map FILE, helps where names and shapes do not tell which is which",),
+                (Advice("rules, --map FILE, help where names and shapes do not tell which is which"),),
                 self._fitting(),
             )
 
@@ -216,50 +238,58 @@ class _Search:
         for each in self._open("missing", "unused"):
             if each.path != SAVE_COUNTER or "overlooks" in each.detail:
                 continue
+            advice: tuple[Advice, ...]
+            add = self._tried(
+                ("set", Place.SOURCE, Place.MADE, f"{SAVE_COUNTER}=1:int64"),
+                lambda draft: set_values(draft, SAVE_COUNTER, "1:int64"),
+            )
             if each.status == "unused":
                 what = "A has a save counter, which Checkpoint.save writes and read does not look for"
-                advice = "call restore instead of read"
+                advice = (Advice("call restore instead of read"),)
             elif self._forecast.method == "restore":
                 what = "A has no save counter, as Checkpoint.write writes none; restore makes one and misses its value"
-                advice = "call read instead of restore"
+                advice = (Advice("call read instead of restore"), *_advised("or add a counter", add))
             else:
                 what = "A has no save counter, and the program has one, as it called save or restore before"
-                advice = "compare with what the program writes before that"
-            yield Cause(what, (each,), (advice,))
+                advice = (
+                    Advice("compare with what the program writes before that"),
+                    *_advised("or add a counter", add),
+                )
+            yield Cause(what, (each,), advice)
 
     # Objects that are not one to one
 
     def _not_one_to_one(self) -> Iterator[Cause]:
-        kinds: tuple[tuple[Status, Reason, str, str], ...] = (
+        kinds: tuple[tuple[Status, Reason, str, Advice], ...] = (
             (
                 "missing",
                 "one key",
                 "objects of A share a key; TensorFlow restores the last one of them, and says nothing",
-                "see tensorbundle verify {0}",
+                Advice("look for damage", ("verify", Place.SOURCE)),
             ),
             (
                 "missing",
                 "no values",
                 "A has an object of this name which has no values; TensorFlow says nothing",
-                "look at it: tensorbundle graph {0}",
+                Advice("look at it", ("graph", Place.SOURCE)),
             ),
             (
                 "missing",
                 "one in A",
                 "what is one object in A is several in B, of which the first gets the values ('Inconsistent references')",
-                "let the program share the object, too",
+                Advice("let the program share the object, too"),
             ),
             (
                 "unused",
                 "one in B",
                 "what is several objects in A is one in B, which gets the first one's values",
-                "nothing fails",
+                Advice("nothing fails"),
             ),
             (
                 "unused",
                 "no tensors",
                 "A has tensors of objects which have none in B",
-                "call expect_partial(), and not assert_consumed()",
+                Advice("call expect_partial(), and not assert_consumed()"),
             ),
         )
         for status, reason, what, advice in kinds:
@@ -273,7 +303,7 @@ class _Search:
             yield Cause(
                 "A names tensors that it does not store: of variables that had no value yet, or removed since",
                 tuple(found),
-                ("see tensorbundle verify {0}",),
+                (Advice("look for damage", ("verify", Place.SOURCE)),),
             )
 
     # Types and shapes
@@ -288,16 +318,23 @@ class _Search:
         for (stored, wanted), found in groups.items():
             what = f"{counted(found, 'tensor')} {_is(found)} {stored} in A, and {wanted} in B"
             if not {stored, wanted}.isdisjoint((DType.string, DType.variant, DType.resource)):
-                yield Cause(what, tuple(found), ("no command casts these",))
+                yield Cause(what, tuple(found), (Advice("no command casts these"),))
                 continue
             patterns = self._patterns(found, stored, wanted)
             if len(patterns) > _IN_ONE_COMMAND:
                 yield Cause(
-                    what, tuple(found), ("a recipe for tensorbundle rewrite takes any number of casts",)
+                    what,
+                    tuple(found),
+                    (Advice("a recipe for 'tensorbundle rewrite' takes any number of casts"),),
                 )
                 continue
-            arguments = " ".join(shlex.quote(f"{each}={wanted}") for each in patterns)
-            yield Cause(what, tuple(found), (), f"tensorbundle cast {{0}} {{1}} {arguments}")
+            casts = dict.fromkeys(patterns, wanted)
+            command = self._tried(
+                ("cast", Place.SOURCE, Place.MADE, *(f"{each}={wanted}" for each in patterns)),
+                lambda draft, casts=casts: cast(draft, casts),  # type: ignore[misc]
+                mends=True,
+            )
+            yield Cause(what, tuple(found), (), command)
         rest = self._open("dtype")
         if rest:
             yield Cause("B's objects can't take what A stores", tuple(rest))
@@ -338,27 +375,44 @@ class _Search:
             kinds[_difference(stored_spec(self._source, each).shape, wanted)].append(each)
         for kind, found in kinds.items():
             name = path_in_source(self._source, found[0])
-            shape = shape_text((found[0].wanted.shape if found[0].wanted else None) or ())
-            resize = f"tensorbundle resize {{0}} {{1}} {shlex.quote(name)}"
-            what, advice = {
-                "transposed": (
-                    f"{counted(found, 'tensor')} {_is(found)} transposed in B",
-                    f"a recipe for tensorbundle rewrite: transpose = {{ {name!r} = [1, 0] }}",
-                ),
-                "reshaped": (
-                    f"{counted(found, 'tensor')} {_has(found)} as many values in B, in another shape",
-                    f"a recipe for tensorbundle rewrite: reshape = {{ {name!r} = {shape} }}",
-                ),
-                "rows": (
-                    f"{counted(found, 'tensor')} {_has(found)} another number of rows in B",
-                    f"if these are tokens: {resize} --old-vocab FILE --new-vocab FILE",
-                ),
-                "other": (
-                    f"{counted(found, 'tensor')} {_has(found)} another size in B",
-                    "the program was made with other sizes than the one that A is from",
-                ),
-            }[kind]
-            yield Cause(what, tuple(found), (advice,))
+            count = counted(found, "tensor")
+            advice: tuple[Advice, ...]
+            if kind == "transposed":
+                what = f"{count} {_is(found)} transposed in B"
+                advice = self._reshaping("transpose", found, lambda shape: _axes_text(len(shape)))
+            elif kind == "reshaped":
+                what = f"{count} {_has(found)} as many values in B, in another shape"
+                advice = self._reshaping("reshape", found, shape_text)
+            elif kind == "rows":
+                what = f"{count} {_has(found)} another number of rows in B"
+                vocabularies = ("--old-vocab", "FILE", "--new-vocab", "FILE")
+                resize = ("resize", Place.SOURCE, Place.MADE, name, *vocabularies)
+                advice = (Advice("if these are tokens", resize),)
+            else:
+                what = f"{count} {_has(found)} another size in B"
+                advice = (Advice("the program was made with other sizes than the one that A is from"),)
+            yield Cause(what, tuple(found), advice)
+
+    def _reshaping(
+        self, command: str, found: Sequence[Finding], text: Callable[[tuple[int, ...]], str]
+    ) -> tuple[Advice, ...]:
+        """How to give variables the shapes that are wanted, if a command can; their slots follow."""
+        rules = {
+            glob.escape(path): text(each.wanted.shape)
+            for each in found
+            if (path := path_in_source(self._source, each)) not in self._state
+            and _SLOT_MARK not in path
+            and each.wanted is not None
+            and each.wanted.shape is not None
+        }
+        if not rules:
+            return ()
+        if len(rules) > _IN_ONE_COMMAND:
+            return (
+                Advice(f"a recipe for 'tensorbundle rewrite' with the step {command!r} takes any number"),
+            )
+        arguments = [f"{pattern}={value}" for pattern, value in rules.items()]
+        return (Advice("if the values are the same", (command, Place.SOURCE, Place.MADE, *arguments)),)
 
     # What one side lacks
 
@@ -367,10 +421,11 @@ class _Search:
         for scope, found in _by_scope(missing):
             yield Cause(f"A lacks {counted(found, 'object')} that B has{scope}", tuple(found))
         for scope, found in _by_scope(unused):
-            advice = ("if that is meant: call expect_partial()",) if self._forecast.way == "objects" else ()
+            by_objects = self._forecast.way == "objects"
+            advice = (Advice("if that is meant: call expect_partial()"),) if by_objects else ()
             yield Cause(f"B lacks {counted(found, 'object')} that A has{scope}", tuple(found), advice)
         if missing and unused and self._target.expected is None:
-            proposal = f"tensorbundle suggest {{0}} {self._against}"
+            proposal = Advice("find out which", ("suggest", Place.SOURCE, self._target.path))
             yield Cause("if some of these are the same, under other names", (), (proposal,))
 
 
@@ -406,6 +461,15 @@ def _difference(stored: tuple[int, ...] | None, wanted: tuple[int, ...] | None) 
     if math.prod(stored) == math.prod(wanted):
         return "reshaped"
     return "rows" if len(stored) == 2 == len(wanted) and stored[1] == wanted[1] else "other"
+
+
+def _advised(text: str, command: Arguments) -> tuple[Advice, ...]:
+    """A piece of advice that needs a command, if there is one."""
+    return (Advice(text, command),) if command else ()
+
+
+def _axes_text(rank: int) -> str:
+    return ",".join(map(str, reversed(range(rank))))
 
 
 def _is(found: Sequence[object]) -> str:

@@ -48,6 +48,11 @@ class Mending:
         self.moves: list[Move] = []
         self._target = target
 
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules that do it all."""
+        return [_rule(old, new) for move in self.moves for old, new in move.rules]
+
     def run(self) -> None:
         """Search: for scopes first, for numbers of layers then."""
         if self.forecast.way == "saver" and self.source.graph is not None:

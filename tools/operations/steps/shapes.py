@@ -50,7 +50,7 @@ class Transpose(Step):
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Transpose, and note which tensors changed."""
         del context
-        draft.note("transposed", [key for each in self.axes for key in transpose(draft, *each)])
+        draft.note("transposed", transpose(draft, dict(self.axes)))
         return draft
 
 
@@ -78,7 +78,7 @@ class Reshape(Step):
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Reshape, and note which tensors changed."""
         del context
-        draft.note("reshaped", [key for each in self.shapes for key in reshape(draft, *each)])
+        draft.note("reshaped", reshape(draft, dict(self.shapes)))
         return draft
 
 
