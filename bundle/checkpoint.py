@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, TensorNotFoundError
 from tensorbundle.index import BundleIndex, encode_key
-from tensorbundle.names import index_path, is_checkpoint, resolve_prefix
+from tensorbundle.names import index_path, is_checkpoint, part_prefixes, resolve_prefix
+from tensorbundle.parts import PartsIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,8 @@ def open_checkpoint(path: Path, *, verify: bool = True) -> Checkpoint:
 
     Args:
         path: a prefix, any file of a checkpoint, a directory with a `checkpoint` state file (its latest), a
-            SavedModel directory, or the file or the prefix of an old V1 checkpoint.
+            SavedModel directory, the file or the prefix of an old V1 checkpoint, or a directory with the parts of a save
+            that were not merged (`..._temp_.../part-0000N-of-0000M`), which are read as one.
         verify: whether a tensor's checksum is checked when it is first read.
 
     Raises:
@@ -55,6 +57,8 @@ def open_index(prefix: str) -> Index:
     """
     if os.path.isfile(index_path(prefix)) or not is_checkpoint(prefix):
         return BundleIndex(prefix)
+    if part_prefixes(prefix):
+        return PartsIndex.open(prefix)
     from tensorbundle.v1.index import V1Index  # needs NumPy
 
     return V1Index(prefix)

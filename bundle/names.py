@@ -21,6 +21,8 @@ __all__ = [
     "is_checkpoint",
     "is_member_name",
     "is_v1_shard_name",
+    "part_prefixes",
+    "parts_prefix",
     "prefixes_in",
     "resolve_prefix",
     "shard_path",
@@ -35,6 +37,8 @@ _SHARD: Final = re.compile(r"(?P<prefix>.*)\.data-(?P<shard>\d{5,})-of-(?P<count
 _V1_SHARD: Final = re.compile(
     r"(?P<prefix>.*)(?<!\.data)-(?P<shard>\d{5,}|\?{5,})-of-(?P<count>\d{5,}|\?{5,})", re.DOTALL
 )
+# A part of a save: TensorFlow core/kernels/save_restore_v2_ops.cc, python/checkpoint/functional_saver.py.
+_PART: Final = re.compile(r"(?P<stem>(?:.*[./])?part)-(?P<number>\d{5}|\?{5})-of-(?P<count>\d{5})", re.DOTALL)
 _MEMBER: Final = re.compile(r"(?P<prefix>.*)\.(index|meta|data-\d{5,}-of-\d{5,})", re.DOTALL)
 
 
@@ -69,9 +73,26 @@ def is_v1_shard_name(name: str) -> bool:
     return _V1_SHARD.fullmatch(name) is not None
 
 
+def parts_prefix(prefix: str) -> str | None:
+    """The prefix that means all parts of the save of which this is one, with question marks; None if it is none."""
+    found = _PART.fullmatch(prefix)
+    return None if found is None else f"{found['stem']}-?????-of-{found['count']}"
+
+
+def part_prefixes(prefix: str) -> list[str]:
+    """The prefixes of all parts that a prefix with question marks means, there or not; empty for other prefixes."""
+    found = _PART.fullmatch(prefix)
+    if found is None or "?" not in found["number"]:
+        return []
+    return [f"{found['stem']}-{number:05d}-of-{found['count']}" for number in range(int(found["count"]))]
+
+
 def is_checkpoint(prefix: str) -> bool:
-    """Whether there is a checkpoint at exactly this prefix: a bundle's index, or a file of the old V1 format."""
-    if os.path.isfile(index_path(prefix)):
+    """Whether there is a checkpoint at exactly this prefix: a bundle's index, or a file of the old V1 format.
+
+    Also the parts of a save that was not merged, whose prefix has question marks.
+    """
+    if any(os.path.isfile(index_path(each)) for each in (prefix, *part_prefixes(prefix))):
         return True
     try:
         return any(map(os.path.isfile, v1_files(prefix)))
@@ -88,7 +109,8 @@ def resolve_prefix(path: str) -> str:
     """The prefix of the bundle that `path` means.
 
     `path` may be a prefix, any of its files, a SavedModel directory, or a directory with a `checkpoint` state file,
-    which means the latest checkpoint that it names. The prefix of a V1 checkpoint in several files has question marks.
+    which means the latest checkpoint that it names. The prefix of a V1 checkpoint in several files has question marks, and so
+    has that of a save whose parts were not merged, which its directory means.
 
     Raises:
         MissingFileError: nothing there; the reason says what there is.
@@ -99,6 +121,8 @@ def resolve_prefix(path: str) -> str:
         return path
     if os.path.isdir(path):
         return _from_directory(path)
+    if part_prefixes(path) and is_checkpoint(path):
+        return path
     member = _MEMBER.fullmatch(path)
     if member and os.path.isfile(index_path(member["prefix"])):
         return member["prefix"]
@@ -135,8 +159,12 @@ def _from_directory(directory: str) -> str:
         )
     if os.path.isfile(nameless):
         return os.path.join(directory, "")
+    there = prefixes_in(directory)
+    saves = {parts_prefix(os.path.join(directory, name)) for name in there}
+    if len(saves) == 1 and (only := saves.pop()) is not None:
+        return only
     raise MissingFileError(
-        f"a directory without a 'checkpoint' state file; {what_is_there(prefixes_in(directory))}",
+        f"a directory without a 'checkpoint' state file; {what_is_there(there)}",
         path=directory,
     )
 

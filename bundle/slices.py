@@ -39,6 +39,7 @@ __all__ = [
     "TensorSlice",
     "find_overlap",
     "intersect",
+    "must_cover",
     "must_tile",
     "readable_key",
     "relative",
@@ -221,6 +222,22 @@ def find_overlap(boxes: Sequence[Box]) -> tuple[int, int] | None:
                 return min(other, number), max(other, number)
         active.append(number)
     return None
+
+
+def must_cover(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
+    """Refuse slices that leave out a part of their tensor, unless they overlap, which only reading refuses.
+
+    Raises:
+        CorruptionError: something is left out.
+    """
+    if find_overlap(boxes) is None:
+        try:
+            must_tile(boxes, shape)
+        except CorruptionError as error:
+            raise CorruptionError(
+                f"{error.reason}: slices are missing; 'tensorbundle merge' joins the parts of a save, and drop leaves the "
+                "tensor out"
+            ) from None
 
 
 def must_tile(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:

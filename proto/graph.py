@@ -242,7 +242,7 @@ class ObjectGraph:
         before = self.paths()
         children = {node: dict(node.children) for node in self.nodes}
         try:
-            move_edges(self, moves)
+            move_edges(self.root, self.__getitem__, moves)
         except BundleError:
             for node, edges in children.items():
                 node.children = edges

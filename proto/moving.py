@@ -5,27 +5,31 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, TensorNotFoundError
 from tensorbundle.proto.nodes import Node
 from tensorbundle.proto.paths import escape_name, split_path, unescape_name
+from tensorbundle.proto.reach import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from tensorbundle.proto.graph import ObjectGraph
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["move_edges"]
 
 
-def move_edges(graph: ObjectGraph, moves: Mapping[str, str]) -> None:
-    """Change a graph's edges as `ObjectGraph.move` says; half of them may be changed when it raises.
+def move_edges(root: Node, find: Callable[[str], Node], moves: Mapping[str, str]) -> None:
+    """Change the edges below `root` as `ObjectGraph.move` says; half of them may be changed when it raises.
 
     An object that moves below its own old path leaves a fresh object there: `model` to `model/net` wraps it.
+
+    Args:
+        root: the root object.
+        find: the object at a path; it raises where there is none.
+        moves: old paths to new ones.
     """
     edges = []
     leaving: dict[Node, dict[str, Node]] = {}  # by parent, then by name: what moves
     for path, new in moves.items():
-        parent, name = _edge(graph, path)
+        parent, name = _edge(find, path)
         if new == path:
             raise ConflictError(f"an object can't move to {new!r}", key=path)
         if name in leaving.setdefault(parent, {}):
@@ -41,7 +45,7 @@ def move_edges(graph: ObjectGraph, moves: Mapping[str, str]) -> None:
     fresh = {(parent, name) for path, parent, name, _, new in edges if new.startswith(f"{path}/")}
     taken |= fresh
     for path, parent, name, names, new in edges:
-        stays = bool(names) and _descend(graph.root, names[:-1]) is parent
+        stays = bool(names) and _descend(root, names[:-1]) is parent
         if stays and names[-1] not in parent.children and (parent, names[-1]) not in taken:
             renamed[parent][name] = names[-1]
             taken.add((parent, names[-1]))
@@ -54,19 +58,18 @@ def move_edges(graph: ObjectGraph, moves: Mapping[str, str]) -> None:
             if name in new_names or name not in leaving[parent] or (parent, name) in fresh
         }
     for node, names, path, new in elsewhere:
-        _attach(graph.root, node, names, path, new)
-    _prune(graph, leaving)
+        _attach(root, node, names, path, new)
+    _prune(root, leaving)
 
 
-def _edge(graph: ObjectGraph, path: str) -> tuple[Node, str]:
+def _edge(find: Callable[[str], Node], path: str) -> tuple[Node, str]:
     """The parent of the object at `path`, and the object's local name there."""
-    node = graph[path]
+    node = find(path)
     above, _, escaped = path.rpartition("/")
-    parent = graph.get(above)
     try:
-        name = unescape_name(escaped)
-    except ValueError:
-        name = ""
+        parent, name = find(above), unescape_name(escaped)
+    except (ValueError, TensorNotFoundError):
+        parent, name = None, ""
     if parent is None or parent.children.get(name) is not node:  # slot variables are no children
         raise ConflictError("the root object and slot variables have no name of their own", key=path)
     return parent, name
@@ -95,16 +98,16 @@ def _attach(root: Node, node: Node, names: list[str], path: str, new: str) -> No
         pending.extend((child, there, [name]) for name, child in node.children.items())
 
 
-def _prune(graph: ObjectGraph, parents: Iterable[Node]) -> None:
+def _prune(root: Node, parents: Iterable[Node]) -> None:
     """Remove objects that a move left with nothing, then their parents if these have nothing either."""
     above: dict[Node, list[tuple[Node, str]]] = {}
-    for _, node in graph.walk():
+    for _, node in walk(root):
         for name, child in node.children.items():
             above.setdefault(child, []).append((node, name))
     queue = list(parents)
     while queue:
         node = queue.pop()
-        if node is graph.root or node.children or node.owns_something:
+        if node is root or node.children or node.owns_something:
             continue
         for parent, name in above.pop(node, []):
             del parent.children[name]

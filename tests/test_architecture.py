@@ -24,7 +24,6 @@ ENTRANCES = {  # they import from all layers, lazily; modules import nothing but
 UPWARDS = {
     ("bundle/index.py", "bundle/shards.py"),
     ("bundle/names.py", "bundle/state.py"),
-    ("proto/moving.py", "proto/graph.py"),
     ("tools/matching/pairing.py", "tools/operations/suggesting/substitutions.py"),
     ("tools/rewriting/v1_output.py", "tools/rewriting/transfer.py"),
 }

@@ -103,22 +103,6 @@ def test_to_tf2(path, data, tmp_path):
     assert our_reading(saved)[COUNTER_KEY] == described(tf.constant(2, tf.int64))
 
 
-@by_names(*UNREADABLE)
-def test_tensor_with_a_hole(path, tmp_path):
-    """It is carried as it is: what was there can be read, and all of it can't."""
-    convert(path, tmp_path / "tf2", to="tf2")
-    key = key_of(["vars", "hole"])
-    for spec in ("4 2 0,1:-", "4 2 2,2:-"):
-        assert restore_raw(tmp_path / "tf2", key, "float32", spec) == restore_raw(
-            path, "hole", "float32", spec
-        )
-    with (
-        tb.open(tmp_path / "tf2") as ckpt,
-        pytest.raises(tb.CorruptionError, match="its slices hold 6 of the 8 elements wanted"),
-    ):
-        ckpt[key]
-
-
 @pytest.mark.parametrize("data", ["share", "copy"])
 def test_slices_that_tensorflow_does_not_join(data, tmp_path):
     """It restores each slice by itself, before and after."""

@@ -7,7 +7,7 @@ import pytest
 
 import tensorbundle as tb
 from support import golden
-from support.contents import any_bits, as_array, content, our_reading
+from support.contents import any_bits, as_array, assert_same_files, content, our_reading
 from support.tensorflow import (
     NUMERIC,
     PLAIN,
@@ -42,6 +42,27 @@ def assert_holds(prefix, expected):
     held = {name: each for name, each in expected.items() if each[0] not in NOT_FOR_VARIABLES}
     if held:
         restore_by_name(prefix, held)
+
+
+def test_the_parts_of_a_save_that_was_not_merged(tmp_path):
+    """Byte for byte what MergeV2Checkpoints makes of them, whatever makes it here."""
+    emb = numbers(10, 4)
+    rows = [(0, 4), (4, 3), (7, 3)]
+    others = [("step", np.int64(5)), ("kernel", numbers(4, 2)), ("bias", numbers(2))]
+    parts, copies = [], []
+    for number, ((start, length), (name, values)) in enumerate(zip(rows, others, strict=True)):
+        spec, piece = f"10 4 {start},{length}:0,4", emb[start : start + length]
+        for folder, made in ((tmp_path / "m_temp_3f2a", parts), (tmp_path / "copy", copies)):
+            folder.mkdir(exist_ok=True)
+            made.append(f"{folder}/part-{number:05}-of-00003")
+            save_raw(
+                made[-1], ("emb", spec, piece), ("emb/Adam", spec, 2 * piece), (name, "", tensor(values))
+            )
+    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=copies, destination_prefix=str(tmp_path / "theirs"))
+    command("merge", *reversed(parts), tmp_path / "ours")
+    command("merge", tmp_path / "m_temp_3f2a", tmp_path / "copied", "--data", "copy")
+    for made in ("ours", "copied"):
+        assert_same_files(tmp_path / made, tmp_path / "theirs")
 
 
 def numbers(*shape, start=0, dtype=np.float32):

@@ -20,7 +20,7 @@ from tensorbundle.index import decode_key, encode_key
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.naming import Naming
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
-from tensorbundle.slices import must_tile, whole_box
+from tensorbundle.slices import must_cover, must_tile, whole_box
 from tensorbundle.tools.rewriting.expressions import Region, Stored
 from tensorbundle.tools.rewriting.plan import Carried, Converted, LeftOut, Literal, Note, Output, Plan
 
@@ -162,6 +162,12 @@ class Draft:
         """What its tensors may be called, as they are now."""
         return Naming(self.tensors, lambda: self.graph, self.prefix)
 
+    def shift(self, base: int) -> None:
+        """Number its sources' data shards from `base` on, as they follow those of another draft."""
+        self.tensors = {key: replace(tensor, base=tensor.base + base) for key, tensor in self.tensors.items()}
+        if self._graph_tensor is not None:
+            self._graph_tensor = replace(self._graph_tensor, base=self._graph_tensor.base + base)
+
     def drop(self, keys: Collection[str]) -> None:
         """Remove tensors, and with them the objects of the graph that have nothing else, and the slots of these."""
         gone = set(keys)
@@ -226,7 +232,10 @@ class Draft:
         )
         for key, tensor in self.tensors.items():
             first = len(plan.outputs)
-            _add(plan, encode_key(key), tensor)
+            try:
+                _add(plan, encode_key(key), tensor)
+            except CorruptionError as error:
+                raise error.locate(path=self.prefix, key=key) from None
             if tensor.matched:
                 plan.matched.update((each.key, tensor.matched) for each in plan.outputs[first:])
         plan.changes |= Counter(each.matched for each in self.tensors.values() if each.matched)
@@ -264,7 +273,7 @@ class _Values:
         return self._pieces.get(_corners(box))
 
     def must_be_whole(self) -> None:
-        """Refuse to compute with a tensor whose slices leave something out; carried as they are, they may."""
+        """Refuse to compute with a tensor whose slices leave something out or overlap."""
         if self._is_whole:
             return
         for stored in self.expression.inputs():
@@ -295,6 +304,7 @@ def _add(plan: Plan, key: bytes, tensor: DraftTensor) -> None:
     ):  # TensorFlow, too, stores a slice that is everything as it is
         plan.outputs.append(_output(plan, key, _Values(expression), whole_box(shape), tensor.base))
         return
+    must_cover([part.box(shape) for part in parts], shape)
     total = 0
     values = _Values(expression)
     for part in parts:

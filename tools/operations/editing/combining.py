@@ -9,10 +9,13 @@ import numpy as np
 
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
-from tensorbundle.index import decode_key
+from tensorbundle.index import BundleIndex, decode_key
+from tensorbundle.names import part_prefixes, parts_prefix
+from tensorbundle.parts import PartsIndex
 from tensorbundle.proto.graph import Attribute, Node
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
 from tensorbundle.shards import ShardReader
+from tensorbundle.slices import find_overlap
 from tensorbundle.tools.rewriting.expressions import Mean, Stored
 from tensorbundle.tools.rewriting.plan import Literal as LiteralTensor
 
@@ -33,28 +36,37 @@ _SHOWN: Final = 10
 def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> Draft:
     """The union of drafts, all name-based or all object-based. They are used up.
 
+    Slices of one tensor are joined. The parts of a save that was not merged (`..._temp_.../part-0000N-of-0000M`) become what
+    TensorFlow would have merged them to, in whatever order they are given.
+
     Args:
         drafts: each with a name, under which its tensors or its objects go; empty names for none.
         prefer: which one a tensor or an object of the root comes from if several have it.
 
     Raises:
         ConflictError: clashes, unless `prefer` is set; drafts of both kinds; or a root object without a name, not the
-            first, that has tensors of its own.
+            first, that has tensors of its own; or not all parts of a save.
     """
+    one_save = _is_one_save(drafts)
+    if one_save:
+        drafts = sorted(drafts, key=lambda each: each[1].prefix)
     kinds = {draft.graph is None for _, draft in drafts}
-    if len(kinds) != 1:
+    if len(kinds) != 1 and not one_save:
         raise ConflictError("name-based and object-based checkpoints can't be merged; convert one kind first")
     first = drafts[0][1]
     base = 0
     for _, draft in drafts:
-        draft.tensors = {
-            key: replace(tensor, base=tensor.base + base) for key, tensor in draft.tensors.items()
-        }
+        draft.shift(base)
         base += draft.shards
+    if one_save:  # of an object-based one, a single part has the object graph
+        first = next((draft for _, draft in drafts if draft.graph is not None), first)
     counters = [draft.tensors.get(attribute_key(SAVE_COUNTER)) for _, draft in drafts]
     for name, draft in drafts:
         _put_under(name, draft)
-    for _, draft in drafts[1:]:
+    _join_slices([draft for _, draft in drafts])
+    for _, draft in drafts:
+        if draft is first:
+            continue
         if first.graph is not None and draft.graph is not None:
             _join_roots(first, first.graph, draft, draft.graph, prefer)
         clashes = [key for key in draft.tensors if key in first.tensors]
@@ -69,6 +81,64 @@ def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> 
     if first.graph is not None and counter is not None:
         _ensure_counter(first, first.graph, counter)
     return first
+
+
+def _is_one_save(drafts: Sequence[tuple[str, Draft]]) -> bool:
+    """Whether these are the parts of one save that TensorFlow did not merge, by their names.
+
+    Raises:
+        ConflictError: they are, and not all of them.
+    """
+    wholes = {None if name else parts_prefix(draft.prefix) for name, draft in drafts}
+    whole = wholes.pop()
+    if whole is None or wholes or drafts[0][1].prefix == whole:  # the last is all of them already
+        return False
+    given = {draft.prefix for _, draft in drafts}
+    missing = [each for each in part_prefixes(whole) if each not in given]
+    if missing:
+        raise ConflictError(
+            f"{len(missing)} of the {len(missing) + len(given)} parts of this save are not among the sources; without them "
+            "the result would lack what they store",
+            path=missing[0],
+        )
+    return True
+
+
+def _join_slices(drafts: Sequence[Draft]) -> None:
+    """Let the first of several drafts that have slices of one tensor have all of them, in the order of the drafts.
+
+    As TensorFlow's MergeV2Checkpoints joins them; slices that overlap are tensors of one name, and clash.
+    """
+    owners: dict[str, list[Draft]] = {}
+    for draft in drafts:
+        for key, tensor in draft.tensors.items():
+            if tensor.slices:
+                owners.setdefault(key, []).append(draft)
+    unions: dict[tuple[int, ...], PartsIndex] = {}
+    for key, having in owners.items():
+        parts = [draft.tensors[key] for draft in having]
+        stored = [each.expression for each in parts if isinstance(each.expression, Stored)]
+        indexes = [each.index for each in stored if isinstance(each.index, BundleIndex)]
+        if not 1 < len(parts) == len(indexes) or not _are_slices_of_one(parts, stored):
+            continue
+        union = unions.setdefault(tuple(map(id, indexes)), PartsIndex(drafts[0].prefix, indexes))
+        name = stored[0].key
+        entry = union.entry(decode_key(name))
+        having[0].tensors[key] = replace(
+            parts[0], expression=Stored.of(union, name, entry), slices=entry.slices
+        )
+        for draft in having[1:]:
+            del draft.tensors[key]
+
+
+def _are_slices_of_one(tensors: Sequence[DraftTensor], stored: Sequence[Stored]) -> bool:
+    """Whether tensors, as they are stored, are different slices of one tensor."""
+    first = stored[0]
+    if any((each.key, each.dtype, each.shape) != (first.key, first.dtype, first.shape) for each in stored):
+        return False
+    if any(tensor.slices != each.entry.slices for tensor, each in zip(tensors, stored, strict=True)):
+        return False
+    return find_overlap([part.box(first.shape) for each in tensors for part in each.slices]) is None
 
 
 def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tuple[Draft, list[str]]:

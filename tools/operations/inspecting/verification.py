@@ -18,6 +18,7 @@ from tensorbundle.entries import HEADER_KEY, BundleHeader, check_range, parse_en
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.index import BundleIndex, decode_key
 from tensorbundle.names import resolve_prefix, shards_of
+from tensorbundle.parts import PartsIndex
 from tensorbundle.shards import ShardReader
 from tensorbundle.slices import TensorSlice, must_tile, readable_key
 from tensorbundle.storage.local import File, describe_content
@@ -118,6 +119,9 @@ class _Verification:
                 self._read_index(index)
                 self._check_shapes(index)
                 self._check_shards(index)
+            elif isinstance(index, PartsIndex):
+                self._check_parts(index)
+                self._check_shapes(index)
             elif isinstance(index, V1Index):
                 self._entries = index.listed
                 self._check_shapes(index)
@@ -166,6 +170,20 @@ class _Verification:
                     self._entries.update(parse_entries(iter([(key, value)])))
                 except (CorruptionError, UnsupportedError) as error:
                     self._add("entry", error.locate(path=index.path))
+
+    def _check_parts(self, index: PartsIndex) -> None:
+        """Each part of a save that was not merged by itself; then its entries are those of all parts."""
+        for part in index.parts:
+            self._entries = {}
+            self._read_index(part)
+            self._check_shards(part)
+        self._entries = {}
+        try:
+            self._entries.update(index.raw_entries())
+        except (CorruptionError, UnsupportedError) as error:
+            if self._complete:  # else a part has been told to be damaged
+                self._add("entry", error)
+            self._complete = False
 
     def _check_tables(self, index: V1Index) -> None:
         """Every block and every record of every file of a V1 checkpoint."""

@@ -6,6 +6,7 @@ import pytest
 import tensorbundle as tb
 from support.bundles import snapshot
 from support.cli import V215
+from support.parts import EMB, write_parts
 from support.rewriting import (
     COPY,
     assert_sound,
@@ -25,6 +26,7 @@ from support.rewriting import (
 )
 from tensorbundle.dtypes import DType
 from tensorbundle.proto.graph import Slot
+from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools import rewrite
 from tensorbundle.tools.operations.editing.combining import average
 from tensorbundle.tools.rewriting.draft import Draft
@@ -40,6 +42,74 @@ def averaged(sources, destination, *more, **options):
     finally:
         for each in opened:
             each.close()
+
+
+class TestParts:
+    """Of a save that TensorFlow did not merge; tests/interop holds the bytes against its own merge."""
+
+    @pytest.mark.parametrize("data", ["share", "copy"])
+    @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+    def test_slices_are_joined_in_whatever_order_parts_are_given(self, tmp_path, data, order):
+        folder = write_parts(tmp_path)
+        first, *others = (f"{folder}/part-{number:05}-of-00003" for number in order)
+        options = TransferOptions(data=data)
+        found = rewritten(first, tmp_path / "out", merge={"with": others}, options=options)
+        assert (found["emb"] == EMB).all()
+        assert found["step"] == 5
+        rewritten(folder, tmp_path / "whole", compact=True)
+        assert (tmp_path / "out.index").read_bytes() == (tmp_path / "whole.index").read_bytes()
+        assert data_files(tmp_path / "out") == [f".data-{number:05}-of-00003" for number in range(3)]
+
+    def test_not_all_of_them(self, tmp_path):
+        folder = write_parts(tmp_path)
+        with pytest.raises(
+            tb.ConflictError, match=r"part-00001-of-00003: 1 of the 3 parts of this save are not"
+        ):
+            rewrite(
+                f"{folder}/part-00000-of-00003",
+                tmp_path / "out",
+                merge={"with": [f"{folder}/part-00002-of-00003"], "prefer": "last"},
+            )
+
+    def test_one_part_has_the_object_graph(self, tmp_path):
+        folder = write_parts(tmp_path)
+        whole = finished(tree({"a": None, "b": None}))
+        values = {key: np.float32(number) for number, key in enumerate(["a", "b"])}
+        for number, (name, value) in enumerate(values.items()):
+            with tb.create(folder / f"part-{number:05}-of-00003", overwrite=True) as writer:
+                writer.add(attribute_key(name), value)
+        with tb.create(folder / "part-00002-of-00003", overwrite=True) as writer:
+            writer.add_object_graph(whole)
+        first, *others = (f"{folder}/part-{number:05}-of-00003" for number in range(3))
+        rewrite(first, tmp_path / "out", merge={"with": others})
+        assert by_path(tmp_path / "out") == {"a": 0, "b": 1}
+
+    def test_parts_by_other_names(self, tmp_path):
+        """Their slices are joined too, unless they overlap."""
+        folder = write_parts(tmp_path)
+        for number in range(3):
+            rewritten(folder / f"part-{number:05}-of-00003", tmp_path / f"no{number}", drop="emb")
+        for number in range(3):
+            for each in folder.glob(f"part-{number:05}-*"):
+                each.rename(tmp_path / each.name.replace(f"part-{number:05}-of-00003", f"p{number}"))
+        sources = [str(tmp_path / f"p{number}") for number in range(3)]
+        found = rewritten(sources[0], tmp_path / "out", merge={"with": sources[1:]})
+        assert (found["emb"] == EMB).all()
+        with pytest.raises(
+            tb.CorruptionError, match=r"key 'emb': its slices hold 28 of the 40 .* slices are missing"
+        ):
+            rewrite(sources[0], tmp_path / "few", merge={"with": sources[1:2]})
+        with pytest.raises(tb.ConflictError, match=r"both this and .* have 'emb', 'step'"):
+            rewrite(sources[0], tmp_path / "twice", merge={"with": str(tmp_path / "out")})
+
+    @pytest.mark.parametrize(
+        "step", [{"rename": {"step": "s"}}, {"compact": True}, {"cast": {"emb": "bfloat16"}}], ids=str
+    )
+    def test_nothing_is_written_with_missing_slices(self, tmp_path, step):
+        source = write_parts(tmp_path) / "part-00000-of-00003"
+        with pytest.raises(tb.CorruptionError, match="key 'emb': its slices hold 16 of the 40 elements"):
+            rewrite(source, tmp_path / "out", **step)
+        assert lists(rewritten(source, tmp_path / "out", drop="emb")) == {"step": 5}
 
 
 class TestMerge:

@@ -15,7 +15,8 @@ from tensorbundle.tools import TransferOptions, rewrite
 from tensorbundle.tools.operations.editing.layout import even_slices
 
 MATRIX = np.arange(40, dtype=np.float32).reshape(8, 5)
-GOLDEN = [golden.path for golden in load() if not golden.is_v1]
+# But for a tensor that lacks a slice, which is never written.
+GOLDEN = [each.path for each in load() if not (each.is_v1 or each.prefix.startswith("unreadable-slices"))]
 
 
 def layout(prefix):

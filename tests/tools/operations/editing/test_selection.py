@@ -64,7 +64,7 @@ def test_patterns(tmp_path, patterns, fitting):
         ("a/v", tb.TensorNotFoundError, r"m: no tensor matches the pattern 'a/v'; near: 'a/"),
         (["a/w", "zz*"], tb.TensorNotFoundError, r"m: no tensor matches the pattern 'zz\*'$"),
         ("re:(", tb.BundleError, r"^pattern 're:\(' is not a regular expression: "),
-        (3, tb.BundleError, r"^step (drop|extract): 3 does not fit"),
+        (3, tb.BundleError, r"^step (drop|extract): 3 is not text"),
     ],
     ids=str,
 )

@@ -1,0 +1,132 @@
+"""The parts of one save that died before TensorFlow merged them, as one index: what the merge would have made.
+
+A sharded save writes bundles `P_temp.../part-SSSSS-of-NNNNN` (`P.part-SSSSS-of-NNNNN` on S3) and then merges their indexes
+(TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `MergeBundles`): data shards are numbered through, part by part, and
+of a partitioned tensor the slices of all parts are joined, in the order of the parts.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import heapq
+import itertools
+import operator
+import os
+from typing import TYPE_CHECKING, Self
+
+from tensorbundle.entries import BundleHeader
+from tensorbundle.errors import CorruptionError, MissingFileError
+from tensorbundle.index import BundleIndex, Index, decode_key
+from tensorbundle.names import index_path, part_prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tensorbundle.entries import TensorEntry
+
+__all__ = ["PartsIndex"]
+
+
+class PartsIndex(Index):
+    """The union of the indexes of several bundles, whose data shards are numbered through in their order.
+
+    Attributes:
+        parts: the indexes.
+    """
+
+    file_format = "v2"
+
+    def __init__(self, prefix: str, parts: Sequence[BundleIndex]) -> None:
+        """The union of `parts`, which are closed with it.
+
+        Args:
+            prefix: what to call it in messages.
+            parts: open indexes of bundles; at least one.
+
+        Raises:
+            CorruptionError: they differ in their byte order.
+        """
+        super().__init__()
+        self.prefix = self.path = prefix
+        self.parts = list(parts)
+        self._starts = [0, *itertools.accumulate(each.header.num_shards for each in parts)]
+        self.header = BundleHeader(self._starts[-1], parts[0].header.big_endian)
+        if any(each.header.big_endian != self.header.big_endian for each in parts):
+            raise CorruptionError("parts of different byte orders", path=prefix)
+
+    @classmethod
+    def open(cls, prefix: str) -> Self:
+        """All parts that a prefix with question marks means (`names.part_prefixes`).
+
+        Raises:
+            MissingFileError: a part is missing.
+            CorruptionError, UnsupportedError: a part is damaged, or as `PartsIndex`.
+        """
+        prefixes = part_prefixes(prefix)
+        missing = [each for each in prefixes if not os.path.isfile(index_path(each))]
+        if missing:
+            raise MissingFileError(
+                f"{len(missing)} of the {len(prefixes)} parts of this save are missing, and with them what they stored; "
+                "the other parts can be opened one by one",
+                path=index_path(missing[0]),
+            )
+        with contextlib.ExitStack() as opened:
+            index = cls(prefix, [opened.enter_context(BundleIndex(each)) for each in prefixes])
+            opened.pop_all()
+        return index
+
+    def get(self, key: bytes) -> TensorEntry | None:
+        """The entry of `key`, slice keys included, or None.
+
+        Raises:
+            CorruptionError, UnsupportedError: it is damaged, or two parts have it.
+        """
+        found = (self._placed(number, each.get(key)) for number, each in enumerate(self.parts))
+        return self._joined(key, [each for each in found if each is not None])
+
+    def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
+        """Every key and entry, in key order, the pieces of partitioned tensors included.
+
+        Raises:
+            CorruptionError, UnsupportedError: as `get`.
+        """
+        key_of = operator.itemgetter(0)
+        merged = heapq.merge(*map(self._entries_of, range(len(self.parts))), key=key_of)
+        for key, same in itertools.groupby(merged, key_of):
+            entry = self._joined(key, [each for _, each in same])
+            if entry is not None:
+                yield key, entry
+
+    def shard_path(self, shard: int) -> str:
+        """The path of a data shard, numbered through all parts."""
+        number = min(bisect.bisect_right(self._starts, shard), len(self.parts)) - 1
+        return self.parts[number].shard_path(shard - self._starts[number])
+
+    def _entries_of(self, number: int) -> Iterator[tuple[bytes, TensorEntry]]:
+        for key, entry in self.parts[number].raw_entries():
+            yield key, entry._replace(shard=entry.shard + self._starts[number])
+
+    def _placed(self, number: int, entry: TensorEntry | None) -> TensorEntry | None:
+        return None if entry is None else entry._replace(shard=entry.shard + self._starts[number])
+
+    def _joined(self, key: bytes, entries: Sequence[TensorEntry]) -> TensorEntry | None:
+        """One entry of those that parts have for a key: slices are joined, and nothing else may be there twice."""
+        if len(entries) < 2:
+            return next(iter(entries), None)
+        first = entries[0]
+        if any((each.dtype, each.shape) != (first.dtype, first.shape) or not each.slices for each in entries):
+            raise CorruptionError(
+                "several parts of this save have this tensor, and not as slices of one",
+                path=self.prefix,
+                key=decode_key(key),
+            )
+        return first._replace(slices=tuple(part for each in entries for part in each.slices))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PartsIndex, (self.prefix, self.parts)  # another process opens the files for itself
+
+    def close(self) -> None:
+        """Let go of the files; a second call does nothing."""
+        for each in self.parts:
+            each.close()
