@@ -11,7 +11,7 @@ import numpy as np
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
-from tensorbundle.tools.optimizers.slots import Optimizer, optimizers_in_graph, optimizers_in_names
+from tensorbundle.tools.optimizers.finding import Optimizers, names_in_graph
 from tensorbundle.tools.rewriting.expressions import INTEGERS, Constant
 from tensorbundle.tools.rewriting.plan import Literal
 from tensorbundle.tools.rewriting.reading import Reading
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from tensorbundle.proto.graph import Node, ObjectGraph
     from tensorbundle.proto.naming import Naming
+    from tensorbundle.tools.optimizers.optimizer import Optimizer
     from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
     from tensorbundle.tools.rewriting.expressions import Expression
 
 __all__ = [
     "FLOATING",
-    "USUAL_ROOTS",
     "Number",
     "Side",
     "Signature",
@@ -36,8 +36,6 @@ __all__ = [
     "values_of",
 ]
 
-# What the migration guide's functions, and people who follow it, call the dictionary of variables.
-USUAL_ROOTS: Final = ("vars", "var_list")
 FLOATING: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat")))
 _SHOWN: Final = 10
 
@@ -79,32 +77,24 @@ class Side:
         """What there is in a draft."""
         side = cls(draft, {})
         graph = draft.graph
+        optimizers = Optimizers.of_draft(draft)
         if graph is None:
             side.names = {key: key for key in draft.tensors}
         else:
-            root = next((each for each in USUAL_ROOTS if each in graph.root.children), None)
-            listed = graph.root.children[root].children if root is not None else {}
-            local = {node: name for name, node in listed.items()}
-            for path, node, each in graph.attributes():
-                if each.name == VARIABLE_VALUE and path != SAVE_COUNTER:
-                    side.names[each.checkpoint_key] = local.get(node, each.full_name)
-                    side.paths[each.checkpoint_key] = path
-            side.optimizers = optimizers_in_graph(graph, side.names)
-            elsewhere = _paths_elsewhere(graph, {each.node for each in side.optimizers})
+            side.names = names_in_graph(graph)
+            side.paths = {
+                each.checkpoint_key: path
+                for path, _, each in graph.attributes()
+                if each.checkpoint_key in side.names
+            }
+            elsewhere = _paths_elsewhere(graph, {each.node for each in optimizers.found})
             side.private = side.paths.keys() - elsewhere.keys()
             side.by_path = {path: key for key, path in side.paths.items()}
             side.paths |= elsewhere
             side.by_path |= {path: key for key, path in elsewhere.items()}
         for key, name in side.names.items():
             side.by_name.setdefault(name, []).append(key)
-        side.optimizers += optimizers_in_names(
-            {
-                name: keys[0]
-                for name, keys in side.by_name.items()
-                if len(keys) == 1 and keys[0] not in side.private
-            }
-        )
-        side.owned = {key for each in side.optimizers for key in each.owned}
+        side.optimizers, side.owned = optimizers.found, optimizers.owned
         return side
 
     def find(self, name: str) -> str | None:

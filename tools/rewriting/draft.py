@@ -51,6 +51,12 @@ class DraftTensor:
     base: int = 0
     matched: str = ""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its values."""
+        values = self.expression
+        return values.entry.shape if isinstance(values, Literal) else values.shape
+
 
 @dataclass(slots=True)
 class Tally:

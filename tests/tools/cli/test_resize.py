@@ -22,7 +22,8 @@ def test_rows(run, tmp_path, arguments):
     check_writing(run, tmp_path, "resize", [source], *arguments, "--oov", 1)
     for key in ("e", "e/Adam"):
         assert tb.open(tmp_path / "out")[key].tolist() == [[6, 7], [0, 0], [0, 1], [0, 0]]
-    assert run("resize", source, tmp_path / "o", *arguments).err == "resized: e, e/Adam\n"
+    said = run("resize", source, tmp_path / "o", *arguments).err
+    assert said == "resized: 2 rows kept, 2 dropped, 1 new (zeros): e, e/Adam\n"
 
 
 def test_columns_and_old_size(run, tmp_path, arguments):

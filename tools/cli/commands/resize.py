@@ -1,4 +1,4 @@
-"""`tensorbundle resize`: rows of embeddings for another vocabulary."""
+"""`tensorbundle resize`: embedding rows and optimizer slots for a new vocabulary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLE = "tensorbundle resize run/model.ckpt-1000 resized embedding --old-vocab
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_source_and_destination(parser)
-    parser.add_argument("key", metavar="KEY", help="the embedding; its slot variables come along")
+    parser.add_argument("key", metavar="KEY", help="the embedding; its optimizer slots follow")
     parser.add_argument("--old-vocab", required=True, metavar="FILE", help="one token a line")
     parser.add_argument("--new-vocab", required=True, metavar="FILE", help="one token a line")
     parser.add_argument("--old-vocab-size", type=int, metavar="N", help="only the first N old tokens count")

@@ -27,9 +27,9 @@ from tensorbundle.proto.paths import (
     name_fault,
     split_path,
 )
-from tensorbundle.tools.matching.sides import USUAL_ROOTS
 from tensorbundle.tools.operations.converting.structure_fitting import fit_structure
 from tensorbundle.tools.operations.converting.template import fit_template
+from tensorbundle.tools.optimizers.finding import USUAL_ROOTS
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.plan import LeftOut, Literal
 

@@ -15,14 +15,8 @@ import numpy as np
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.tools.matching.sides import FLOATING, described, values_of
-from tensorbundle.tools.optimizers.slots import (
-    GRADIENT_SUM,
-    MOMENTUM,
-    Optimizer,
-    add_iterations,
-    add_slots,
-    class_of,
-)
+from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
+from tensorbundle.tools.optimizers.table import GRADIENT_SUM, MOMENTUM
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, Constant, Scaled
 
@@ -32,6 +26,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.matching.placing import Placing
     from tensorbundle.tools.matching.sides import Number
     from tensorbundle.tools.operations.converting.fitting import Fitting
+    from tensorbundle.tools.optimizers.optimizer import Optimizer
 
 __all__ = ["OptimizerState"]
 
@@ -120,7 +115,7 @@ class OptimizerState:
         places: dict[str, list[str]] = defaultdict(list)
         for place, key in self._placing.givers.items():
             places[key].append(place)
-        roles = {each: self._roles(each) for each in self._target.optimizers if each.kind == "legacy"}
+        roles = {each: self._roles(each) for each in self._target.optimizers if each.generation == "legacy"}
         wanted: dict[Optimizer, dict[tuple[str, str], str]] = defaultdict(dict)
         for (kind, variable), keepers in self._keepers.items():
             role = MOMENTUM if kind == GRADIENT_SUM else kind
@@ -151,9 +146,11 @@ class OptimizerState:
         """The optimizers of the source that gave slots; or else the one of the same path, or the only one."""
         others = self._source.optimizers
         gave = list(dict.fromkeys(self.gave[optimizer]))
-        if any(each.kind == "tf1" for each in gave):  # whose steps are counted elsewhere
-            gave += [each for each in others if each.kind == "tf1" and each.iterations and each not in gave]
-        known = [each for each in others if each.path == optimizer.path and each.kind != "tf1"]
+        if any(each.generation == "tf1" for each in gave):  # whose steps are counted elsewhere
+            gave += [
+                each for each in others if each.generation == "tf1" and each.iterations and each not in gave
+            ]
+        known = [each for each in others if each.path == optimizer.path and each.generation != "tf1"]
         alive = [each for each in others if each.iterations or any(each.owned)]
         return gave or known or (alive if len(alive) == 1 else [])
 
@@ -168,7 +165,12 @@ class OptimizerState:
             return
         [steps] = counted or told
         place, graph = optimizer.iterations, self._target.draft.graph
-        if place is None and graph is not None and optimizer.kind == "legacy" and optimizer.node is not None:
+        if (
+            place is None
+            and graph is not None
+            and optimizer.generation == "legacy"
+            and optimizer.node is not None
+        ):
             place = add_iterations(graph, optimizer)
         if place is not None and place not in self._placing.found:
             if counted:

@@ -183,7 +183,11 @@ class _Template:
     def _hint(self, unused: Collection[str]) -> str:
         """Why slots may be left over."""
         slots = {key for each in self.source.optimizers for key in each.slots.values()}
-        idle = [each.path for each in self.target.optimizers if each.kind == "keras" and not each.slots]
+        idle = [
+            each.path
+            for each in self.target.optimizers
+            if each.generation in ("keras2", "keras3") and not each.slots
+        ]
         if idle and not slots.isdisjoint(unused):
             return (
                 f"; the template's optimizer {idle[0]!r} has no slots: it has them once "

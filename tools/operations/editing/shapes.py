@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.slices import whole_box
-from tensorbundle.tools.operations.editing.selection import slots_of
 from tensorbundle.tools.operations.editing.values import add_tensor, find_key
+from tensorbundle.tools.optimizers.finding import Optimizers
+from tensorbundle.tools.optimizers.following import slots_of
 from tensorbundle.tools.patterns import select
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import Concat, Region, Reshape, Stored, Transpose
@@ -177,22 +178,33 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
 
 
 def _with_slots(draft: Draft, rules: Mapping[str, Value]) -> dict[str, Value]:
-    """What patterns say of the tensors that they match, and of slots of the same shape as their variable, by key."""
+    """What patterns say of the tensors that they match, and of their slots, by key; not of slots that are scalars.
+
+    Raises:
+        ConflictError: a slot that is averaged over an axis, as Adafactor's are, or may be another variable's.
+    """
     found: dict[str, Value] = {}
     for pattern, value in rules.items():
         matching = select(draft.tensors.items(), [pattern], draft.naming())
         found |= {key: value for key, _ in matching}
+    optimizers = Optimizers.of_draft(draft)
     for key, value in list(found.items()):
-        shape = _shape(draft.tensors[key])
-        for slot in slots_of(draft, key):
-            if slot in draft.tensors and _shape(draft.tensors[slot]) == shape:
+        for slot, (_, axes) in slots_of(draft, key, optimizers).items():
+            if 0 < len(axes) < len(draft.tensors[key].shape):
+                raise ConflictError(
+                    f"the optimizer averages {slot!r} over an axis of this tensor, so that it can't follow; "
+                    "'slim' removes the optimizer's state",
+                    path=draft.prefix,
+                    key=key,
+                )
+            if axes:
                 found.setdefault(slot, value)
     return found
 
 
 def _slots_to_follow(draft: Draft, key: str, shape: tuple[int, ...]) -> dict[str, str]:
     """A variable and its slots by key, each with its key as a template for another variable's name."""
-    slots = [each for each in slots_of(draft, key) if each in draft.tensors]
+    slots = list(slots_of(draft, key))
     if slots and draft.graph is not None:
         raise UnsupportedError(
             f"the variable has slots in its optimizer ({slots[0]!r}), which can't follow; remove them first ('slim')",
@@ -200,7 +212,7 @@ def _slots_to_follow(draft: Draft, key: str, shape: tuple[int, ...]) -> dict[str
             key=key,
         )
     for each in slots:
-        if _shape(draft.tensors[each]) != shape:
+        if draft.tensors[each].shape != shape:
             raise ConflictError(
                 f"this slot of {key!r} has another shape and can't follow; drop it first",
                 path=draft.prefix,
@@ -234,11 +246,6 @@ def _computable(draft: Draft, key: str, tensor: DraftTensor) -> Expression:
     if isinstance(tensor.expression, Literal):
         raise UnsupportedError("this tensor is new; its shape can't be changed", path=draft.prefix, key=key)
     return tensor.expression
-
-
-def _shape(tensor: DraftTensor) -> tuple[int, ...]:
-    expression = tensor.expression
-    return expression.entry.shape if isinstance(expression, Literal) else expression.shape
 
 
 def _axis(draft: Draft, key: str, shape: tuple[int, ...], axis: int) -> int:

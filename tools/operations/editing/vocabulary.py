@@ -1,4 +1,4 @@
-"""Let the rows of an embedding follow their tokens to another vocabulary, by TensorFlow's warm-start rules.
+"""Remap the rows of an embedding, and of its optimizer slots, to another vocabulary, by TensorFlow's warm-start rules.
 
 Row i of the result is the old row of the new vocabulary's token i, or zeros if the old vocabulary does not have it;
 rows for out-of-vocabulary buckets follow, zeros too (TensorFlow python/training/warm_starting_util.py,
@@ -7,15 +7,16 @@ rows for out-of-vocabulary buckets follow, zeros too (TensorFlow python/training
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tensorbundle.errors import ConflictError, MissingFileError, UnsupportedError
 from tensorbundle.tools.operations.editing.layout import even_slices
-from tensorbundle.tools.operations.editing.selection import slots_of
 from tensorbundle.tools.operations.editing.values import find_key
+from tensorbundle.tools.optimizers.following import slots_of
+from tensorbundle.tools.optimizers.table import axes_of
 from tensorbundle.tools.rewriting.expressions import Take
 from tensorbundle.tools.rewriting.plan import Literal
 
@@ -23,9 +24,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorbundle.shards import Array
-    from tensorbundle.tools.rewriting.draft import Draft
+    from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 
-__all__ = ["read_vocabulary", "resize"]
+__all__ = ["Resized", "read_vocabulary", "resize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """What `resize` did.
+
+    Attributes:
+        keys: the tensors that changed, the variable first.
+        kept: how many of the variable's old rows the result has.
+        dropped: how many it has not: of tokens that the new vocabulary lacks, and of out-of-vocabulary buckets.
+        new: how many rows of the result are zeros.
+    """
+
+    keys: list[str]
+    kept: int
+    dropped: int
+    new: int
+
+    @property
+    def note(self) -> str:
+        """What a person is told of all these tensors."""
+        return f"resized: {self.kept} rows kept, {self.dropped} dropped, {self.new} new (zeros)"
 
 
 def read_vocabulary(path: str) -> list[bytes]:
@@ -51,8 +74,10 @@ def resize(
     oov: int = 0,
     old_size: int | None = None,
     new_size: int | None = None,
-) -> list[str]:
-    """Reorder and resize a variable and its slot variables along an axis; the keys that changed.
+) -> Resized:
+    """Reorder and resize a variable and its optimizer slots along an axis.
+
+    Slots follow in every optimizer; one that is averaged over the axis (Adafactor) stays as it is.
 
     Args:
         draft: what to change.
@@ -62,11 +87,12 @@ def resize(
         axis: 0 for embeddings, 1 for output layers.
         oov: rows for out-of-vocabulary buckets, after those of the tokens.
         old_size: only so many of the old tokens count; all of them if None or -1, as in TensorFlow.
-        new_size: only so many of the new tokens get a row, likewise.
+        new_size: only so many of the new tokens get a row; all of them if None or -1.
 
     Raises:
         TensorNotFoundError: no such tensor.
-        ConflictError: no such axis, a negative number, or more old tokens than rows.
+        ConflictError: no such axis, a negative number, more old tokens than rows, or a slot of which the checkpoint
+            does not tell whether it belongs to this variable, or how it follows it.
         UnsupportedError: a tensor that is new.
     """
     key = find_key(draft, name)
@@ -83,38 +109,48 @@ def resize(
         positions.setdefault(token, position)
     needed = max(positions.values(), default=-1) + 1
     rows: Array = np.array([positions.get(token, -1) for token in new] + [-1] * oov, np.int64)
-    changed = []
-    for each in [key, *slots_of(draft, key)]:
-        tensor = draft.tensors[each]
-        if isinstance(tensor.expression, Literal):
-            raise UnsupportedError("this tensor can't be resized", path=draft.prefix, key=each)
-        shape = tensor.expression.shape
-        if not 0 <= axis < len(shape):
-            if each == key:
-                raise ConflictError(
-                    f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key
-                )
-            continue  # a slot that has not the variable's shape
-        if needed > shape[axis]:
+    tensor = draft.tensors[key]
+    shape = tensor.shape
+    if not 0 <= axis < len(shape):
+        raise ConflictError(f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key)
+    if needed > shape[axis]:
+        raise ConflictError(
+            f"{needed} old tokens, axis {axis} has {shape[axis]} elements", path=draft.prefix, key=key
+        )
+    new_shape = (*shape[:axis], len(rows), *shape[axis + 1 :])
+    changed = {key: _taken(draft, key, axis, rows)}
+    for slot, (role, axes) in slots_of(draft, key).items():
+        slot_shape = draft.tensors[slot].shape
+        if axis in axes:
+            changed[slot] = _taken(draft, slot, axes.index(axis), rows)
+            slot_shape = changed[slot].shape
+        if axes_of(role, new_shape, slot_shape) != axes:
             raise ConflictError(
-                f"{needed} old tokens, axis {axis} has {shape[axis]} elements",
+                f"the optimizer averages {slot!r} over another axis where the tensor is {list(new_shape)}; "
+                "'slim' removes the optimizer's state",
                 path=draft.prefix,
-                key=each,
+                key=key,
             )
-        resized = Take(tensor.expression, axis, rows)
-        slices = tensor.slices
-        if 0 in resized.shape:
-            slices = ()  # nothing that could be cut
-        elif slices:
-            cut = next(
-                (
-                    number
-                    for number in range(len(shape))
-                    if len({part.extents[number] for part in slices}) > 1
-                ),
-                0,
-            )
-            slices = even_slices(resized.shape, min(len(slices), resized.shape[cut]), cut)
-        draft.tensors[each] = replace(tensor, expression=resized, slices=slices)
-        changed.append(each)
-    return changed
+    draft.tensors |= changed
+    kept = len({row for row in rows.tolist() if row >= 0})
+    return Resized(list(changed), kept, shape[axis] - kept, int((rows < 0).sum()))
+
+
+def _taken(draft: Draft, key: str, axis: int, rows: Array) -> DraftTensor:
+    """A tensor with these rows of an axis, in as many slices as it has.
+
+    Raises:
+        UnsupportedError: a tensor that is new.
+    """
+    tensor = draft.tensors[key]
+    if isinstance(tensor.expression, Literal):
+        raise UnsupportedError("this tensor can't be resized", path=draft.prefix, key=key)
+    resized = Take(tensor.expression, axis, rows)
+    slices = tensor.slices
+    if 0 in resized.shape:
+        slices = ()  # nothing that could be cut
+    elif slices:
+        dimensions = range(len(resized.shape))
+        cut = next((each for each in dimensions if len({part.extents[each] for part in slices}) > 1), 0)
+        slices = even_slices(resized.shape, min(len(slices), resized.shape[cut]), cut)
+    return replace(tensor, expression=resized, slices=slices)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE
+from tensorbundle.tools.optimizers.nodes import generation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,12 +33,12 @@ _CONFIG_BYTES: Final = 1 << 24  # what is read of configs in one graph
 _CLASS_NAME: Final = 100
 _FOLLOWING: Final = 4  # no class saves more tensors under one attribute
 
-# The edges of optimizers that have no slots in the graph: keras/src/optimizers/base_optimizer.py of Keras 3, and
-# optimizer.py of Keras 2.11 to 2.15 and of tf_keras. Those with slots are legacy/optimizer_v2.py and TensorFlow 1's.
-_OPTIMIZERS: Final = (
-    ({"_iterations", "_variables", "_trainable_variables"}, "Keras 3 optimizer"),
-    ({"_iterations", "_variables", "_index_dict"}, "Keras 2 optimizer"),
-)
+_OPTIMIZERS: Final = {
+    "tf1": "TF1 optimizer",
+    "legacy": "Keras legacy optimizer",
+    "keras2": "Keras 2 optimizer",
+    "keras3": "Keras 3 optimizer",
+}
 # What Keras objects have besides their variables and layers; attributes of Keras 3 (layers/layer.py, ops/operation.py,
 # models/functional.py, trainers/trainer.py, export/export_archive.py), then of Keras 2 (engine/training.py,
 # engine/base_layer.py, saving/legacy/saved_model).
@@ -178,14 +179,11 @@ class _Hints:
         return f"Keras {name[:_CLASS_NAME]}" if isinstance(name, str) and name else "Keras object"
 
     def _optimizer(self, node: Node) -> str | None:
-        names = node.children.keys()
-        if node.slots:
-            return "Keras legacy optimizer" if "iter" in names else "TF1 optimizer"
-        if {"iter", "decay"} <= names:  # without slots, as plain SGD is
-            count = node.children["iter"]
-            if self._is_counter(count) and self._variable(count)[0].endswith("/iter"):
-                return "Keras legacy optimizer"
-        return next((hint for edges, hint in _OPTIMIZERS if edges <= names), None)
+        generation = generation_of(node)
+        count = node.children.get("iter")
+        if generation == "legacy" and not node.slots and count is not None and not self._is_counter(count):
+            return None  # without slots, plain SGD counts its steps at least
+        return None if generation is None else _OPTIMIZERS[generation]
 
     def _bookkeeping(self, node: Node, name: str, parent: Node | None) -> str | None:
         of_keras = parent is not None and (self.of[parent] or "").startswith("Keras ")

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.coding import LEN, VARINT, fields, read_varint
 from tensorbundle.errors import BundleError, CorruptionError
-from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, VARIABLE_VALUE, attribute_key
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, attribute_key
 from tensorbundle.storage.local import File
-from tensorbundle.tools.operations.editing.selection import optimizer_state
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 from tensorbundle.tools.operations.inspecting.layout import Layout
-from tensorbundle.tools.optimizers.slots import class_of, optimizers_in_graph, optimizers_in_names
-from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.optimizers.classes import class_names
+from tensorbundle.tools.optimizers.finding import Optimizers, names_in_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,13 +23,12 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.tools.optimizers.slots import Optimizer
+    from tensorbundle.tools.optimizers.optimizer import Optimizer
 
 __all__ = ["Info", "dead_bytes", "info"]
 
 _META_BYTES: Final = 4 << 20  # of a graph's file, to find the version in
 _KINDS: Final = {"v1": "V1"}  # of file formats; others are called as they are
-_BERT: Final = {"adam_m": "AdamWeightDecay", "adam_v": "AdamWeightDecay", "lamb_m": "LAMB", "lamb_v": "LAMB"}
 # Fields of tensorflow/core/protobuf/meta_graph.proto and saved_model.proto.
 _META_INFO, _TENSORFLOW_VERSION, _META_GRAPHS = 1, 5, 2
 
@@ -89,30 +87,20 @@ def info(path: Path) -> Info:
 
 def _info(checkpoint: Checkpoint) -> Info:
     entries = dict(checkpoint.entries())
-    state: set[str] = set()
-    optimizers: list[Optimizer] = []
+    optimizers = Optimizers()
     names: dict[str, str] = {}  # by key
     notes = []
     root = None
     try:
-        draft = Draft.of(checkpoint)
-        state = set(optimizer_state(draft))
         graph = checkpoint.object_graph
-        if graph is None:
-            names = {key: key for key in entries}
-            optimizers = optimizers_in_names(names)
-        else:
-            attributes = [each for _, _, each in graph.attributes() if each.name == VARIABLE_VALUE]
-            names = {each.checkpoint_key: each.full_name for each in attributes}
-            optimizers = optimizers_in_graph(graph, names)
-            optimizers = optimizers or optimizers_in_names({name: key for key, name in names.items()})
+        names = {key: key for key in entries} if graph is None else names_in_graph(graph)
+        optimizers = Optimizers.of(graph, {key: entry.shape for key, entry in entries.items()})
+        if graph is not None:
             root = hints(checkpoint, graph, Tensors(entries)).get(graph.root)
     except (BundleError, OSError) as error:
         notes.append(f"nothing is known of objects and optimizers: {error}")
-    optimizers = [
-        each for each in optimizers if each.slots or each.powers or (each.kind != "tf1" and each.ran)
-    ]
-    steps = _steps(names, optimizers)
+    state = optimizers.state
+    steps = _steps(names, optimizers.found)
     counters = {attribute_key(SAVE_COUNTER), *steps}
     numbers = {key: entry for key, entry in entries.items() if entry.dtype.itemsize}
     dead = None
@@ -129,7 +117,7 @@ def _info(checkpoint: Checkpoint) -> Info:
         parameters_without_optimizer=sum(
             entry.elements for key, entry in numbers.items() if key not in state and key not in counters
         ),
-        optimizer=_optimizer_name(optimizers, names) or ("unknown" if state else None),
+        optimizer=", ".join(class_names(optimizers.found, names)) or ("unknown" if state else None),
         step=next((step for key in steps if (step := _scalar(checkpoint, key, entries)) is not None), None),
         dtypes=dict(dtypes.most_common()),
         bytes=sum(entry.nbytes for entry in entries.values()),
@@ -192,33 +180,6 @@ def _scalar(checkpoint: Checkpoint, key: str, entries: Mapping[str, TensorEntry]
         return int(checkpoint.read(key))
     except (BundleError, OSError):
         return None
-
-
-def _optimizer_name(optimizers: list[Optimizer], names: Mapping[str, str]) -> str | None:
-    """What the classes of optimizers are called, as far as names of their variables or their slots tell."""
-    found = []
-    for each in optimizers:
-        name = None
-        if each.kind == "tf1":
-            slots = Counter(_slot_name(names.get(slot, slot)) for slot in each.slots.values())
-            found += [_BERT.get(name, name) for name, _ in slots.most_common()]
-            if slots:
-                continue
-            name = "Adam" if each.powers else None
-        else:
-            scope = names.get(each.iterations or "", "").rpartition("/")[0].rpartition("/")[2]
-            roles = [role for role, _ in each.slots]
-            name = class_of(roles) if roles else None
-            if name is None or name.lower() in scope.lower():  # Adam in AdamW
-                name = scope or name
-        found.append(name or "unknown")
-    return ", ".join(dict.fromkeys(found)) or None
-
-
-def _slot_name(name: str) -> str:
-    last = name.rpartition("/")[2]
-    stem, _, number = last.rpartition("_")
-    return stem if number.isdigit() and stem else last
 
 
 def _written_by(prefix: str) -> str | None:

@@ -15,7 +15,6 @@ from tensorbundle.index import decode_key
 from tensorbundle.proto.paths import key_path
 from tensorbundle.storage.local import File
 from tensorbundle.tools.operations.comparing.differences import diff
-from tensorbundle.tools.operations.editing.selection import optimizer_state
 from tensorbundle.tools.operations.inspecting.histograms import Histogram
 from tensorbundle.tools.operations.inspecting.layout import Layout
 from tensorbundle.tools.operations.inspecting.overview import info
@@ -24,6 +23,7 @@ from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics
 from tensorbundle.tools.operations.inspecting.verification import verify
 from tensorbundle.tools.operations.reporting.graphs import graph_contents
 from tensorbundle.tools.operations.reporting.page import html_page
+from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.rewriting.draft import Draft
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _tensors(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> dict[st
     """Columns with one item for each tensor, in key order."""
     state: set[str] = set()
     with contextlib.suppress(BundleError):
-        state = set(optimizer_state(Draft.of(checkpoint)))
+        state = Optimizers.of_draft(Draft.of(checkpoint)).state
     return {
         "keys": list(entries),
         "paths": [key_path(key) or key for key in entries],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from tensorbundle.proto.paths import VARIABLE_VALUE, escape_name
 from tensorbundle.tools.operations.inspecting.hints import OBJECT_CONFIG_JSON
+from tensorbundle.tools.optimizers.nodes import POWERS, generation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -185,11 +186,11 @@ def _is_optimizer(node: Node) -> bool:
 def slot_handling(node: Node) -> SlotHandling:
     """How an object with these edges takes slot variables."""
     names = node.children.keys()
-    if "_iterations" in names:
-        # Keras 3 knows no slot variables; optimizers of Keras 2.11 to 2.15 and tf_keras know enough to refuse them.
-        return "none" if "_trainable_variables" in names or "_variables" not in names else "refused"
-    if "iter" in names:
+    generation = generation_of(node)
+    if generation == "keras2":
+        return "refused"
+    if generation == "legacy" or "iter" in names:
         return "queued"
-    if names <= {"beta1_power", "beta2_power"} and (node.slots or names):
+    if generation == "tf1" and names <= POWERS:
         return "at once"
-    return "unknown" if not names and not node.owns_something else "none"
+    return "unknown" if not names and not node.owns_something else "none"  # Keras 3 knows no slot variables

@@ -9,10 +9,10 @@ from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
 from tensorbundle.tools.operations.editing.renaming import rename
 from tensorbundle.tools.operations.editing.rules import parse_rule, whole_rule
-from tensorbundle.tools.operations.editing.selection import optimizer_state
 from tensorbundle.tools.operations.restoring.forecasting import Source, predict
 from tensorbundle.tools.operations.restoring.moves import renumberings, scope_moves
 from tensorbundle.tools.operations.restoring.programs import Spec
+from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.expressions import Stored
 
@@ -152,7 +152,7 @@ def state_in(path: str) -> set[str]:
 
 
 def _state_of(draft: Draft) -> set[str]:
-    return {key_path(key) or key for key in optimizer_state(draft)}
+    return {key_path(key) or key for key in Optimizers.of_draft(draft).state}
 
 
 def _rule(old: str, new: str) -> Rule:

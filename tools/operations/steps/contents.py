@@ -123,10 +123,10 @@ class Resize(Step):
         )
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Resize, and note which tensors changed."""
+        """Resize, and note which tensors changed, and how many rows were dropped."""
         del context
         for key, each in self.variables:
-            changed = resize(
+            resized = resize(
                 draft,
                 key,
                 read_vocabulary(each.old),
@@ -136,7 +136,7 @@ class Resize(Step):
                 old_size=each.old_size,
                 new_size=each.new_size,
             )
-            draft.note("resized", changed)
+            draft.note(resized.note, resized.keys)
         return draft
 
 

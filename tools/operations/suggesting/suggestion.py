@@ -25,8 +25,8 @@ from tensorbundle.tools.matching.pairing import Item, Match, match
 from tensorbundle.tools.operations.converting.conversion import to_tf1
 from tensorbundle.tools.operations.editing.renaming import new_names, rename
 from tensorbundle.tools.operations.editing.rules import rule_line, whole_rule
-from tensorbundle.tools.operations.editing.selection import optimizer_state
 from tensorbundle.tools.operations.suggesting.substitutions import Deciding, rules_for
+from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.expressions import Stored
 
@@ -126,8 +126,8 @@ class _Search:
         # Towards a template, `convert` sees to the state of optimizers.
         self._state: set[str] = set()
         if self._use == "template":
-            self._state.update(optimizer_state(self._draft))
-            state = set(optimizer_state(other))
+            self._state |= Optimizers.of_draft(self._draft).state
+            state = Optimizers.of_draft(other).state
             self._news = {
                 name: each
                 for name, each in self._news.items()

@@ -760,17 +760,22 @@ class TestOptimizers:
     def test_what_else_an_optimizer_has(self, tmp_path):
         """It is found by name only, never by its shape, and stays where it is missing."""
         optimizer, values = sgd()
-        optimizer.children["loss_scale"] = tree({"current": variable("scale"), "good_steps": None})
+        optimizer.children["loss_scale"] = tree(
+            {"current_loss_scale": variable("current_loss_scale"), "good_steps": None}
+        )
         values |= {"o/loss_scale/good_steps": np.int64(3)}
-        values |= {"o/loss_scale/current": np.float32(4)}
+        values |= {"o/loss_scale/current_loss_scale": np.float32(4)}
         template = self.template(tmp_path, optimizer, values)
         for number, (tensor, expected) in enumerate(
-            (({"other": np.float32(5)}, 4), ({"scale": np.float32(6)}, 6))
+            (({"other": np.float32(5)}, 4), ({"current_loss_scale": np.float32(6)}, 6))
         ):
             source = write(tmp_path / f"source-{number}", {"d/w": np.float32(1)} | tensor)
             convert(source, tmp_path / f"out-{number}", to="tf2", template=template, allow_unused=True)
             found = by_path(tmp_path / f"out-{number}")
-            assert (found["o/loss_scale/current"], found["o/loss_scale/good_steps"]) == (expected, 3)
+            assert (found["o/loss_scale/current_loss_scale"], found["o/loss_scale/good_steps"]) == (
+                expected,
+                3,
+            )
 
     def test_optimizer_of_keras_that_was_not_built(self, tmp_path):
         optimizer = tree({"_iterations": None, "_learning_rate": None, "_variables": {}})

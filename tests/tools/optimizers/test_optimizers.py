@@ -7,17 +7,13 @@ from hypothesis import strategies as st
 from support.rewriting import finished, keras_like, tree, variable
 from tensorbundle.proto.graph import Node, ObjectGraph, Slot
 from tensorbundle.proto.paths import attribute_key
-from tensorbundle.tools.optimizers.slots import (
-    add_iterations,
-    add_slots,
-    class_of,
-    optimizers_in_graph,
-    optimizers_in_names,
-)
+from tensorbundle.tools.optimizers.finding import Optimizers
+from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
+from tensorbundle.tools.optimizers.naming import optimizers_in_names
 
 
-def by_names(*names):
-    return optimizers_in_names({name: name for name in names})
+def by_names(*names, **shapes):
+    return optimizers_in_names({name: name for name in names}, shapes)
 
 
 def native(*names):
@@ -41,8 +37,11 @@ class TestNames:
             (["Adagrad"], ["accumulator"]),
             (["Adadelta", "Adadelta_1"], ["accum_grad", "accum_var"]),
             (["Ftrl", "Ftrl_1"], ["accumulator", "linear"]),
-            (["ExponentialMovingAverage"], ["average"]),
-            (["Adam_2", "Adam_3"], []),  # of a second optimizer, nobody knows which
+            (["LARSOptimizer"], ["gradient_sum"]),
+            (["Adam", "Adam_1", "Adam_2"], ["m", "v", "gradient_accumulator"]),
+            (["Adafactor"], ["v"]),
+            (["Adafactor", "Adafactor_1"], ["vr", "vc"]),
+            (["Adafactor", "Adafactor_1", "Adafactor_2"], ["m", "vr", "vc"]),
             (["Other", "AdamX", "adam", "Adam_", "Adam_x"], []),
         ],
         ids="-".join,
@@ -80,9 +79,63 @@ class TestNames:
         slots = ["training/Adam/d/k/m", "training/Adam/d/k/v", "training/Adam/d/k/other"]
         tf1, adam = by_names(*names, *slots)
         assert (tf1.slots, tf1.iterations) == ({}, None)
-        assert (adam.kind, adam.path, adam.iterations) == ("legacy", "training/Adam", "training/Adam/iter")
+        assert (adam.generation, adam.path, adam.iterations) == (
+            "legacy",
+            "training/Adam",
+            "training/Adam/iter",
+        )
         assert adam.slots == {("m", "d/k"): slots[0], ("v", "d/k"): slots[1]}
         assert adam.scalars == {"beta_1": names[2], "learning_rate": names[3]}
+
+    def test_further_optimizers_of_the_same_variables(self):
+        """Numbers go on where two optimizers train one variable; a scope is put before its name."""
+        names = ["k/Adam_1", "k/Adam_2", "k/Adam", "k/Adam_3", "t/k/Adam", "k/ExponentialMovingAverage"]
+        found = by_names("k", *names)
+        assert [(each.generation, each.path, each.slots) for each in found] == [
+            ("tf1", "", {("m", "k"): "k/Adam", ("v", "k"): "k/Adam_1"}),
+            ("tf1", "Adam_1", {("m", "k"): "k/Adam_2", ("v", "k"): "k/Adam_3"}),
+            ("average", "ExponentialMovingAverage", {("average", "k"): "k/ExponentialMovingAverage"}),
+            ("tf1", "t/Adam", {("m", "k"): "t/k/Adam"}),
+        ]
+
+    def test_mesh(self):
+        found = by_names("k", "k_slot_v", "e", "e_slot_vr", "e_slot_vc", "e_slot_m", "x_slot_q")[0]
+        assert found.slots == {
+            ("v", "k"): "k_slot_v",
+            ("mesh_vr", "e"): "e_slot_vr",
+            ("mesh_vc", "e"): "e_slot_vc",
+            ("m", "e"): "e_slot_m",
+        }
+
+    @pytest.mark.parametrize(
+        ("names", "orphans"),
+        [
+            (["o/Adam", "o/Adam_1", "w", "w/Adam", "w/Adam_1"], ["o/Adam", "o/Adam_1"]),
+            (["o/Adam", "o/Adam_1", "beta1_power", "beta2_power"], ["o/Adam", "o/Adam_1"]),
+            (["o/Adam", "o/Adam_1"], []),  # no other sign of an Adam
+            (["o/Adam", "w", "w/Adam", "w/Adam_1"], []),  # one of two
+            (["o/adam_m", "o/adam_v"], ["o/adam_m", "o/adam_v"]),
+            (["o/adam_m"], []),
+            (["o/m", "o/v", "w", "w/m", "w/v"], []),  # weights may be called so
+            (["o/Momentum", "w", "w/Momentum"], ["o/Momentum"]),
+            (
+                ["o/ExponentialMovingAverage", "w", "w/ExponentialMovingAverage"],
+                [],
+            ),  # instead of its variable
+        ],
+        ids="-".join,
+    )
+    def test_slots_of_variables_that_are_not_stored(self, names, orphans):
+        assert sorted(by_names(*names)[0].orphans) == orphans
+
+    def test_keras_in_tf1_code(self):
+        """Slots without a name of their own may be those of any variable of their shape."""
+        names = ["d/k", "e/k", "SGD/iterations", "SGD/lr", "training/SGD/Variable", "training/SGD/d/b/m"]
+        shapes = {"d/k": (2,), "e/k": (2,), "training/SGD/Variable": (2,)}
+        _, counting, training = optimizers_in_names({name: name for name in names}, shapes)
+        assert (counting.path, counting.iterations, counting.scalars) == ("SGD", names[2], {"lr": "SGD/lr"})
+        assert training.doubtful == {"training/SGD/Variable": ("d/k", "e/k")}
+        assert training.orphans == ["training/SGD/d/b/m"]
 
     def test_momentum_of_rmsprop(self):
         names = ["k", "R/iter", "R/k/rms", "R/k/momentum", "S/iter", "S/k/momentum"]
@@ -91,7 +144,7 @@ class TestNames:
         assert sgd.slots == {("momentum", "k"): "S/k/momentum"}
 
     def test_a_variable_called_iter_is_no_optimizer(self):
-        assert [each.kind for each in by_names("a/iter", "a/w", "w/a")] == ["tf1"]
+        assert [each.generation for each in by_names("a/iter", "a/w", "w/a")] == ["tf1"]
 
     @given(
         st.lists(st.sampled_from(["a", "b", "m", "v", "Adam", "Adam_1", "iter", "Momentum"]), max_size=4).map(
@@ -112,12 +165,8 @@ class TestNames:
 
 def in_graph(root):
     graph = finished(root)
-    names = {
-        each.checkpoint_key: each.full_name
-        for path, _, each in graph.attributes()
-        if each.name == "VARIABLE_VALUE" and path != "save_counter"
-    }
-    return graph, optimizers_in_graph(graph, names)
+    keys = [each.checkpoint_key for path, _, each in graph.attributes() if path != "save_counter"]
+    return graph, Optimizers.of(graph, dict.fromkeys(keys, (2,))).found
 
 
 def paths(slots):
@@ -133,7 +182,7 @@ def numbered(*nodes):
 class TestGraphs:
     def test_legacy(self):
         _, [found] = in_graph(keras_like())
-        assert (found.kind, found.path, found.ran) == ("legacy", "optimizer", True)
+        assert (found.generation, found.path, found.ran) == ("legacy", "optimizer", True)
         assert found.iterations == attribute_key("optimizer/iter")
         assert found.scalars == {"decay": attribute_key("optimizer/decay")}
         assert paths(found.slots) == {
@@ -169,7 +218,7 @@ class TestGraphs:
         optimizer = tree({"beta1_power": None, "beta2_power": None} if powers else {})
         optimizer.slots = [Slot(name, kernel, variable(f"k/{name}")) for name in slots]
         _, [found] = in_graph(tree({"k": kernel, "o": optimizer}))
-        assert (found.kind, found.path, found.iterations, found.scalars) == ("tf1", "o", None, {})
+        assert (found.generation, found.path, found.iterations, found.scalars) == ("tf1", "o", None, {})
         assert found.powers == (
             [(attribute_key("o/beta1_power"), attribute_key("o/beta2_power"))] if powers else []
         )
@@ -206,7 +255,7 @@ class TestGraphs:
         if keras_3:
             optimizer.children["_trainable_variables"] = numbered(kernel, bias)
         _, [found] = in_graph(tree({"m": {"kernel": kernel, "bias": bias}, "o": optimizer}))
-        assert (found.kind, found.path) == ("keras", "o")
+        assert (found.generation, found.path) == ("keras3" if keras_3 else "keras2", "o")
         assert found.iterations == attribute_key("o/_iterations")
         assert {name: key for name, key in found.scalars.items() if name != "momentum_cache"} == {
             "learning_rate": attribute_key("o/_learning_rate")
@@ -217,14 +266,66 @@ class TestGraphs:
             for place, each in enumerate(["kernel", "bias"])
         }
 
-    def test_variables_of_one_name_come_in_order(self):
-        """As two layers of one name have them in tf_keras."""
+    def test_variables_of_one_name(self):
+        """As two layers of one name have them in tf_keras: no order is assumed, but shapes may tell."""
         kernels = [variable("d/kernel"), variable("d/kernel")]
-        slots = [variable("Adam/m/d/kernel"), variable("Adam/m/d/kernel")]
         optimizer = tree({"_iterations": None, "_variables": {}})
-        optimizer.children["_momentums"] = numbered(*slots)
-        _, [found] = in_graph(Node(children={"a": kernels[0], "b": kernels[1], "o": optimizer}))
-        assert paths(found.slots) == {("m", "a"): "o/_momentums/0", ("m", "b"): "o/_momentums/1"}
+        optimizer.children["_momentums"] = numbered(variable("Adam/m/d/kernel"), variable("Adam/m/d/kernel"))
+        graph = finished(Node(children={"a": kernels[0], "b": kernels[1], "o": optimizer}))
+        places = ("a", "b", "o/_momentums/0", "o/_momentums/1")
+        a, b, first, second = map(attribute_key, places)
+        for shapes, slots, doubtful in (
+            ([(2, 3), (2, 3)] * 2, {}, dict.fromkeys((first, second), (a, b))),
+            ([(2, 3), (4, 3), (4, 3), (2, 3)], {("m", a): second, ("m", b): first}, {}),
+            ([(2, 3), (4, 3), (2, 3), (2, 3)], {}, dict.fromkeys((first, second), (a,))),
+        ):
+            [found] = Optimizers.of(graph, dict(zip((a, b, first, second), shapes, strict=True))).found
+            assert (found.slots, found.doubtful) == (slots, doubtful)
+
+    def test_names_that_no_variable_has(self):
+        """Shapes alone prove nothing where names say something else."""
+        optimizer = tree({"_iterations": None, "_variables": {}})
+        optimizer.children["_momentums"] = numbered(variable("m/old/kernel"))
+        _, [found] = in_graph(Node(children={"a": variable("new/kernel"), "o": optimizer}))
+        assert (found.slots, found.doubtful) == ({}, {attribute_key("o/_momentums/0"): (attribute_key("a"),)})
+
+    def test_lists_that_are_not_in_the_graph(self):
+        """Keras 3 before 3.9: names say whose slots they are, or the order, if all of them agree with it."""
+        kernel, bias = variable("s/d/kernel"), variable("s/d/bias")
+        slots = ["kernel_momentum", "kernel_velocity", "bias_momentum", "bias_velocity"]
+        nameless = attribute_key("o/_trainable_variables/0"), attribute_key("o/_trainable_variables/1")
+        for names, told in (
+            ([f"adam/s_d_{each}" for each in slots], True),
+            ([""] * 4, True),
+            ([""] * 3, False),
+        ):
+            optimizer = tree({"_iterations": None, "_variables": {}, "_momentums": {}, "_velocities": {}})
+            optimizer.children["_trainable_variables"] = numbered(kernel, bias)
+            members = [optimizer.children["_iterations"], *map(variable, names)]
+            optimizer.children["_variables"] = numbered(*members)
+            _, [found] = in_graph(Node(children={"o": optimizer}))
+            keys = [attribute_key(f"o/_variables/{number}") for number in range(1, len(members))]
+            roles = [(role, each) for each in nameless for role in ("m", "v")]
+            assert found.slots == (dict(zip(roles, keys, strict=True)) if told else {})
+            assert found.doubtful == ({} if told else dict.fromkeys(keys, nameless))
+
+    def test_wrapped(self):
+        """The inner optimizer's steps and hyperparameters count, where both have them."""
+        inner = tree(
+            {"_iterations": None, "_learning_rate": None, "_variables": {}, "_trainable_variables": {}}
+        )
+        outer = tree(
+            {"_iterations": None, "_learning_rate": None, "_variables": {}, "_trainable_variables": {}}
+        )
+        outer.children["inner_optimizer"] = inner
+        graph, [found] = in_graph(tree({"o": outer}))
+        assert (found.node, found.inner) == (graph["o"], graph["o/inner_optimizer"])
+        assert found.iterations == attribute_key("o/inner_optimizer/_iterations")
+        assert found.scalars == {
+            "learning_rate": attribute_key("o/inner_optimizer/_learning_rate"),
+            "wrapper_learning_rate": attribute_key("o/_learning_rate"),
+            "wrapper_iterations": attribute_key("o/_iterations"),
+        }
 
     def test_places_without_a_variable(self):
         """Keras 3 has none in a list for variables that are not trained so."""
@@ -239,7 +340,7 @@ class TestGraphs:
     )
     def test_one_that_has_not_run(self, name):
         _, [found] = in_graph(tree({"w": None, name: {}, "options": {}, "adopt": {}}))
-        assert (found.kind, found.path, found.ran) == ("legacy", name, False)
+        assert (found.generation, found.path, found.ran) == ("legacy", name, False)
 
     def test_several_that_have_not_run(self):
         assert in_graph(tree({"w": None, "optimizer": {}, "opt": {}}))[1] == []
@@ -284,6 +385,7 @@ class TestAddSlots:
             (["momentum"], "SGD"),
             (["rms", "rms_momentum"], "RMSprop"),
             (["mg"], "RMSprop"),
+            (["accumulator"], "Adagrad"),
             (["accumulator", "linear"], "Ftrl"),
             (["linear"], "Ftrl"),
             (["accum_var"], "Adadelta"),
@@ -307,8 +409,8 @@ class TestAddSlots:
                 f"{scope}w/{each.name}" for each in slots
             ]
             again = ObjectGraph.parse(graph.encode())
-            names = {each.checkpoint_key: each.full_name for _, _, each in again.attributes()}
-            assert optimizers_in_graph(again, names)[0].slots.keys() >= {
+            shapes = {each.checkpoint_key: (2,) for _, _, each in again.attributes()}
+            assert Optimizers.of(again, shapes).found[0].slots.keys() >= {
                 (role, key) for role in roles if role != "rms_momentum"
             }
 
@@ -329,5 +431,5 @@ class TestAddSlots:
         assert optimizer.possible_roles() == roles
         optimizer.slots["m", "w"] = "x"
         assert optimizer.possible_roles() == {"m"}
-        optimizer.kind = "keras"
+        optimizer.generation = "keras2"
         assert optimizer.possible_roles() == set()

@@ -1,0 +1,120 @@
+"""All optimizers of a checkpoint, by its object graph and by the names of its variables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE
+from tensorbundle.tools.optimizers.graphs import optimizers_in_graph
+from tensorbundle.tools.optimizers.naming import optimizers_in_names
+from tensorbundle.tools.optimizers.nodes import optimizer_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from tensorbundle.proto.graph import Node, ObjectGraph
+    from tensorbundle.tools.optimizers.optimizer import Optimizer
+    from tensorbundle.tools.optimizers.table import Shape
+    from tensorbundle.tools.rewriting.draft import Draft
+
+__all__ = ["USUAL_ROOTS", "Optimizers", "names_in_graph"]
+
+# What the migration guide's functions, and people who follow it, call the dictionary of variables.
+USUAL_ROOTS: Final = ("vars", "var_list")
+
+
+def names_in_graph(graph: ObjectGraph) -> dict[str, str]:
+    """The key and the name of every variable but the save counter: its full name, or its key in a usual dictionary."""
+    root = next((each for each in USUAL_ROOTS if each in graph.root.children), None)
+    listed = graph.root.children[root].children if root is not None else {}
+    local = {node: name for name, node in listed.items()}
+    return {
+        each.checkpoint_key: local.get(node, each.full_name)
+        for path, node, each in graph.attributes()
+        if each.name == VARIABLE_VALUE and path != SAVE_COUNTER
+    }
+
+
+@dataclass(slots=True)
+class Optimizers:
+    """The optimizers of one checkpoint.
+
+    Attributes:
+        found: those in the object graph by their numbers, then those that only names tell of.
+        private: the keys of tensors that can be reached through optimizers only, slot variables among them.
+    """
+
+    found: list[Optimizer] = field(default_factory=list)
+    private: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, graph: ObjectGraph | None, shapes: Mapping[str, Shape]) -> Optimizers:
+        """The optimizers of a checkpoint.
+
+        Args:
+            graph: its object graph, or None if it is name-based.
+            shapes: by key, of every tensor that it stores.
+        """
+        if graph is None:
+            return cls(_something(optimizers_in_names({key: key for key in shapes}, shapes)))
+        nodes = optimizer_nodes(graph)
+        elsewhere = _reached_without(graph, {each.chain[0] for each in nodes})
+        private = {
+            each.checkpoint_key for node in graph.nodes if node not in elsewhere for each in node.attributes
+        }
+        found = optimizers_in_graph(graph, nodes, shapes, private)
+        names = {key: name for key, name in names_in_graph(graph).items() if key not in private and name}
+        count = Counter(names.values())
+        unique = {name: key for key, name in names.items() if count[name] == 1}
+        return cls(found + _something(optimizers_in_names(unique, shapes)), private)
+
+    @classmethod
+    def of_draft(cls, draft: Draft) -> Optimizers:
+        """The optimizers of a checkpoint to be."""
+        return cls.of(draft.graph, {key: tensor.shape for key, tensor in draft.tensors.items()})
+
+    @property
+    def owned(self) -> set[str]:
+        """The keys of all that optimizers own."""
+        return {key for each in self.found for key in each.owned}
+
+    @property
+    def state(self) -> set[str]:
+        """The keys of all that is of no use without an optimizer: not moving averages that TF1 keeps beside weights."""
+        averages = {key for each in self.found if each.generation == "average" for key in each.owned}
+        return (self.owned | self.private) - averages
+
+    def slots_of(self, variable: str) -> Iterator[tuple[str, str]]:
+        """The role and the key of every slot of a variable."""
+        for optimizer in self.found:
+            for (role, key), slot in optimizer.slots.items():
+                if key == variable:
+                    yield role, slot
+
+    def doubtful_for(self, variable: str) -> dict[str, tuple[str, ...]]:
+        """The slots that may belong to a variable or to others, as the files do not tell, with all of these."""
+        return {
+            slot: candidates
+            for optimizer in self.found
+            for slot, candidates in optimizer.doubtful.items()
+            if variable in candidates
+        }
+
+
+def _something(optimizers: Iterable[Optimizer]) -> list[Optimizer]:
+    """Those that have anything."""
+    return [each for each in optimizers if each.iterations is not None or any(each.owned)]
+
+
+def _reached_without(graph: ObjectGraph, nodes: set[Node]) -> set[Node]:
+    """The objects that can be reached without passing through some, of which the root is none; no slot variables."""
+    seen = {graph.root}
+    stack = [graph.root]
+    while stack:
+        for child in stack.pop().children.values():
+            if child not in seen and child not in nodes:
+                seen.add(child)
+                stack.append(child)
+    return seen

@@ -1,0 +1,56 @@
+"""The slots that change where a variable changes its shape, or the errors where a checkpoint does not tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import ConflictError
+from tensorbundle.tools.optimizers.finding import Optimizers
+from tensorbundle.tools.optimizers.table import axes_of
+
+if TYPE_CHECKING:
+    from tensorbundle.tools.optimizers.table import Shape
+    from tensorbundle.tools.rewriting.draft import Draft
+
+__all__ = ["SlotAxes", "slots_of"]
+
+_SHOWN: Final = 10
+
+# By the key of a slot: its role, and the axes of the variable that it has.
+SlotAxes = dict[str, tuple[str, "Shape"]]
+
+
+def slots_of(draft: Draft, key: str, optimizers: Optimizers | None = None) -> SlotAxes:
+    """The slots of a variable, in every optimizer.
+
+    Args:
+        draft: the checkpoint.
+        key: of the variable.
+        optimizers: of the checkpoint, if they have been found already.
+
+    Raises:
+        ConflictError: there are slots that may be this variable's or another's, or of a shape that nothing explains.
+    """
+    optimizers = Optimizers.of_draft(draft) if optimizers is None else optimizers
+    doubtful = optimizers.doubtful_for(key)
+    if doubtful:
+        slot, candidates = next(iter(doubtful.items()))
+        more = f" and {len(doubtful) - 1} more" if len(doubtful) > 1 else ""
+        raise ConflictError(
+            f"{slot!r}{more} may be a slot of this variable or of another one, which the checkpoint does not tell: "
+            f"{', '.join(map(repr, candidates[:_SHOWN]))}; 'slim' removes the optimizer's state",
+            path=draft.prefix,
+            key=key,
+        )
+    shape, found = draft.tensors[key].shape, {}
+    for role, slot in optimizers.slots_of(key):
+        axes = axes_of(role, shape, draft.tensors[slot].shape)
+        if axes is None:
+            raise ConflictError(
+                f"{slot!r} is a slot of this tensor, and its shape {list(draft.tensors[slot].shape)} does not say how "
+                f"it follows {list(shape)}; 'slim' removes the optimizer's state",
+                path=draft.prefix,
+                key=key,
+            )
+        found[slot] = role, axes
+    return found

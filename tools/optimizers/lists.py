@@ -1,0 +1,263 @@
+"""Which slot belongs to which variable in optimizers that keep lists: Keras 2.11 and later, and Keras 3.
+
+`_variables/N` is only a position. What the files say besides, the strongest first:
+
+    Keras 3   the element of `_trainable_variables` at the place that a slot has in its list; the variable's path in the
+              slot's name; the order in which `build` makes slots, if number and shapes of all of them agree with it
+    Keras 2   the variable's name in the slot's name (`m/dense/kernel`), which need not be unique; slots at one place of
+              several lists belong to one variable, and no two places of a list to the same
+
+Where more than one variable comes into question after that, the slot is doubtful: no order is assumed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.tools.optimizers.naming import tails
+from tensorbundle.tools.optimizers.nodes import generation_of
+from tensorbundle.tools.optimizers.table import (
+    BOOKKEEPING,
+    KERAS_LISTS,
+    KERAS_ORDERS,
+    KERAS_SUFFIXES,
+    KERAS_SUFFIXES_OF,
+    LISTS_OF,
+    LISTS_OF_NAMES,
+    axes_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from tensorbundle.proto.graph import Node
+    from tensorbundle.tools.optimizers.optimizer import Optimizer
+    from tensorbundle.tools.optimizers.table import Shape
+
+__all__ = ["fill_from_lists"]
+
+# What TensorFlow calls all slots of partitioned variables (python/distribute/sharded_variable.py).
+_NAMELESS: Final = frozenset({"", "ShardedVariable"})
+_MANY: Final = 10_000  # candidates in all; beyond, a place that is settled does not settle others
+
+Slots = dict[int, dict[str, str]]  # by place in the lists, then by role
+
+
+def fill_from_lists(
+    optimizer: Optimizer,
+    node: Node,
+    keys: Mapping[Node, str],
+    shapes: Mapping[str, Shape],
+    private: Collection[str],
+) -> None:
+    """Add an optimizer's slots.
+
+    Args:
+        optimizer: is changed.
+        node: its object, or that of an optimizer that it wraps.
+        keys: of all variables that are stored.
+        shapes: by key.
+        private: the keys of variables that can be reached through optimizers only. Keras 2 trains none of these.
+    """
+    _Lists(optimizer, node, keys, shapes, private).fill()
+
+
+class _Lists:
+    """The lists of one optimizer."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        node: Node,
+        keys: Mapping[Node, str],
+        shapes: Mapping[str, Shape],
+        private: Collection[str],
+    ) -> None:
+        self._optimizer, self._keys, self._shapes = optimizer, keys, shapes
+        self._edges = node.children
+        marks = [mark for mark in LISTS_OF if mark in self._edges]
+        self._roles = KERAS_LISTS | {name: role for mark in marks for name, role in LISTS_OF[mark].items()}
+        name = _full_name(self._edges["_iterations"])
+        self._roles |= next((roles for start, roles in LISTS_OF_NAMES.items() if name.startswith(start)), {})
+        self._lists = {
+            self._roles.get(name, name): _numbered(child)
+            for name, child in self._edges.items()
+            if name not in BOOKKEEPING and child not in keys and generation_of(child) is None
+        }
+        known = {*optimizer.scalars.values(), optimizer.iterations}
+        self._members = [
+            keys[each]
+            for each in _numbered(self._edges.get("_variables")).values()
+            if each in keys and keys[each] not in known
+        ]
+        self._private = private
+
+    def fill(self) -> None:
+        if "_trainable_variables" in self._edges:
+            self._keras_3(list(_numbered(self._edges["_trainable_variables"]).values()))
+        else:
+            self._keras_2()
+        told = set(self._optimizer.owned)
+        for key in self._members:  # of no list: of classes of other makers
+            if key not in told:
+                self._doubt(key, self._of_shape(key))
+
+    # Keras 3
+
+    def _keras_3(self, trained: Sequence[Node]) -> None:
+        for role, slots in self._lists.items():
+            for number, slot in slots.items():
+                if slot in self._keys and number < len(trained):
+                    self._take(role, trained[number], self._keys[slot])
+        known = {key: slot for slot, key in self._optimizer.slots.items()}
+        left = [key for key in self._members if key not in known]
+        if left:
+            self._by_paths(trained, left)
+        if any(key not in self._told() for key in left):
+            self._by_order(trained)
+        stored = [self._keys[each] for each in trained if each in self._keys]
+        for key in self._members:
+            if key not in self._told():
+                self._doubt(key, [each for each in stored if self._agree("", each, key)])
+
+    def _told(self) -> set[str]:
+        return {*self._optimizer.slots.values(), *self._optimizer.orphans}
+
+    def _by_paths(self, trained: Sequence[Node], slots: Collection[str]) -> None:
+        """Tell slots by their names, which begin with their variable's path, every '/' as '_', and end with a role."""
+        marks = [mark for mark in KERAS_SUFFIXES_OF if mark in self._edges]
+        suffixes = KERAS_SUFFIXES | {
+            suffix: role for mark in reversed(marks) for suffix, role in KERAS_SUFFIXES_OF[mark].items()
+        }
+        by_path = defaultdict(list)
+        for each in trained:
+            by_path[_full_name(each).replace("/", "_")].append(each)
+        names = {key: _full_name(node).rpartition("/")[2] for node, key in self._keys.items() if key in slots}
+        for key, name in names.items():
+            # From the longest suffix on: `velocity_hat` before a role `hat` of a variable called `..._velocity`.
+            for start in (place for place, char in enumerate(name) if char == "_"):
+                role = suffixes.get(name[start + 1 :])
+                found = [
+                    each for each in by_path.get(name[:start], ()) if role and self._is_of(role, each, key)
+                ]
+                if role and len(found) == 1:
+                    self._take(role, found[0], key)
+                    break
+
+    def _by_order(self, trained: Sequence[Node]) -> None:
+        """Tell slots by the order in which the class makes them, if all of them agree with it."""
+        edges = ("_model_variables_moving_average", "_accumulated_gradients")
+        blocks: list[tuple[str, ...]] = [(KERAS_LISTS[edge],) for edge in edges if edge in self._edges]
+        blocks += next((order for mark, order in KERAS_ORDERS.items() if mark in self._edges), ())
+        order = [(role, each) for block in blocks for each in trained for role in block]
+        known = {key: slot for slot, key in self._optimizer.slots.items()}
+        pairs = list(zip(order, self._members, strict=False))
+        if len(order) == len(self._members) and all(
+            (key not in known or known[key] == (role, self._keys.get(each))) and self._is_of(role, each, key)
+            for (role, each), key in pairs
+        ):
+            for (role, each), key in pairs:
+                self._take(role, each, key)
+
+    def _is_of(self, role: str, variable: Node, slot: str) -> bool:
+        return variable not in self._keys or self._agree(role, self._keys[variable], slot)
+
+    def _take(self, role: str, variable: Node, slot: str) -> None:
+        """Take a slot for a variable's, unless its shape contradicts that."""
+        if variable not in self._keys:
+            self._optimizer.orphans.append(slot)
+        elif self._agree(role, self._keys[variable], slot):
+            self._optimizer.slots.setdefault((role, self._keys[variable]), slot)
+
+    # Keras 2
+
+    def _keras_2(self) -> None:
+        named = defaultdict(list)
+        names = {}
+        for node, key in self._keys.items():
+            names[key] = _full_name(node)
+            if key not in self._private and names[key]:
+                named[names[key]].append(key)
+        by_length: dict[int, Slots] = defaultdict(lambda: defaultdict(dict))
+        for role, slots in self._lists.items():
+            for number, slot in slots.items():
+                if slot in self._keys:
+                    by_length[len(slots)][number][role] = self._keys[slot]
+        for places in by_length.values():
+            candidates = {}
+            for number, here in places.items():
+                meant = [self._meant(names[slot], names, named) for slot in here.values()]
+                common = set(meant[0]).intersection(*meant[1:])
+                agreeing = [
+                    each
+                    for each in meant[0]
+                    if each in common and all(self._agree(role, each, slot) for role, slot in here.items())
+                ]
+                if agreeing:
+                    candidates[number] = agreeing
+                else:  # no variable of that name: perhaps it has another one now
+                    for key in here.values():
+                        self._doubt(key, self._of_shape(key))
+            self._settle(places, candidates)
+
+    def _meant(self, name: str, names: Mapping[str, str], named: Mapping[str, list[str]]) -> list[str]:
+        """The variables that a slot's name means: any, if it has none."""
+        if name in _NAMELESS:
+            return [key for key in self._keys.values() if key not in self._private]
+        # At least its role precedes the variable's name.
+        return next((named[each] for each in tails(name.partition("/")[2]) if each in named), [])
+
+    def _settle(self, places: Slots, candidates: dict[int, list[str]]) -> None:
+        """Assign places that have one candidate, which then is no candidate of others; doubt the rest."""
+        few = sum(map(len, candidates.values())) <= _MANY
+        while True:
+            sure = {number: found[0] for number, found in candidates.items() if len(found) == 1}
+            claims = Counter(sure.values())
+            settled = {number: variable for number, variable in sure.items() if claims[variable] == 1}
+            for number, variable in settled.items():
+                del candidates[number]
+                for role, slot in places[number].items():
+                    self._optimizer.slots.setdefault((role, variable), slot)
+            if not (settled and few):
+                break
+            taken = set(settled.values())
+            candidates = {
+                number: [each for each in found if each not in taken] for number, found in candidates.items()
+            }
+        for number, found in candidates.items():
+            for slot in places[number].values():
+                self._doubt(slot, found)
+
+    # Both
+
+    def _agree(self, role: str, variable: str, slot: str) -> bool:
+        """Whether a slot may belong to a variable by their shapes."""
+        return axes_of(role, self._shapes[variable], self._shapes[slot]) is not None
+
+    def _of_shape(self, slot: str) -> Iterable[str]:
+        """The variables that no optimizer owns and that have a slot's shape."""
+        shape = self._shapes[slot]
+        return [
+            key
+            for key in self._keys.values()
+            if key not in self._private and shape and self._shapes[key] == shape
+        ]
+
+    def _doubt(self, slot: str, candidates: Iterable[str]) -> None:
+        found = tuple(candidates)
+        if found:
+            self._optimizer.doubtful[slot] = found
+        else:
+            self._optimizer.orphans.append(slot)
+
+
+def _numbered(node: Node | None) -> dict[int, Node]:
+    """The elements of a list, in order, by their number."""
+    children = node.children if node is not None else {}
+    numbers = sorted((int(name), name) for name in children if name.isdecimal() and len(name) < 10)
+    return {number: children[name] for number, name in numbers}
+
+
+def _full_name(node: Node) -> str:
+    return next((each.full_name for each in node.attributes if each.full_name), "")

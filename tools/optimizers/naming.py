@@ -1,0 +1,250 @@
+"""The optimizers that names of variables tell of: those of TF1, and legacy ones of Keras in TF1 code."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.tools.optimizers.optimizer import Optimizer
+from tensorbundle.tools.optimizers.table import (
+    AVERAGES,
+    HYPERPARAMETERS,
+    LEGACY_ROLES,
+    TF1_CLASSES,
+    TF1_SCALAR,
+    TF1_SUFFIX,
+    TF1_SUFFIXES,
+    TRAINING,
+    axes_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from tensorbundle.tools.optimizers.optimizer import Generation
+    from tensorbundle.tools.optimizers.table import Shape
+
+__all__ = ["optimizers_in_names", "tails"]
+
+_MAX_PARTS: Final = 100
+_NUMBERED: Final = re.compile(r"(?P<stem>.+)/(?P<name>[^/]+?)(?:_(?P<number>\d{1,3}))?", re.DOTALL)
+_POWER: Final = re.compile(r"(?P<scope>(?:.*/)?)beta1_power(?P<number>(?:_\d+)?)", re.DOTALL)
+# Keras without `tf.keras` gives slots no names of their own.
+_NAMELESS: Final = re.compile(r"Variable(_\d+)?")
+
+
+def optimizers_in_names(variables: Mapping[str, str], shapes: Mapping[str, Shape]) -> list[Optimizer]:
+    """The optimizers that names of variables tell of.
+
+    Args:
+        variables: the names of variables and their keys.
+        shapes: by key, as far as they are known.
+
+    Returns:
+        Those of TF1 as one; a further one for each that trains the same variables; averages; each legacy one of Keras.
+    """
+    legacy = _legacy(variables, shapes)
+    taken = {key for each in legacy for key in each.owned}
+    rest = {name: key for name, key in variables.items() if key not in taken}
+    return [*_Tf1(rest, variables, shapes).found(), *legacy]
+
+
+def tails(name: str) -> Iterator[str]:
+    """A name, and what is left of it without its first part, its first two, and so on."""
+    parts = name.split("/")
+    for start in range(min(len(parts), _MAX_PARTS)):
+        yield "/".join(parts[start:])
+
+
+class _Tf1:
+    """The search for TF1's slots: names are grouped by what precedes the optimizer's name, then told by number."""
+
+    def __init__(
+        self, rest: Mapping[str, str], variables: Mapping[str, str], shapes: Mapping[str, Shape]
+    ) -> None:
+        self._rest, self._variables, self._shapes = rest, variables, shapes
+        self._native = Optimizer("tf1", iterations=_global_step(variables))
+        self._others: dict[str, Optimizer] = {}
+        self._known: set[str] = set()  # optimizers' names that have a slot of a stored variable
+
+    def found(self) -> list[Optimizer]:
+        numbered: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+        for name, key in self._rest.items():
+            self._scalar(name, key)
+            suffix = TF1_SUFFIX.fullmatch(name)
+            found = _NUMBERED.fullmatch(name)
+            if suffix is not None:
+                role = suffix["name"]
+                numbered[suffix["variable"], f"_slot_{role}"][0] = key
+            elif found is not None and (found["name"] in TF1_CLASSES or found["name"] == AVERAGES):
+                numbered[found["stem"], found["name"]][int(found["number"] or 0)] = key
+            elif found is not None and name.rpartition("/")[2] in TF1_SUFFIXES:
+                stem, _, last = name.rpartition("/")
+                numbered[stem, last][0] = key
+        # A variable of the name that precedes the optimizer's comes before one whose name is only its end.
+        orphans = []
+        for whole in (True, False):
+            for (stem, name), slots in numbered.items():
+                variable = self._variable(stem)
+                if variable is None:
+                    if whole:
+                        orphans.append((stem, name, slots))
+                elif (variable == stem) is whole:
+                    self._assign(stem.removesuffix(variable), name, self._variables[variable], slots)
+        for stem, name, slots in orphans:
+            if self._is_orphan(stem, name, slots, numbered):
+                self._native.orphans += slots.values()
+        return [self._native, *self._others.values()]
+
+    def _scalar(self, name: str, key: str) -> None:
+        found = _POWER.fullmatch(name)
+        second = "" if found is None else f"{found['scope']}beta2_power{found['number']}"
+        if second in self._variables:
+            self._native.powers.append((key, self._variables[second]))
+            return
+        scalar = TF1_SCALAR.fullmatch(name)
+        if scalar is not None and not self._is_second_power(name):
+            known = scalar["name"] in self._native.scalars
+            self._native.scalars[name if known else scalar["name"]] = key
+
+    def _is_second_power(self, name: str) -> bool:
+        scope, slash, last = name.rpartition("/")
+        first = f"{scope}{slash}{last.replace('beta2_power', 'beta1_power')}"
+        return last.startswith("beta2_power") and first in self._variables
+
+    def _variable(self, stem: str) -> str | None:
+        """The variable that a slot is of: an optimizer in a `variable_scope` puts the scope before its name."""
+        return next((tail for tail in tails(stem) if tail in self._variables), None)
+
+    def _assign(self, scope: str, name: str, variable: str, slots: Mapping[int, str]) -> None:
+        """Give slots to the optimizer that has none of that role for the variable yet: several may train it."""
+        self._known.add(name)
+        for instance, role, key in self._told(name, variable, slots):
+            optimizer = self._native
+            if name == AVERAGES or instance or (role, variable) in optimizer.slots:
+                path = f"{scope}{name}_{instance}" if instance else f"{scope}{name}"
+                generation: Generation = "average" if name == AVERAGES else "tf1"
+                optimizer = self._others.setdefault(path, Optimizer(generation, path))
+            optimizer.slots.setdefault((role, variable), key)
+
+    def _told(self, name: str, variable: str, slots: Mapping[int, str]) -> Iterator[tuple[int, str, str]]:
+        """Which optimizer of that name each slot is of, and its role: several number their slots one after another."""
+        if name not in TF1_CLASSES:
+            role = f"mesh_{name[6:]}" if name in ("_slot_vr", "_slot_vc") else name.removeprefix("_slot_")
+            for number, key in slots.items():
+                yield number, "average" if name == AVERAGES else TF1_SUFFIXES.get(role, role), key
+            return
+        roles = self._set_of(name, variable, slots)
+        for number, key in slots.items():
+            instance, position = divmod(number, len(roles))
+            yield instance, roles[position], key
+
+    def _set_of(self, name: str, variable: str, slots: Mapping[int, str]) -> tuple[str, ...]:
+        """The set of slots of a class that agrees with their number and shapes, or else its usual one."""
+        count = len(slots)
+        for roles in TF1_CLASSES[name]:
+            if slots.keys() == set(range(count)) == set(range(len(roles))) and all(
+                self._agree(roles[number], variable, key) for number, key in slots.items()
+            ):
+                return roles
+        return TF1_CLASSES[name][0]
+
+    def _agree(self, role: str, variable: str, slot: str) -> bool:
+        shapes = self._shapes.get(variable), self._shapes.get(slot)
+        return None in shapes or axes_of(role, *shapes) is not None  # type: ignore[arg-type]
+
+    def _is_orphan(
+        self, stem: str, name: str, slots: Mapping[int, str], others: Mapping[tuple[str, str], object]
+    ) -> bool:
+        """Whether slots of no stored variable are slots: all of a set are there, and others of that optimizer are known.
+
+        So are the slots of the opaque buffer of a CuDNN layer, whose weights are stored in another form.
+        """
+        if name in ("m", "v", AVERAGES):
+            return False  # other things are called so, and averages may be stored instead of their variables
+        if name in TF1_CLASSES:
+            complete = any(slots.keys() == set(range(len(roles))) for roles in TF1_CLASSES[name])
+            return complete and (name in self._known or bool(name == "Adam" and self._native.powers))
+        pairs = {"adam_m": "adam_v", "lamb_m": "lamb_v"}
+        pairs |= {second: first for first, second in pairs.items()}
+        return name in self._known or (name in pairs and (stem, pairs[name]) in others)
+
+
+def _global_step(variables: Mapping[str, str]) -> str | None:
+    """The key of the number of steps of TF1, in a scope if it is the only one."""
+    scoped = [key for name, key in variables.items() if name.endswith("/global_step")]
+    return variables.get("global_step", scoped[0] if len(scoped) == 1 else None)
+
+
+def _legacy(variables: Mapping[str, str], shapes: Mapping[str, Shape]) -> list[Optimizer]:
+    """Legacy optimizers of Keras by the names of their variables: `Adam/iter`, `Adam/beta_1`, `Adam/dense/kernel/m`.
+
+    Those of Estimators may count their steps by `global_step`, and have no `iter` then. Keras without `tf.keras` has
+    `Adam/iterations` and `Adam/lr` (keras optimizer_v1.py).
+    """
+    found: dict[str, Optimizer] = {}
+    for name, key in variables.items():
+        training = TRAINING.fullmatch(name)
+        scope, _, last = name.rpartition("/")
+        if scope and (last == "iter" or (last == "iterations" and f"{scope}/lr" in variables)):
+            found.setdefault(scope, Optimizer("legacy", scope)).iterations = key
+        elif training is not None:
+            found.setdefault(training["scope"], Optimizer("legacy", training["scope"]))
+    for name, key in variables.items() if found else ():
+        parts = name.split("/")
+        for end in range(1, min(len(parts), _MAX_PARTS)):
+            optimizer = found.get("/".join(parts[:end]))
+            if optimizer is not None:
+                if key != optimizer.iterations:
+                    _add(optimizer, parts[end:], key, variables, shapes)
+                break
+    for optimizer in found.values():
+        tell_momentums_apart(optimizer)
+    return [each for each in found.values() if _is_one(each)]
+
+
+def _add(
+    optimizer: Optimizer,
+    parts: Sequence[str],
+    key: str,
+    variables: Mapping[str, str],
+    shapes: Mapping[str, Shape],
+) -> None:
+    """Add a tensor below an optimizer's scope."""
+    variable, last = "/".join(parts[:-1]), parts[-1]
+    of_training = TRAINING.fullmatch(f"{optimizer.path}/x") is not None
+    if not variable and not (of_training and _NAMELESS.fullmatch(last)):
+        optimizer.scalars[last] = key
+    elif last in LEGACY_ROLES and variable in variables:
+        optimizer.slots[last, variables[variable]] = key
+    elif of_training and not variable:
+        optimizer.doubtful[key] = tuple(_of_shape(key, optimizer.path, variables, shapes))
+    elif of_training:
+        optimizer.orphans.append(key)
+
+
+def _of_shape(
+    slot: str, scope: str, variables: Mapping[str, str], shapes: Mapping[str, Shape]
+) -> Iterable[str]:
+    """The variables outside an optimizer's scope that have a slot's shape."""
+    return (
+        key
+        for name, key in variables.items()
+        if not name.startswith(f"{scope}/") and shapes.get(key) == shapes.get(slot)
+    )
+
+
+def _is_one(optimizer: Optimizer) -> bool:
+    """Whether this is an optimizer, and not something else with a variable called `iter`."""
+    of_training = TRAINING.fullmatch(f"{optimizer.path}/x") is not None
+    return of_training or bool(optimizer.slots) or bool((HYPERPARAMETERS | {"lr"}) & optimizer.scalars.keys())
+
+
+def tell_momentums_apart(optimizer: Optimizer) -> None:
+    """Let the slots `momentum` of an RMSprop have their own role."""
+    if any(role == "rms" for role, _ in optimizer.slots):
+        optimizer.slots = {
+            ("rms_momentum" if role == "momentum" else role, variable): key
+            for (role, variable), key in optimizer.slots.items()
+        }

@@ -1,0 +1,251 @@
+"""What classes of optimizers call their state: data only.
+
+A slot is a tensor that an optimizer keeps for a variable. Its role is its meaning, whatever an optimizer calls it:
+
+    m, v, vhat           mean of gradients, of their squares (of Adamax, their greatest), and the greatest v so far
+    gradient_sum         decaying sum of gradients: Momentum of TF1
+    momentum             the same times minus the learning rate: SGD of Keras
+    rms, mg              mean of squared gradients and of gradients, and
+    rms_momentum         decaying sum of steps: RMSProp
+    accumulator, linear  sum of squared gradients, and of what Ftrl takes away: Adagrad, Ftrl
+    accum_grad           mean of squared gradients, and
+    accum_var            of squared steps: Adadelta
+    vr, vc               v averaged over the last axis, and over the last but one: Adafactor
+    mesh_vr, mesh_vc     v averaged over the largest axis, and over the second largest: Adafactor of Mesh TensorFlow
+    average, slow        copies of the variable: moving averages, Lookahead
+    schedule_free        the variable before it is interpolated: ScheduleFreeAdamW; at first a copy
+    gradient_accumulator gradients of several steps, added up before they are applied
+
+Any other slot has its optimizer's own name for it as its role.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final, NamedTuple
+
+__all__ = [
+    "AVERAGES",
+    "BOOKKEEPING",
+    "CALLED_OPTIMIZER",
+    "COPIES",
+    "GRADIENT_SUM",
+    "HYPERPARAMETERS",
+    "KERAS_LISTS",
+    "KERAS_ORDERS",
+    "KERAS_SCALARS",
+    "KERAS_SUFFIXES",
+    "KERAS_SUFFIXES_OF",
+    "LEGACY_CLASSES",
+    "LEGACY_ROLES",
+    "LEGACY_SLOTS",
+    "LISTS_OF",
+    "LISTS_OF_NAMES",
+    "LOSS_SCALE",
+    "MOMENTUM",
+    "MOMENTUM_SLOTS",
+    "TF1_CLASSES",
+    "TF1_SCALAR",
+    "TF1_SUFFIX",
+    "TF1_SUFFIXES",
+    "TRAINING",
+    "WRAPPED",
+    "LegacyClass",
+    "axes_of",
+]
+
+Shape = tuple[int, ...]
+
+GRADIENT_SUM: Final = "gradient_sum"
+MOMENTUM: Final = "momentum"
+_AVERAGED: Final = frozenset({"vr", "vc", "mesh_vr", "mesh_vc"})
+COPIES: Final = frozenset({"average", "slow", "schedule_free"})
+_MOMENTS: Final = ("m", "v")
+
+# --- TF1, by names ---------------------------------------------------------------------------------------------------
+
+# A slot is called `variable/Name`, then `variable/Name_1` and so on, in the order in which the optimizer makes them
+# (TensorFlow python/training/*.py, `_create_slots`, and slot_creator.py; tensor2tensor utils/adafactor.py and
+# utils/multistep_optimizer.py; contrib/opt). Where a class has several sets of slots, each is listed.
+TF1_CLASSES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "Adam": (_MOMENTS, (*_MOMENTS, "gradient_accumulator")),  # three: MultistepAdam
+    **dict.fromkeys(
+        (
+            "AdamW",
+            "LazyAdam",
+            "Nadam",
+            "Adamax",
+            "AdaMax",
+            "AdamWeightDecay",
+            "RAdam",
+            "LAMB",
+            "LAMBOptimizer",
+        ),
+        (_MOMENTS,),
+    ),
+    **dict.fromkeys(("Momentum", "MomentumW", "LARS", "LARSOptimizer"), ((GRADIENT_SUM,),)),
+    **dict.fromkeys(("Adagrad", "ProximalAdagrad"), (("accumulator",),)),
+    "AdagradDA": (("gradient_accumulator", "gradient_squared_accumulator"),),
+    "Adadelta": (("accum_grad", "accum_var"),),
+    "Ftrl": (("accumulator", "linear"),),
+    "RMSProp": (("rms", "rms_momentum"), ("rms", "mg", "rms_momentum")),
+    "Adafactor": (("vr", "vc"), ("v",), ("m", "v"), ("m", "vr", "vc")),
+    "AddSign": (("m",),),
+    "PowerSign": (("m",),),
+    "SGD": (("sgd",),),
+}
+# `tf.train.ExponentialMovingAverage` (python/training/moving_averages.py) is no optimizer: its copies are weights.
+AVERAGES: Final = "ExponentialMovingAverage"
+# Slots that are called `variable/suffix`: the optimizers of the BERT and ALBERT code.
+TF1_SUFFIXES: Final = {"adam_m": "m", "adam_v": "v", "lamb_m": "m", "lamb_v": "v", "m": "m", "v": "v"}
+# Slots that are called `variable` and this, without a slash: mesh_tensorflow optimize.py, which T5 uses.
+TF1_SUFFIX: Final = re.compile(r"(?P<variable>.+)_slot_(?P<name>m|v|vr|vc)", re.DOTALL)
+# Scalars of an optimizer as a whole: python/training/adam.py, moving_averages.py, and
+# python/training/experimental/loss_scale.py.
+TF1_SCALAR: Final = re.compile(
+    r"(?:.*/)?(?P<name>beta[12]_power|local_step|current_loss_scale|good_steps)(?:_\d+)?", re.DOTALL
+)
+# Keras optimizers in TF1 code keep everything below `training/NAME/`.
+TRAINING: Final = re.compile(
+    r"(?P<scope>training(?:_\d+)?/(?:SGD|RMSprop|Adam|Adamax|Nadam|Adagrad|Adadelta|Ftrl)(?:_\d+)?)/.+",
+    re.DOTALL,
+)
+
+# --- Slot variables in object graphs ----------------------------------------------------------------------------------
+
+# TF1's names of slots (python/training/*.py) whose role depends on the optimizer's other slots: the first row that has
+# one of the optimizer's other slots, or none, applies.
+MOMENTUM_SLOTS: Final[dict[str, tuple[tuple[str | None, str], ...]]] = {
+    "momentum": (("rms", "rms_momentum"), (None, GRADIENT_SUM)),
+    "accum": (("accum_update", "accum_grad"), (None, "accumulator")),  # Adadelta, Ftrl
+    "accum_update": ((None, "accum_var"),),
+}
+
+
+class LegacyClass(NamedTuple):
+    """A class of legacy Keras optimizers (tf_keras optimizers/legacy/*.py, `add_slot` and `_set_hyper`).
+
+    Attributes:
+        name: the class.
+        marks: hyperparameters by which it is known, unless a class before it is.
+        roles: what it has slots for.
+    """
+
+    name: str
+    marks: frozenset[str]
+    roles: tuple[str, ...]
+
+
+LEGACY_CLASSES: Final = (
+    LegacyClass("RMSprop", frozenset({MOMENTUM, "rho"}), ("rms", "mg", "rms_momentum")),
+    LegacyClass("Adam", frozenset({"beta_1"}), (*_MOMENTS, "vhat")),  # and Adamax, Nadam, LAMB, LazyAdam
+    LegacyClass("Ftrl", frozenset({"l1_regularization_strength"}), ("accumulator", "linear")),
+    LegacyClass("SGD", frozenset({MOMENTUM}), (MOMENTUM,)),
+    LegacyClass("Adadelta", frozenset({"rho"}), ("accum_grad", "accum_var")),
+    LegacyClass("Adagrad", frozenset({"learning_rate"}), ("accumulator",)),
+)
+# Slots of RMSprop's momentum are called like SGD's.
+LEGACY_SLOTS: Final = {"rms_momentum": MOMENTUM}
+LEGACY_ROLES: Final = (
+    *(*_MOMENTS, "vhat", "rms", MOMENTUM, "mg", "accumulator", "linear"),
+    *("accum_grad", "accum_var", "average", "slow"),
+)
+HYPERPARAMETERS: Final = frozenset(
+    {"learning_rate", "decay"}
+)  # every legacy optimizer has one of them at least
+
+# --- Keras 2.11 and later, Keras 3 ------------------------------------------------------------------------------------
+
+# The attributes that are lists of slots, one element a trained variable (tf_keras and keras optimizers/*.py, `build`).
+KERAS_LISTS: Final = {
+    "_momentums": "m",
+    "_velocities": "v",
+    "_velocity_hats": "vhat",
+    "_m": "m",
+    "_u": "v",
+    "momentums": MOMENTUM,
+    "_accumulators": "accumulator",
+    "_linears": "linear",
+    "_accumulated_grads": "accum_grad",
+    "_accumulated_delta_vars": "accum_var",
+    "_r": "vr",
+    "_c": "vc",
+    "_v": "v",
+    "_model_variables_moving_average": "average",
+    "_accumulated_gradients": "gradient_accumulator",
+    "adam_velocities": "v",
+}
+# The same of classes that are known by an attribute of theirs.
+LISTS_OF: Final = {
+    "_average_gradients": {"_velocities": "rms", "_momentums": "rms_momentum", "_average_gradients": "mg"},
+    "adam_velocities": {"momentums": "muon"},
+}
+# The same of classes that are known by nothing but the name that Keras gives an optimizer, which begins so.
+LISTS_OF_NAMES: Final = {"schedule_free": {"_momentums": "schedule_free"}}
+# Keras 3 calls a slot `optimizer/variable_path_suffix` (keras optimizers/base_optimizer.py,
+# `add_variable_from_reference`), also where its lists are not in the graph: Muon, Adafactor, and all before 3.9.
+KERAS_SUFFIXES: Final = {
+    "velocity_hat": "vhat",
+    "momentum": "m",
+    "velocity": "v",
+    "norm": "v",
+    "accumulator": "accumulator",
+    "linear": "linear",
+    "accumulated_grad": "accum_grad",
+    "accumulated_delta_var": "accum_var",
+    "average": "average",
+    "gradient_accumulator": "gradient_accumulator",
+}
+KERAS_SUFFIXES_OF: Final = {
+    "_average_gradients": {"velocity": "rms", "momentum": "rms_momentum", "average_gradient": "mg"},
+    "adam_velocities": {"momentum": "muon"},
+    "momentums": {"momentum": MOMENTUM},
+}
+# The order of `_variables` of Keras 3, by an attribute of the class, the first that it has: blocks one after another,
+# in each all roles of a variable side by side. Before these come averages and accumulated gradients, if there are some.
+KERAS_ORDERS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "_r": (("vr", "vc", "v"),),
+    "_velocity_hats": (_MOMENTS, ("vhat",)),
+    "_velocities": (_MOMENTS,),
+    "_u": (_MOMENTS,),
+    "_accumulated_delta_vars": (("accum_grad", "accum_var"),),
+    "_linears": (("accumulator", "linear"),),
+    "_accumulators": (("accumulator",),),
+    "_momentums": (("m",),),
+    "momentums": ((MOMENTUM,),),
+}
+# Scalars, and what legacy optimizers call them.
+KERAS_SCALARS: Final = {
+    "_learning_rate": "learning_rate",
+    "_u_product": "momentum_cache",
+    "step_counter": "good_steps",
+    "dynamic_scale": "current_loss_scale",
+}
+BOOKKEEPING: Final = frozenset(
+    {"_variables", "_trainable_variables", "_trainable_variables_indices", "_index_dict", "exclude_layers"}
+)
+
+# --- Wrappers ---------------------------------------------------------------------------------------------------------
+
+# Under these names optimizers keep the one that they wrap: mixed_precision/loss_scale_optimizer.py of tf_keras, Keras 3.
+WRAPPED: Final = frozenset({"base_optimizer", "inner_optimizer"})
+LOSS_SCALE: Final = "loss_scale"  # an object with scalars
+CALLED_OPTIMIZER: Final = re.compile(r"(?:^|_)opt(?:im(?:izer)?)?(?:_|\d|$)", re.IGNORECASE)
+
+
+def axes_of(role: str, variable: Shape, slot: Shape) -> Shape | None:
+    """The axes of a variable that its slot has too, in order; none for a scalar; None if the shapes do not say.
+
+    Adafactor averages over one axis; all other slots have their variable's shape, or are scalars.
+    """
+    axes = range(len(variable))
+    if role in _AVERAGED and len(axes) >= 2:
+        by_size = sorted(axes, key=lambda axis: -variable[axis])
+        gone = {"vr": axes[-1], "vc": axes[-2], "mesh_vr": by_size[0], "mesh_vc": by_size[1]}[role]
+        left = tuple(axis for axis in axes if axis != gone)
+        if tuple(variable[axis] for axis in left) == slot:
+            return left
+    elif role not in _AVERAGED and slot == variable:
+        return tuple(axes)
+    return () if math.prod(slot) == 1 else None
