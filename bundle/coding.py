@@ -39,6 +39,7 @@ __all__ = [
     "encode_ordered_uint",
     "encode_varint",
     "fields",
+    "find_flipped_bit",
     "mask",
     "read_ordered_int",
     "read_ordered_string",
@@ -107,6 +108,29 @@ def combine_crc32c(first: int, second: int, size: int) -> int:
 def crc32c_of_zeros(size: int) -> int:
     """The CRC-32C of so many zero bytes."""
     return _multiply_modulo(_shift(size), _UINT32_MASK) ^ _UINT32_MASK
+
+
+def find_flipped_bit(difference: int, size: int) -> tuple[int, int] | None:
+    """Where one flipped bit of `size` bytes makes their CRC-32C differ so: byte and bit (0 the lowest); None if none does.
+
+    A bit that is k bits before the end changes the checksum by x**(32 + k). The k is found in steps of 4096.
+    """
+    steps = 4096
+    known = {}
+    power = _POLYNOMIAL  # x**32
+    for k in range(min(steps, 8 * size)):
+        known[power] = k
+        power = power >> 1 ^ (_POLYNOMIAL if power & 1 else 0)
+    back = 1 << 31  # x**0, then x**-4096
+    for _ in range(steps):
+        back = (back ^ _POLYNOMIAL) << 1 & _UINT32_MASK | 1 if back >> 31 else back << 1
+    for large in range(0, 8 * size, steps):
+        if difference in known:
+            k = large + known[difference]
+            if k < 8 * size:
+                return size - 1 - k // 8, 7 - k % 8
+        difference = _multiply_modulo(back, difference)
+    return None
 
 
 @functools.lru_cache(maxsize=256)

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tensorbundle.tools.operations.comparing.differences import Comparison, Difference, diff
+    from tensorbundle.tools.operations.directories.checking import verify, verify_all
     from tensorbundle.tools.operations.directories.inventory import latest
+    from tensorbundle.tools.operations.explaining.explanation import Explanation, explain
     from tensorbundle.tools.operations.functions import (
         average,
         cast,
@@ -48,8 +50,8 @@ if TYPE_CHECKING:
         hash,  # noqa: A004  the name of the command
     )
     from tensorbundle.tools.operations.inspecting.overview import Info, info
+    from tensorbundle.tools.operations.inspecting.problems import Problem, Report
     from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, stats
-    from tensorbundle.tools.operations.inspecting.verification import Problem, Report, verify
     from tensorbundle.tools.operations.reporting.contents import report
     from tensorbundle.tools.operations.restoring.forecasting import check, forecast
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast
@@ -62,6 +64,7 @@ __all__ = [
     "CheckpointHash",
     "Comparison",
     "Difference",
+    "Explanation",
     "Finding",
     "Forecast",
     "Info",
@@ -82,6 +85,7 @@ __all__ = [
     "convert",
     "diff",
     "drop",
+    "explain",
     "extract",
     "forecast",
     "hash",
@@ -103,19 +107,21 @@ __all__ = [
     "transpose",
     "unpartition",
     "verify",
+    "verify_all",
 ]
 
 _HOMES = {
     "CheckpointHash": "operations.inspecting.hashing",
     "Comparison": "operations.comparing.differences",
     "Difference": "operations.comparing.differences",
+    "Explanation": "operations.explaining.explanation",
     "Finding": "operations.restoring.outcomes",
     "Forecast": "operations.restoring.outcomes",
     "Info": "operations.inspecting.overview",
     "LeftOut": "rewriting.plan",
     "Note": "rewriting.plan",
-    "Problem": "operations.inspecting.verification",
-    "Report": "operations.inspecting.verification",
+    "Problem": "operations.inspecting.problems",
+    "Report": "operations.inspecting.problems",
     "Suggestion": "operations.suggesting.suggestion",
     "Summary": "rewriting.transfer",
     "TensorHash": "operations.inspecting.hashing",
@@ -129,6 +135,7 @@ _HOMES = {
     "convert": "operations.functions",
     "diff": "operations.comparing.differences",
     "drop": "operations.functions",
+    "explain": "operations.explaining.explanation",
     "extract": "operations.functions",
     "forecast": "operations.restoring.forecasting",
     "hash": "operations.inspecting.hashing",
@@ -136,8 +143,8 @@ _HOMES = {
     "latest": "operations.directories.inventory",
     "merge": "operations.functions",
     "partition": "operations.functions",
-    "report": "operations.reporting.contents",
     "rename": "operations.functions",
+    "report": "operations.reporting.contents",
     "reshape": "operations.functions",
     "reshard": "operations.functions",
     "resize": "operations.functions",
@@ -149,7 +156,8 @@ _HOMES = {
     "suggest": "operations.suggesting.suggestion",
     "transpose": "operations.functions",
     "unpartition": "operations.functions",
-    "verify": "operations.inspecting.verification",
+    "verify": "operations.directories.checking",
+    "verify_all": "operations.directories.checking",
 }
 
 

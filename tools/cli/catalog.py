@@ -21,6 +21,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
     },
     "before a restore": {
         "check": "forecast whether a program would restore a checkpoint",
+        "explain": "say what an error of TensorFlow or Keras means, and what to do",
         "suggest": "propose a rename map from A's names to B's",
     },
     "make a new checkpoint of one": {

@@ -1,4 +1,4 @@
-"""What commands that read every value have in common: their options, and numbers as JSON and people have them."""
+"""What commands that read every value have in common: their options, and how they print numbers and problems."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.tools.cli.console import escape
 from tensorbundle.tools.cli.writing import positive
 from tensorbundle.tools.patterns import select
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.operations.inspecting.problems import Problem
 
-__all__ = ["add_jobs", "add_patterns", "bytes_of", "json_number", "number_text"]
+__all__ = ["add_jobs", "add_patterns", "bytes_of", "json_number", "number_text", "problem_line"]
 
 
 def add_patterns(parser: argparse.ArgumentParser) -> None:
@@ -56,3 +58,14 @@ def number_text(value: float | None) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.8g}"
+
+
+def problem_line(problem: Problem) -> str:
+    """What `verify` prints of one problem."""
+    where = [escape(problem.path)]
+    if problem.offset is not None:
+        where.append(f"offset {problem.offset:#x}")
+    if problem.key is not None:
+        where.append(f"key {problem.key!r}")
+    cause = f" ({problem.cause})" if problem.cause and problem.cause not in problem.message else ""
+    return f"{problem.severity}: {problem.kind}: {': '.join(where)}: {escape(problem.message + cause)}"

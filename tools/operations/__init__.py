@@ -1,6 +1,7 @@
 """Operations on whole checkpoints, one folder for each kind of question; lowest first.
 
 - `editing/`: change the names, values, layout or set of tensors.
+- `explaining/`: what error messages mean, and the catalogue of causes.
 - `inspecting/`: what is in one checkpoint, and whether it is whole.
 - `comparing/`: how two checkpoints differ.
 - `converting/`: between name-based and object-based, and into the structure of a program.

@@ -12,7 +12,8 @@ from support.bundles import plain, snapshot, write_bundle
 from support.golden import SAMPLE, load_all
 from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph
-from tensorbundle.tools import Problem, Report, verify
+from tensorbundle.proto.nodes import encode_nodes
+from tensorbundle.tools import Problem, Report, verify, verify_all
 from tensorbundle.writer import BundleWriter
 
 LFS = (
@@ -24,10 +25,10 @@ CHANGED = "its bytes changed after they were written, on disk or while copying"
 NEVER_WRITTEN = "all zeros: these bytes were never written (a full disk, or a crash while saving)"
 OTHER_CHECKPOINT = "nothing in this file fits the index: one of the two belongs to another checkpoint"
 ZERO_TAIL = "zeros from offset 0x7d0 on: the end was never written"
-CUT_SHORT = "the file was cut short: it has 4020 of at least 4025 bytes"
+CUT_SHORT = "the file was cut short: it has 4020 of at least 4025 bytes, 5 are missing"
 NO_SHARD = r"no such file; 3 tensors lie in it, .* first"
 NOT_COPIED = "it was not copied along, or was deleted"
-FIELDS = ["severity", "kind", "key", "path", "offset", "message", "cause"]
+FIELDS = ["prefix", "severity", "kind", "key", "path", "offset", "message", "cause"]
 FIRST, SECOND, INDEX = "m.data-00000-of-00002", "m.data-00001-of-00002", "m.index"
 WORDS = np.array([b"hello", b"", b"world"], object)
 SLICES = [tb.TensorSlice.parse_spec(spec) for spec in ("0,2:-", "2,2:-")]
@@ -57,16 +58,17 @@ def problems(run, prefix):
     output = run("verify", prefix, "--json", status=1)
     *found, summary = output.records
     assert all(list(record) == FIELDS for record in found)
-    assert list(summary) == ["tensors", "bytes", "problems"]
+    assert list(summary) == ["prefix", "tensors", "bytes", "problems"]
     assert summary["problems"] == len(found)
     text = run("verify", prefix, status=1).out.split("\n")[:-1]
     assert len(text) == len(found) + 1
     for line, record in zip(text, found, strict=False):
         assert line.startswith(f"{record['severity']}: {record['kind']}: {record['path']}: ")
         assert record["offset"] is None or f"offset {record['offset']:#x}: " in line
-        assert line.endswith(f" ({record['cause']})" if record["cause"] else record["message"])
+        told = record["cause"] is None or record["cause"] in record["message"]
+        assert line.endswith(record["message"] if told else f" ({record['cause']})")
     plural = "s" if len(found) > 1 else ""
-    assert text[-1].endswith(f" checked: {len(found)} problem{plural}")
+    assert f" checked: {len(found)} problem{plural}" in text[-1]
     return found
 
 
@@ -97,6 +99,10 @@ def crc(nbytes):
     return rf"crc32c of {nbytes} bytes: stored [0-9a-f]{{8}}, computed [0-9a-f]{{8}}"
 
 
+def flipped(bit, offset):
+    return f"bit {bit} of the byte at offset {offset:#x} is flipped: memory or storage is faulty"
+
+
 def cut(nbytes, end):
     return (
         rf"{nbytes} bytes wanted, the file ends at {end}: it is cut short, or belongs to another checkpoint"
@@ -110,9 +116,13 @@ def slice_key(part):
 @pytest.mark.parametrize(
     ("path", "text", "numbers"),
     [
-        ("guide-tf1", "3 tensors, 12 B checked: no problems\n", (3, 12)),
-        ("partitioned-sharded", "8 tensors, 316 B checked: no problems\n", (8, 316)),
-        ("est-tf2", "3 tensors, 203 B checked: no problems\n", (3, 203)),
+        ("guide-tf1", "guide-tf1/tf1-ckpt: 3 tensors, 12 B checked: no problems\n", (3, 12)),
+        (
+            "partitioned-sharded",
+            "partitioned-sharded/model.ckpt-100: 8 tensors, 316 B checked: no problems\n",
+            (8, 316),
+        ),
+        ("est-tf2", "est-tf2/model.ckpt-1: 3 tensors, 203 B checked: no problems\n", (3, 203)),
         (SAMPLE, "36 tensors, 27.2 KiB checked: no problems\n", (36, 27880)),
     ],
     ids=["plain", "slices", "shards", "sample"],
@@ -121,7 +131,12 @@ def test_nothing_is_wrong(run, in_golden, path, text, numbers):
     output = run("verify", path)
     assert (output.out, output.err) == (text, "")
     assert run("verify", path, "--json").records == [
-        {"tensors": numbers[0], "bytes": numbers[1], "problems": 0}
+        {
+            "prefix": text.partition(": ")[0] if path is not SAMPLE else str(SAMPLE),
+            "tensors": numbers[0],
+            "bytes": numbers[1],
+            "problems": 0,
+        }
     ]
 
 
@@ -155,11 +170,11 @@ def test_the_operation_returns_data(ckpt):
     [
         (
             lambda path: flip(path / FIRST, 3999),
-            ("error", "checksum", "a", FIRST, 0, crc(4000), CHANGED),
+            ("error", "checksum", "a", FIRST, 0, crc(4000), flipped(6, 0xF9F)),
         ),
         (
             lambda path: flip(path / SECOND, 805),
-            ("error", "checksum", slice_key(SLICES[0]), SECOND, 800, crc(24), CHANGED),
+            ("error", "checksum", slice_key(SLICES[0]), SECOND, 800, crc(24), flipped(6, 0x325)),
         ),
         (
             lambda path: fill(path / FIRST, 0, 4000),
@@ -195,7 +210,7 @@ def test_one_thing_is_wrong(run, ckpt, damage, expected):
 
 def test_a_truncated_shard(run, ckpt):
     fill(ckpt / FIRST, 3000, 4025, b"")
-    cause = "the file was cut short: it has 3000 of at least 4025 bytes"
+    cause = "the file was cut short: it has 3000 of at least 4025 bytes, 1025 are missing"
     check(
         problems(run, ckpt / "m"),
         ("error", "truncated", "a", FIRST, 0, cut(4000, 3000), cause),
@@ -209,7 +224,7 @@ def test_an_empty_shard(run, ckpt):
     (ckpt / FIRST).write_bytes(b"")
     found = problems(run, ckpt / "m")
     assert [each["kind"] for each in found] == ["truncated"] * 3
-    assert {each["cause"] for each in found} == {"the file is empty"}
+    assert {each["cause"] for each in found} == {"the file is empty: all of its 4025 bytes are missing"}
 
 
 def test_the_shard_of_another_checkpoint_of_the_same_size(run, ckpt, tmp_path):
@@ -363,6 +378,7 @@ def test_an_index_that_can_not_be_opened(run, ckpt, damage, message):
     assert (found["severity"], found["kind"], found["path"]) == ("error", "index", str(ckpt / INDEX))
     assert re.fullmatch(message, found["message"])
     assert run("verify", ckpt / "m", "--json", status=1).records[-1] == {
+        "prefix": str(ckpt / "m"),
         "tensors": 0,
         "bytes": 0,
         "problems": 1,
@@ -627,7 +643,9 @@ def test_aliases_are_read_once(run, tmp_path):
     prefix = write_bundle(
         tmp_path / "m", {b"a": entry, b"b": entry, b"c": entry._replace(shape=(2, 1))}, [data]
     )
-    assert run("verify", prefix, "--json").records == [{"tensors": 3, "bytes": 8, "problems": 0}]
+    assert run("verify", prefix, "--json").records == [
+        {"prefix": prefix, "tensors": 3, "bytes": 8, "problems": 0}
+    ]
 
 
 def test_bytes_that_nothing_needs_are_no_problem(run, ckpt):
@@ -662,3 +680,107 @@ def test_nothing_is_changed(run, ckpt):
     before = snapshot(ckpt)
     problems(run, ckpt / "m")
     assert snapshot(ckpt) == before
+
+
+def test_several_checkpoints(run, ckpt, tmp_path):
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", seed=2)
+    flip(tmp_path / "other" / FIRST, 3)
+    output = run("verify", ckpt / "m", tmp_path / "other/m", tmp_path / "none", "--json", status=2)
+    first, problem, second = output.records
+    assert (first["prefix"], first["problems"]) == (str(ckpt / "m"), 0)
+    assert problem["prefix"] == second["prefix"] == str(tmp_path / "other/m")
+    assert output.err.startswith(f"tensorbundle verify: {tmp_path / 'none'}: no checkpoint of this name")
+    assert run("verify", ckpt / "m", tmp_path / "other/m", status=1).out.count("checked") == 2
+    assert "which checkpoint?" in run.error("verify")
+
+
+def test_a_directory_and_its_state_file(run, ckpt):
+    (ckpt / "checkpoint").write_text(
+        'model_checkpoint_path: "m"\nall_model_checkpoint_paths: "gone"\nall_model_checkpoint_paths: "m"\n'
+    )
+    *found, summary = run("verify", ckpt, "--json", status=1).records
+    assert [(each["kind"], each["severity"], each["path"]) for each in found] == [
+        ("state-file", "warning", str(ckpt / "checkpoint"))
+    ]
+    assert "'gone', which is not there" in found[0]["message"]
+    assert summary["prefix"] == str(ckpt / "m")
+    assert f"{ckpt / 'm'}: 6 tensors" in run("verify", ckpt, status=1).out
+    (ckpt / "n.index").write_bytes(b"nothing")
+    records = run("verify", "--all", ckpt, "--json", status=1).records
+    assert [each["prefix"] for each in records if "tensors" in each] == [str(ckpt / "m"), str(ckpt)]
+    (ckpt / "checkpoint").write_text("nonsense")
+    [trouble] = [each for each in run("verify", "--all", ckpt, "--json", status=1).records if "kind" in each]
+    assert (trouble["kind"], trouble["severity"]) == ("state-file", "error")
+
+
+def test_every_checkpoint_of_a_directory(run, ckpt):
+    with tb.create(ckpt / "n") as writer:
+        writer.add("x", np.zeros(3))
+    flip(ckpt / FIRST, 4003)
+    reports = list(verify_all(ckpt))
+    assert [(each.prefix, len(each.problems)) for each in reports] == [
+        (str(ckpt / "m"), 1),
+        (str(ckpt / "n"), 0),
+    ]
+    assert run("verify", "--all", ckpt, "--quick").out.count("index and layout checked: no problems") == 2
+
+
+def test_quick_reads_no_data(run, ckpt, monkeypatch):
+    flip(ckpt / FIRST, 4003)
+
+    def refuse(*args, **options):
+        raise AssertionError("data is read")
+
+    monkeypatch.setattr("tensorbundle.tools.operations.inspecting.verification.stream", refuse)
+    assert run("verify", ckpt / "m", "--quick").out == "index and layout checked: no problems\n"
+    fill(ckpt / FIRST, 3000, 4025, b"")
+    assert {each.kind for each in verify(ckpt / "m", quick=True).problems} == {"truncated"}
+
+
+def test_overlaps_are_problems_and_dead_bytes_are_none(run, tmp_path):
+    data = np.arange(6, dtype="f4").tobytes()
+    entries = {
+        b"a": plain("float32", [3], data[:12]),
+        b"b": plain("float32", [2], data[8:16], offset=8),
+        b"c": plain("float32", [2], data[8:16], offset=8),
+    }
+    prefix = write_bundle(tmp_path / "m", entries, [data])
+    check(
+        problems(run, prefix),
+        ("warning", "overlap", "b", "m.data-00000-of-00001", 8, "4 of its bytes are also those of 'a'", None),
+    )
+    report = verify(prefix)
+    assert (report.dead_bytes, report.aliases) == (8, 1)
+    text = run("verify", prefix, status=1).out.splitlines()[-1]
+    assert text.endswith("1 problem; 8 B that no tensor refers to; 1 tensor shares bytes with another")
+
+
+def test_a_newer_version(run, ckpt):
+    header = BundleHeader(2, min_consumer=2).encode()
+    with tb.open(ckpt / "m") as opened:
+        entries = dict(opened.index.raw_entries())
+    write_bundle(ckpt / "m", entries, header=header)
+    [found] = problems(run, ckpt / "m")
+    assert (found["kind"], found["cause"]) == (
+        "version",
+        "it was written by, or for, a newer version of TensorFlow",
+    )
+
+
+def test_objects_that_nothing_leads_to_and_tensors_that_no_object_names(run, tmp_path):
+    graph = ObjectGraph.from_names(["a"], save_counter=False)
+    lost = Node(attributes=[Attribute("VARIABLE_VALUE", "b", "b")])
+    graph.nodes.append(lost)
+    with tb.create(tmp_path / "m") as writer:
+        for node in graph.nodes:
+            for each in node.attributes:
+                writer.add(each.checkpoint_key, np.int32(1))
+        writer.add("c", np.int32(1))
+        graph_bytes = encode_nodes(graph.nodes)
+        writer.add("_CHECKPOINTABLE_OBJECT_GRAPH", graph_bytes)
+    found = problems(run, tmp_path / "m")
+    assert [(each["kind"], each["key"]) for each in found] == [
+        ("unreachable-node", "_CHECKPOINTABLE_OBJECT_GRAPH"),
+        ("unnamed-key", "c"),
+    ]

@@ -8,46 +8,80 @@ from typing import TYPE_CHECKING
 from tensorbundle.errors import BundleError
 from tensorbundle.names import resolve_prefix, shards_of, v1_files
 from tensorbundle.tools.cli.console import escape, human_bytes
-from tensorbundle.tools.operations.inspecting.verification import verify
+from tensorbundle.tools.cli.reading import problem_line
+from tensorbundle.tools.operations.directories.checking import verify, verify_all
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-    from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.operations.inspecting.verification import Problem
+    from tensorbundle.tools.cli.console import Console, Progress
+    from tensorbundle.tools.operations.inspecting.problems import Report
 
 EXAMPLE = "tensorbundle verify run/model.ckpt-1000"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("checkpoint", metavar="CKPT")
+    parser.add_argument("checkpoints", metavar="CKPT", nargs="*")
+    parser.add_argument("--all", metavar="DIR", help="every checkpoint in DIR, and its state file")
+    parser.add_argument(
+        "--quick", action="store_true", help="do not read data shards: no checksums, no object graph"
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print every problem and a summary; the status is 1 if there is one."""
-    with console.progress("verify", _size(args.checkpoint)) as progress:
-        report = verify(args.checkpoint, progress=progress)
+    """Print every problem and a summary; the status is 1 if there is one, 2 if a checkpoint can't be looked at."""
+    if not args.checkpoints and args.all is None:
+        raise BundleError("which checkpoint? give CKPT, or --all DIR")
+    found = failed = False
+    total = 0 if args.quick or not console.shows_progress else sum(map(_size, args.checkpoints))
+    with console.progress("verify", total) as progress:
+        for each in _reports(args, console, progress):
+            failed = failed or each is None
+            if each is not None:
+                _print(each, args, console)
+                found = found or bool(each.problems)
+    return 2 if failed else int(found)
+
+
+def _reports(args: argparse.Namespace, console: Console, progress: Progress) -> Iterator[Report | None]:
+    """A report on each checkpoint; None for one that can't be looked at, if there are several."""
+    for path in args.checkpoints:
+        try:
+            yield verify(path, quick=args.quick, progress=progress)
+        except BundleError as error:
+            if len(args.checkpoints) == 1 and args.all is None:
+                raise
+            console.note(f"tensorbundle verify: {error}")
+            yield None
+    if args.all is not None:
+        yield from verify_all(args.all, quick=args.quick, progress=progress)
+
+
+def _print(report: Report, args: argparse.Namespace, console: Console) -> None:
     for problem in report.problems:
         console.record(problem.to_json())
-        console.text(_line(problem))
+        console.text(problem_line(problem))
     found = len(report.problems)
-    console.record({"tensors": report.tensors, "bytes": report.bytes, "problems": found})
-    console.text(
-        f"{report.tensors} tensors, {human_bytes(report.bytes)} checked: "
-        + (f"{found} problem{'s' if found > 1 else ''}" if found else "no problems")
+    console.record(
+        {"prefix": report.prefix, "tensors": report.tensors, "bytes": report.bytes, "problems": found}
     )
-    return 1 if found else 0
-
-
-def _line(problem: Problem) -> str:
-    where = [escape(problem.path)]
-    if problem.offset is not None:
-        where.append(f"offset {problem.offset:#x}")
-    if problem.key is not None:
-        where.append(f"key {problem.key!r}")
-    cause = f" ({problem.cause})" if problem.cause else ""
-    return f"{problem.severity}: {problem.kind}: {': '.join(where)}: {escape(problem.message + cause)}"
+    what = f"{report.tensors} tensors, {human_bytes(report.bytes)} checked"
+    if args.quick:
+        what = "index and layout checked"
+    if report.prefix == args.all:
+        what = "state file checked"
+    if [report.prefix] != args.checkpoints:
+        what = f"{escape(report.prefix)}: {what}"
+    what += f": {found} problem{'s' if found > 1 else ''}" if found else ": no problems"
+    if report.dead_bytes:
+        what += f"; {human_bytes(report.dead_bytes)} that no tensor refers to"
+    if report.aliases:
+        what += (
+            f"; {report.aliases} tensor{'s share' if report.aliases > 1 else ' shares'} bytes with another"
+        )
+    console.text(what)
 
 
 def _size(path: str) -> int:

@@ -7,5 +7,9 @@
 - `hints.py`: which class each object of a graph most likely has.
 - `layout.py`: which bytes of data shards are referred to, by none or by several.
 - `overview.py`: the whole in one screen: `info`.
+- `problems.py`: what `verify` finds, as data.
+- `blocks.py`: finds the blocks of an index whose end is lost.
+- `damage.py`: what damaged bytes tell of how they were damaged.
+- `fingerprint.py`: whether a SavedModel's variables are those that it was saved with.
 - `verification.py`: `verify`.
 """

@@ -6,22 +6,27 @@ checksum, the slices, the object graph.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tensorbundle.checkpoint import open_index
 from tensorbundle.entries import HEADER_KEY, BundleHeader, check_range, parse_entries
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
-from tensorbundle.index import BundleIndex, decode_key
+from tensorbundle.index import BundleIndex, decode_key, encode_key
 from tensorbundle.names import resolve_prefix, shards_of
 from tensorbundle.parts import PartsIndex
 from tensorbundle.shards import ShardReader
 from tensorbundle.slices import TensorSlice, must_tile, readable_key
 from tensorbundle.storage.local import File, describe_content
+from tensorbundle.tools.operations.explaining.catalogue import cause_line
+from tensorbundle.tools.operations.inspecting.damage import INDEX_BYTES, Damage, cause_of_index
+from tensorbundle.tools.operations.inspecting.fingerprint import check_fingerprint
+from tensorbundle.tools.operations.inspecting.layout import Layout
+from tensorbundle.tools.operations.inspecting.problems import Problem, Report
 from tensorbundle.tools.rewriting.streaming import BUFFER_BYTES, Piece, runs, stream
 from tensorbundle.v1.index import V1Index
 
@@ -31,115 +36,104 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Path
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
+    from tensorbundle.proto.graph import ObjectGraph
+    from tensorbundle.tools.operations.inspecting.problems import Severity
 
-__all__ = ["Problem", "Report", "verify"]
+__all__ = ["verify"]
 
-Severity = Literal["error", "warning"]
 _Failure = tuple[Piece, CorruptionError]
-_NOT_COPIED: Final = "it was not copied along, or was deleted"
 _PAGE: Final = 4096  # what file systems and caches lose of a file, they lose in pages
+_NESTED: Final = 8  # named keys that begin with one another
 _TELLING_ZEROS: Final = 512  # so many zero bytes in a row are hardly values
 _ZEROS: Final = re.compile(rb"(?<!\0)(?:\0{512,}|\A\0+|\0+\Z)")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        severity: "error" for what can't be read, "warning" for what can but will surprise.
-        kind: one of index, entry, shape, missing-shard, unreadable-shard, size, truncated, checksum, slices,
-            orphan-slice, graph, dangling-key, shared-key.
-        key: the tensor concerned, or None.
-        path: the file.
-        offset: bytes from its start, or None.
-        message: what is wrong.
-        cause: what most likely made it so, or None.
-    """
-
-    severity: Severity
-    kind: str
-    key: str | None
-    path: str
-    offset: int | None
-    message: str
-    cause: str | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """The fields as plain data."""
-        return asdict(self)
-
-
-@dataclass(slots=True)
-class Report:
-    """The outcome.
-
-    Attributes:
-        tensors: stored tensors and slices whose checksum was computed, or, of a V1 file, whose values were decoded.
-        bytes: bytes of data shards, or V1 files, read for that.
-        problems: all that was found, in the order of keys and files.
-    """
-
-    tensors: int = 0
-    bytes: int = 0
-    problems: list[Problem] = field(default_factory=list)
-
-
-def verify(path: Path, *, progress: Callable[[int], None] | None = None) -> Report:
+def verify(path: Path, *, quick: bool = False, progress: Callable[[int], None] | None = None) -> Report:
     """Check a checkpoint: the index, the layout, every checksum, the slices and the object graph.
+
+    Args:
+        path: anything that `tensorbundle.open` takes.
+        quick: leave out what needs the data shards' bytes: checksums and the object graph.
+        progress: told how many bytes are done.
 
     Raises:
         MissingFileError: there is no checkpoint at `path`.
-        UnsupportedError: it is one of a version that this reader does not know.
         OSError: the index can't be read.
     """
-    return _Verification(str(path), progress).run()
+    return _Verification(str(path), progress, quick=quick).run()
 
 
 class _Verification:
-    def __init__(self, path: str, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, path: str, progress: Callable[[int], None] | None, *, quick: bool) -> None:
         self._given = path
         self._progress = progress
-        self._report = Report()
+        self._quick = quick
+        self._report = Report(prefix=path)
         self._entries: dict[bytes, TensorEntry] = {}
         self._complete = True  # every block of the index was read: what was not found is not there
 
     def run(self) -> Report:
         prefix = resolve_prefix(self._given)
+        self._report.prefix = prefix
         try:
             index = self._open(prefix)
-        except CorruptionError as error:
-            self._add("index", error)
+        except (CorruptionError, UnsupportedError) as error:
+            self._add_index_fault(prefix, error)
             return self._report
         except MissingFileError as error:  # one of several V1 files
-            self._add("missing-shard", error, cause=_NOT_COPIED)
+            self._add("missing-shard", error, cause=cause_line("not-copied"))
             return self._report
         with index:
             if isinstance(index, BundleIndex):
                 self._read_index(index)
                 self._check_shapes(index)
                 self._check_shards(index)
+                self._check_fingerprint(index)
             elif isinstance(index, PartsIndex):
                 self._check_parts(index)
                 self._check_shapes(index)
             elif isinstance(index, V1Index):
                 self._entries = index.listed
                 self._check_shapes(index)
-                self._check_tables(index)
+                if not self._quick:
+                    self._check_tables(index)
             self._check_slices(index)
-            self._check_graph(index)
+            if not self._quick:
+                self._check_graph(index)
         return self._report
 
     def _open(self, prefix: str) -> Index:
         try:
             return open_index(prefix)
-        except CorruptionError as error:
+        except (CorruptionError, UnsupportedError) as error:
             counts = Counter(count for _, count in shards_of(prefix))
             if not counts:
                 raise
-            index = BundleIndex(prefix, header=BundleHeader(counts.most_common(1)[0][0]))
-            self._add("index", error)
+            try:
+                index = BundleIndex(prefix, header=BundleHeader(counts.most_common(1)[0][0]))
+            except (CorruptionError, UnsupportedError):
+                raise error from None
+            self._add_index_fault(prefix, error)
             return index
+
+    def _add_index_fault(self, prefix: str, error: BundleError) -> None:
+        """Tell why an index can't be read."""
+        kind = "version" if isinstance(error, UnsupportedError) else "index"
+        cause = cause_line("newer-version") if kind == "version" else None
+        with contextlib.suppress(BundleError, OSError), File(error.path or prefix) as file:
+            cause = cause or cause_of_index(file.read(0, min(file.size, INDEX_BYTES)))
+        self._add(kind, error, cause=cause)
+
+    def _check_fingerprint(self, index: BundleIndex) -> None:
+        """What a SavedModel says of the index of its variables."""
+        message = check_fingerprint(index.prefix)
+        if message is not None:
+            self._add(
+                "fingerprint",
+                CorruptionError(message, path=index.path),
+                severity="warning",
+                cause=cause_line("rewritten-variables"),
+            )
 
     def _add(
         self,
@@ -151,7 +145,9 @@ class _Verification:
     ) -> None:
         where = error.path or self._given
         message = error.reason.removesuffix("; 'tensorbundle verify' looks for the cause")
-        self._report.problems.append(Problem(severity, kind, error.key, where, error.offset, message, cause))
+        self._report.problems.append(
+            Problem(severity, kind, error.key, where, error.offset, message, cause, self._report.prefix)
+        )
 
     def _read_index(self, index: BundleIndex) -> None:
         """Every entry of every block that can be read; a bad block or entry does not hide the others."""
@@ -265,11 +261,11 @@ class _Verification:
                     self._check_shard(file, pieces)
             except MissingFileError as error:
                 gone = MissingFileError(f"{error.reason}; {what}", path=path)
-                self._add("missing-shard", gone, cause=_NOT_COPIED)
+                self._add("missing-shard", gone, cause=cause_line("not-copied"))
             except OSError as error:
                 self._add("unreadable-shard", BundleError(f"{error.strerror or error}; {what}", path=path))
             except CorruptionError as error:
-                self._add("unreadable-shard", error, cause="the file shrank while it was read")
+                self._add("unreadable-shard", error, cause=cause_line("shrank"))
 
     def _check_shard(self, file: File, pieces: list[Piece]) -> None:
         """The ranges and the checksums of what should lie in one data shard.
@@ -288,26 +284,37 @@ class _Verification:
         distinct = {(each.entry.offset, each.entry.nbytes, each.entry.crc32c): each for each in inside}
         ordered = sorted(distinct.values(), key=lambda each: (each.entry.offset, each.entry.nbytes))
         failures: list[_Failure] = []
+        self._check_layout(file, inside)
         try:
-            for run in runs(ordered):
+            for run in () if self._quick else runs(ordered):
                 self._report.bytes += stream(
                     run, failed=lambda *failure: failures.append(failure), progress=self._progress
                 )
-            self._report.tensors += len(inside)
+            self._report.tensors += 0 if self._quick else len(inside)
         finally:
             failed = {piece.key for piece, _ in [*outside, *failures]}
             content = _foreign_content(file, [each for each in ordered if each.key not in failed])
             self._explain_ranges(file, outside, content)
             self._explain_checksums(file, ordered, failures, content)
 
+    def _check_layout(self, file: File, pieces: list[Piece]) -> None:
+        """Which bytes no tensor refers to, and which several do; only partly equal ranges are a fault."""
+        keys = {encode_key(each.key): each.key for each in pieces}
+        layout = Layout.of(
+            ((encode_key(each.key), each.entry.offset, each.entry.nbytes) for each in pieces), file.size
+        )
+        self._report.dead_bytes += layout.dead_bytes
+        self._report.aliases += len(layout.aliases)
+        for each in layout.overlaps:
+            reason = f"{each.stop - each.start} of its bytes are also those of {keys[each.first]!r}"
+            overlap = CorruptionError(reason, path=file.path, offset=each.start, key=keys[each.second])
+            self._add("overlap", overlap, severity="warning")
+
     def _explain_ranges(self, file: File, failures: list[_Failure], content: str | None) -> None:
         ends = [piece.entry.offset + piece.entry.nbytes for piece, _ in failures]
         needed = max(ends, default=0)
-        cut = (
-            f"the file was cut short: it has {file.size} of at least {needed} bytes"
-            if file.size
-            else "the file is empty"
-        )
+        kind = "truncated" if file.size else "empty-file"
+        cut = cause_line(kind, size=file.size, needed=needed, missing=needed - file.size)
         for (_, error), end in zip(failures, ends, strict=True):
             if end > file.size:
                 self._add("truncated", error, cause=content or cut)
@@ -319,24 +326,35 @@ class _Verification:
     ) -> None:
         if not failures:
             return
-        causes = [content or _cause_in_bytes(file, piece.entry) for piece, _ in failures]
+        damage = Damage(
+            file.read,
+            file.size,
+            [(each.key, each.entry) for each in pieces],
+            big_endian=pieces[0].big_endian,
+        )
+        causes = [
+            content
+            or _cause_in_bytes(file, piece.entry)
+            or damage.cause(piece.key, piece.entry, failed=len(failures))
+            for piece, _ in failures
+        ]
         other = None
         changed = causes.count(None)
         if changed > 1:
             # Empty tensors, and biases and slots that are still zero, are alike in every checkpoint of a model.
             telling = sum(not _is_zero(file, each.entry) for each in pieces)
             if changed == telling:
-                other = "nothing in this file fits the index: one of the two belongs to another checkpoint"
+                other = cause_line("other-checkpoint")
             elif changed * 2 > telling:
-                other = (
-                    f"{changed} of {telling} tensors in this file do not fit the index: "
-                    "one of the two belongs to another checkpoint"
-                )
+                other = cause_line("mostly-other-checkpoint", changed=changed, telling=telling)
+            else:
+                unknown = zip(failures, causes, strict=True)
+                other = damage.common_sector(piece.entry for (piece, _), cause in unknown if cause is None)
         for (_, error), cause in zip(failures, causes, strict=True):
             self._add(
                 "checksum",
                 error,
-                cause=cause or other or "its bytes changed after they were written, on disk or while copying",
+                cause=cause or other or cause_line("changed"),
             )
 
     def _check_slices(self, index: Index) -> None:
@@ -358,7 +376,7 @@ class _Verification:
                     "orphan-slice",
                     orphan,
                     severity="warning",
-                    cause="its tensor was renamed or removed without it",
+                    cause=cause_line("slice-left"),
                 )
 
     def _check_graph(self, index: Index) -> None:
@@ -380,6 +398,7 @@ class _Verification:
             return
         except OSError:
             return  # the data shard has been told already
+        self._check_objects(index, graph)
         owners: dict[str, str] = {}
         for path, _, each in graph.attributes():
             key = each.checkpoint_key
@@ -393,7 +412,7 @@ class _Verification:
                     "dangling-key",
                     missing,
                     severity="warning",
-                    cause="the variable was not initialised when it was saved, or its tensor was removed",
+                    cause=cause_line("not-initialized"),
                 )
             other = owners.setdefault(key, path)
             if other != path:
@@ -403,6 +422,36 @@ class _Verification:
                     key=key,
                 )
                 self._add("shared-key", shared, severity="warning")
+
+    def _check_objects(self, index: Index, graph: ObjectGraph) -> None:
+        """Objects that nothing leads to, and tensors that no object names."""
+        from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
+
+        reached = {node for _, node in graph.walk()}
+        lost = [node for node in graph.nodes if node not in reached]
+        if lost:
+            what = f"node {lost[0].id} and {len(lost) - 1} more" if len(lost) > 1 else f"node {lost[0].id}"
+            unreachable = CorruptionError(
+                f"no edge leads to {what} of the object graph", path=index.prefix, key=OBJECT_GRAPH_KEY
+            )
+            self._add("unreachable-node", unreachable, severity="warning", cause=cause_line("edited-graph"))
+        if any(node.registered_saver for node in graph.nodes):
+            return  # which names its tensors as it likes
+        named = sorted(encode_key(each.checkpoint_key) for node in graph.nodes for each in node.attributes)
+        above: list[bytes] = []  # named keys that the current key begins with
+        at = 0
+        for key in sorted(self._entries):
+            while at < len(named) and named[at] <= key:
+                above = [*(each for each in above[-_NESTED:] if named[at].startswith(each)), named[at]]
+                at += 1
+            above = [each for each in above if key.startswith(each)]
+            is_slice = key.startswith(b"\0") and _is_slice_key(key)
+            if above or is_slice or key == OBJECT_GRAPH_KEY.encode():
+                continue  # also what goes on after a named key: tensors of tables and iterators
+            unnamed = CorruptionError(
+                "no object names this tensor, so no restore reads it", path=index.path, key=decode_key(key)
+            )
+            self._add("unnamed-key", unnamed, severity="warning", cause=cause_line("edited-graph"))
 
 
 def _is_slice_key(key: bytes) -> bool:
@@ -425,15 +474,15 @@ def _foreign_content(file: File, fine: list[Piece]) -> str | None:
 def _cause_in_bytes(file: File, entry: TensorEntry) -> str | None:
     """What the bytes of an entry with a wrong checksum tell by themselves, if anything."""
     if not entry.nbytes:
-        return "a tensor without bytes has nothing that could change: its entry in the index is wrong"
+        return cause_line("wrong-entry")
     if _is_zero(file, entry):
-        return "all zeros: these bytes were never written (a full disk, or a crash while saving)"
+        return cause_line("zero-filled")
     hole = None
     for start, stop in _zero_runs(file, entry):
         if stop == entry.offset + entry.nbytes:
-            return f"zeros from offset {start:#x} on: the end was never written"
+            return cause_line("zero-tail", start=start)
         if hole is None and -start % _PAGE <= stop - start:
-            hole = f"zeros from offset {start:#x} to {stop:#x}: these bytes were never written"
+            hole = cause_line("zero-hole", start=start, stop=stop)
     return hole
 
 

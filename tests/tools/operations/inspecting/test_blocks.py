@@ -1,0 +1,71 @@
+"""Finding the blocks of an index without its end."""
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.altered import Table
+from tensorbundle.block import BlockBuilder
+from tensorbundle.tools.operations.inspecting import blocks
+from tensorbundle.tools.operations.inspecting.blocks import find_blocks, loose_entries
+
+ITEMS = [(f"key/{number:04}".encode(), bytes([number % 251]) * (number % 40)) for number in range(300)]
+
+
+def items_of(data):
+    return [item for block in find_blocks(data) for item in block.items]
+
+
+@pytest.mark.parametrize("interval", [1, 16])
+@pytest.mark.parametrize("block_items", [7, 100, 300])
+def test_every_block_is_found(interval, block_items):
+    data = Table(ITEMS, interval=interval, block_items=block_items).encode()
+    assert items_of(data[: -48 - 10])[: len(ITEMS)] == ITEMS
+
+
+def test_blocks_after_a_damaged_one():
+    data = bytearray(Table(ITEMS, block_items=50).encode())
+    data[100] ^= 1
+    found = items_of(bytes(data))
+    assert [each for each in found if each in ITEMS] == ITEMS[50:]
+
+
+def test_blocks_after_bytes_that_are_lost():
+    data = Table(ITEMS, block_items=50).encode()
+    assert [each for each in items_of(data[33:]) if each in ITEMS] == ITEMS[50:]
+
+
+def test_a_real_index(tmp_path):
+    with tb.create(tmp_path / "m") as writer:
+        for number in range(5000):
+            writer.add(
+                f"scope_{number}/a long name of a variable, of which there are many", np.float32(number)
+            )
+    data = (tmp_path / "m.index").read_bytes()
+    found = list(find_blocks(data[:-48]))
+    assert len(found) == 3  # two data blocks, and the index block
+    assert sum(len(each.items) for each in found[:2]) == 5001
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\0" * 40000, b"\0\1\0a" * 10000, b"\0\1" * 20000, bytes(range(256)) * 150],
+    ids=["empty", "zeros", "entries", "short", "all"],
+)
+def test_bytes_that_are_none_take_bounded_time(data, monkeypatch):
+    """Counts the entries that are looked at."""
+    seen = []
+    real = blocks._entry_at
+    monkeypatch.setattr(blocks, "_entry_at", lambda *args: seen.append(1) or real(*args))
+    assert list(find_blocks(data)) == []
+    assert len(seen) <= 4 * len(data) + 1000
+
+
+def test_loose_entries():
+    builder = BlockBuilder(16)
+    for key, value in ITEMS:
+        builder.add(key, value)
+    data = builder.finish()
+    assert list(loose_entries(data, 0, len(data)))[: len(ITEMS)] == ITEMS
+    assert list(loose_entries(data, 1, len(data))) != ITEMS
+    assert list(loose_entries(b"", 0, 0)) == []

@@ -1,0 +1,156 @@
+"""What damaged bytes tell of how they were damaged."""
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.bundles import write_bundle
+from tensorbundle.coding import crc32c, find_flipped_bit
+from tensorbundle.entries import BundleHeader
+from tensorbundle.tools import verify
+from tensorbundle.tools.operations.inspecting.damage import cause_of_index
+
+DATA = "m.data-00000-of-00001"
+
+
+@pytest.fixture
+def ckpt(tmp_path):
+    """Three tensors of random bytes: a (4000 bytes), b (60000), c (8000)."""
+    random = np.random.default_rng(1)
+    with tb.create(tmp_path / "m") as writer:
+        for key, size in (("a", 1000), ("b", 15000), ("c", 2000)):
+            writer.add(key, random.integers(1 << 32, size=size, dtype=np.uint32))
+    return tmp_path
+
+
+def causes(directory):
+    return {each.key: each.cause for each in verify(directory / "m").problems}
+
+
+def change(path, edit):
+    data = bytearray(path.read_bytes())
+    path.write_bytes(edit(data) or data)
+
+
+def set_bytes(start, content):
+    def edit(data):
+        data[start : start + len(content)] = content
+
+    return edit
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000, 70000])
+@pytest.mark.parametrize("bit", [0, 3, 7])
+def test_a_flipped_bit_is_found(size, bit):
+    for at in {0, size // 2, size - 1}:
+        data = bytearray(size)
+        data[at] ^= 1 << bit
+        assert find_flipped_bit(crc32c(data) ^ crc32c(bytes(size)), size) == (at, bit)
+
+
+def test_two_flipped_bits_are_none():
+    data = bytearray(1000)
+    data[3] = data[700] = 1
+    assert find_flipped_bit(crc32c(data) ^ crc32c(bytes(1000)), 1000) is None
+    assert find_flipped_bit(0, 1000) is None
+
+
+@pytest.mark.parametrize(
+    ("edit", "key", "expected"),
+    [
+        (
+            set_bytes(8192, b"\xff" * 4096),
+            "b",
+            "a damaged sector: the 4096 bytes from offset 0x2000 on are all 0xff",
+        ),
+        (
+            lambda data: data.__setitem__(slice(20480, 20992), data[10240:10752]),
+            "b",
+            "a damaged sector: the 512 bytes from offset 0x5000 on are the same as those from offset 0x2800 on",
+        ),
+    ],
+    ids=["constant", "twice"],
+)
+def test_sectors(ckpt, edit, key, expected):
+    change(ckpt / DATA, edit)
+    assert causes(ckpt) == {key: expected}
+
+
+def test_a_sector_that_two_tensors_share(tmp_path):
+    random = np.random.default_rng(2)
+    with tb.create(tmp_path / "m") as writer:
+        for number in range(8):
+            writer.add(f"t{number}", random.integers(1 << 32, size=1000, dtype=np.uint32))
+    change(tmp_path / DATA, set_bytes(3990, bytes(range(1, 30))))
+    assert causes(tmp_path) == dict.fromkeys(
+        ["t0", "t1"], "a damaged sector: the 512 bytes from offset 0xe00 on are in all of these tensors"
+    )
+
+
+def test_shifted_data(ckpt):
+    change(ckpt / DATA, lambda data: b"head" + data)
+    assert causes(ckpt)["c"] == "the data is shifted by +4 bytes: found at offset 0xfa04"
+
+
+def test_the_bytes_of_another_tensor(tmp_path):
+    with tb.create(tmp_path / "m") as writer:
+        for key in "abcd":
+            writer.add(key, np.full(10, ord(key)))
+    data = (tmp_path / DATA).read_bytes()
+    (tmp_path / DATA).write_bytes(data[80:160] + data[80:])
+    assert causes(tmp_path) == {"a": "these are the bytes of 'b': index and data are from different saves"}
+
+
+def test_line_endings(tmp_path):
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("w", np.frombuffer(b"line\n" * 4000, np.uint8))
+    change(tmp_path / DATA, lambda data: data.replace(b"\n", b"\r\n"))
+    assert causes(tmp_path) == {
+        "w": "line endings were converted (LF became CRLF): the file was copied as text"
+    }
+
+
+def test_text_conversion(ckpt):
+    content = (ckpt / DATA).read_bytes().decode("utf-8", "replace").encode()
+    (ckpt / DATA).write_bytes(content)
+    assert all(cause.startswith("the file was decoded as text: ") for cause in causes(ckpt).values())
+
+
+def test_a_wrong_byte_order_flag(tmp_path):
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("words", np.array([b"one", b"two"], object))
+    with tb.open(tmp_path / "m") as ckpt:
+        entries = dict(ckpt.index.raw_entries())
+    write_bundle(tmp_path / "m", entries, header=BundleHeader(1, big_endian=True))
+    assert causes(tmp_path) == {
+        "words": "the byte order flag in the index's header is wrong: the data is little-endian"
+    }
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda data: b"<html>404</html>", "an HTML page: the download failed"),
+        (lambda data: data[:-60], "the end of the index is lost; its first 41 entries can be read"),
+        (lambda data: data[:-60] + bytes(60), "zeros from offset 0x2f"),
+        (
+            lambda data: data.replace(b"\n", b"\r\n"),
+            "line endings were converted (LF became CRLF): the file was copied as text",
+        ),
+        (lambda data: data.decode("utf-8", "replace").encode(), "the file was decoded as text: "),
+        (lambda data: b"\x01nothing at all" * 10, None),
+        (lambda data: b"", None),
+    ],
+    ids=["html", "cut", "zeros", "crlf", "text", "other", "empty"],
+)
+def test_causes_in_an_index(tmp_path, edit, expected):
+    with tb.create(tmp_path / "m") as writer:
+        for number in range(40):
+            writer.add(f"scope\n/{number:02}", np.float32(number))
+    data = (tmp_path / "m.index").read_bytes()
+    found = cause_of_index(edit(data))
+    if expected is None:
+        assert found is None
+    else:
+        assert found.startswith(expected)
+    assert cause_of_index(data) is None

@@ -1,0 +1,86 @@
+"""Everything that can be wrong with checkpoints and with the state file of their directory: `verify`, `verify_all`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import BundleError
+from tensorbundle.names import STATE_FILE
+from tensorbundle.tools.operations.directories.inventory import survey
+from tensorbundle.tools.operations.explaining.catalogue import cause_line
+from tensorbundle.tools.operations.inspecting import verification
+from tensorbundle.tools.operations.inspecting.problems import Problem, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tensorbundle.checkpoint import Path
+    from tensorbundle.tools.operations.directories.inventory import Survey
+
+__all__ = ["verify", "verify_all"]
+
+
+def verify(path: Path, *, quick: bool = False, progress: Callable[[int], None] | None = None) -> Report:
+    """Check a checkpoint: the index, the layout, every checksum, the slices, the object graph; of a directory its state file.
+
+    Args:
+        path: anything that `tensorbundle.open` takes.
+        quick: leave out what needs the data shards' bytes: checksums and the object graph.
+        progress: told how many bytes are done.
+
+    Raises:
+        MissingFileError: there is no checkpoint at `path`.
+        OSError: the index can't be read.
+    """
+    report = verification.verify(path, quick=quick, progress=progress)
+    if os.path.isfile(os.path.join(path, STATE_FILE)):
+        report.problems += _of_state(survey(str(path)), report.prefix)
+    return report
+
+
+def verify_all(
+    directory: Path, *, quick: bool = False, progress: Callable[[int], None] | None = None
+) -> Iterator[Report]:
+    """Check every checkpoint in a directory, and then its state file, as a report with the directory for its prefix.
+
+    Args:
+        directory: with or without a state file.
+        quick: as for `verify`.
+        progress: likewise.
+
+    Raises:
+        MissingFileError: no such directory.
+        OSError: it can't be read.
+    """
+    found = survey(str(directory))
+    for prefix in dict.fromkeys(each.prefix for each in found.checkpoints if each.files):
+        try:
+            yield verification.verify(prefix, quick=quick, progress=progress)
+        except BundleError as error:
+            path = error.path or prefix
+            problem = Problem("error", "index", error.key, path, error.offset, error.reason, None, prefix)
+            yield Report(problems=[problem], prefix=prefix)
+    if found.state is not None or found.trouble is not None:
+        yield Report(problems=_of_state(found, str(directory)), prefix=str(directory))
+
+
+def _of_state(found: Survey, prefix: str) -> list[Problem]:
+    """What is wrong with a directory's state file."""
+    path = os.path.join(found.directory, STATE_FILE)
+    if found.trouble is not None:
+        return [Problem("error", "state-file", None, path, None, found.trouble.reason, None, prefix)]
+    return [
+        Problem(
+            "error" if each.latest else "warning",
+            "state-file",
+            None,
+            path,
+            None,
+            f"it names {each.path!r}{' as the latest' if each.latest else ''}, which is not there",
+            cause_line("moved-directory"),
+            prefix,
+        )
+        for each in found.listed
+        if not each.files
+    ]

@@ -1,0 +1,110 @@
+"""Finds the data blocks of an index whose end, which says where they are, is lost or damaged.
+
+A block proves itself: its restart array and its checksum are in the places that its entries lead to. Where one begins is
+known for the first, and after each that was found; after damage every place with a first entry is tried, in time in
+proportion to the size of the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.block import DATA_RESTART_INTERVAL, iterate
+from tensorbundle.coding import FIXED32, crc32c, read_varint, unmask
+from tensorbundle.errors import CorruptionError
+from tensorbundle.table import TRAILER_BYTES, UNCOMPRESSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FoundBlock", "find_blocks", "loose_entries"]
+
+_STEPS_PER_BYTE: Final = 4  # entries that are looked at, for each byte of the file
+_LONGEST: Final = 16 << 20  # bytes of a block with one large value
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBlock:
+    """A block whose checksum is right.
+
+    Attributes:
+        offset: bytes from the start of the file.
+        size: bytes, without its trailer.
+        items: its keys and values.
+    """
+
+    offset: int
+    size: int
+    items: list[tuple[bytes, bytes]] = field(repr=False)
+
+
+def find_blocks(data: bytes) -> Iterator[FoundBlock]:
+    """The uncompressed data blocks in the bytes of an index, from its start on; the index block may be among them."""
+    budget = [_STEPS_PER_BYTE * len(data) + 1000]
+    at = 0
+    while 0 <= at < len(data) and budget[0] > 0:
+        block = _block_at(data, at, budget)
+        if block is not None:
+            if block.items:
+                yield block
+            at = block.offset + block.size + TRAILER_BYTES
+        else:
+            at = data.find(b"\0", at + 1)  # the first entry of a block shares nothing with one before it
+
+
+def _block_at(data: bytes, start: int, budget: list[int]) -> FoundBlock | None:
+    """The block that begins here, or None if none does."""
+    count = 0
+    pos = start
+    key_size = 0
+    while pos < len(data) and pos - start < _LONGEST and budget[0] > 0:
+        budget[0] -= 1
+        for restarts in {max(1, -(-count // DATA_RESTART_INTERVAL)), max(1, count)}:
+            end = pos + 4 * restarts + 4
+            if end + TRAILER_BYTES > len(data) or FIXED32.unpack_from(data, end - 4)[0] != restarts:
+                continue
+            if FIXED32.unpack_from(data, pos)[0] or data[end] != UNCOMPRESSED:
+                continue
+            if crc32c(data[start : end + 1]) == unmask(FIXED32.unpack_from(data, end + 1)[0]):
+                try:
+                    return FoundBlock(start, end - start, iterate(data[start:end]))
+                except CorruptionError:
+                    return None
+        step = _entry_at(data, pos, key_size)
+        if step is None:
+            return None
+        _, key_size, _, pos = step
+        count += 1
+    return None
+
+
+def _entry_at(data: bytes, pos: int, last: int) -> tuple[int, int, int, int] | None:
+    """The entry at a place: bytes shared with the key before, bytes of its key, where its value begins and ends."""
+    try:
+        shared, pos = read_varint(data, pos)
+        unshared, pos = read_varint(data, pos)
+        size, pos = read_varint(data, pos)
+    except CorruptionError:
+        return None
+    end = pos + unshared + size
+    if shared > last or end > len(data):
+        return None
+    return shared, shared + unshared, pos + unshared, end
+
+
+def loose_entries(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+    """What look like the keys and values of a block whose checksum is wrong, up to where they stop to make sense."""
+    pos, key = start, b""
+    while pos < end:
+        found = _entry_at(data, pos, len(key))
+        if found is None:
+            return
+        shared, size, value, stop = found
+        if stop > end or (not size and key):
+            return
+        following = key[:shared] + data[value - (size - shared) : value]
+        if key and following <= key:
+            return
+        yield following, data[value:stop]
+        key, pos = following, stop

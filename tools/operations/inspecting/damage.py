@@ -1,0 +1,195 @@
+"""What damaged bytes tell of how they were damaged."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.coding import crc32c, find_flipped_bit, unmask
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import CorruptionError
+from tensorbundle.payloads import payload_checksum
+from tensorbundle.storage.local import describe_content
+from tensorbundle.table import FOOTER_BYTES, Footer
+from tensorbundle.tools.operations.explaining.catalogue import cause_line
+from tensorbundle.tools.operations.inspecting.blocks import find_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tensorbundle.entries import TensorEntry
+
+__all__ = ["INDEX_BYTES", "Damage", "cause_of_index"]
+
+INDEX_BYTES: Final = 16 << 20  # of an index that are looked at
+_FILE_BYTES: Final = 64 << 20  # of a data shard, to look for conversions
+_TENSOR_BYTES: Final = 16 << 20  # of a tensor
+_MOST_TENSORS: Final = 32  # that are looked at
+_FEW: Final = 3  # tensors in which flipped bits are looked for: chance would find some in many
+_FLIPPED_BYTES: Final = 4 << 20
+_SHIFTS: Final = 16
+_SECTORS: Final = (512, 4096)
+_REPLACEMENT: Final = b"\xef\xbf\xbd"  # what decoders of UTF-8 put in place of what is none
+_SAME: Final = re.compile(rb"([^\0])\1{511,}", re.DOTALL)
+
+
+def cause_of_index(data: bytes) -> str | None:
+    """Why these bytes are not an index, if they tell."""
+    content = describe_content(data[:4096])
+    if content is not None:
+        return cause_line("foreign-content", content=content)
+    if b"\r\n" in data and data.count(b"\n") == data.count(b"\r\n"):
+        restored = data.replace(b"\r\n", b"\n")
+        if _ends_well(restored) and not _ends_well(data):
+            return cause_line("line-endings", how="LF became CRLF")
+    if data.count(_REPLACEMENT) > 2:
+        return cause_line("text-conversion", count=data.count(_REPLACEMENT))
+    zeros = len(data) - len(data.rstrip(b"\0"))
+    if zeros >= FOOTER_BYTES:
+        return cause_line("zero-tail", start=len(data) - zeros)
+    if not _ends_well(data):
+        count = sum(len(block.items) for block in find_blocks(data))
+        if count:
+            return cause_line("lost-end", count=count)
+    return None
+
+
+def _ends_well(data: bytes) -> bool:
+    """Whether there is a footer, and an index block where it says."""
+    if len(data) < FOOTER_BYTES:
+        return False
+    try:
+        footer = Footer.parse(data[-FOOTER_BYTES:])
+    except CorruptionError:
+        return False
+    end = footer.index.offset + footer.index.size
+    stored = data[footer.index.offset : end + 5]
+    return end + 5 <= len(data) - FOOTER_BYTES and unmask(int.from_bytes(stored[-4:], "little")) == crc32c(
+        stored[:-4]
+    )
+
+
+class Damage:
+    """What the bytes of one data shard tell of the tensors in it that have wrong checksums."""
+
+    def __init__(
+        self,
+        read: Callable[[int, int], bytes],
+        size: int,
+        entries: Sequence[tuple[str, TensorEntry]],
+        *,
+        big_endian: bool,
+    ) -> None:
+        """For a file of `size` bytes that `read` gives, by offset and number, and all entries in it."""
+        self._read, self._size, self._big_endian = read, size, big_endian
+        self._by_content = {(entry.nbytes, entry.crc32c): key for key, entry in reversed(entries)}
+        self._shift = size - max((entry.offset + entry.nbytes for _, entry in entries), default=0)
+        self._looked_at = 0
+        self._whole: str | None = None
+        self._checked_whole = False
+
+    def cause(self, key: str, entry: TensorEntry, *, failed: int) -> str | None:
+        """Why this tensor's checksum is wrong, if its bytes tell; `failed` tensors have wrong ones in all."""
+        self._looked_at += 1
+        if self._looked_at > _MOST_TENSORS or entry.nbytes > _TENSOR_BYTES:
+            return self._of_whole()
+        data = self._read(entry.offset, entry.nbytes)
+        if entry.dtype is DType.string:
+            return self._byte_order(entry, data) or self._of_whole()
+        if not entry.dtype.itemsize:
+            return self._of_whole()
+        computed = crc32c(data)
+        other = self._by_content.get((entry.nbytes, computed))
+        if other is not None and other != key and entry.nbytes >= 8:
+            return cause_line("other-tensor", other=other)
+        return (
+            self._of_whole()
+            or self._shifted(entry)
+            or self._bit(entry, computed, failed)
+            or _sector_in(entry.offset, data)
+        )
+
+    def _byte_order(self, entry: TensorEntry, data: bytes) -> str | None:
+        """Whether strings have the other byte order than the header says."""
+        try:
+            checksum = payload_checksum(
+                entry.dtype, entry.elements, entry.nbytes, big_endian=not self._big_endian
+            )
+            checksum.update(data)
+            right = checksum.finish() == entry.crc32c
+        except CorruptionError:
+            return None
+        return cause_line("byte-order", order="little" if self._big_endian else "big") if right else None
+
+    def _of_whole(self) -> str | None:
+        """Whether the whole file was converted as text."""
+        if not self._checked_whole and self._size <= _FILE_BYTES:
+            self._checked_whole = True
+            data = self._read(0, self._size)
+            feeds, pairs = data.count(b"\n"), data.count(b"\r\n")
+            if pairs and feeds == pairs == self._shift:
+                self._whole = cause_line("line-endings", how="LF became CRLF")
+            elif self._shift < 0 and not pairs and feeds and -self._shift <= feeds and self._size > 1 << 20:
+                self._whole = cause_line("line-endings", how="CRLF became LF")
+            elif data.count(_REPLACEMENT) > 2 + len(data) // 1000:
+                self._whole = cause_line("text-conversion", count=data.count(_REPLACEMENT))
+        return self._whole
+
+    def _shifted(self, entry: TensorEntry) -> str | None:
+        near = range(1, _SHIFTS + 1) if 8 <= entry.nbytes <= 1 << 16 else ()
+        for shift in (self._shift, *near, *(-each for each in near)):
+            start = entry.offset + shift
+            if not shift or start < 0 or start + entry.nbytes > self._size:
+                continue
+            if crc32c(self._read(start, entry.nbytes)) == entry.crc32c:
+                return cause_line("shifted", shift=shift, offset=start)
+        return None
+
+    def _bit(self, entry: TensorEntry, computed: int, failed: int) -> str | None:
+        if failed > _FEW or entry.nbytes > _FLIPPED_BYTES:
+            return None
+        found = find_flipped_bit(computed ^ entry.crc32c, entry.nbytes)
+        return (
+            None if found is None else cause_line("flipped-bit", bit=found[1], offset=entry.offset + found[0])
+        )
+
+    @staticmethod
+    def common_sector(entries: Iterable[TensorEntry]) -> str | None:
+        """The one sector that all of several damaged tensors have bytes in, if there is one."""
+        places = [(each.offset, each.offset + each.nbytes - 1) for each in entries if each.nbytes]
+        if len(places) < 2:
+            return None
+        for size in _SECTORS:
+            first = max(start // size for start, _ in places)
+            last = min(end // size for _, end in places)
+            if first == last:
+                return cause_line(
+                    "damaged-sector", size=size, start=first * size, how="are in all of these tensors"
+                )
+        return None
+
+
+def _sector_in(offset: int, data: bytes) -> str | None:
+    """A run of one byte, or a sector that is there twice, among the bytes of a tensor."""
+    size = _SECTORS[0]
+    runs = list(islice(_SAME.finditer(data), 2))
+    if len(runs) == 1:
+        start, stop = (offset + each for each in runs[0].span())
+        # One of several, and all of a tensor, may well be values.
+        if (start % size == 0 or stop % size == 0) and 2 * (stop - start) < len(data):
+            how = f"are all {data[runs[0].start()]:#04x}"
+            return cause_line("damaged-sector", size=stop - start, start=start, how=how)
+    seen: dict[bytes, int] = {}
+    twice = []
+    for at in range(-offset % size, len(data) - size + 1, size):
+        sector = data[at : at + size]
+        if sector in seen:
+            twice.append((seen[sector], at))
+        seen.setdefault(sector, at)
+    if len(twice) == 1 and len(seen) >= 8:
+        first, second = (offset + each for each in twice[0])
+        return cause_line(
+            "damaged-sector", size=size, start=second, how=f"are the same as those from offset {first:#x} on"
+        )
+    return None
