@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from tensorbundle.dtypes import DType
     from tensorbundle.entries import TensorEntry
     from tensorbundle.errors import (
+        ArgumentError,
         BundleError,
         ConflictError,
         CorruptionError,
         MissingFileError,
+        RegionError,
         TensorNotFoundError,
         UnsupportedError,
     )
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "BundleError",
     "Checkpoint",
     "CheckpointWriter",
@@ -51,6 +54,7 @@ __all__ = [
     "DType",
     "MissingFileError",
     "ObjectGraph",
+    "RegionError",
     "TensorEntry",
     "TensorNotFoundError",
     "TensorSlice",
@@ -60,6 +64,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ArgumentError": "errors",
     "BundleError": "errors",
     "Checkpoint": "checkpoint",
     "CheckpointWriter": "creation",
@@ -68,6 +73,7 @@ _HOMES = {
     "DType": "dtypes",
     "MissingFileError": "errors",
     "ObjectGraph": "proto.graph",
+    "RegionError": "errors",
     "TensorEntry": "entries",
     "TensorNotFoundError": "errors",
     "TensorSlice": "slices",

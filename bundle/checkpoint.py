@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from tensorbundle.errors import BundleError, CorruptionError, TensorNotFoundError
+from tensorbundle.errors import BundleError, CorruptionError, RegionError, TensorNotFoundError
 from tensorbundle.index import BundleIndex, encode_key
 from tensorbundle.names import index_path, is_checkpoint, part_prefixes, resolve_prefix
 from tensorbundle.parts import PartsIndex
+from tensorbundle.slices import shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,9 +178,16 @@ class Checkpoint(Mapping[str, "Array"]):
             MissingFileError: its data shard is not there.
             CorruptionError: its bytes are damaged.
             UnsupportedError: its values can't be arrays (variant, resource).
-            IndexError: `region` does not fit the shape.
+            RegionError: the shape has no such region.
         """
-        return self.shards.read(self.key_of(key), region)
+        name = self.key_of(key)
+        try:
+            return self.shards.read(name, region)
+        except IndexError as error:
+            shape = shape_text(self.index.entry(name).shape)
+            raise RegionError(
+                f"the region does not fit {shape}: {error}", path=self.prefix, key=name
+            ) from None
 
     @property
     def shards(self) -> ShardReader:

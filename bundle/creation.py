@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
-from tensorbundle.errors import BundleError, ConflictError, UnsupportedError
+from tensorbundle.errors import ArgumentError, BundleError, ConflictError, UnsupportedError
 from tensorbundle.index import encode_key
 from tensorbundle.payloads import encode_strings
 from tensorbundle.writer import BundleWriter
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tensorbundle.slices import TensorSlice
     from tensorbundle.writer import ShardFile
 
+_BYTE_FORMATS: Final = ("B", "b", "c")
 __all__ = ["CheckpointWriter", "as_array", "create", "store_strings"]
 
 
@@ -75,19 +76,27 @@ class CheckpointWriter:
     ) -> TensorEntry:
         """Add a numeric tensor from buffers that make up its bytes, little-endian, in C order; none is kept.
 
+        Bytes, also as arrays of uint8, are taken as they are. Other arrays must have the declared type, and little-endian
+        elements.
+
         Raises:
             ConflictError: the key is taken.
-            ValueError: the buffers are not as many bytes as the shape needs, or the type is not numeric.
+            ArgumentError: an array of another type or byte order, buffers that are not as many bytes as the shape needs,
+                or a type that is not numeric.
+            BundleError: no such type.
         """
-        kind = DType[dtype]
+        kind = DType.named(dtype)
         if not kind.itemsize:
-            raise ValueError(f"tensors of type {kind} can't be added as chunks")
+            raise ArgumentError(f"tensors of type {kind} can't be added as chunks", path=self.prefix, key=key)
         self._bundle.check_key(encode_key(key))
+        chunks = (self._declared(chunk, key, kind) for chunk in chunks)
         offset, nbytes, crc = self._shard.append(map(_as_bytes, chunks))
         entry = TensorEntry(kind, tuple(shape), nbytes, self._number, offset, crc)
         if nbytes != entry.expected_nbytes or min(entry.shape, default=0) < 0:
-            raise ValueError(
-                f"{key!r}: chunks of {nbytes} bytes, {kind} {list(entry.shape)} takes {entry.expected_nbytes}"
+            raise ArgumentError(
+                f"chunks of {nbytes} bytes, {kind} {list(entry.shape)} takes {entry.expected_nbytes}",
+                path=self.prefix,
+                key=key,
             )
         self._bundle.put(encode_key(key), entry)
         return entry
@@ -99,13 +108,16 @@ class CheckpointWriter:
 
         Raises:
             ConflictError: the key is taken, or the pieces do not agree in type or shape.
-            ValueError: the piece's shape is not the slice's.
+            ArgumentError: the piece's shape is not the slice's.
+            CorruptionError: the slice is not inside the shape.
         """
         full = tuple(shape)
         array = as_array(values)
         dtype = DType.of(array.dtype)
         if part.shape(full) != array.shape:
-            raise ValueError(f"{key!r}: slice {part} of {list(full)} is not {list(array.shape)}")
+            raise ArgumentError(
+                f"slice {part} of {list(full)} is not {list(array.shape)}", path=self.prefix, key=key
+            )
         if part.shape(full) == full:
             self.add(key, array)
             return
@@ -130,6 +142,24 @@ class CheckpointWriter:
         from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 
         return self.add(OBJECT_GRAPH_KEY, graph.encode())
+
+    def _declared(
+        self, chunk: bytes | bytearray | memoryview | Array, key: str, kind: DType
+    ) -> bytes | bytearray | memoryview | Array:
+        """The chunk, if it is plain bytes or has elements of the declared type, little-endian."""
+        if isinstance(chunk, (bytes, bytearray)) or (
+            isinstance(chunk, memoryview) and chunk.format in _BYTE_FORMATS
+        ):
+            return chunk
+        array = np.asarray(chunk)
+        if array.dtype not in (np.uint8, kind.numpy.newbyteorder("<")):  # NumPy's bytes are uint8
+            raise ArgumentError(
+                f"a chunk of {array.dtype.str if array.dtype.byteorder == '>' else array.dtype}, the tensor is {kind}, "
+                "little-endian",
+                path=self.prefix,
+                key=key,
+            )
+        return array
 
     def start_shard(self) -> None:
         """Let what follows go into a new data shard."""
@@ -164,6 +194,7 @@ def as_array(values: ArrayLike) -> Array:
 
     Raises:
         UnsupportedError: a masked array, whose mask would be lost.
+        ArgumentError: no array: rows of different lengths, for instance.
     """
     if isinstance(values, np.ma.MaskedArray):
         raise UnsupportedError("a masked array has no counterpart; fill it first")
@@ -177,6 +208,8 @@ def as_array(values: ArrayLike) -> Array:
         array = np.asarray(values)
     except UnicodeDecodeError:  # bytes and text side by side
         return np.array(values, object)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ArgumentError(f"not an array: {error}") from None
     return np.array(values, object) if array.dtype.kind in "SU" else array
 
 
@@ -193,8 +226,11 @@ def _strings(array: Array) -> list[bytes]:
     out = []
     for value in array.reshape(-1).tolist():
         if not isinstance(value, (bytes, str)):
-            raise TypeError(f"a string tensor of {type(value).__name__}, expected bytes or str")
-        out.append(value.encode() if isinstance(value, str) else value)
+            raise ArgumentError(f"a string tensor of {type(value).__name__}, expected bytes or str")
+        try:
+            out.append(value.encode() if isinstance(value, str) else value)
+        except UnicodeEncodeError as error:
+            raise ArgumentError(f"text that is not Unicode: {error}") from None
     return out
 
 

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "ArgumentError",
     "BundleError",
     "ConflictError",
     "CorruptionError",
     "MissingFileError",
+    "RegionError",
     "TensorNotFoundError",
     "UnsupportedError",
     "check_word",
@@ -87,6 +89,14 @@ class MissingFileError(BundleError, FileNotFoundError):
 
 class UnsupportedError(BundleError, NotImplementedError):
     """Legal, but not something that can be done with this input."""
+
+
+class ArgumentError(BundleError, ValueError, TypeError):
+    """An argument of the wrong type, or values of another type, shape or size than another argument declares."""
+
+
+class RegionError(BundleError, IndexError):
+    """A region that a tensor's shape does not have."""
 
 
 class ConflictError(BundleError):

@@ -27,7 +27,7 @@ from tensorbundle.coding import (
     read_ordered_uint,
     signed64,
 )
-from tensorbundle.errors import CorruptionError
+from tensorbundle.errors import ArgumentError, CorruptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,13 +107,13 @@ class TensorSlice(NamedTuple):
         """The slice that a string such as "0,4:-" means (core/framework/tensor_slice.cc, `TensorSlice::Parse`).
 
         Raises:
-            ValueError: not in that form.
+            ArgumentError: not in that form.
         """
         extents = []
         for item in spec.split(":") if spec else []:
             found = _EXTENT.fullmatch(item)
             if item != "-" and (found is None or int(found[2]) < 1):
-                raise ValueError(f"slice {spec!r}: {item!r} is neither '-' nor 'start,length'")
+                raise ArgumentError(f"slice {spec!r}: {item!r} is neither '-' nor 'start,length'")
             extents.append((int(found[1]), int(found[2])) if found else (0, WHOLE))
         return cls(tuple(extents))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 from google.protobuf import text_format
 
 from tensorbundle.errors import (
+    ArgumentError,
     BundleError,
     ConflictError,
     CorruptionError,
@@ -135,13 +136,13 @@ class CheckpointState:
                 relative directory or of a prefix without a name, this one can be found.)
 
         Raises:
-            ValueError: there are timestamps, and not as many as checkpoints.
+            ArgumentError: there are timestamps, and not as many as checkpoints.
         """
         every = list(prefixes)
         if not every or every[-1] != latest:
             every.append(latest)
         if timestamps and len(timestamps) != len(every):
-            raise ValueError(f"{len(timestamps)} timestamps for {len(every)} checkpoints")
+            raise ArgumentError(f"{len(timestamps)} timestamps for {len(every)} checkpoints")
 
         def written(prefix: str) -> str:
             if not (relative if os.path.isabs(prefix) else not os.path.isabs(directory)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from tensorbundle.coding import crc32c
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
-from tensorbundle.errors import BundleError, ConflictError
+from tensorbundle.errors import ArgumentError, BundleError, ConflictError
 from tensorbundle.index import BundleIndex, decode_key
 from tensorbundle.names import index_path, is_member_name, shard_path, shards_of
 from tensorbundle.storage.staging import StagedFiles
@@ -163,7 +163,7 @@ class BundleWriter:
             ValueError: the empty key, which is the header's.
         """
         if key == HEADER_KEY:
-            raise ValueError("a tensor needs a key of at least one byte, and valid Unicode")
+            raise ArgumentError("a tensor needs a key of at least one byte, and valid Unicode")
         if key in self._entries:
             raise ConflictError("two tensors with one key", path=self.prefix, key=decode_key(key))
 

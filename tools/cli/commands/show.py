@@ -46,12 +46,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
             values = checkpoint.read(key, region)
         except BundleError as error:
             raise error.locate(path=checkpoint.prefix, key=key) from None
-        except IndexError as error:
-            raise BundleError(
-                f"the region does not fit {shape_text(entry.shape)}: {error}",
-                path=checkpoint.prefix,
-                key=key,
-            ) from None
         verified = checkpoint.index.file_format == "v1" or (region is None and not args.no_verify)
         head = {"key": key, "dtype": entry.dtype, "shape": list(values.shape), "verified": verified}
         title = f"{escape(args.key if region is not None else key)}  {entry.dtype} {shape_text(values.shape)}"
