@@ -19,8 +19,12 @@ def print_checkpoints(found: Survey, console: Console) -> None:
     """Print every checkpoint of a directory: its name, when it was saved, its size, and what else there is to say."""
     for each in found.checkpoints:
         console.record(each.to_json())
+    for save in found.unfinished:
+        console.record(save.to_json())
     if found.checkpoints:
         console.lines(columns([_row(found, each) for each in found.checkpoints], right=(2,)))
+    for save in found.unfinished:
+        console.text(escape(str(save)))
 
 
 def _row(found: Survey, each: Found) -> list[str]:

@@ -26,9 +26,10 @@ from tensorbundle.names import (
 from tensorbundle.state import CheckpointState
 from tensorbundle.storage.local import File
 from tensorbundle.table import TableReader
+from tensorbundle.tools.operations.directories.unfinished import Unfinished, unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "NOT_THERE",
@@ -80,6 +81,11 @@ class Found:
     managed: bool = False
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it can be restored, as far as the index and the sizes of files tell."""
+        return self.file_format is not None and self.problem is None
+
+    @property
     def name(self) -> str:
         """What to call it: as the state file does, or the last part of its prefix."""
         return (os.path.basename(self.prefix) or self.prefix) if self.path is None else self.path
@@ -111,12 +117,14 @@ class Survey:
         state: the state file, or None where there is none or it can't be read.
         checkpoints: those that the state file names, in its order, then the others in the directory.
         trouble: why the state file can't be read, or None.
+        unfinished: saves in the directory whose parts were not merged.
     """
 
     directory: str
     state: CheckpointState | None
     checkpoints: tuple[Found, ...]
     trouble: BundleError | None = None
+    unfinished: tuple[Unfinished, ...] = ()
 
     @property
     def listed(self) -> tuple[Found, ...]:
@@ -153,8 +161,8 @@ class Latest:
 def inspect(prefix: str) -> Found:
     """What there is at exactly this prefix: which files are the checkpoint's own, and what is wrong with it.
 
-    A bundle's data shards are those that its index counts. Where the index is missing or can't be read, those named after
-    the prefix are shown, if they are of one number.
+    A bundle's data shards are those that its index counts, and each must be as long as its entries need. Where the index is
+    missing or can't be read, those named after the prefix are shown, if they are of one number.
     """
     found = Found(prefix)
     index = index_path(prefix)
@@ -163,6 +171,11 @@ def inspect(prefix: str) -> Found:
     try:
         with BundleIndex(prefix) as bundle:
             count = bundle.header.num_shards
+            sizes: dict[str, int] = {}  # that data shards have at least
+            for _, entry in bundle.raw_entries():
+                if not entry.slices:
+                    path = bundle.shard_path(entry.shard)
+                    sizes[path] = max(sizes.get(path, 0), entry.offset + entry.nbytes)
     except (BundleError, OSError) as error:
         reason = error.reason if isinstance(error, BundleError) else error.strerror
         shards = _one_set(prefix)
@@ -173,14 +186,21 @@ def inspect(prefix: str) -> Found:
         expected = (shard_path(prefix, number, count) for number in range(count))
         shards = [path for path in expected if os.path.isfile(path)]
     missing = count - len(shards)
-    return _with_files(
-        replace(
-            found,
-            file_format="v2",
-            problem=f"{missing} of {count} data shards {_are(missing)} not there" if missing else None,
-        ),
-        [index, *shards],
+    problem = (
+        f"{missing} of {count} data shards {_are(missing)} not there"
+        if missing
+        else _too_short(sizes, shards)
     )
+    return _with_files(replace(found, file_format="v2", problem=problem), [index, *shards])
+
+
+def _too_short(sizes: Mapping[str, int], shards: Iterable[str]) -> str | None:
+    """What is wrong with data shards that are shorter than the index needs them to be, or None."""
+    for path in shards:
+        size, needed = os.path.getsize(path), sizes.get(path, 0)
+        if size < needed:
+            return f"{os.path.basename(path)} is cut short: it has {size} of at least {needed} bytes"
+    return None
 
 
 def _inspect_v1(found: Found) -> Found:
@@ -225,7 +245,7 @@ def _with_files(found: Found, files: Sequence[str]) -> Found:
 
 
 def survey(directory: str) -> Survey:
-    """What the state file of a directory says, and what there is. Reads the ends of every index.
+    """What the state file of a directory says, and what there is. Reads every index, and no data shard.
 
     Raises:
         MissingFileError: no such directory.
@@ -242,7 +262,9 @@ def survey(directory: str) -> Survey:
     unlisted = (inspect(prefix) for prefix in _prefixes_on_disk(directory) if place_of(prefix) not in known)
     found += sorted((each for each in unlisted if each.files), key=lambda each: number_of(each.prefix))
     missing = isinstance(trouble, MissingFileError)
-    return Survey(directory, state, tuple(_with_meta(found)), None if missing else trouble)
+    return Survey(
+        directory, state, tuple(_with_meta(found)), None if missing else trouble, unfinished(directory)
+    )
 
 
 def _listed(state: CheckpointState, path: str, timestamp: float | None) -> Found:
@@ -302,17 +324,18 @@ def latest(directory: str, *, newest: bool = False) -> Latest:
     """
     must_exist(directory)
     try:
-        return _latest_of(CheckpointState.read(directory))
+        found = _latest_of(CheckpointState.read(directory))
     except BundleError as error:
         trouble = error
-    candidates = [
-        each for each in map(inspect, _prefixes_on_disk(directory)) if each.file_format and not each.problem
-    ]
+    else:
+        return replace(found, notes=(*found.notes, *map(str, unfinished(directory))))
+    candidates = [each for each in map(inspect, _prefixes_on_disk(directory)) if each.is_whole]
     is_missing = isinstance(trouble, MissingFileError) and trouble.path != directory
     why = "a directory without a 'checkpoint' state file" if is_missing else trouble.reason
     if not newest or not candidates:
         names = [os.path.basename(each.prefix) for each in candidates]
         offer = "; --newest takes the one whose index was written last" if names else ""
+        offer += "".join(f"; {each}" for each in unfinished(directory))
         raise type(trouble)(
             f"{why}; {what_is_there(names)}{offer}", path=directory if is_missing else trouble.path
         ) from None

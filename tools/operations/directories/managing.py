@@ -240,8 +240,9 @@ def _without(state: CheckpointState, left: Sequence[Found]) -> CheckpointState |
     times = {each.path: each.timestamp for each in left if each.path is not None}
     if state.latest_path in times:
         return state if len(times) == len(state.listed) else _with_listed(state, times)
-    there = [each.path for each in left if each.path is not None and each.file_format]
-    return _with_listed(state, times, there[-1] if there else list(times)[-1])
+    listed = [each for each in left if each.path is not None]
+    best = max(listed, key=lambda each: (each.is_whole, each.file_format is not None, listed.index(each)))
+    return _with_listed(state, times, best.path)
 
 
 def _chosen(found: Survey, name: str) -> list[Found]:
@@ -268,11 +269,11 @@ def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = No
 
     What its state file names it manages, if that was saved after the last one that is kept for good. Of these the oldest
     go until `max_to_keep` are left (CheckpointManager.__init__, `_sweep`, `_record_state`). No clock is asked: time is
-    what the state file says.
+    what the state file says. Unlike there, a checkpoint that is known to be broken does not count as one that is kept.
 
     Args:
         found: the directory.
-        max_to_keep: how many stay in the state file.
+        max_to_keep: how many whole checkpoints stay in the state file.
         keep_every_n_hours: one that would go stays for good if it was saved at least so long after the last one that did;
             the state file does not name it any more.
 
@@ -307,12 +308,17 @@ def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = No
         for each in found.listed
         if not each.managed and not each.latest
     ]
-    swept = managed[: max(0, len(managed) - max_to_keep)]
-    left = managed[len(swept) :]
+    first_kept, whole = len(managed), 0
+    while first_kept and whole < max_to_keep:
+        first_kept -= 1
+        whole += managed[first_kept].is_whole
+    swept, left = managed[:first_kept], managed[first_kept:]
+    broken = [f"{each.path!r} ({each.problem or NOT_THERE})" for each in left if not each.is_whole]
+    notes = (f"broken, so not counted as kept: {', '.join(broken)}",) if broken else ()
     doomed = []
     for each in swept:
         timestamp = each.timestamp or 0.0
-        if keep_every_n_hours and timestamp - keep_every_n_hours * _HOUR >= preserved:
+        if keep_every_n_hours and each.is_whole and timestamp - keep_every_n_hours * _HOUR >= preserved:
             preserved = timestamp
             steps.append(_forget(each, "kept for good"))
         else:
@@ -328,7 +334,7 @@ def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = No
         else:
             steps.append(_delete(each))
     left += [each for each in found.listed if each.latest and not each.managed]
-    return Change(found.directory, state, _recorded(state, left, preserved), tuple(steps))
+    return Change(found.directory, state, _recorded(state, left, preserved), tuple(steps), notes)
 
 
 def _recorded(state: CheckpointState, left: Sequence[Found], preserved: float) -> CheckpointState:
@@ -346,7 +352,7 @@ def _recorded(state: CheckpointState, left: Sequence[Found], preserved: float) -
 def repair(found: Survey) -> Change:
     """Make the state file name what is there: after a move, after files went, or where it is lost.
 
-    Paths become relative; what is not there, or can't be read, is not listed any more; of a copied directory the copies
+    Paths become relative; what is not there, or is known to be broken, is not listed any more; of a copied directory the copies
     are listed. Timestamps that are missing are the times at which indexes were written. Where the state file is lost, or
     names nothing that is there, every whole checkpoint in the directory is listed: in the order of their numbers if their
     names differ in nothing else, otherwise of their times.
@@ -363,15 +369,15 @@ def repair(found: Survey) -> Change:
     for each in sorted(found.listed, key=lambda each: each.latest):  # the rest stay in their order
         here = _beside(found.directory, each)
         place = place_of(here.prefix)
-        if not here.file_format:
-            steps.append(_forget(each, each.problem or NOT_THERE))
+        if not here.is_whole:
+            steps.append(_forget(each, here.problem or NOT_THERE))
             continue
         twice = kept.pop(place, None)
         if twice is not None:
             steps.append(_forget(twice, f"also listed as {each.path!r}"))
         kept[place] = here
     if not kept:
-        whole = [each for each in found.unlisted if each.file_format and not each.problem]
+        whole = [each for each in found.unlisted if each.is_whole]
         kept = {place_of(each.prefix): each for each in _in_order(whole)}
         steps += [Step("add", _relative(found.directory, each.prefix), each.prefix) for each in kept.values()]
     if not kept:

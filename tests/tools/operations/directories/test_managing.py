@@ -218,6 +218,53 @@ class TestPrune:
         assert sorted(snapshot(tmp_path)) == ["checkpoint", "m-3"]
 
 
+class TestBroken:
+    """Checkpoints that are known to be broken are neither counted as kept nor made the latest."""
+
+    @pytest.fixture(params=["cut", "missing", "torn"])
+    def broken(self, request, tmp_path):
+        """Three managed checkpoints, the last two of them broken."""
+        managed(tmp_path, 3)
+        for name in ("ckpt-2", "ckpt-3"):
+            shard, index = tmp_path / f"{name}.data-00000-of-00001", tmp_path / f"{name}.index"
+            if request.param == "cut":
+                shard.write_bytes(shard.read_bytes()[:-1])
+            elif request.param == "missing":
+                shard.unlink()
+            else:
+                index.write_bytes(index.read_bytes()[:-1])
+        return tmp_path
+
+    def test_prune_keeps_the_last_whole_one(self, broken):
+        change = prune(broken, 1)
+        assert (broken / "ckpt-1.data-00000-of-00001").exists()
+        assert read_state(broken).all_paths == ("ckpt-1", "ckpt-2", "ckpt-3")
+        [note] = change.notes
+        assert note.startswith("broken, so not counted as kept: 'ckpt-2' (")
+
+    def test_prune_of_what_is_older(self, broken):
+        write_checkpoints(broken, ["ckpt-4"])
+        write_state(
+            broken, [f"ckpt-{number}" for number in (1, 2, 3, 4)], [EPOCH + n for n in range(4)], EPOCH - 1
+        )
+        prune(broken, 1)
+        assert read_state(broken).all_paths == ("ckpt-4",)
+
+    def test_repair_makes_the_last_whole_one_the_latest(self, broken):
+        change = repair(broken)
+        assert read_state(broken).all_paths == (read_state(broken).latest_path,) == ("ckpt-1",)
+        assert {step.path for step in change.steps if step.action == "forget"} == {"ckpt-2", "ckpt-3"}
+
+    def test_remove_makes_a_whole_one_the_latest(self, broken):
+        remove(broken, "ckpt-3")
+        assert read_state(broken).latest_path == "ckpt-1"
+
+    def test_repair_where_nothing_is_whole(self, broken):
+        (broken / "ckpt-1.data-00000-of-00001").write_bytes(b"")
+        with pytest.raises(tb.MissingFileError, match="no whole checkpoint is there"):
+            repair(broken)
+
+
 class TestRemove:
     def test_the_latest(self, tmp_path):
         managed(tmp_path, 3)
