@@ -21,6 +21,7 @@ __all__ = [
     "RegionError",
     "TensorNotFoundError",
     "UnsupportedError",
+    "cannot_read",
     "check_word",
     "near_hint",
     "near_names",
@@ -136,3 +137,10 @@ def check_word(what: str, value: object, allowed: Sequence[str]) -> str:
         *most, last = map(repr, allowed)
         raise BundleError(f"{what} = {value!r}, expected {', '.join(most)} or {last}")
     return value
+
+
+def cannot_read(error: OSError, path: str, what: str = "file") -> BundleError:
+    """The error of ours for a file beside checkpoints that can't be read: there is none, or why."""
+    if isinstance(error, FileNotFoundError):
+        return MissingFileError(f"no such {what}", path=path)
+    return BundleError(f"can't be read: {error.strerror or error}", path=path)

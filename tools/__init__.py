@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tensorbundle.tools.operations.comparing.differences import Comparison, Difference, diff
     from tensorbundle.tools.operations.directories.checking import verify, verify_all
-    from tensorbundle.tools.operations.directories.inventory import latest
+    from tensorbundle.tools.operations.directories.inventory import Latest, Survey, latest
+    from tensorbundle.tools.operations.directories.managing import Change
     from tensorbundle.tools.operations.explaining.explanation import Explanation, explain
     from tensorbundle.tools.operations.functions import (
         average,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         convert,
         drop,
         extract,
+        manage,
         merge,
         partition,
         rename,
@@ -44,13 +46,17 @@ if TYPE_CHECKING:
         transpose,
         unpartition,
     )
+    from tensorbundle.tools.operations.inspecting.graph_view import GraphView, graph
     from tensorbundle.tools.operations.inspecting.hashing import (
         CheckpointHash,
         TensorHash,
         hash,  # noqa: A004  the name of the command
     )
+    from tensorbundle.tools.operations.inspecting.listing import ListedTensor, ls
     from tensorbundle.tools.operations.inspecting.overview import Info, info
     from tensorbundle.tools.operations.inspecting.problems import Problem, Report
+    from tensorbundle.tools.operations.inspecting.scopes import Scope, tree
+    from tensorbundle.tools.operations.inspecting.showing import ShownTensor, show
     from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, stats
     from tensorbundle.tools.operations.reporting.contents import report
     from tensorbundle.tools.operations.restoring.forecasting import check, forecast
@@ -61,19 +67,26 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions
 
 __all__ = [
+    "Change",
     "CheckpointHash",
     "Comparison",
     "Difference",
     "Explanation",
     "Finding",
     "Forecast",
+    "GraphView",
     "Info",
+    "Latest",
     "LeftOut",
+    "ListedTensor",
     "Note",
     "Problem",
     "Report",
+    "Scope",
+    "ShownTensor",
     "Suggestion",
     "Summary",
+    "Survey",
     "TensorHash",
     "TensorStatistics",
     "TransferOptions",
@@ -88,9 +101,12 @@ __all__ = [
     "explain",
     "extract",
     "forecast",
+    "graph",
     "hash",
     "info",
     "latest",
+    "ls",
+    "manage",
     "merge",
     "partition",
     "rename",
@@ -100,30 +116,39 @@ __all__ = [
     "resize",
     "rewrite",
     "set",
+    "show",
     "slim",
     "split",
     "stats",
     "suggest",
     "transpose",
+    "tree",
     "unpartition",
     "verify",
     "verify_all",
 ]
 
 _HOMES = {
+    "Change": "operations.directories.managing",
     "CheckpointHash": "operations.inspecting.hashing",
     "Comparison": "operations.comparing.differences",
     "Difference": "operations.comparing.differences",
     "Explanation": "operations.explaining.explanation",
     "Finding": "operations.restoring.outcomes",
     "Forecast": "operations.restoring.outcomes",
+    "GraphView": "operations.inspecting.graph_view",
     "Info": "operations.inspecting.overview",
+    "Latest": "operations.directories.inventory",
     "LeftOut": "rewriting.plan",
+    "ListedTensor": "operations.inspecting.listing",
     "Note": "rewriting.plan",
     "Problem": "operations.inspecting.problems",
     "Report": "operations.inspecting.problems",
+    "Scope": "operations.inspecting.scopes",
+    "ShownTensor": "operations.inspecting.showing",
     "Suggestion": "operations.suggesting.suggestion",
     "Summary": "rewriting.transfer",
+    "Survey": "operations.directories.inventory",
     "TensorHash": "operations.inspecting.hashing",
     "TensorStatistics": "operations.inspecting.statistics",
     "TransferOptions": "rewriting.transfer",
@@ -138,9 +163,12 @@ _HOMES = {
     "explain": "operations.explaining.explanation",
     "extract": "operations.functions",
     "forecast": "operations.restoring.forecasting",
+    "graph": "operations.inspecting.graph_view",
     "hash": "operations.inspecting.hashing",
     "info": "operations.inspecting.overview",
     "latest": "operations.directories.inventory",
+    "ls": "operations.inspecting.listing",
+    "manage": "operations.functions",
     "merge": "operations.functions",
     "partition": "operations.functions",
     "rename": "operations.functions",
@@ -150,11 +178,13 @@ _HOMES = {
     "resize": "operations.functions",
     "rewrite": "operations.steps.recipe",
     "set": "operations.functions",
+    "show": "operations.inspecting.showing",
     "slim": "operations.functions",
     "split": "operations.functions",
     "stats": "operations.inspecting.statistics",
     "suggest": "operations.suggesting.suggestion",
     "transpose": "operations.functions",
+    "tree": "operations.inspecting.scopes",
     "unpartition": "operations.functions",
     "verify": "operations.directories.checking",
     "verify_all": "operations.directories.checking",

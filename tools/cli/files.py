@@ -1,13 +1,19 @@
-"""Files that commands write beside checkpoints: maps, manifests, pages."""
+"""Files that commands write beside checkpoints: maps, manifests, pages, arrays."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from typing import TYPE_CHECKING, BinaryIO
 
-from tensorbundle.errors import BundleError, ConflictError
+from tensorbundle.errors import BundleError, ConflictError, UnsupportedError
 
-__all__ = ["write_text"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tensorbundle.shards import Array
+
+__all__ = ["write_array", "write_text"]
 
 
 def write_text(path: str, text: str, *, overwrite: bool = False) -> None:
@@ -17,12 +23,31 @@ def write_text(path: str, text: str, *, overwrite: bool = False) -> None:
         ConflictError: it exists, and `overwrite` is not set.
         BundleError: it can't be written.
     """
+    _write(path, lambda file: file.write(text.encode()), overwrite=overwrite)
+
+
+def write_array(path: str, values: Array, *, overwrite: bool = False) -> None:
+    """Write a `.npy` file that is complete or absent.
+
+    Raises:
+        ConflictError: it exists, and `overwrite` is not set.
+        UnsupportedError: strings, which such a file only has as pickled objects.
+        BundleError: it can't be written.
+    """
+    if values.dtype == object:
+        raise UnsupportedError("a .npy file can't contain strings", path=path)
+    import numpy as np  # not for text
+
+    _write(path, lambda file: np.save(file, values, allow_pickle=False), overwrite=overwrite)
+
+
+def _write(path: str, fill: Callable[[BinaryIO], object], *, overwrite: bool) -> None:
     if os.path.lexists(path) and not overwrite:
         raise ConflictError("exists; use --overwrite to replace it", path=path)
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(temporary, "xb") as file:
+            fill(file)
         os.replace(temporary, path)
     except OSError as error:
         raise BundleError(f"can't be written: {error.strerror}", path=path) from None

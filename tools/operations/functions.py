@@ -1,4 +1,4 @@
-"""The commands that make a checkpoint, as functions of their names: each takes paths, and returns a summary.
+"""The commands that make a checkpoint, and `manage`, as functions of their names: each takes paths, and returns a summary.
 
 They are the steps of `steps/` on one source; `rewrite` applies several in one pass. All take `options`, which say how the
 output is made, and all raise:
@@ -14,19 +14,27 @@ destination is a prefix, whose directory must exist.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from tensorbundle.errors import BundleError, check_word
+from tensorbundle.tools.operations.directories import managing
+from tensorbundle.tools.operations.directories.inventory import survey
 from tensorbundle.tools.operations.steps.recipe import rewrite_with, step_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tensorbundle.checkpoint import Path
     from tensorbundle.tools.operations.converting.conversion import NamesFrom, Target
+    from tensorbundle.tools.operations.directories.inventory import Survey
+    from tensorbundle.tools.operations.directories.managing import Change
     from tensorbundle.tools.operations.editing.combining import Prefer
     from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions
 
 __all__ = [
+    "ACTIONS",
+    "Action",
     "average",
     "cast",
     "compact",
@@ -34,6 +42,7 @@ __all__ = [
     "convert",
     "drop",
     "extract",
+    "manage",
     "merge",
     "partition",
     "rename",
@@ -46,6 +55,9 @@ __all__ = [
     "transpose",
     "unpartition",
 ]
+
+Action = Literal["list", "add", "remove", "prune", "repair"]
+ACTIONS: Final = get_args(Action)
 
 
 def _make(
@@ -176,6 +188,49 @@ def extract(
 ) -> Summary:
     """Keep only tensors that match a pattern, and the save counter."""
     return _make("extract", patterns, source, destination, options)
+
+
+def manage(
+    directory: str,
+    action: Action = "list",
+    prefixes: Sequence[str] = (),
+    *,
+    in_order: bool = False,
+    max_to_keep: int | None = None,
+    keep_every_n_hours: float | None = None,
+    dry_run: bool = False,
+) -> Survey | Change:
+    """List a directory's checkpoints, or change which of them it keeps.
+
+    Args:
+        directory: with a state file, or to get one.
+        action: "list" for what there is; "add" and "remove" for `prefixes`; "prune" for all but the newest; "repair" to
+            make the state file name what is there.
+        prefixes: the checkpoints to add or remove.
+        in_order: with "add", where its number or its time belongs, instead of as the latest.
+        max_to_keep: with "prune", how many stay.
+        keep_every_n_hours: with "prune", of those that would be deleted, keep one every so many hours.
+        dry_run: plan only.
+
+    Returns:
+        a `Survey` for "list", otherwise the `Change`.
+
+    Raises:
+        BundleError: another action, or arguments that an action needs; a file that can't be written or deleted.
+        MissingFileError: no such directory or checkpoint.
+    """
+    check_word("action", action, ACTIONS)
+    if action == "list":
+        return survey(directory)
+    if action == "prune" and max_to_keep is None:
+        raise BundleError("prune needs max_to_keep (--max-to-keep)")
+    plans: dict[str, Callable[[Survey], Change]] = {
+        "add": partial(managing.add, names=prefixes, in_order=in_order),
+        "remove": partial(managing.remove, names=prefixes),
+        "prune": partial(managing.prune, max_to_keep=max_to_keep or 0, keep_every_n_hours=keep_every_n_hours),
+        "repair": managing.repair,
+    }
+    return managing.manage(directory, plans[action], dry_run=dry_run)
 
 
 def merge(

@@ -419,7 +419,7 @@ class TestIntoAStructure:
             ),
             ("--to tf2 --template nothing", "nothing: no checkpoint of this name"),
             ("--to tf2 --structure nothing", "nothing: no such structure file"),
-            ("--to tf2 --template work/fresh --map nothing", "nothing: No such file or directory"),
+            ("--to tf2 --template work/fresh --map nothing", "nothing: no such map"),
             ("--to tf1 --template work/fresh", "work/fresh: --to tf1 (to='tf1'), but this is object-based"),
             ("--to tf2 --structure work/s.toml", "one/tf1-ckpt: does not fit work/s.toml: 1 left over, "),
             ("--to tf2 --allow-unused", "a template (--template) or a structure (--structure) is needed"),

@@ -76,7 +76,7 @@ def test_in_place(run, tmp_path, source):
         (["a/=z"], "rename 'a/=z': a scope ends in '/' on both sides"),
         (["x=y"], "SOURCE: rename 'x=y' matches nothing"),
         (["c=a/w"], "SOURCE: key 'a/w': both 'a/w' and 'c' would get this name"),
-        (["--map", "none"], "none: No such file or directory"),
+        (["--map", "none"], "none: no such map"),
     ],
     ids=str,
 )

@@ -271,3 +271,40 @@ def test_nothing_is_changed(run, ckpt, tmp_path):
     for key in ("a", "parts[0]", "words"):
         run("show", ckpt, key, "--stats")
     assert snapshot(tmp_path) == before
+
+
+class TestSeveral:
+    @pytest.fixture
+    def source(self, tmp_path):
+        with tb.create(tmp_path / "m") as writer:
+            for key, value in {"a/w": [1.0, 2.0], "a/b": [3.0], "c[1]": [4.0], "s": b"x"}.items():
+                writer.add(key, np.array(value, object if key == "s" else np.float32))
+        return tmp_path / "m"
+
+    def test_names_regions_and_patterns(self, run, source):
+        output = run("show", source, "a/*", "a/w[1:]", "c[1]")
+        assert output.out == (
+            "a/b  float32 [1]\n[3.]\na/w  float32 [2]\n[1., 2.]\na/w[1:]  float32 [1]\n[2.]\nc[1]  float32 [1]\n[4.]\n"
+        )
+        assert output.err.count("\n") == 1
+        records = run("show", source, "re:^a/", "--json").records
+        assert [(each["key"], each["values"]) for each in records] == [("a/b", [3.0]), ("a/w", [1.0, 2.0])]
+
+    def test_what_matches_nothing(self, run, source):
+        assert run("show", source, "b*", status=2).err.startswith(
+            f"tensorbundle show: {source}: no tensor matches the pattern 'b*'"
+        )
+
+    def test_into_a_file(self, run, source, tmp_path):
+        path = tmp_path / "w.npy"
+        assert run("show", source, "a/w", "-o", path).out == f"a/w  float32 [2] written to {path}\n"
+        assert np.load(path).tolist() == [1, 2]
+        assert (
+            run.error("show", source, "a/b", "-o", path) == f"{path}: exists; use --overwrite to replace it"
+        )
+        [record] = run("show", source, "a/b[:]", "-o", path, "--overwrite", "--json", "-q").records
+        assert (record["path"], np.load(path).tolist()) == (str(path), [3])
+        assert "can't contain strings" in run.error("show", source, "s", "-o", tmp_path / "s.npy")
+        message = "-o takes one tensor, and several are meant"
+        assert run.error("show", source, "a/*", "-o", tmp_path / "two.npy") == message
+        assert not (tmp_path / "two.npy").exists()

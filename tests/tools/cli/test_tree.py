@@ -10,17 +10,11 @@ from support.cli import GOLDEN
 def test_text(run, in_golden):
     output = run("tree", "guide-root-tf2", "c", "v/*")
     assert output.out == (
-        ".                           3 tensors   3  12 B\n"
-        "├─ c                        1 tensors   1   4 B\n"
-        "│  └─ .ATTRIBUTES           1 tensors   1   4 B\n"
-        "│     └─ VARIABLE_VALUE     float32 []  1   4 B\n"
-        "└─ v                        2 tensors   2   8 B\n"
-        "   ├─ a                     1 tensors   1   4 B\n"
-        "   │  └─ .ATTRIBUTES        1 tensors   1   4 B\n"
-        "   │     └─ VARIABLE_VALUE  float32 []  1   4 B\n"
-        "   └─ b                     1 tensors   1   4 B\n"
-        "      └─ .ATTRIBUTES        1 tensors   1   4 B\n"
-        "         └─ VARIABLE_VALUE  float32 []  1   4 B\n"
+        ".        3 tensors   3  12 B\n"
+        "├─ c     float32 []  1   4 B\n"
+        "└─ v     2 tensors   2   8 B\n"
+        "   ├─ a  float32 []  1   4 B\n"
+        "   └─ b  float32 []  1   4 B\n"
     )
     assert output.err == ""
 
@@ -48,7 +42,7 @@ def test_whole_depth(run, in_golden, options):
         ".          3 tensors   3  12 B\n"
         "├─ a       float32 []  1   4 B\n"
         "├─ b       float32 []  1   4 B\n"
-        "└─ scoped  1 tensors   1   4 B\n"
+        "└─ scoped  1 tensor    1   4 B\n"
         "   └─ c    float32 []  1   4 B\n"
     )
 
@@ -68,13 +62,12 @@ def test_json(run, in_golden):
     assert output.err == ""
 
 
-def test_json_paths_are_beginnings_of_keys(run, in_golden):
+def test_json_paths_of_objects(run, in_golden):
     records = run("tree", "guide-tf2", "--json", "--depth", 2).records
     assert [record["path"] for record in records] == [
         "",
         "_CHECKPOINTABLE_OBJECT_GRAPH",
         "save_counter",
-        "save_counter/.ATTRIBUTES",
         "variables",
         "variables/0",
         "variables/1",
@@ -87,9 +80,9 @@ def test_a_tensor_that_is_a_scope_too(run, tmp_path):
         writer.add("w", np.zeros(3, np.float32))
         writer.add("w/Adam", np.zeros(3, np.float32))
     assert run("tree", tmp_path / "m").out == (
-        ".           2 tensors    6  24 B\n"
-        "└─ w        2 tensors    6  24 B\n"
-        "   └─ Adam  float32 [3]  3  12 B\n"
+        ".           2 tensors                       6  24 B\n"
+        "└─ w        float32 [3] and 1 tensor below  6  24 B\n"
+        "   └─ Adam  float32 [3]                     3  12 B\n"
     )
     assert run("tree", tmp_path / "m", "--json").records[1:] == [
         {"path": "w", "tensors": 2, "parameters": 6, "nbytes": 24},
@@ -119,3 +112,19 @@ def test_json_paths(run, tmp_path):
             writer.add(key, np.float32(1))
     found = [record["path"] for record in run("tree", tmp_path / "m", "--json").records]
     assert found == ["", "a", "a/", "a//e", "a/b", "a/b/c", "a/d", "f"]
+
+
+def test_slots_and_other_tensors_of_objects(run, tmp_path):
+    """A line for each: a variable, its slots, and what an object stores besides a value."""
+    with tb.create(tmp_path / "m") as writer:
+        for key in ("a/w/.ATTRIBUTES/VARIABLE_VALUE", "a/w/.OPTIMIZER_SLOT/opt/m/.ATTRIBUTES/VARIABLE_VALUE"):
+            writer.add(key, np.zeros(3, np.float32))
+        writer.add("it/.ATTRIBUTES/py_state", np.array(b"{}", object))
+    assert run("tree", tmp_path / "m").out == (
+        ".                               3 tensors                       7  31 B\n"
+        "├─ a                            2 tensors                       6  24 B\n"
+        "│  └─ w                         float32 [3] and 1 tensor below  6  24 B\n"
+        "│     └─ .OPTIMIZER_SLOT/opt/m  float32 [3]                     3  12 B\n"
+        "└─ it                           1 tensor                        1   7 B\n"
+        "   └─ .ATTRIBUTES/py_state      string []                       1   7 B\n"
+    )

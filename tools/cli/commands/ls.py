@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
-from tensorbundle.index import encode_key
 from tensorbundle.slices import shape_text
 from tensorbundle.tools.cli.console import columns, escape, human_bytes
-from tensorbundle.tools.patterns import select
+from tensorbundle.tools.operations.inspecting.listing import listed, owners, slices_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.entries import TensorEntry
-    from tensorbundle.index import Index
     from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.operations.inspecting.listing import ListedTensor, Owner
 
 EXAMPLE = "tensorbundle ls run/model.ckpt-1000 'encoder/*' --long"
 
@@ -35,70 +34,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the list."""
     with open_checkpoint(args.checkpoint) as checkpoint:
-        rows = list(select(checkpoint.entries(), args.patterns, checkpoint.naming))
+        rows = list(listed(checkpoint, args.patterns))
         try:
-            paths, full_names = _owners(checkpoint) if args.long else ({}, {})
+            owned = owners(checkpoint) if args.long else {}
         except (BundleError, OSError) as error:
             console.note(
                 f"tensorbundle ls: no full names, as the object graph can't be read: {escape(str(error))}"
             )
-            paths, full_names = {}, {}
+            owned = {}
         if console.json:
-            for key, entry in rows:
-                owner = {"path": paths.get(key), "full_name": full_names.get(key)} if args.long else {}
-                console.record(to_json(key, entry, checkpoint.index) | owner)
+            for each in rows:
+                console.record(each.to_json() | (_owner_record(owned.get(each.key)) if args.long else {}))
         else:
-            console.lines(_table(checkpoint, rows, full_names, long=args.long))
+            console.lines(_table(checkpoint, rows, owned, long=args.long))
+            console.summary(_total(checkpoint, rows))
     return 0
 
 
-def to_json(key: str, entry: TensorEntry, index: Index) -> dict[str, object]:
-    """The fields of one tensor; a partitioned one has no place of its own, and in a V1 file none has."""
-    whole = not entry.slices
-    placed = whole and index.file_format == "v2"
-    return {
-        "key": key,
-        "dtype": entry.dtype,
-        "shape": list(entry.shape),
-        "nbytes": entry.nbytes,
-        "shard": entry.shard if whole else None,
-        "offset": entry.offset if placed else None,
-        "crc32c": f"{entry.crc32c:08x}" if placed else None,
-        "slices": [str(each) for each in entry.slices],
-    }
-
-
-def _owners(checkpoint: Checkpoint) -> tuple[dict[str, str], dict[str, str]]:
-    """By key, the path of the object that owns a tensor, and the tensor's full name; nothing without an object graph."""
-    graph = checkpoint.object_graph
-    attributes = [] if graph is None else [(path, each) for path, _, each in graph.attributes()]
-    paths = {each.checkpoint_key: path for path, each in attributes}
-    return paths, {each.checkpoint_key: each.full_name for _, each in attributes if each.full_name}
+def _owner_record(owner: Owner | None) -> dict[str, object]:
+    return {"path": owner and owner.path, "full_name": (owner and owner.full_name) or None}
 
 
 def _table(
-    checkpoint: Checkpoint, rows: list[tuple[str, TensorEntry]], full_names: Mapping[str, str], *, long: bool
-) -> Iterator[str]:
-    placed = checkpoint.index.file_format == "v2"
+    checkpoint: Checkpoint, rows: list[ListedTensor], owned: Mapping[str, Owner], *, long: bool
+) -> Iterable[str]:
     cells = []
-    for key, entry in rows:
-        full_name = [escape(full_names.get(key, ""))] if full_names else []
-        cells.append(_row(escape(key), entry, placed, long=long) + full_name)
-        if long and entry.slices:
+    named = any(each.full_name for each in owned.values())
+    for each in rows:
+        owner = owned.get(each.key)
+        full_name = [escape(owner.full_name if owner else "")] if named else []
+        cells.append(_row(escape(each.key), each.entry, placed=each.placed, long=long) + full_name)
+        if long:
             cells += [
-                _row(f"  slice {part}", piece, placed, long=True) + [""] * len(full_name)
-                for part, _, piece in checkpoint.index.pieces(encode_key(key), entry)
+                _row(f"  slice {part}", entry, placed=checkpoint.index.file_format == "v2", long=True)
+                + [""] * len(full_name)
+                for part, entry in slices_of(checkpoint, each)
             ]
-    if cells:
-        yield from columns(cells, right=(3, 4, 5) if long else (3,))
-    elements = sum(entry.elements for _, entry in rows)
-    total = human_bytes(sum(entry.nbytes for _, entry in rows))
-    what = "data shard" if placed else "V1 file"
+    return columns(cells, right=(3, 4, 5) if long else (3,)) if cells else ()
+
+
+def _total(checkpoint: Checkpoint, rows: list[ListedTensor]) -> str:
+    elements = sum(each.entry.elements for each in rows)
+    total = human_bytes(sum(each.entry.nbytes for each in rows))
+    what = "data shard" if checkpoint.index.file_format == "v2" else "V1 file"
     shards = f"{checkpoint.num_shards} {what}{'s' if checkpoint.num_shards > 1 else ''}"
-    yield f"{len(rows)} tensors, {elements:,} elements, {total} in {shards}"
+    return f"{len(rows)} tensors, {elements:,} elements, {total} in {shards}"
 
 
-def _row(name: str, entry: TensorEntry, placed: bool, *, long: bool) -> list[str]:
+def _row(name: str, entry: TensorEntry, *, placed: bool, long: bool) -> list[str]:
     row = [name, str(entry.dtype), shape_text(entry.shape), human_bytes(entry.nbytes)]
     if not long:
         return row

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.cli.console import escape, human_bytes
 from tensorbundle.tools.cli.directories import print_checkpoints
-from tensorbundle.tools.operations.directories import managing
-from tensorbundle.tools.operations.directories.inventory import survey
+from tensorbundle.tools.operations.directories.inventory import Survey
+from tensorbundle.tools.operations.functions import manage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.operations.directories.inventory import Survey
     from tensorbundle.tools.operations.directories.managing import Change, Step
 
 EXAMPLE = "tensorbundle manage run prune --max-to-keep 5"
-
-_PLANS: Final[dict[str, Callable[[argparse.Namespace], Callable[[Survey], Change]]]] = {
-    "add": lambda args: partial(managing.add, names=args.prefixes, in_order=args.in_order),
-    "remove": lambda args: partial(managing.remove, names=args.prefixes),
-    "prune": lambda args: partial(
-        managing.prune, max_to_keep=args.max_to_keep, keep_every_n_hours=args.keep_every_n_hours
-    ),
-    "repair": lambda _: managing.repair,
-}
+_OPTIONS: Final = ("prefixes", "in_order", "max_to_keep", "keep_every_n_hours", "dry_run")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,14 +61,17 @@ def _add_action(
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the checkpoints, or do what is asked and print that."""
-    if args.action in (None, "list"):
-        found = survey(args.directory)
-        print_checkpoints(found, console)
-        if found.state is None:
-            why = "no 'checkpoint' state file" if found.trouble is None else found.trouble.reason
+    change = manage(
+        args.directory,
+        args.action or "list",
+        **{name: getattr(args, name) for name in _OPTIONS if hasattr(args, name)},
+    )
+    if isinstance(change, Survey):
+        print_checkpoints(change, console)
+        if change.state is None:
+            why = "no 'checkpoint' state file" if change.trouble is None else change.trouble.reason
             console.note(escape(f"{args.directory}: {why}; 'tensorbundle manage DIR repair' makes one"))
         return 0
-    change = managing.manage(args.directory, _PLANS[args.action](args), dry_run=args.dry_run)
     for step in change.steps:
         console.record(step.to_json())
         console.text(_step_line(step, dry_run=args.dry_run))

@@ -1,104 +1,84 @@
-"""`tensorbundle show`: the values of one tensor, of a region of it, or what can be said of them in a few numbers."""
+"""`tensorbundle show`: the values of tensors, of regions of them, or what can be said of them in a few numbers."""
 
 from __future__ import annotations
 
-import re
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.errors import BundleError, UnsupportedError
+from tensorbundle.errors import BundleError
 from tensorbundle.slices import shape_text
 from tensorbundle.tools.cli.console import escape
+from tensorbundle.tools.cli.files import write_array
 from tensorbundle.tools.cli.reading import json_number, number_text
+from tensorbundle.tools.operations.inspecting.showing import show
 from tensorbundle.tools.operations.inspecting.statistics import summarize
 
 if TYPE_CHECKING:
     import argparse
 
-    from tensorbundle.checkpoint import Array, Checkpoint
+    from tensorbundle.checkpoint import Array
     from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.operations.inspecting.showing import ShownTensor
 
-EXAMPLE = "tensorbundle show run/model.ckpt-1000 'embedding[0:3]'"
-_REGION = re.compile(r"(?P<key>.*)\[(?P<region>[^\[\]]*)\]", re.DOTALL)
-_INTEGER = r"-?\d{1,100}"
-_SLICE = re.compile(f"({_INTEGER})?:({_INTEGER})?(?::({_INTEGER})?)?")
+EXAMPLE = "tensorbundle show run/model.ckpt-1000 'embedding[0:3]' '*/bias'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", metavar="CKPT")
-    parser.add_argument("key", metavar="KEY", help="a key, or a region as in 'KEY[0:3,:]'")
+    parser.add_argument(
+        "keys", metavar="KEY", nargs="+", help="a name, a region as in 'KEY[0:3,:]', or a pattern"
+    )
     parser.add_argument(
         "--stats", action="store_true", help="min, max, mean, std, and how many NaN, Inf, zeros"
     )
     parser.add_argument("--full", action="store_true", help="every value, however many there are")
     parser.add_argument("--no-verify", action="store_true", help="do not check the checksum")
+    parser.add_argument("-o", "--output", metavar="FILE.npy", help="write the values of one tensor to a file")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE.npy if it exists")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the values or their summary."""
-    with open_checkpoint(args.checkpoint, verify=not args.no_verify) as checkpoint:
-        key, region = _locate(checkpoint, args.key)
-        entry = checkpoint.entry(key)
-        try:
-            values = checkpoint.read(key, region)
-        except BundleError as error:
-            raise error.locate(path=checkpoint.prefix, key=key) from None
-        verified = checkpoint.index.file_format == "v1" or (region is None and not args.no_verify)
-        head = {"key": key, "dtype": entry.dtype, "shape": list(values.shape), "verified": verified}
-        title = f"{escape(args.key if region is not None else key)}  {entry.dtype} {shape_text(values.shape)}"
-        if not verified and not args.no_verify:
+    """Print the values or their summaries, or write those of one tensor to a file."""
+    shown = show(args.checkpoint, args.keys, verify=not args.no_verify)
+    if args.output is not None:
+        first, *more = itertools.islice(shown, 2)
+        if more:
+            raise BundleError("-o takes one tensor, and several are meant")
+        write_array(args.output, first.values, overwrite=args.overwrite)
+        shown = iter([first])
+    told = False
+    for each in shown:
+        if not each.verified and not args.no_verify and not told:
+            told = True
             console.note(
                 "tensorbundle show: a region; the checksum covers the whole tensor and was not checked"
             )
-        if args.stats:
-            stats = summarize(values)
-            console.record(head | {name: _plain(value) for name, value in stats.items()})
-            console.text(title)
-            console.lines(f"  {name:<5} {number_text(value)}" for name, value in stats.items())
-        else:
-            if console.json:
-                console.record(head | {"values": _plain(values.tolist())})
-            console.text(title)
-            console.lines(_format(values, full=args.full).split("\n"))
+        _print(each, args, console)
     return 0
 
 
-def _locate(checkpoint: Checkpoint, text: str) -> tuple[str, object]:
-    """The key and the region that are meant, by any name of a tensor, which may itself end in brackets."""
-    found = _REGION.fullmatch(text)
-    if found is None or checkpoint.naming.find(text) is not None:
-        return checkpoint.key_of(text), None
-    key = checkpoint.key_of(found["key"])
-    try:
-        return key, parse_region(found["region"])
-    except BundleError as error:
-        raise error.locate(path=checkpoint.prefix, key=key) from None
-
-
-def parse_region(text: str) -> tuple[Any, ...]:
-    """The NumPy index that `0:3,:,-1` means: integers, slices and an ellipsis.
-
-    Raises:
-        UnsupportedError: anything else.
-    """
-    items: list[Any] = []
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        bounds = _SLICE.fullmatch(part)
-        if part == "...":
-            items.append(...)
-        elif bounds:
-            chosen = slice(*(int(each) if each else None for each in bounds.groups()))
-            if chosen.step == 0:
-                raise UnsupportedError(f"region [{text}]: the step of {part!r} is 0")
-            items.append(chosen)
-        elif re.fullmatch(_INTEGER, part):
-            items.append(int(part))
-        else:
-            raise UnsupportedError(f"region [{text}]: {part!r} is neither a number nor a slice such as 0:3")
-    return tuple(items)
+def _print(shown: ShownTensor, args: argparse.Namespace, console: Console) -> None:
+    values = shown.values
+    shape = list(values.shape)
+    head = {"key": shown.key, "dtype": shown.dtype, "shape": shape, "verified": shown.verified}
+    title = f"{escape(shown.name)}  {shown.dtype} {shape_text(shape)}"
+    if args.output is not None:
+        console.record(head | {"path": args.output})
+        console.summary(f"{title} written to {escape(args.output)}")
+    elif args.stats:
+        stats = summarize(values)
+        console.record(head | {name: _plain(value) for name, value in stats.items()})
+        console.text(title)
+        console.lines(f"  {name:<5} {number_text(value)}" for name, value in stats.items())
+    else:
+        if console.json:
+            console.record(head | {"values": _plain(values.tolist())})
+            return
+        console.text(title)
+        console.lines(_format(values, full=args.full).split("\n"))
 
 
 def _format(values: Array, *, full: bool) -> str:

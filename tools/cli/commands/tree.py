@@ -1,45 +1,20 @@
-"""`tensorbundle tree`: the keys of a checkpoint by scope, with what each scope holds."""
+"""`tensorbundle tree`: the keys of a checkpoint by scope, with what each scope contains."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.slices import shape_text
 from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, columns, escape, human_bytes
-from tensorbundle.tools.patterns import select
+from tensorbundle.tools.operations.inspecting.scopes import tree
 
 if TYPE_CHECKING:
     import argparse
 
-    from tensorbundle.entries import TensorEntry
     from tensorbundle.tools.cli.console import Console
+    from tensorbundle.tools.operations.inspecting.scopes import Scope
 
 EXAMPLE = "tensorbundle tree run/model.ckpt-1000 --depth 2"
-
-
-@dataclass(slots=True)
-class Scope:
-    """What lies at or below one path. It does not hold that: the paths along a long key take quadratic memory.
-
-    Attributes:
-        name: the last part of the path.
-        depth: how many parts the path has.
-        tensors: how many.
-        parameters: their elements.
-        nbytes: their bytes.
-        entry: the tensor whose key is the path itself, or None.
-        below: scopes by their last part.
-    """
-
-    name: str = ""
-    depth: int = 0
-    tensors: int = 0
-    parameters: int = 0
-    nbytes: int = 0
-    entry: TensorEntry | None = None
-    below: dict[str, Scope] = field(default_factory=dict)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,62 +28,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the tree."""
-    root = Scope()
-    with open_checkpoint(args.checkpoint) as checkpoint:
-        for key, entry in select(checkpoint.entries(), args.patterns, checkpoint.naming):
-            scope = root
-            _count(scope, entry)
-            for depth, part in enumerate(key.split("/"), 1):
-                if part not in scope.below:
-                    scope.below[part] = Scope(part, depth)
-                scope = scope.below[part]
-                _count(scope, entry)
-            scope.entry = entry
+    root = tree(args.checkpoint, args.patterns)
     if console.json:
-        _print_records(root, args.depth, console)
+        for path, scope in root.walk(args.depth):
+            console.record(
+                {
+                    "path": path,
+                    "tensors": scope.tensors,
+                    "parameters": scope.parameters,
+                    "nbytes": scope.nbytes,
+                }
+            )
     else:
         depth = DRAWN_DEPTH if args.depth is None else args.depth
         console.lines(columns(_rows(root, depth, cut=args.depth is None), right=(2, 3)))
     return 0
 
 
-def _print_records(root: Scope, depth: int | None, console: Console) -> None:
-    parts: list[str] = []
-    stack = [root]
-    while stack:
-        scope = stack.pop()
-        stack += reversed(_below(scope, depth))
-        parts[max(scope.depth - 1, 0) :] = [scope.name] if scope.depth else []
-        console.record(
-            {
-                "path": "/".join(parts),
-                "tensors": scope.tensors,
-                "parameters": scope.parameters,
-                "nbytes": scope.nbytes,
-            }
-        )
-
-
 def _rows(root: Scope, depth: int, *, cut: bool) -> list[list[str]]:
     """The cells of every scope; with `cut`, a line of dots where scopes below are not drawn."""
     rows = []
-    for lead, scope in [("", root), *branches(_below(root, depth), lambda each: _below(each, depth))]:
-        what = f"{scope.tensors} tensors"
-        if scope.entry is not None and not scope.below:
-            what = f"{scope.entry.dtype} {shape_text(scope.entry.shape)}"
+    drawn = [("", root), *branches(root.within(depth), lambda each: each.within(depth))]
+    for lead, scope in drawn:
         rows.append(
-            [lead + escape(scope.name or "."), what, f"{scope.parameters:,}", human_bytes(scope.nbytes)]
+            [
+                lead + escape(scope.name or "."),
+                _content(scope),
+                f"{scope.parameters:,}",
+                human_bytes(scope.nbytes),
+            ]
         )
         if cut and scope.depth == depth and scope.below:
             rows.append(["   " * depth + "...", "--depth N draws more", "", ""])
     return rows
 
 
-def _below(scope: Scope, depth: int | None) -> list[Scope]:
-    return list(scope.below.values()) if depth is None or scope.depth < depth else []
-
-
-def _count(scope: Scope, entry: TensorEntry) -> None:
-    scope.tensors += 1
-    scope.parameters += entry.elements
-    scope.nbytes += entry.nbytes
+def _content(scope: Scope) -> str:
+    count = scope.tensors - (scope.entry is not None)
+    below = f"{count} tensor{'' if count == 1 else 's'}" if count else ""
+    if scope.entry is None:
+        return below
+    own = f"{scope.entry.dtype} {shape_text(scope.entry.shape)}"
+    return f"{own} and {below} below" if below else own

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import BundleError, MissingFileError
+from tensorbundle.errors import BundleError, cannot_read
 from tensorbundle.proto.graph import Nested, ObjectGraph
 from tensorbundle.proto.paths import attribute_key, join_path, name_fault, split_path
 
@@ -60,15 +60,14 @@ def read_structure(path: str) -> Structure:
 
     Raises:
         MissingFileError: no such file.
-        OSError: it can't be read.
-        BundleError: not such a structure, or larger than 32 MiB (TOML: 2 MiB), a million objects, or paths that an object
+        BundleError: it can't be read; not such a structure, or larger than 32 MiB (TOML: 2 MiB), a million objects, or paths that an object
             graph may have; the error's key is the place in the structure.
     """
     try:
         with open(path, "rb") as file:
             data = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise MissingFileError("no such structure file", path=path) from None
+    except OSError as error:
+        raise cannot_read(error, path, "structure file") from None
     try:
         return _structure(path, _parsed(data, path))
     except BundleError as error:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tensorbundle.errors import BundleError
+from tensorbundle.errors import BundleError, cannot_read
 
 __all__ = [
     "Rule",
@@ -229,14 +229,18 @@ def read_map(path: str) -> list[Rule]:
     """The rules in the file at `path`, as `parse_map`.
 
     Raises:
-        OSError: it can't be read.
-        BundleError: not UTF-8, or no rules.
+        MissingFileError: no such file.
+        BundleError: it can't be read, is not UTF-8, or has no rules.
     """
     try:
         with open(path, encoding="utf-8") as file:
             return parse_map(file.read(), path)
     except UnicodeDecodeError as error:
         raise BundleError(f"not UTF-8: {error}", path=path) from None
+    except OSError as error:
+        if isinstance(error, BundleError):
+            raise
+        raise cannot_read(error, path, "map") from None
 
 
 def _literal(text: str) -> str:

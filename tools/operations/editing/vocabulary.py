@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tensorbundle.errors import ConflictError, MissingFileError, UnsupportedError
+from tensorbundle.errors import ConflictError, UnsupportedError, cannot_read
 from tensorbundle.tools.operations.editing.layout import even_slices
 from tensorbundle.tools.operations.editing.values import find_key
 from tensorbundle.tools.optimizers.following import slots_of
@@ -56,12 +56,13 @@ def read_vocabulary(path: str) -> list[bytes]:
 
     Raises:
         MissingFileError: no such file.
+        BundleError: it can't be read.
     """
     try:
         with open(path, "rb") as file:
             return file.read().splitlines()
-    except FileNotFoundError:
-        raise MissingFileError("no such vocabulary file", path=path) from None
+    except OSError as error:
+        raise cannot_read(error, path, "vocabulary file") from None
 
 
 def resize(

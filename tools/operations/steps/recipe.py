@@ -19,7 +19,7 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any, Final
 
-from tensorbundle.errors import BundleError, MissingFileError, near_hint
+from tensorbundle.errors import BundleError, cannot_read, near_hint
 from tensorbundle.tools.operations.steps.casting import Cast
 from tensorbundle.tools.operations.steps.combining import Average, Merge
 from tensorbundle.tools.operations.steps.contents import Resize, SetValues
@@ -88,17 +88,15 @@ def read_recipe(path: str) -> list[Step]:
 
     Raises:
         MissingFileError: no such file.
-        BundleError: not TOML, or a step that does not exist or is not valid.
+        BundleError: it can't be read, is not TOML, or a step that does not exist or is not valid.
     """
     try:
         with open(path, "rb") as file:
             content = tomllib.load(file)
-    except FileNotFoundError:
-        raise MissingFileError("no such recipe", path=path) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"not TOML: {error}", path=path) from None
     except OSError as error:
-        raise BundleError(f"can't be read: {error.strerror}", path=path) from None
+        raise cannot_read(error, path, "recipe") from None
     tables: list[tuple[str, Any]] = []
     for name, value in content.items():
         if name == "steps" and isinstance(value, list):
@@ -126,5 +124,6 @@ def step_of(name: str, value: object) -> Step:
     try:
         return STEPS[name].from_table(value)
     except BundleError as error:
-        error.reason = f"step {name}: {error.reason}"
+        if error.path is None:  # otherwise it is about a file that the step names
+            error.reason = f"step {name}: {error.reason}"
         raise
