@@ -285,7 +285,7 @@ def _objects(
     return Program(variables, slots, steps, save, restore)
 
 
-def _variables(rows: int) -> list[Any]:
+def tf_variables(rows: int) -> list[Any]:
     return [
         tf.Variable(tf.zeros(shape), name=name)
         for name, shape in (("emb", [rows, COLUMNS]), ("d/kernel", [COLUMNS, 3]), ("d/bias", [3]))
@@ -293,7 +293,7 @@ def _variables(rows: int) -> list[Any]:
 
 
 def _tf1_object(rows: int) -> Program:
-    variables = _variables(rows)
+    variables = tf_variables(rows)
     optimizer = tf1.train.AdamOptimizer(0.1)
     optimizer.apply_gradients([(tf.zeros_like(each), each) for each in variables])
     slots = {role: [optimizer.get_slot(each, role) for each in variables] for role in ("m", "v")}
@@ -307,7 +307,7 @@ def _legacy(name: str, optimizer: Callable[[Any], Any], roles: Mapping[str, str]
     """A legacy optimizer of tf_keras: its slots' names, and what they mean."""
 
     def build(rows: int) -> Program:
-        variables, made = _variables(rows), optimizer(keras(2).optimizers.legacy)
+        variables, made = tf_variables(rows), optimizer(keras(2).optimizers.legacy)
         made._create_all_weights(variables)
         slots = {}
         for slot, role in roles.items():
@@ -371,7 +371,7 @@ def _keras_2(name: str, optimizer: Callable[[Any], Any], lists: Mapping[str, str
     """An optimizer of tf_keras: its lists, and what they mean."""
 
     def build(rows: int) -> Program:
-        variables, made = _variables(rows), optimizer(keras(2))
+        variables, made = tf_variables(rows), optimizer(keras(2))
         made.build(variables)
         slots = {role: list(attrgetter(attribute)(made)) for attribute, role in lists.items()}
         return _objects(variables, made, slots, made.iterations)
@@ -425,7 +425,7 @@ def _sharded(rows: int) -> Program:
         for i, size in enumerate((rows - rows // 2, rows // 2))
     ]
     emb = ShardedVariable(shards, name="emb")
-    _, kernel, bias = _variables(rows)
+    _, kernel, bias = tf_variables(rows)
     optimizer = keras(2).optimizers.Adam()
     optimizer.build([*shards, kernel, bias])
     slots = {

@@ -23,7 +23,7 @@ class OptimizerNode:
     Attributes:
         generation: which it is of.
         chain: its object, the object of the optimizer that it wraps, and so on.
-        ran: whether it has made its variables.
+        ran: whether it has made its variables, but a number of steps.
     """
 
     generation: Generation
@@ -60,7 +60,7 @@ def optimizer_nodes(graph: ObjectGraph) -> list[OptimizerNode]:
             chain = [node]
             while (below := wraps[chain[-1]]) is not None and below not in chain:
                 chain.append(below)
-            chains.append(OptimizerNode(found[node], tuple(chain)))
+            chains.append(OptimizerNode(found[node], tuple(chain), ran=node not in bare))
     # A legacy one has nothing before its first step, but is called like one.
     if len(idle) == 1 and "legacy" not in found.values():
         chains.append(OptimizerNode("legacy", tuple(idle), ran=False))

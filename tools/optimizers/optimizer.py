@@ -34,7 +34,7 @@ class Optimizer:
         iterations: the number of steps; of TF1, `global_step`.
         scalars: hyperparameters and the like, by their legacy names.
         powers: of TF1, beta1_power and beta2_power of each Adam.
-        ran: whether it has made its variables.
+        ran: whether it has made its variables, but a number of steps.
     """
 
     generation: Generation

@@ -23,7 +23,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = [
     "AVERAGES",
@@ -53,6 +56,7 @@ __all__ = [
     "WRAPPED",
     "LegacyClass",
     "axes_of",
+    "is_unused",
 ]
 
 Shape = tuple[int, ...]
@@ -232,6 +236,15 @@ BOOKKEEPING: Final = frozenset(
 WRAPPED: Final = frozenset({"base_optimizer", "inner_optimizer"})
 LOSS_SCALE: Final = "loss_scale"  # an object with scalars
 CALLED_OPTIMIZER: Final = re.compile(r"(?:^|_)opt(?:im(?:izer)?)?(?:_|\d|$)", re.IGNORECASE)
+
+
+def is_unused(role: str, variable: Shape, roles: Collection[str]) -> bool:
+    """Whether an optimizer that has slots of these roles for a variable never reads this one.
+
+    Keras's Adafactor makes `v` for every variable, and `vr` and `vc` of those with fewer than two axes as scalars.
+    """
+    averaged = "vr" in roles and len(variable) >= 2
+    return (role == "v" and averaged) or (role in ("vr", "vc") and len(variable) < 2)
 
 
 def axes_of(role: str, variable: Shape, slot: Shape) -> Shape | None:

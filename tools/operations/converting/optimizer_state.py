@@ -6,6 +6,7 @@ the betas to the power of n + 1 (python/training/adam.py). Towards TF1 they are 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.tools.matching.sides import FLOATING, described, values_of
 from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
-from tensorbundle.tools.optimizers.table import GRADIENT_SUM, MOMENTUM
+from tensorbundle.tools.optimizers.table import COPIES, GRADIENT_SUM, MOMENTUM, is_unused
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, Constant, Scaled
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OptimizerState"]
 
-_NAME, _STATE = "by name", "as optimizer state"
+_NAME, _STATE, _COPIED = "by name", "as optimizer state", "copied from its variable"
+_EMPTY: Final = frozenset({"gradient_accumulator"})  # zeros at first, and after each update
 _WORTH: Final = {MOMENTUM: (MOMENTUM, GRADIENT_SUM), GRADIENT_SUM: (GRADIENT_SUM, MOMENTUM)}
 _BETAS: Final = (0.9, 0.999)  # what TensorFlow and Keras take unless told otherwise
 _UNSURE: Final = 0.05  # of a step
@@ -50,6 +52,7 @@ class OptimizerState:
         self.gave: dict[Optimizer, list[Optimizer]] = defaultdict(list)
         self._placing, self._fitting = placing, fitting
         self._source, self._target = placing.source, placing.target
+        self._counted: set[Optimizer] = set()  # those that go on from a number of steps
         self._rates: dict[Optimizer, float] = {}
         self._keepers: dict[tuple[str, str], list[Optimizer]] = defaultdict(list)  # by role and variable
         for optimizer in self._source.optimizers:
@@ -63,6 +66,7 @@ class OptimizerState:
                 if place not in self._placing.found and variable in self._placing.givers:
                     self._slot(optimizer, role, self._placing.givers[variable], place)
         self._new_slots()
+        self._copies()
         for optimizer in self._target.optimizers:
             partners = self._partners(optimizer)
             self._steps(optimizer, partners)
@@ -73,6 +77,40 @@ class OptimizerState:
                     if free and self._placing.fits(scalar, key):
                         self._placing.give(scalar, key, _STATE)
                     self.reasons[key] = "a hyperparameter for which the template has no place"
+
+    def needed(self, optimizer: Optimizer) -> set[str]:
+        """The places of one of the template's optimizers whose own value would mean something else than it should.
+
+        Those of an optimizer that got slots: all of them, and what counts its steps. Those of one that got a number of
+        steps: slots of variables that have a place, as zeros do not go with steps. And copies of such variables.
+        """
+        got = bool(self.gave[optimizer])
+        roles: dict[str, set[str]] = defaultdict(set)
+        for role, variable in optimizer.slots:
+            roles[variable].add(role)
+        places = set()
+        for (role, variable), place in optimizer.slots.items():
+            has_place = variable in self._placing.givers
+            goes_on = has_place if role in COPIES else got or (optimizer in self._counted and has_place)
+            stored = self._target.draft.tensors.get(variable)
+            unused = stored is not None and is_unused(role, stored.shape, roles[variable])
+            if goes_on and role not in _EMPTY and not unused:
+                places.add(place)
+        if got:
+            places |= {*optimizer.doubtful, *itertools.chain.from_iterable(optimizer.powers)}
+            places |= set() if optimizer.iterations is None else {optimizer.iterations}
+        return places
+
+    def _copies(self) -> None:
+        """Let copies of variables that the source has not be equal to the variable, as they are at first."""
+        placing = self._placing
+        for optimizer in self._target.optimizers:
+            for (role, variable), place in optimizer.slots.items():
+                key = placing.givers.get(variable)
+                if role in COPIES and key is not None and place not in placing.found:
+                    values = values_of(placing.found[variable])
+                    if self._target.signature(place) == (values.dtype, values.shape):
+                        placing.give(place, key, _COPIED, values)
 
     def _slot(self, optimizer: Optimizer, role: str, variable: str, place: str) -> None:
         """Let a slot have what an optimizer of the source keeps for a variable of it, if it is only one that does."""
@@ -172,6 +210,8 @@ class OptimizerState:
             and optimizer.node is not None
         ):
             place = add_iterations(graph, optimizer)
+        if steps and place is not None and optimizer.generation != "tf1":
+            self._counted.add(optimizer)
         if place is not None and place not in self._placing.found:
             if counted:
                 self._count(place, counters[0])

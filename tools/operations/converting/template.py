@@ -8,14 +8,13 @@ none keeps the template's value.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import ConflictError, TensorNotFoundError, near_names
 from tensorbundle.proto.paths import SAVE_COUNTER
 from tensorbundle.tools.matching.placing import Placing
-from tensorbundle.tools.matching.sides import Side, described, signature_of
+from tensorbundle.tools.matching.sides import Side, described, listed, signature_of
 from tensorbundle.tools.operations.converting.fitting import (
     COUNTER,
     KEPT,
@@ -167,21 +166,25 @@ class _Template:
     def _stays(self) -> set[str]:
         """The places that may keep the template's value: nothing in the source belongs there.
 
-        States of random number generators; what optimizers have but slots and steps; and these, too, of an optimizer that
-        no slot was found for.
+        States of random number generators, and what optimizers have, but what their state needs.
         """
         stays = {key for key in self.target.names if self.placing.is_random_state(key)} | self.target.private
         for optimizer in self.target.optimizers:
-            if self.state.gave[optimizer]:
-                counted = () if optimizer.iterations is None else (optimizer.iterations,)
-                powers = itertools.chain.from_iterable(optimizer.powers)
-                stays.difference_update(optimizer.slots.values(), counted, powers)
-            else:
-                stays.update(optimizer.owned)
+            stays = (stays | set(optimizer.owned)) - self.state.needed(optimizer)
         return stays
 
     def _hint(self, unused: Collection[str]) -> str:
         """Why slots may be left over."""
+        doubtful = {
+            slot: candidates
+            for each in self.source.optimizers
+            for slot, candidates in each.doubtful.items()
+            if slot in unused
+        }
+        if doubtful:
+            slot, candidates = next(iter(doubtful.items()))
+            shown = listed([self.source.label(each) for each in candidates])
+            return f"; {self.source.label(slot)} may be a slot of any of these, which the checkpoint does not tell: {shown}"
         slots = {key for each in self.source.optimizers for key in each.slots.values()}
         idle = [
             each.path

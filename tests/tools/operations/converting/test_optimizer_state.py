@@ -1,0 +1,101 @@
+"""What becomes of an optimizer's state in a template: checkpoints of `golden/optimizers`, whose values say what they are."""
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.golden import GOLDEN
+from support.rewriting import finished, tree, variable, write
+from tensorbundle.proto.graph import Node
+from tensorbundle.proto.paths import attribute_key
+from tensorbundle.tools import convert
+
+FOLDER = GOLDEN / "optimizers"
+SLOT = "model/emb/.OPTIMIZER_SLOT/optimizer/"
+
+
+def fit(tmp_path, source, template, **options):
+    """The values by path, and the summary."""
+    out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
+    summary = convert(FOLDER / source, out, to="tf2", template=FOLDER / template, **options)
+    with tb.open(out) as ckpt:
+        return {key.removesuffix(attribute_key("")): ckpt[key] for key in ckpt}, summary
+
+
+def refused(tmp_path, source, template, **options):
+    with pytest.raises(tb.ConflictError) as caught:
+        convert(source, tmp_path / "out", to="tf2", template=template, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "template", "copies"),
+    [
+        ("legacy-adam", "legacy-lookahead", "slow"),
+        ("legacy-adam", "legacy-moving-average", "average"),
+    ],
+)
+def test_copies_are_made(source, template, copies, tmp_path):
+    """Lookahead takes its slow weights for what they are once there are steps: they must not be the template's."""
+    found, summary = fit(tmp_path, source, template)
+    assert np.array_equal(found[f"{SLOT}{copies}"], found["model/emb"])
+    assert found[f"{SLOT}base/v"][0][0] == 201
+    assert found["optimizer/iter"] == 7
+    assert summary.changes["copied from its variable"] == 3
+
+
+def test_copies_in_lists(tmp_path):
+    """The other moments of AMSGrad are missing, each listed."""
+    assert r"3 missing" in refused(tmp_path, FOLDER / "keras2-adam", FOLDER / "keras2-adam-all")
+    found, summary = fit(tmp_path, "keras2-adam", "keras2-adam-all", allow_missing=True, allow_unused=True)
+    assert np.array_equal(found["optimizer/_variables/1"], found["model/emb"])
+    assert summary.changes["copied from its variable"] == 3
+
+
+def test_wrapped_optimizers_are_looked_through(tmp_path):
+    reason = refused(tmp_path, FOLDER / "legacy-lookahead", FOLDER / "legacy-adam")
+    assert reason.count("/slow'") == 3
+    assert "missing" not in reason
+    found, _ = fit(tmp_path, "legacy-lookahead", "legacy-adam", allow_unused=True)
+    assert (found["optimizer/iter"], found[f"{SLOT}m"][0][0]) == (7, 101)
+
+
+def test_steps_of_an_inner_optimizer(tmp_path):
+    found, _ = fit(tmp_path, "keras3-loss-scale", "keras3-adam")
+    assert found["optimizer/_iterations"] == 7
+    found, _ = fit(tmp_path, "keras3-adam", "keras3-loss-scale")
+    assert (found["optimizer/inner_optimizer/_iterations"], found["optimizer/_iterations"]) == (7, 0)
+
+
+def test_steps_without_moments(tmp_path):
+    """Zeros do not go with a number of steps: Adam's bias correction would take them for what many steps left."""
+    reason = refused(tmp_path, FOLDER / "legacy-sgd", FOLDER / "legacy-adam")
+    assert "6 missing" in reason
+    found, _ = fit(tmp_path, "legacy-sgd", "legacy-adam", allow_missing=True)
+    assert found["optimizer/iter"] == 7
+
+
+def test_an_optimizer_without_any_state_stays(tmp_path):
+    """No slots and no steps: the template's optimizer begins anew as a whole."""
+    values = {"emb": np.ones((6, 4), "f4"), "d/kernel": np.ones((4, 3), "f4"), "d/bias": np.ones(3, "f4")}
+    source = write(tmp_path / "m", values)
+    found, _ = fit(tmp_path, source, "legacy-adam")
+    assert found[f"{SLOT}m"][0][0] == 101
+
+
+def test_slots_that_only_positions_tell_apart(tmp_path):
+    """Two layers of one name and shape, as a generator's and a discriminator's: no order is assumed."""
+    optimizer = tree({"_iterations": None, "_variables": {}})
+    optimizer.children["_momentums"] = Node(
+        children={str(number): variable("m/d/kernel") for number in range(2)}
+    )
+    root = Node(children={"a": variable("d/kernel"), "b": variable("d/kernel"), "o": optimizer})
+    graph = finished(root)
+    tensors = {
+        each.checkpoint_key: np.full(2, number, "f4") if number != 2 else np.int64(3)
+        for number, (_, _, each) in enumerate(graph.attributes())
+    }
+    source = write(tmp_path / "m", tensors, graph=graph)
+    reason = refused(tmp_path, source, source)
+    assert "'o/_momentums/0' (m/d/kernel) may be a slot of any of these" in reason
+    assert "'a' (d/kernel); 'b' (d/kernel)" in reason
