@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.reporting.contents import report
     from tensorbundle.tools.operations.restoring.forecasting import check, forecast
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast
+    from tensorbundle.tools.operations.salvaging.saving import Salvage, salvage
     from tensorbundle.tools.operations.steps.recipe import rewrite
     from tensorbundle.tools.operations.suggesting.suggestion import Suggestion, suggest
     from tensorbundle.tools.rewriting.plan import LeftOut, Note
@@ -82,6 +83,7 @@ __all__ = [
     "Note",
     "Problem",
     "Report",
+    "Salvage",
     "Scope",
     "ShownTensor",
     "Suggestion",
@@ -115,6 +117,7 @@ __all__ = [
     "reshard",
     "resize",
     "rewrite",
+    "salvage",
     "set",
     "show",
     "slim",
@@ -144,6 +147,7 @@ _HOMES = {
     "Note": "rewriting.plan",
     "Problem": "operations.inspecting.problems",
     "Report": "operations.inspecting.problems",
+    "Salvage": "operations.salvaging.saving",
     "Scope": "operations.inspecting.scopes",
     "ShownTensor": "operations.inspecting.showing",
     "Suggestion": "operations.suggesting.suggestion",
@@ -177,6 +181,7 @@ _HOMES = {
     "reshard": "operations.functions",
     "resize": "operations.functions",
     "rewrite": "operations.steps.recipe",
+    "salvage": "operations.salvaging.saving",
     "set": "operations.functions",
     "show": "operations.inspecting.showing",
     "slim": "operations.functions",

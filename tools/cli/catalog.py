@@ -37,6 +37,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "split": "make several tensors of one",
         "concat": "make one tensor of several",
         "resize": "remap embedding rows and optimizer slots to a new vocabulary",
+        "salvage": "save every tensor of a damaged checkpoint that can still be proven good",
         "rewrite": "apply several of these in one pass, from a recipe",
     },
     "change how tensors are stored": {

@@ -3,6 +3,7 @@
 - `editing/`: change the names, values, layout or set of tensors.
 - `explaining/`: what error messages mean, and the catalogue of causes.
 - `inspecting/`: what is in one checkpoint, and whether it is whole.
+- `salvaging/`: what can still be saved of a damaged checkpoint.
 - `comparing/`: how two checkpoints differ.
 - `converting/`: between name-based and object-based, and into the structure of a program.
 - `directories/`: which checkpoints a directory contains, and which of them are kept.

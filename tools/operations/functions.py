@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from tensorbundle.errors import BundleError, check_word
 from tensorbundle.tools.operations.directories import managing
+from tensorbundle.tools.operations.directories.cleaning import clean
 from tensorbundle.tools.operations.directories.inventory import survey
 from tensorbundle.tools.operations.steps.recipe import rewrite_with, step_of
 
@@ -56,7 +57,7 @@ __all__ = [
     "unpartition",
 ]
 
-Action = Literal["list", "add", "remove", "prune", "repair"]
+Action = Literal["list", "add", "remove", "prune", "repair", "clean"]
 ACTIONS: Final = get_args(Action)
 
 
@@ -205,7 +206,7 @@ def manage(
     Args:
         directory: with a state file, or to get one.
         action: "list" for what there is; "add" and "remove" for `prefixes`; "prune" for all but the newest; "repair" to
-            make the state file name what is there.
+            make the state file name what is there; "clean" to delete the temporary files that killed saves left.
         prefixes: the checkpoints to add or remove.
         in_order: with "add", where its number or its time belongs, instead of as the latest.
         max_to_keep: with "prune", how many stay.
@@ -229,6 +230,7 @@ def manage(
         "remove": partial(managing.remove, names=prefixes),
         "prune": partial(managing.prune, max_to_keep=max_to_keep or 0, keep_every_n_hours=keep_every_n_hours),
         "repair": managing.repair,
+        "clean": clean,
     }
     return managing.manage(directory, plans[action], dry_run=dry_run)
 

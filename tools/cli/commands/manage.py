@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="H",
         help="of those that would go, keep one every H hours for good",
     )
+    _add_action(actions, "clean", "delete the temporary files that killed saves left")
     _add_action(actions, "repair", "make the state file name what is there, after a move or where it is lost")
 
 

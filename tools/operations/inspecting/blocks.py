@@ -18,8 +18,10 @@ from tensorbundle.table import TRAILER_BYTES, UNCOMPRESSED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FoundBlock", "find_blocks", "loose_entries"]
+__all__ = ["METAINDEX", "FoundBlock", "find_blocks", "loose_entries"]
 
+# The metaindex block with its trailer: always empty, and after all data blocks.
+METAINDEX: Final = b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0"
 _STEPS_PER_BYTE: Final = 4  # entries that are looked at, for each byte of the file
 _LONGEST: Final = 16 << 20  # bytes of a block with one large value
 
@@ -40,14 +42,15 @@ class FoundBlock:
 
 
 def find_blocks(data: bytes) -> Iterator[FoundBlock]:
-    """The uncompressed data blocks in the bytes of an index, from its start on; the index block may be among them."""
+    """The uncompressed data blocks in the bytes of an index, from its start on."""
     budget = [_STEPS_PER_BYTE * len(data) + 1000]
     at = 0
     while 0 <= at < len(data) and budget[0] > 0:
         block = _block_at(data, at, budget)
         if block is not None:
-            if block.items:
-                yield block
+            if not block.items:
+                return
+            yield block
             at = block.offset + block.size + TRAILER_BYTES
         else:
             at = data.find(b"\0", at + 1)  # the first entry of a block shares nothing with one before it

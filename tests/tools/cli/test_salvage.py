@@ -1,0 +1,46 @@
+"""`tensorbundle salvage`."""
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.bundles import snapshot
+
+
+@pytest.fixture
+def ckpt(tmp_path):
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("a", np.arange(10.0))
+        writer.add("b", np.arange(20.0))
+    return tmp_path / "m"
+
+
+def test_a_sound_checkpoint(run, ckpt, tmp_path):
+    [record] = run("salvage", ckpt, tmp_path / "out", "--json").records
+    assert (record["prefix"], record["tensors"], record["saved"], record["lost"]) == (
+        str(tmp_path / "out"),
+        2,
+        2,
+        0,
+    )
+    assert run("verify", tmp_path / "out").out.endswith("no problems\n")
+
+
+def test_damage(run, ckpt, tmp_path):
+    data = ckpt.with_name("m.data-00000-of-00001")
+    data.write_bytes(data.read_bytes()[:-1])
+    before = snapshot(tmp_path)
+    planned = run("salvage", ckpt, tmp_path / "out", "--dry-run", status=1)
+    assert planned.out.endswith("1 tensors can be saved, 1 lost\n")
+    assert snapshot(tmp_path) == before
+    fate, summary = run("salvage", ckpt, tmp_path / "out", "--json", status=1).records
+    assert (list(fate), fate["key"], fate["status"]) == (["key", "status", "detail"], "b", "lost")
+    assert (summary["saved"], summary["lost"], summary["unproven"]) == (1, 1, 0)
+    assert "exists; use --overwrite" in run("salvage", ckpt, tmp_path / "out", status=2).err
+    lines = run("salvage", ckpt, tmp_path / "out", "--overwrite", status=1).out.splitlines()
+    assert lines[0].startswith("lost  b  160 bytes wanted, the file ends at 239")
+    assert lines[1].startswith("1 tensors saved, 1 lost; ")
+
+
+def test_nothing_there(run, tmp_path):
+    assert "its index is not there" in run.error("salvage", tmp_path / "none", tmp_path / "out")

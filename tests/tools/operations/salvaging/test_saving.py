@@ -1,0 +1,215 @@
+"""What can be saved of damaged checkpoints, and that nothing is saved that is not proven."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.bundles import read_everything, snapshot
+from support.cli import V221
+from support.golden import SAMPLE
+from tensorbundle.table import TableReader
+from tensorbundle.tools import convert, salvage, verify
+
+LONG = "a long name of a variable " * 25
+DATA = "m.data-00000-of-00001"
+
+
+@pytest.fixture
+def ckpt(tmp_path):
+    """A checkpoint with an index of three blocks; its folder."""
+    directory = tmp_path / "damaged"
+    directory.mkdir()
+    random = np.random.default_rng(1)
+    with tb.create(directory / "m") as writer:
+        for number in range(900):
+            key = f"scope_{number}/{LONG}"
+            writer.add(key, random.random(3, np.float32))
+    return directory
+
+
+def blocks_of(path):
+    from tensorbundle.storage.local import File
+
+    with File(str(path)) as file:
+        return TableReader(file).handles
+
+
+def saved(directory, **options):
+    """Salvages m, checks that nothing of the source changed, and that all that was saved is as it was."""
+    before = snapshot(directory)
+    found = salvage(directory / "m", directory.parent / "saved", overwrite=True, **options)
+    assert snapshot(directory) == before
+    assert [
+        each.kind for each in verify(directory.parent / "saved").problems if each.severity == "error"
+    ] == []
+    return found
+
+
+def cut(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def flip(path, *offsets):
+    data = bytearray(path.read_bytes())
+    for each in offsets:
+        data[each] ^= 4
+    path.write_bytes(data)
+
+
+def test_a_sound_checkpoint(ckpt):
+    expected = read_everything(ckpt / "m")
+    found = saved(ckpt)
+    assert (found.saved, found.fates, found.notes) == (900, (), ())
+    assert read_everything(ckpt.parent / "saved") == expected
+
+
+def test_an_index_without_its_end(ckpt):
+    expected = read_everything(ckpt / "m")
+    cut(ckpt / "m.index", os.path.getsize(ckpt / "m.index") - 30)
+    found = saved(ckpt)
+    assert (found.saved, found.fates) == (900, ())
+    assert read_everything(ckpt.parent / "saved") == expected
+
+
+def test_an_index_that_ends_in_a_block(ckpt):
+    expected = read_everything(ckpt / "m")
+    last = blocks_of(ckpt / "m.index")[-1]
+    cut(ckpt / "m.index", last.offset + last.size // 2)
+    found = saved(ckpt)
+    assert 600 < found.saved < 900
+    assert all(each.status == "unproven" and "damaged block" in each.detail for each in found.fates)
+    assert read_everything(ckpt.parent / "saved").items() <= expected.items()
+
+
+def test_an_index_without_its_start(ckpt):
+    expected = read_everything(ckpt / "m")
+    data = (ckpt / "m.index").read_bytes()
+    (ckpt / "m.index").write_bytes(bytes(1000) + data[1000:])
+    found = saved(ckpt)
+    assert found.saved > 500
+    assert any("header is lost" in note for note in found.notes)
+    assert read_everything(ckpt.parent / "saved").items() <= expected.items()
+
+
+def test_one_flipped_bit_in_the_index_is_put_right(ckpt):
+    expected = read_everything(ckpt / "m")
+    flip(ckpt / "m.index", 5000)
+    found = saved(ckpt)
+    assert (found.saved, found.fates) == (900, ())
+    assert found.notes == ("a flipped bit in the index, at offset 0x1388, was put right",)
+    assert read_everything(ckpt.parent / "saved") == expected
+
+
+def test_two_flipped_bits_in_one_block(ckpt):
+    expected = read_everything(ckpt / "m")
+    first, second = blocks_of(ckpt / "m.index")[:2]
+    flip(ckpt / "m.index", second.offset + 1000, second.offset + 5000)
+    found = saved(ckpt)
+    assert found.saved >= 500
+    proven = {each.key for each in found.fates}
+    content = read_everything(ckpt.parent / "saved")
+    assert all(expected[key] == value for key, value in content.items() if key not in proven)
+    assert first.offset == 0
+
+
+def test_damaged_data_is_lost(ckpt):
+    expected = read_everything(ckpt / "m")
+    keys = sorted(expected)
+    flip(ckpt / DATA, 5)
+    found = saved(ckpt)
+    assert found.saved == 899
+    [fate] = found.fates
+    assert (fate.key, fate.status) == (f"scope_0/{LONG}", "lost")
+    assert fate.detail.startswith("its bytes have the checksum ")
+    assert sorted(read_everything(ckpt.parent / "saved")) == [key for key in keys if key != fate.key]
+
+
+def test_a_data_shard_that_was_cut(ckpt):
+    cut(ckpt / DATA, 12 * 100 + 5)
+    found = saved(ckpt)
+    assert (found.saved, found.lost) == (100, 800)
+
+
+def test_nothing_is_left(ckpt):
+    (ckpt / DATA).unlink()
+    with pytest.raises(tb.CorruptionError, match="nothing can be saved: no such file"):
+        salvage(ckpt / "m", ckpt.parent / "saved")
+    (ckpt / "m.index").write_bytes(b"nothing")
+    with pytest.raises(tb.CorruptionError, match="nothing can be saved: no entry of a tensor is left"):
+        salvage(ckpt / "m", ckpt.parent / "saved")
+    (ckpt / "m.index").unlink()
+    with pytest.raises(
+        tb.MissingFileError, match="its index is not there, nor a temporary file of it; --index CKPT"
+    ):
+        salvage(ckpt / "m", ckpt.parent / "saved")
+    assert list(ckpt.parent.glob("saved*")) == []
+
+
+def test_temporary_files_of_a_killed_save(ckpt):
+    expected = read_everything(ckpt / "m")
+    (ckpt / "m.index").rename(ckpt / "m.index.tempstate123")
+    (ckpt / DATA).rename(ckpt / f"{DATA}.tempstate456")
+    found = saved(ckpt)
+    assert found.notes == ("entries are from m.index.tempstate123, which a killed save left",)
+    assert read_everything(ckpt.parent / "saved") == expected
+    assert salvage(ckpt / f"{DATA}.tempstate456", None).saved == 900
+
+
+def test_a_data_shard_with_the_index_of_another_save(tmp_path):
+    (tmp_path / "damaged").mkdir()
+    for name, step in (("damaged/m", 1), ("other", 2)):
+        with tb.create(tmp_path / name) as writer:
+            writer.add("w", np.full(10, step, "f4"))
+            writer.add("words", np.array([b"a", b"same"], object))
+    expected = read_everything(tmp_path / "damaged/m")
+    (tmp_path / "damaged/m.index").unlink()
+    found = saved(tmp_path / "damaged", sibling=tmp_path / "other")
+    assert [(each.key, each.status) for each in found.fates] == [("w", "unproven")]
+    assert read_everything(tmp_path / "saved") == expected
+    with tb.create(tmp_path / "larger") as writer:
+        writer.add("w", np.zeros(11, "f4"))
+    with pytest.raises(tb.CorruptionError, match="not the same model, or cut short"):
+        salvage(tmp_path / "damaged/m", None, sibling=tmp_path / "larger")
+    convert(SAMPLE, tmp_path / "old", to="v1")
+    with pytest.raises(tb.UnsupportedError):
+        salvage(tmp_path / "damaged/m", None, sibling=tmp_path / "old")
+
+
+@pytest.mark.parametrize(
+    "path", ["keras-adam/ckpt-1", "partitioned-sharded/model.ckpt-100", "tables/ckpt-1", "iterator/ckpt-1"]
+)
+def test_golden_checkpoints_without_the_end_of_their_index(tmp_path, path):
+    folder, name = path.split("/")
+    shutil.copytree(V221 / folder, tmp_path / "damaged")
+    index = tmp_path / "damaged" / f"{name}.index"
+    cut(index, os.path.getsize(index) - 1)
+    found = salvage(tmp_path / "damaged" / name, tmp_path / "saved")
+    assert (found.lost, found.fates) == (0, ())
+    with tb.open(V221 / path) as before, tb.open(tmp_path / "saved") as after:
+        assert dict(before.index.raw_entries()).keys() == dict(after.index.raw_entries()).keys()
+        for key, entry in before.index.raw_entries():
+            found_entry = after.index.get(key)
+            assert (found_entry.dtype, found_entry.shape, found_entry.crc32c) == (*entry[:2], entry.crc32c)
+
+
+def test_a_slice_that_is_lost_loses_its_tensor(tmp_path):
+    parts = [tb.TensorSlice.parse_spec(spec) for spec in ("0,2:-", "2,2:-")]
+    (tmp_path / "damaged").mkdir()
+    with tb.create(tmp_path / "damaged/m") as writer:
+        for part in parts:
+            writer.add_slice("w", [4, 3], part, np.ones((2, 3), "f4"))
+        writer.add("x", np.float32(1))
+    flip(tmp_path / "damaged" / DATA, 30)
+    found = saved(tmp_path / "damaged")
+    assert found.saved == 2  # x, and the slice that is left
+    assert {each.key for each in found.fates} == {"w", "w[2,2:-]"}
+
+
+def test_the_source_is_never_written_to(ckpt):
+    before = snapshot(ckpt)
+    with pytest.raises(tb.ConflictError, match="the source is never changed"):
+        salvage(ckpt / "m", ckpt / "m", overwrite=True)
+    assert snapshot(ckpt) == before

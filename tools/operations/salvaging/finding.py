@@ -1,0 +1,283 @@
+"""Entries of tensors from whatever is left of an index, and whether the data that is there proves them.
+
+An entry has the checksum of its tensor's bytes, so it does not matter where it was found: if the bytes at its place have this
+checksum, type, shape, place and bytes are right. Its name is not in that checksum: from a block whose own checksum is wrong,
+it may be damaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.coding import crc32c, find_flipped_bit, unmask
+from tensorbundle.entries import HEADER_KEY, BundleHeader, check_range, parse_entries
+from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
+from tensorbundle.index import BundleIndex, Index, decode_key
+from tensorbundle.names import index_path, shard_path, shards_of
+from tensorbundle.payloads import payload_checksum
+from tensorbundle.storage.local import File
+from tensorbundle.table import TRAILER_BYTES
+from tensorbundle.tools.operations.inspecting.blocks import METAINDEX, find_blocks, loose_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tensorbundle.entries import TensorEntry
+
+__all__ = ["FoundIndex", "find_index", "index_like"]
+
+_CHUNK_BYTES: Final = 1 << 20
+_INDEX_BYTES: Final = 256 << 20
+_TEMPORARY: Final = re.compile(r"\.tempstate\d+", re.ASCII)
+
+
+@dataclass
+class FoundIndex(Index):
+    """The entries that were found, as an index; data shards are where they are, under whatever name.
+
+    Attributes:
+        entries_found: by key.
+        doubtful: why the name or the layout of a tensor is not proven, by key.
+        notes: where entries came from.
+        unreadable: entries, or files, that can't be read, and why.
+    """
+
+    prefix: str
+    path: str
+    header: BundleHeader
+    entries_found: dict[bytes, TensorEntry] = field(default_factory=dict)
+    doubtful: dict[bytes, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    file_format = "v2"
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._paths: dict[int, str] = {}
+
+    def get(self, key: bytes) -> TensorEntry | None:
+        """The entry of `key`, slice keys included, or None."""
+        return self.entries_found.get(key)
+
+    def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
+        """Every key and entry, in key order."""
+        yield from sorted(self.entries_found.items())
+
+    def shard_path(self, shard: int) -> str:
+        """The path of a data shard, or of a temporary file that a killed save left of it."""
+        if shard not in self._paths:
+            path = shard_path(self.prefix, shard, self.header.num_shards)
+            if not os.path.isfile(path):
+                left = _temporaries(path)
+                path = left[0] if left else path
+            self._paths[shard] = path
+        return self._paths[shard]
+
+    def close(self) -> None:
+        """Does nothing: no file stays open."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        fields = (self.prefix, self.path, self.header, self.entries_found)
+        return FoundIndex, fields
+
+    def checksum(self, key: bytes, entry: TensorEntry) -> int:
+        """The checksum of the bytes of a tensor.
+
+        Raises:
+            MissingFileError: its data shard is not there.
+            CorruptionError: its bytes are not all there, or can't be what they should be.
+            OSError: the data shard can't be read.
+        """
+        path = self.shard_path(entry.shard)
+        with File(path) as file:
+            check_range(entry, path, file.size, decode_key(key))
+            checksum = payload_checksum(
+                entry.dtype, entry.elements, entry.nbytes, big_endian=self.header.big_endian
+            )
+            end = entry.offset + entry.nbytes
+            for start in range(entry.offset, end, _CHUNK_BYTES):
+                checksum.update(file.read(start, min(_CHUNK_BYTES, end - start)))
+            return checksum.finish()
+
+
+def _temporaries(path: str) -> list[str]:
+    """What killed saves left of a file under temporary names, the newest first."""
+    directory, name = os.path.split(path)
+    found = []
+    with contextlib.suppress(OSError), os.scandir(directory or ".") as listing:
+        found = [
+            each.path
+            for each in listing
+            if each.name.startswith(name) and _TEMPORARY.fullmatch(each.name[len(name) :]) and each.is_file()
+        ]
+    return sorted(found, key=lambda each: os.stat(each).st_mtime_ns, reverse=True)
+
+
+def find_index(prefix: str) -> FoundIndex:
+    """All entries that are left of the index of the bundle `prefix`, or of what a killed save left of one.
+
+    Raises:
+        MissingFileError: nothing of it is there.
+    """
+    candidates = [
+        path for path in [index_path(prefix), *_temporaries(index_path(prefix))] if os.path.isfile(path)
+    ]
+    if not candidates:
+        raise MissingFileError("its index is not there, nor a temporary file of it", path=index_path(prefix))
+    best: FoundIndex | None = None
+    for path in candidates:
+        found = _entries_in(prefix, path)
+        if best is None or len(found.entries_found) > len(best.entries_found):
+            best = found
+    assert best is not None
+    return best
+
+
+def _entries_in(prefix: str, path: str) -> FoundIndex:
+    found = FoundIndex(prefix, path, BundleHeader(1))
+    header: bytes | None = None
+    if path == index_path(prefix):
+        with contextlib.suppress(BundleError, OSError), BundleIndex(prefix) as index:
+            found.header = index.header
+            header = b""
+    if path != index_path(prefix):
+        found.notes.append(f"entries are from {os.path.basename(path)}, which a killed save left")
+    try:
+        with File(path) as file:
+            data = file.read(0, min(file.size, _INDEX_BYTES))
+    except (BundleError, OSError) as error:
+        found.unreadable.append(str(error))
+        return found
+    end = 0
+    for block in find_blocks(data):
+        if block.offset > end:
+            header = _add_damaged(found, data, end, block.offset) or header
+        for key, value in block.items:
+            if key == HEADER_KEY:
+                header = value
+            else:
+                _add(found, key, value, None)
+        end = block.offset + block.size + TRAILER_BYTES
+    if data[end : end + len(METAINDEX)] != METAINDEX:
+        header = _add_damaged(found, data, end, len(data)) or header
+    if header:
+        with contextlib.suppress(CorruptionError, UnsupportedError):
+            found.header = BundleHeader.parse(header)
+    elif header is None:
+        counts = Counter(count for _, count in shards_of(prefix)) or _counts_of_temporaries(prefix)
+        count = counts.most_common(1)[0][0] if counts else 1
+        found.header = BundleHeader(count)
+        found.notes.append(
+            f"the header is lost: {count} data shards, as files are named, and little-endian, are assumed"
+        )
+    return found
+
+
+def _counts_of_temporaries(prefix: str) -> Counter[int]:
+    directory, base = os.path.split(prefix)
+    pattern = re.compile(re.escape(base) + r"\.data-\d{5,}-of-(\d{5,})\.tempstate\d+", re.ASCII)
+    with contextlib.suppress(OSError):
+        return Counter(int(each[1]) for each in map(pattern.fullmatch, os.listdir(directory or ".")) if each)
+    return Counter()
+
+
+def _add(found: FoundIndex, key: bytes, value: bytes, doubt: str | None) -> None:
+    try:
+        entry = next(parse_entries(iter([(key, value)])))[1]
+    except (CorruptionError, UnsupportedError) as error:
+        if doubt is None:
+            found.unreadable.append(f"{decode_key(key)}: {error.reason}")
+        return
+    if doubt is not None:
+        if key in found.entries_found:
+            return
+        found.doubtful[key] = doubt
+    else:
+        found.doubtful.pop(key, None)
+    found.entries_found[key] = entry
+
+
+def _add_damaged(found: FoundIndex, data: bytes, start: int, end: int) -> bytes | None:
+    """What a damaged block between two places has: all of it, if flipping one bit back makes its checksum right.
+
+    Returns the header, if it is there and sound.
+    """
+    header = None
+    for size in _sizes_of_block(data, start, end):
+        stored = data[start : start + size + 1]
+        crc = unmask(int.from_bytes(data[start + size + 1 : start + size + TRAILER_BYTES], "little"))
+        flipped = find_flipped_bit(crc32c(stored) ^ crc, len(stored))
+        if flipped is None:
+            continue
+        mended = bytearray(data[start : start + size + TRAILER_BYTES])
+        mended[flipped[0]] ^= 1 << flipped[1]
+        for block in find_blocks(bytes(mended)):
+            found.notes.append(
+                f"a flipped bit in the index, at offset {start + flipped[0]:#x}, was put right"
+            )
+            for key, value in block.items:
+                if key == HEADER_KEY:
+                    header = value
+                else:
+                    _add(found, key, value, None)
+            return header
+    for key, value in loose_entries(data, start, end):
+        if key != HEADER_KEY:
+            _add(found, key, value, "its name is from a damaged block of the index")
+    return None
+
+
+def _sizes_of_block(data: bytes, start: int, end: int) -> list[int]:
+    """How many bytes a damaged block may have: those up to the next one, or up to the end of blocks."""
+    sizes = [end - start - TRAILER_BYTES]
+    empty = data.find(
+        b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0", start, end
+    )  # the metaindex block, which is always empty
+    if empty > start:
+        sizes.insert(0, empty - start - TRAILER_BYTES)
+    return [size for size in sizes if 0 < size <= 1 << 22]
+
+
+def index_like(prefix: str, sibling: Index, progress: Callable[[int], None] | None = None) -> FoundIndex:
+    """The layout of a checkpoint of the same model for data shards that have no index; checksums are computed.
+
+    Raises:
+        CorruptionError: the data shards have other sizes than the layout needs, or strings in them are damaged.
+        MissingFileError: a data shard is not there.
+    """
+    found = FoundIndex(prefix, sibling.path, sibling.header)
+    found.notes.append(f"the layout is that of {sibling.prefix}; checksums are computed")
+    ends: Counter[int] = Counter()
+    entries = dict(sibling.raw_entries())
+    for entry in entries.values():
+        if not entry.slices:
+            ends[entry.shard] = max(ends[entry.shard], entry.offset + entry.nbytes)
+    for shard, end in ends.items():
+        path = found.shard_path(shard)
+        with File(path) as file:
+            if file.size != end:
+                raise CorruptionError(
+                    f"{file.size} bytes, the layout of {sibling.prefix} has {end}: not the same model, or cut short",
+                    path=path,
+                )
+    for key, entry in entries.items():
+        if not entry.slices:
+            try:
+                computed = found.checksum(key, entry)
+            except CorruptionError as error:
+                found.unreadable.append(f"{decode_key(key)}: {error.reason}")
+                continue
+            if computed != entry.crc32c:
+                found.doubtful[key] = "its layout is another checkpoint's, and its checksum was computed"
+            found.entries_found[key] = entry._replace(crc32c=computed)
+            if progress is not None:
+                progress(entry.nbytes)
+        else:
+            found.entries_found[key] = entry
+    return found

@@ -1,0 +1,210 @@
+"""A new checkpoint of everything in a damaged one that can still be proven good: `salvage`."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.errors import (
+    BundleError,
+    ConflictError,
+    CorruptionError,
+    MissingFileError,
+    UnsupportedError,
+)
+from tensorbundle.index import decode_key
+from tensorbundle.names import index_path, prefixes_in, resolve_prefix, what_is_there
+from tensorbundle.slices import must_tile, readable_key
+from tensorbundle.tools.operations.salvaging.finding import find_index, index_like
+from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
+from tensorbundle.tools.rewriting.expressions import Stored
+from tensorbundle.tools.rewriting.transfer import TransferOptions, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tensorbundle.checkpoint import Path
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.tools.operations.salvaging.finding import FoundIndex
+    from tensorbundle.tools.rewriting.transfer import Summary
+
+__all__ = ["Fate", "Salvage", "salvage"]
+
+_MEMBER: Final = re.compile(r"(?P<prefix>.*)\.(index|data-\d{5,}-of-\d{5,})(\.tempstate\d+)?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a tensor, or of a slice, that is not simply saved.
+
+    Attributes:
+        key: its key.
+        status: "unproven" if it is saved, but not everything about it is proven; "lost" if it is not.
+        detail: why.
+    """
+
+    key: str
+    status: Literal["unproven", "lost"]
+    detail: str
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as plain data."""
+        return {"key": self.key, "status": self.status, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """What was saved.
+
+    Attributes:
+        source: the prefix of the damaged checkpoint.
+        saved: how many tensors are in the new checkpoint, partitioned ones counted once.
+        fates: those that are lost or unproven, in key order.
+        notes: where they were found, and what else was lost.
+        summary: of the new checkpoint; None if it was not written.
+    """
+
+    source: str
+    saved: int
+    fates: tuple[Fate, ...]
+    notes: tuple[str, ...]
+    summary: Summary | None = None
+
+    @property
+    def lost(self) -> int:
+        """How many tensors are known to be lost."""
+        return sum(each.status == "lost" for each in self.fates)
+
+    def to_json(self) -> dict[str, object]:
+        """The summary with the numbers of tensors."""
+        made = {} if self.summary is None else self.summary.to_json()
+        unproven = len(self.fates) - self.lost
+        return made | {"source": self.source, "saved": self.saved, "unproven": unproven, "lost": self.lost}
+
+
+def salvage(
+    source: Path,
+    destination: Path | None,
+    *,
+    sibling: Path | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Salvage:
+    """Write every tensor of a damaged checkpoint that can be proven good to a new one; the source is only read.
+
+    Args:
+        source: its prefix or any of its files, damaged, under temporary names or without an index.
+        destination: the prefix of the new checkpoint; None to find out only what can be saved.
+        sibling: another checkpoint of the same model, whose index stands for a lost one.
+        overwrite: whether the destination may be replaced.
+        progress: told how many bytes are done.
+
+    Raises:
+        MissingFileError: nothing of the source is there, or its index is not and `sibling` is not given.
+        CorruptionError: nothing can be saved, or the sibling has another layout.
+        ConflictError: the destination exists, or is the source.
+        BundleError: it can't be written.
+    """
+    prefix = _prefix_of(str(source))
+    if destination is not None and _same(prefix, str(destination)):
+        raise ConflictError("the source is never changed: give another destination", path=str(destination))
+    found = _found(prefix, sibling, progress)
+    fates = [Fate(readable_key(key), "unproven", why) for key, why in found.doubtful.items()]
+    lost = _lose_unproven(found)
+    fates = [each for each in fates if each.key not in lost]
+    fates += [Fate(key, "lost", why) for key, why in lost.items()]
+    saved = sum(1 for _ in found.entries())
+    notes = (*found.notes, *(f"an entry of the index is lost: {each}" for each in found.unreadable))
+    fates.sort(key=lambda each: each.key)
+    if not saved:
+        reason = fates[0].detail if fates else "no entry of a tensor is left in the index"
+        raise CorruptionError(f"nothing can be saved: {reason}", path=found.path)
+    summary = None
+    if destination is not None:
+        draft = _draft(found)
+        options = TransferOptions(data="copy", overwrite=overwrite, progress=progress)
+        summary = transfer(draft.plan(), str(destination), options)
+    return Salvage(prefix, saved, tuple(fates), notes, summary)
+
+
+def _prefix_of(source: str) -> str:
+    member = _MEMBER.fullmatch(source)
+    if member:
+        return member["prefix"]
+    try:
+        return resolve_prefix(source)
+    except BundleError:
+        return source
+
+
+def _same(prefix: str, destination: str) -> bool:
+    return os.path.realpath(index_path(prefix)) == os.path.realpath(index_path(destination))
+
+
+def _found(prefix: str, sibling: Path | None, progress: Callable[[int], None] | None) -> FoundIndex:
+    try:
+        if sibling is None:
+            return find_index(prefix)
+    except MissingFileError as error:
+        others = prefixes_in(os.path.dirname(prefix) or ".")
+        raise MissingFileError(
+            f"{error.reason}; --index CKPT takes that of another checkpoint of the same model; "
+            f"{what_is_there(others)}",
+            path=error.path,
+        ) from None
+    assert sibling is not None
+    with open_checkpoint(sibling) as other:
+        if other.index.file_format != "v2":
+            raise UnsupportedError(
+                "its index does not say where tensors are in data shards", path=other.prefix
+            )
+        return index_like(prefix, other.index, progress)
+
+
+def _lose_unproven(found: FoundIndex) -> dict[str, str]:
+    """Take out what the data does not prove; why, by key."""
+    lost: dict[str, str] = {}
+    for key, entry in list(found.entries_found.items()):
+        if entry.slices:
+            continue
+        why = _why_lost(found, key, entry)
+        if why is not None:
+            del found.entries_found[key]
+            lost[readable_key(key)] = why
+    for key, entry in list(found.entries_found.items()):
+        if not entry.slices:
+            continue
+        try:
+            must_tile([each.box(entry.shape) for each, _, _ in found.pieces(key, entry)], entry.shape)
+        except (CorruptionError, UnsupportedError) as error:
+            del found.entries_found[key]
+            lost[decode_key(key)] = error.reason
+    return lost
+
+
+def _why_lost(found: FoundIndex, key: bytes, entry: TensorEntry) -> str | None:
+    """Why a tensor's bytes do not prove its entry; None if they do."""
+    if key in found.doubtful and not entry.nbytes:
+        return f"{found.doubtful[key]}, and it has no bytes that could prove it"
+    try:
+        computed = found.checksum(key, entry)
+    except BundleError as error:
+        return error.reason
+    except OSError as error:
+        return error.strerror or str(error)
+    if computed != entry.crc32c:
+        return f"its bytes have the checksum {computed:08x}, not {entry.crc32c:08x}"
+    return None
+
+
+def _draft(found: FoundIndex) -> Draft:
+    """The tensors that were found, byte for byte; the object graph is one of them, also if it names what is lost."""
+    draft = Draft(found.prefix, shards=found.header.num_shards)
+    for key, entry in found.entries():
+        stored = Stored.of(found, key, entry)
+        draft.tensors[decode_key(key)] = DraftTensor(stored, entry.slices)
+    draft.must_copy = True
+    return draft
