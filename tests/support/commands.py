@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SUMMARY = [
     *("prefix", "tensors", "bytes_written", "bytes_shared", "bytes_read", "bytes_dead", "seconds"),
-    *("sharing", "left_out", "overflowed", "changes", "notes"),
+    *("sharing", "left_out", "overflowed", "lost", "changes", "notes"),
 ]
 PLANNED = ["tensors", "bytes_written", "bytes_shared", "bytes_read", "peak_memory", "bytes_dead"]
 

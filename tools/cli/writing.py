@@ -258,6 +258,9 @@ def _summary_lines(summary: Summary, *, everything: bool) -> Iterator[str]:
     counts = [f"{key} ({count:,})" for key, count in summary.overflowed.items()]
     if counts:
         yield from _about("values too large for the new type", counts, everything=everything)
+    counts = [f"{key} ({count:,})" for key, count in summary.lost.items()]
+    if counts:
+        yield from _about("values that the new type does not have", counts, everything=everything)
     shared = f"{human_bytes(summary.bytes_shared)} shared"
     if summary.sharing is not None:
         shared += f" ({escape(summary.sharing)})"

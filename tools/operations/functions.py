@@ -87,10 +87,18 @@ def average(
 
 
 def cast(
-    source: Path, destination: Path, rules: Mapping[str, str], *, options: TransferOptions | None = None
+    source: Path,
+    destination: Path,
+    rules: Mapping[str, str],
+    *,
+    allow_lossy: bool = False,
+    options: TransferOptions | None = None,
 ) -> Summary:
-    """Cast tensors that match patterns: `cast("src", "dst", {"*": "bfloat16"})`; the last that matches decides."""
-    return _make("cast", rules, source, destination, options)
+    """Cast tensors that match patterns: `cast("src", "dst", {"*": "bfloat16"})`; the last that matches decides.
+
+    To integers and booleans that lack values of a tensor's type only with `allow_lossy`.
+    """
+    return _make("cast", {**rules, "allow_lossy": allow_lossy}, source, destination, options)
 
 
 def compact(source: Path, destination: Path, *, options: TransferOptions | None = None) -> Summary:

@@ -52,6 +52,12 @@ class DraftTensor:
     matched: str = ""
 
     @property
+    def dtype(self) -> DType:
+        """Its data type."""
+        values = self.expression
+        return values.entry.dtype if isinstance(values, Literal) else values.dtype
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of its values."""
         values = self.expression

@@ -43,6 +43,7 @@ __all__ = [
     "Take",
     "Transpose",
     "flat_boxes",
+    "integer_range",
     "stream",
 ]
 
@@ -151,7 +152,8 @@ class Cast:
     """The same values in another type.
 
     Floating-point numbers are rounded as NumPy rounds. An integer type gets what is left without the fraction, or the
-    nearest value that it has, 0 for NaN. Values that become infinite or another integer are counted.
+    nearest value that it has, 0 for NaN; a boolean is whether a value is not 0. Values that become infinite or are out of an
+    integer's range are counted, and those that an integer or boolean does not have at all.
     """
 
     source: Expression
@@ -166,11 +168,16 @@ class Cast:
         """The values of a box."""
         values = self.source.read(box, reading)
         if self.dtype in INTEGERS:
-            out, fits = _saturated(values, self.source.dtype in INTEGERS, self.dtype.numpy)
+            whole = self.source.dtype in INTEGERS
+            out, fits = _saturated(values, whole, self.dtype)
             reading.overflowed += fits.size - int(np.count_nonzero(fits))
+            kept = fits if whole else fits & (out.astype(values.dtype) == values)
+            reading.lost += kept.size - int(np.count_nonzero(kept))
             return out
         with np.errstate(all="ignore"):
             out = _rounded(values, self.dtype)
+            if self.dtype is DType.bool and self.source.dtype is not DType.bool:
+                reading.lost += int(np.count_nonzero(out.astype(values.dtype) != values))
             if _in_range(values, self.dtype):
                 return out
             if self.dtype is not DType.bool and not (finite := np.isfinite(out)).all():
@@ -532,9 +539,9 @@ def _flat_runs(shape: tuple[int, ...], box: Box) -> Iterator[tuple[int, int]]:
         yield base + box[run_axis].start * row, base + box[run_axis].stop * row
 
 
-def _saturated(values: Array, whole: bool, target: np.dtype[Any]) -> tuple[Array, Array]:
-    """Numbers as integers of a type, the nearest that it has where they do not fit, and which of them fit."""
-    info = _range(target)
+def _saturated(values: Array, whole: bool, dtype: DType) -> tuple[Array, Array]:
+    """Numbers as integers of a type, the nearest that it has where they are out of its range, and which are in it."""
+    info, target = integer_range(dtype), dtype.numpy
     if whole or values.dtype == bool:
         wide = values if values.dtype == np.uint64 else values.astype(np.int64)
         have = np.iinfo(wide.dtype)
@@ -549,8 +556,9 @@ def _saturated(values: Array, whole: bool, target: np.dtype[Any]) -> tuple[Array
     return out, fits
 
 
-def _range(target: np.dtype[Any]) -> Any:
-    """The least and the greatest integer of a type, as `min` and `max`."""
+def integer_range(dtype: DType) -> Any:
+    """The least and the greatest value of an integer type, as `min` and `max`."""
+    target = dtype.numpy
     if target.kind in "iu":
         return np.iinfo(target)
     import ml_dtypes

@@ -79,11 +79,13 @@ class Reading:
     Attributes:
         bytes_read: so far.
         overflowed: elements that became infinite, or were out of an integer's range, in casts so far.
+        lost: elements that became another integer or truth value than they were, in casts so far.
     """
 
     def __init__(self, *, verify: bool = True, progress: Callable[[int], None] | None = None) -> None:
         self.bytes_read = 0
         self.overflowed = 0
+        self.lost = 0
         self._verify = verify
         self._progress = progress
         self._inputs: dict[tuple[int, bytes], _Input] = {}

@@ -97,6 +97,7 @@ class Summary:
         sharing: how bytes are shared: "reflink" or "hard link"; why not; or None where copying was asked for.
         left_out: what the source has and the output does not.
         overflowed: tensors with values that became infinite, or did not fit an integer type, and how many.
+        lost: tensors with values that became another integer or truth value than they were, and how many.
         changes: how many tensors were renamed, cast and dropped.
         notes: what operations say of what they did, and of which tensors.
     """
@@ -111,6 +112,7 @@ class Summary:
     sharing: str | None = None
     left_out: tuple[LeftOut, ...] = ()
     overflowed: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
     changes: dict[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
 
@@ -154,6 +156,7 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
         sharing=sharing or made.how,
         left_out=tuple(plan.left_out),
         overflowed=made.overflowed,
+        lost=made.lost,
         changes=dict(plan.changes),
         notes=tuple(plan.notes),
     )
@@ -214,6 +217,7 @@ class _Made:
     dead: int = 0
     how: SharedHow | None = None
     overflowed: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
 
 
 def check_sources(plan: Plan) -> dict[str, int]:
@@ -285,6 +289,7 @@ def _make(
             entries.update(written)
             made.read += part.read
             made.overflowed |= part.overflowed
+            made.lost |= part.lost
         for each in plan.outputs:
             writer.put(each.key, entries[each.key])
         for key, entry in plan.partitioned.items():
@@ -303,8 +308,8 @@ def _make_v1(
 
     del sizes, shared
     beside = dict([_state_file(prefix)]) if options.state else {}
-    written, read, overflowed = write_v1_plan(plan, prefix, options, beside)
-    return _Made(read=read, overflowed=overflowed), written
+    written, casts = write_v1_plan(plan, prefix, options, beside)
+    return _Made(read=casts.read, overflowed=casts.overflowed, lost=casts.lost), written
 
 
 def _split(outputs: Iterable[Output], numbers: Mapping[str, int]) -> tuple[list[Output], list[Output]]:
@@ -475,6 +480,8 @@ def _write_new(file: ShardFile, output: Output, job: _Job, made: _Made) -> Tenso
     made.read += reading.bytes_read
     if reading.overflowed:
         made.overflowed[readable_key(output.key)] = reading.overflowed
+    if reading.lost:
+        made.lost[readable_key(output.key)] = reading.lost
     return entry
 
 

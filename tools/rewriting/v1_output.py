@@ -6,6 +6,7 @@ Nothing of a source can stay as it is: every value is read, checked and encoded 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.plan import Output, Plan
     from tensorbundle.tools.rewriting.transfer import TransferOptions
 
-__all__ = ["write_v1_plan"]
+__all__ = ["Casts", "write_v1_plan"]
 
 
 def write_v1_plan(
     plan: Plan, path: str, options: TransferOptions, beside: Mapping[str, bytes]
-) -> tuple[int, int, dict[str, int]]:
-    """Write the V1 checkpoint `path`: the bytes written, the bytes read, and tensors with values too large for a cast.
+) -> tuple[int, Casts]:
+    """Write the V1 checkpoint `path`: the bytes written, and what was read and lost in casts.
 
     Raises:
         ConflictError, CorruptionError, MissingFileError: as `transfer` and `write_v1`.
@@ -55,20 +56,23 @@ def write_v1_plan(
         tensor = slices.get(each.key) or SavedTensor(each.key, entry.shape, entry.dtype, (whole,))
         tensors[tensor.name] = tensor
         outputs[each.key if each.key in slices else whole.key(each.key)] = each
-    made = _Made()
+    made = Casts()
     values = functools.partial(_values, outputs, options, made)
     written = write_v1(path, list(tensors.values()), values, overwrite=options.overwrite, beside=beside)
-    return written, made.read, made.overflowed
+    return written, made
 
 
-class _Made:
-    def __init__(self) -> None:
-        self.read = 0
-        self.overflowed: dict[str, int] = {}
+@dataclass(slots=True)
+class Casts:
+    """What was read, and lost in casts: as `Summary` has it."""
+
+    read: int = 0
+    overflowed: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
 
 
 def _values(
-    outputs: Mapping[bytes, Output], options: TransferOptions, made: _Made, name: bytes, part: TensorSlice
+    outputs: Mapping[bytes, Output], options: TransferOptions, made: Casts, name: bytes, part: TensorSlice
 ) -> Array:
     """The values of one slice."""
     output = outputs[part.key(name)]
@@ -82,6 +86,8 @@ def _values(
     made.read += reading.bytes_read
     if reading.overflowed:
         made.overflowed[readable_key(output.key)] = reading.overflowed
+    if reading.lost:
+        made.lost[readable_key(output.key)] = reading.lost
     return values
 
 

@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "rules", metavar="PATTERN=DTYPE", nargs="+", help="'*=bfloat16'; the last that matches decides"
     )
+    parser.add_argument(
+        "--allow-lossy",
+        action="store_true",
+        help="also to integers or booleans that lack values of the tensor's type; how many change is counted",
+    )
     add_writing_arguments(parser)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.tools.patterns import Pattern
-from tensorbundle.tools.rewriting.expressions import Cast
+from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, integer_range
 from tensorbundle.tools.rewriting.plan import Literal
 
 if TYPE_CHECKING:
@@ -18,20 +18,27 @@ if TYPE_CHECKING:
 
 __all__ = ["cast"]
 
+_SHOWN: Final = 10
 _FLOATING: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat")))
 _COMPLEX: Final = frozenset({DType.complex64, DType.complex128})
 _NOT_NUMBERS: Final = frozenset({DType.string, DType.variant, DType.resource})
 
 
-def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
-    """Cast the tensors that patterns fit; of several that fit one tensor, the last decides.
+def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = False) -> None:
+    """Cast the tensors that patterns match; of several that match one tensor, the last decides.
 
-    Floating-point tensors are cast. Integers, booleans and complex numbers are left alone unless a pattern is their very
+    Floating-point tensors are cast. Integers, booleans and complex numbers are left alone unless a pattern is exactly their
     name; strings can't be cast.
+
+    Args:
+        draft: what to change.
+        rules: patterns, each with a type.
+        allow_lossy: whether a cast may lose more than rounding does: to an integer or boolean type that does not have all
+            values of the tensor's.
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.
-        ConflictError: a pattern matches nothing that may be cast.
+        ConflictError: a pattern matches nothing that may be cast, or a cast is lossy; the reason lists the tensors.
         BundleError: an unknown type.
         UnsupportedError: a named tensor without numbers, or one of complex numbers to a type without them.
     """
@@ -43,11 +50,7 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
         for pattern, text, target in parsed:
             if not pattern.matches(key):
                 continue
-            source = (
-                tensor.expression.entry.dtype
-                if isinstance(tensor.expression, Literal)
-                else tensor.expression.dtype
-            )
+            source = tensor.dtype
             named = key in pattern.named
             if named and source in _NOT_NUMBERS:
                 raise UnsupportedError(f"values of type {source} can't be cast", path=draft.prefix, key=key)
@@ -63,6 +66,19 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
                 f"pattern {text!r} fits no floating-point tensor; others are cast only by their whole name",
                 path=draft.prefix,
             )
+    lossy = [
+        f"{key!r} ({draft.tensors[key].dtype} to {target})"
+        for key, target in chosen.items()
+        if _is_lossy(draft.tensors[key].dtype, target)
+    ]
+    if lossy and not allow_lossy:
+        shown = ", ".join(lossy[:_SHOWN]) + (
+            f" and {len(lossy) - _SHOWN} more" if len(lossy) > _SHOWN else ""
+        )
+        raise ConflictError(
+            f"more than rounding would be lost, such as fractions: {shown}; --allow-lossy (allow_lossy) casts nevertheless",
+            path=draft.prefix,
+        )
     for key, target in chosen.items():
         tensor = draft.tensors[key]
         if isinstance(tensor.expression, Literal):
@@ -70,6 +86,18 @@ def cast(draft: Draft, rules: Mapping[str, DType | str]) -> None:
         if tensor.expression.dtype is not target:
             draft.tensors[key] = replace(tensor, expression=Cast(tensor.expression, target))
             draft.tally.cast += 1
+
+
+def _is_lossy(source: DType, target: DType) -> bool:
+    """Whether a type of whole numbers or truth lacks values that another type has."""
+    if source is target or (target is not DType.bool and target not in INTEGERS):
+        return False
+    if source is DType.bool or target is DType.bool:
+        return target is DType.bool
+    if source not in INTEGERS:
+        return True
+    have, need = integer_range(target), integer_range(source)
+    return bool(need.min < have.min or need.max > have.max)
 
 
 def _numeric(dtype: DType | str) -> DType:

@@ -21,25 +21,32 @@ __all__ = ["Cast"]
 class Cast(Step):
     """Cast tensors that match patterns: `cast = { "*" = "bfloat16" }`.
 
+    What is not text is an option: `cast = { "*" = "int8", allow_lossy = true }`.
+
     Attributes:
         rules: patterns and types; of several patterns that match a tensor, the last decides.
+        allow_lossy: whether a cast may lose more than rounding does.
     """
 
     name: ClassVar[str] = "cast"
     rules: tuple[tuple[str, str], ...]
+    allow_lossy: bool = False
 
     @classmethod
     def from_table(cls, value: object) -> Self:
         """From patterns and the names of types."""
-        return cls(tuple((pattern, text(dtype)) for pattern, dtype in table(value).items()))
+        rules = dict(table(value))
+        lossy = isinstance(rules.get("allow_lossy"), bool) and rules.pop("allow_lossy")
+        return cls(tuple((pattern, text(dtype)) for pattern, dtype in rules.items()), lossy)
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
         """From PATTERN=DTYPE, of which the last '=' counts."""
-        return cls.from_table(table_of_pairs(given["rules"], "PATTERN=DTYPE", last=True))
+        rules = table_of_pairs(given["rules"], "PATTERN=DTYPE", last=True)
+        return cls(tuple(rules.items()), given["allow_lossy"])
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Cast."""
         del context
-        cast(draft, dict(self.rules))
+        cast(draft, dict(self.rules), allow_lossy=self.allow_lossy)
         return draft

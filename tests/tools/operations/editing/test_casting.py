@@ -8,7 +8,7 @@ import pytest
 import tensorbundle as tb
 from support.contents import any_bits
 from support.rewriting import described, keras_like, rewritten, write, write_objects
-from tensorbundle.tools import TransferOptions, rewrite
+from tensorbundle.tools import TransferOptions, cast, rewrite
 
 FLOATING = [each for each in tb.DType if each.value.startswith(("float", "bfloat"))]
 TENSORS = {
@@ -29,7 +29,7 @@ def dtypes(arrays):
     ("rules", "changed"),
     [
         ({"*": "bfloat16"}, {"a/w": "bfloat16", "b/w": "bfloat16"}),
-        ({"*": "int32"}, {"a/w": "int32", "b/w": "int32"}),
+        ({"*": "int32", "allow_lossy": True}, {"a/w": "int32", "b/w": "int32"}),
         ({"a/*": "float16"}, {"a/w": "float16"}),
         ({"a/*": "float16", "*w": "float64"}, {"a/w": "float64"}),  # the last decides
         ({"*w": "float64", "a/*": "float16"}, {"a/w": "float16"}),
@@ -79,7 +79,15 @@ def test_overflow_is_counted_by_key(tmp_path):
     [(np.int64([2**40]), "int32"), (np.int64([10**6]), "float16"), (np.int32([-1]), "uint8")],
 )
 def test_integers_that_do_not_fit_are_told(tmp_path, value, target):
-    summary = rewrite(write(tmp_path / "m", {"n": value}), tmp_path / "out", cast={"n": target})
+    source = write(tmp_path / "m", {"n": value})
+    summary = rewrite(source, tmp_path / "out", cast={"n": target, "allow_lossy": True})
+    assert summary.overflowed == {"n": 1}
+
+
+@pytest.mark.parametrize("target", ["float16", "bfloat16", "float8_e5m2"])
+def test_negative_overflow_is_counted_like_positive(tmp_path, target):
+    source = write(tmp_path / "m", {"n": np.float64([-1e300, 1, -2])})
+    summary = rewrite(source, tmp_path / "out", cast={"n": target})
     assert summary.overflowed == {"n": 1}
 
 
@@ -152,3 +160,53 @@ def test_twice(tmp_path):
     rewrite(source, tmp_path / "out", recipe=tmp_path / "r.toml", options=TransferOptions(data="copy"))
     with tb.open(tmp_path / "out") as ckpt:
         assert ckpt["e"] == value.astype(np.float32).astype(np.float16) != value.astype(np.float16)
+
+
+class TestLossy:
+    """To integers and booleans that lack values of the tensor's type, only on purpose, and with the loss counted."""
+
+    @pytest.mark.parametrize(
+        ("values", "target", "lost", "overflowed"),
+        [
+            (np.float32([0.4, -0.4, 2, np.nan, 1e30]), "int8", 4, 2),
+            (np.float32([-1e30, -200, -128, -129]), "int8", 3, 3),
+            (np.float64([0.5, 1, 0, -1]), "bool", 2, 0),
+            (np.int64([2**40, -(2**40), 5]), "int32", 2, 2),
+            (np.int32([-1, -2, 3]), "uint8", 2, 2),
+            (np.int32([0, 1, 2, -1]), "bool", 2, 0),
+        ],
+        ids=str,
+    )
+    def test_what_is_lost(self, tmp_path, values, target, lost, overflowed):
+        source = write(tmp_path / "m", {"a": values, "same": np.int64(1)})
+        with pytest.raises(tb.ConflictError) as caught:
+            rewrite(source, tmp_path / "out", cast={"a": target})
+        assert caught.value.reason == (
+            f"more than rounding would be lost, such as fractions: 'a' ({values.dtype} to {target}); --allow-lossy "
+            "(allow_lossy) casts nevertheless"
+        )
+        summary = cast(source, tmp_path / "out", {"a": target}, allow_lossy=True)
+        assert (summary.lost, summary.overflowed) == ({"a": lost}, {"a": overflowed} if overflowed else {})
+
+    @pytest.mark.parametrize(
+        ("values", "target"),
+        [
+            (np.int8([-128, 127]), "int16"),
+            (np.uint8([255]), "int16"),
+            (np.bool_([True, False]), "uint8"),
+            (np.int64([2**40]), "float32"),
+            (np.float64([1 / 3]), "float16"),
+        ],
+        ids=str,
+    )
+    def test_rounding_is_no_loss(self, tmp_path, values, target):
+        summary = cast(write(tmp_path / "m", {"a": values}), tmp_path / "out", {"a": target})
+        assert (summary.lost, summary.overflowed) == ({}, {})
+
+    def test_a_recipe_and_the_command_line(self, tmp_path, run):
+        source = write(tmp_path / "m", {"a": np.float32([0.5, 1])})
+        assert "more than rounding would be lost" in run.error("cast", source, tmp_path / "out", "*=int8")
+        printed = run("cast", source, tmp_path / "out", "*=int8", "--allow-lossy").out
+        assert "values that the new type does not have: a (1)" in printed
+        found = rewritten(source, tmp_path / "two", cast={"*": "int8", "allow_lossy": True})
+        assert found["a"].tolist() == [0, 1]
