@@ -7,13 +7,13 @@
 
 The layers, lowest first; each imports only from those before it:
 
-- bytes: `errors.py`, `coding.py` (varints, checksums, ordered code)
+- bytes: `errors.py`, `coding.py` (varints, checksums, ordered code), `keys.py`
 - storage: `storage/` (the only place that touches files)
 - table: `block.py`, `table.py` (keys and values are bytes)
-- bundle: `dtypes.py`, `slices.py`, `entries.py`, `payloads.py`, `names.py`, `index.py`, `parts.py`, `shards.py` (NumPy from
-  here), `writer.py`, `v1/`
+- bundle: `dtypes.py`, `slices.py`, `entries.py`, `payloads.py`, `filenames.py`, `members.py`, `index.py`,
+  `parts.py`, `shards.py` (NumPy from here), `writer.py`, `v1/`
 - messages: `tensorbundle.proto` (object graph)
-- checkpoint: `state.py`, `checkpoint.py`, `creation.py`, `compat.py` (names of `tf.train`)
+- checkpoint: `state.py`, `locating.py`, `checkpoint.py`, `creation.py`, `compat.py` (names of `tf.train`)
 - rewriting, operations and command line: `tensorbundle.tools`
 """
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         MissingFileError,
         RegionError,
         TensorNotFoundError,
+        UnreadableFileError,
         UnsupportedError,
     )
     from tensorbundle.proto.graph import ObjectGraph
@@ -58,6 +59,7 @@ __all__ = [
     "TensorEntry",
     "TensorNotFoundError",
     "TensorSlice",
+    "UnreadableFileError",
     "UnsupportedError",
     "create",
     "open",
@@ -77,6 +79,7 @@ _HOMES = {
     "TensorEntry": "entries",
     "TensorNotFoundError": "errors",
     "TensorSlice": "slices",
+    "UnreadableFileError": "errors",
     "UnsupportedError": "errors",
     "create": "creation",
     "open": "checkpoint",

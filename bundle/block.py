@@ -24,36 +24,37 @@ MAX_KEY_RATIO: Final = 256
 _UINT32_MAX: Final = 2**32 - 1
 
 
-def iterate(block: bytes) -> list[tuple[bytes, bytes]]:
-    """Every key and value of a block, in order.
+def iterate(block: bytes, size: int | None = None) -> list[tuple[bytes, bytes]]:
+    """Every key and value of a block, in order; the block is the first `size` bytes, all by default.
 
     Raises:
         CorruptionError: the block's structure is wrong, or keys do not ascend.
     """
-    limit, _ = _restart_array(block)
+    length = len(block) if size is None else size
+    limit, _ = _restart_array(block, length)
     pos = 0
     key: bytes | None = None
     items = []
-    decoded, allowed = 0, MAX_KEY_RATIO * len(block) + (1 << 20)
+    decoded, allowed = 0, MAX_KEY_RATIO * length + (1 << 20)
     while pos < limit:
         start = pos
         # Nearly all sizes fit in one byte each, and this loop sees every key of a listing.
-        shared, unshared, size = block[pos], block[pos + 1], block[pos + 2]
-        if (shared | unshared | size) < 0x80:
+        shared, unshared, taken = block[pos], block[pos + 1], block[pos + 2]
+        if (shared | unshared | taken) < 0x80:
             pos += 3
         else:
-            shared, unshared, size, pos = _sizes(block, pos, limit)
+            shared, unshared, taken, pos = _sizes(block, pos, limit)
         value_start = pos + unshared
-        end = value_start + size
+        end = value_start + taken
         if end > limit or shared > (0 if key is None else len(key)):
-            raise _bad_entry(start, shared, unshared, size, limit, key)
+            raise _bad_entry(start, shared, unshared, taken, limit, key)
         before = key
         key = block[pos:value_start] if before is None else before[:shared] + block[pos:value_start]
         if before is not None and key <= before:
             raise CorruptionError(f"keys do not ascend: {key[:80]!r} after {before[:80]!r}", offset=start)
         decoded += len(key)
         if decoded > allowed:
-            raise CorruptionError(f"keys of over {allowed} bytes in a block of {len(block)}", offset=start)
+            raise CorruptionError(f"keys of over {allowed} bytes in a block of {length}", offset=start)
         items.append((key, block[value_start:end]))
         pos = end
     return items
@@ -69,9 +70,9 @@ def seek(block: bytes, target: bytes) -> bytes | None:
     return None if place is None else block[place[0] : place[1]]
 
 
-def find(block: bytes, target: bytes) -> tuple[int, int] | None:
-    """Where the value of the key `target` begins and ends; otherwise as `seek`."""
-    limit, count = _restart_array(block)
+def find(block: bytes, target: bytes, size: int | None = None) -> tuple[int, int] | None:
+    """Where the value of `target` begins and ends in a block, the first `size` bytes; otherwise as `seek`."""
+    limit, count = _restart_array(block, len(block) if size is None else size)
     if limit == 0:
         return None
 
@@ -81,9 +82,9 @@ def find(block: bytes, target: bytes) -> tuple[int, int] | None:
             raise CorruptionError(
                 f"restart point {index} at {pos}, entries end at {limit}", offset=limit + 4 * index
             )
-        shared, unshared, size, key_start = _sizes(block, pos, limit)
-        if shared or key_start + unshared + size > limit:
-            raise _bad_entry(pos, shared, unshared, size, limit, None)
+        shared, unshared, taken, key_start = _sizes(block, pos, limit)
+        if shared or key_start + unshared + taken > limit:
+            raise _bad_entry(pos, shared, unshared, taken, limit, None)
         return block[key_start : key_start + unshared], pos
 
     low, high = 0, count - 1  # the last restart point whose key is not after the target
@@ -97,10 +98,10 @@ def find(block: bytes, target: bytes) -> tuple[int, int] | None:
     key = b""
     while pos < limit:
         start = pos
-        shared, unshared, size, pos = _sizes(block, pos, limit)
-        end = pos + unshared + size
+        shared, unshared, taken, pos = _sizes(block, pos, limit)
+        end = pos + unshared + taken
         if end > limit or shared > len(key):
-            raise _bad_entry(start, shared, unshared, size, limit, key)
+            raise _bad_entry(start, shared, unshared, taken, limit, key)
         key = key[:shared] + block[pos : pos + unshared]
         if key == target:
             return pos + unshared, end
@@ -110,16 +111,14 @@ def find(block: bytes, target: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _restart_array(block: bytes) -> tuple[int, int]:
+def _restart_array(block: bytes, size: int) -> tuple[int, int]:
     """Where the restart array begins, which is where entries end, and how many restart points there are."""
-    if len(block) < 4:
-        raise CorruptionError(f"block of {len(block)} bytes, at least 4 needed", offset=0)
-    count = FIXED32.unpack_from(block, len(block) - 4)[0]
-    limit = len(block) - 4 - 4 * count
+    if size < 4:
+        raise CorruptionError(f"block of {size} bytes, at least 4 needed", offset=0)
+    count = FIXED32.unpack_from(block, size - 4)[0]
+    limit = size - 4 - 4 * count
     if limit < 0 or (count == 0 and limit > 0):
-        raise CorruptionError(
-            f"{count} restart points in a block of {len(block)} bytes", offset=len(block) - 4
-        )
+        raise CorruptionError(f"{count} restart points in a block of {size} bytes", offset=size - 4)
     return limit, count
 
 

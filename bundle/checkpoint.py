@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, RegionError, TensorNotFoundError
-from tensorbundle.index import BundleIndex, encode_key
-from tensorbundle.names import index_path, is_checkpoint, part_prefixes, resolve_prefix
+from tensorbundle.filenames import index_path, part_prefixes
+from tensorbundle.index import BundleIndex
+from tensorbundle.keys import encode_key
+from tensorbundle.locating import resolve_prefix
+from tensorbundle.members import is_checkpoint
 from tensorbundle.parts import PartsIndex
 from tensorbundle.slices import shape_text
+from tensorbundle.storage import store_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
-    import numpy as np
-
+    from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.proto.naming import Naming
     from tensorbundle.shards import ShardReader
+    from tensorbundle.storage.protocols import Store
 
-    Array = np.ndarray[Any, np.dtype[Any]]
     Path = str | os.PathLike[str]
 
 __all__ = ["Checkpoint", "open_checkpoint", "open_index"]
@@ -33,7 +36,7 @@ __all__ = ["Checkpoint", "open_checkpoint", "open_index"]
 # `ShardReader` when values are read, the object graph's protobuf code when the graph is.
 
 
-def open_checkpoint(path: Path, *, verify: bool = True) -> Checkpoint:
+def open_checkpoint(path: Path, *, verify: bool = True, store: Store | None = None) -> Checkpoint:
     """The checkpoint that `path` means, open for reading. Reads the index's ends, and no data shard.
 
     Args:
@@ -41,28 +44,31 @@ def open_checkpoint(path: Path, *, verify: bool = True) -> Checkpoint:
             SavedModel directory, the file or the prefix of an old V1 checkpoint, or a directory with the parts of a save
             that were not merged (`..._temp_.../part-0000N-of-0000M`), which are read as one.
         verify: whether a tensor's checksum is checked when it is first read.
+        store: where its files are, if the path alone does not say that.
 
     Raises:
         MissingFileError: nothing there; the reason says what there is.
         CorruptionError: not a checkpoint's index, or a damaged one.
         UnsupportedError: one of a version that this reader does not know.
     """
-    return Checkpoint(resolve_prefix(str(path)), verify=verify)
+    store = store or store_of(str(path))
+    return Checkpoint(resolve_prefix(str(path), store), verify=verify, store=store)
 
 
-def open_index(prefix: str) -> Index:
+def open_index(prefix: str, store: Store | None = None) -> Index:
     """What the checkpoint `prefix` has: of a bundle if there is one, otherwise of a V1 checkpoint.
 
     Raises:
         MissingFileError, CorruptionError, UnsupportedError: as `open_checkpoint`.
     """
-    if os.path.isfile(index_path(prefix)) or not is_checkpoint(prefix):
-        return BundleIndex(prefix)
+    store = store or store_of(prefix)
+    if store.is_file(index_path(prefix)) or not is_checkpoint(prefix, store):
+        return BundleIndex(prefix, store=store)
     if part_prefixes(prefix):
-        return PartsIndex.open(prefix)
+        return PartsIndex.open(prefix, store)
     from tensorbundle.v1.index import V1Index  # needs NumPy
 
-    return V1Index(prefix)
+    return V1Index(prefix, store=store)
 
 
 class Checkpoint(Mapping[str, "Array"]):
@@ -77,10 +83,10 @@ class Checkpoint(Mapping[str, "Array"]):
         index: its index, the layer below.
     """
 
-    def __init__(self, prefix: str, *, verify: bool = True) -> None:
+    def __init__(self, prefix: str, *, verify: bool = True, store: Store | None = None) -> None:
         """Open the bundle `prefix`; see `open_checkpoint` for other kinds of paths."""
         self.prefix = prefix
-        self.index = open_index(prefix)
+        self.index = open_index(prefix, store)
         self._verify = verify
         self._reader: ShardReader | None = None
         self._keys: list[str] | None = None

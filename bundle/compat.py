@@ -62,9 +62,11 @@ from tensorbundle.errors import (
     TensorNotFoundError,
     UnsupportedError,
 )
-from tensorbundle.index import decode_key, encode_key
-from tensorbundle.names import STATE_FILE, index_path, resolve_prefix, shards_of, v1_files
-from tensorbundle.storage.local import File
+from tensorbundle.filenames import STATE_FILE, index_path
+from tensorbundle.keys import decode_key, encode_key
+from tensorbundle.locating import resolve_prefix
+from tensorbundle.members import shards_of, v1_files
+from tensorbundle.storage import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -382,7 +384,7 @@ def get_checkpoint_state(checkpoint_dir: Path, latest_filename: str | None = Non
     if not os.path.isfile(path):
         return None
     try:
-        with File(path) as file:
+        with store_of(path).open(path) as file:
             if file.size > _MAX_STATE_BYTES:
                 raise text_format.ParseError(f"{file.size} bytes")
             text = file.read(0, file.size).decode()
@@ -506,11 +508,9 @@ def update_checkpoint_state(
         ConflictError: the checkpoint's path is the state file's.
         MissingFileError: no such directory.
         ValueError: not as many timestamps as checkpoints, or a path that is not UTF-8.
-        OSError: the disk is full or fails; the old state file stands.
+        BundleError: the disk is full or fails; the old state file stays.
     """
     from google.protobuf import text_format
-
-    from tensorbundle.storage.staging import StagedFiles
 
     state = generate_checkpoint_state_proto(
         save_dir,
@@ -523,13 +523,10 @@ def update_checkpoint_state(
     path = os.path.join(directory, STATE_FILE if latest_filename is None else latest_filename)
     if path == state.model_checkpoint_path:
         raise ConflictError("both the state file and the checkpoint it names", path=path)
-    staged = StagedFiles(directory, overwrite=True)
-    try:
-        with open(staged.create(path), "w", encoding="utf-8", newline="") as file:
-            file.write(text_format.MessageToString(state, as_utf8=True))
-        staged.commit()
-    finally:
-        staged.discard()
+    with store_of(path).stage(path, overwrite=True) as staging:
+        with staging.writer(path) as file:
+            file.write(text_format.MessageToString(state, as_utf8=True).encode())
+        staging.commit()
 
 
 def remove_checkpoint(

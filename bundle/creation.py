@@ -9,45 +9,51 @@ import numpy as np
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import ArgumentError, BundleError, ConflictError, UnsupportedError
-from tensorbundle.index import encode_key
+from tensorbundle.keys import encode_key
 from tensorbundle.payloads import encode_strings
-from tensorbundle.writer import BundleWriter
+from tensorbundle.writer import BundleWriter, append_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import ArrayLike
 
-    from tensorbundle.checkpoint import Array, Path
+    from tensorbundle.checkpoint import Path
+    from tensorbundle.dtypes import Array
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.slices import TensorSlice
-    from tensorbundle.writer import ShardFile
+    from tensorbundle.storage.protocols import Store, WritableFile
 
 _BYTE_FORMATS: Final = ("B", "b", "c")
 __all__ = ["CheckpointWriter", "as_array", "create", "store_strings"]
 
 
-def create(prefix: Path, *, overwrite: bool = False) -> CheckpointWriter:
+def create(prefix: Path, *, overwrite: bool = False, store: Store | None = None) -> CheckpointWriter:
     """A new checkpoint, to be used in a `with` block; nothing is visible until the block ends well.
 
     Args:
         prefix: its path prefix; the directory must exist.
         overwrite: whether a checkpoint of that name may be replaced; it stays as it is until the block ends.
+        store: where it is written, if the prefix alone does not say that.
 
     Raises:
         ConflictError: it exists, and `overwrite` is not set.
         MissingFileError: no such directory.
     """
-    return CheckpointWriter(str(prefix), overwrite=overwrite)
+    return CheckpointWriter(str(prefix), overwrite=overwrite, store=store)
 
 
 class CheckpointWriter:
     """Writes a checkpoint: tensors lie in the data shard in the order they are added, as TensorFlow writes them."""
 
-    def __init__(self, prefix: str, *, overwrite: bool = False) -> None:
+    def __init__(self, prefix: str, *, overwrite: bool = False, store: Store | None = None) -> None:
         """See `create`."""
-        self._bundle = BundleWriter(prefix, overwrite=overwrite)
-        self._number, self._shard = self._bundle.add_shard()
+        self._bundle = BundleWriter(prefix, overwrite=overwrite, store=store)
+        try:
+            self._number, self._shard = self._bundle.add_shard()
+        except BaseException:
+            self._bundle.abort()
+            raise
         self._partitioned: dict[str, TensorEntry] = {}
 
     @property
@@ -90,7 +96,7 @@ class CheckpointWriter:
             raise ArgumentError(f"tensors of type {kind} can't be added as chunks", path=self.prefix, key=key)
         self._bundle.check_key(encode_key(key))
         chunks = (self._declared(chunk, key, kind) for chunk in chunks)
-        offset, nbytes, crc = self._shard.append(map(_as_bytes, chunks))
+        offset, nbytes, crc = append_bytes(self._shard, map(_as_bytes, chunks))
         entry = TensorEntry(kind, tuple(shape), nbytes, self._number, offset, crc)
         if nbytes != entry.expected_nbytes or min(entry.shape, default=0) < 0:
             raise ArgumentError(
@@ -170,7 +176,7 @@ class CheckpointWriter:
         if dtype is DType.string:
             return store_strings(self._shard, self._number, array.shape, _strings(array))
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        offset, nbytes, crc = self._shard.append([_as_bytes(little)])
+        offset, nbytes, crc = append_bytes(self._shard, [_as_bytes(little)])
         return TensorEntry(dtype, array.shape, nbytes, self._number, offset, crc)
 
     def __enter__(self) -> Self:
@@ -213,7 +219,9 @@ def as_array(values: ArrayLike) -> Array:
     return np.array(values, object) if array.dtype.kind in "SU" else array
 
 
-def store_strings(shard: ShardFile, number: int, shape: tuple[int, ...], values: list[bytes]) -> TensorEntry:
+def store_strings(
+    shard: WritableFile, number: int, shape: tuple[int, ...], values: list[bytes]
+) -> TensorEntry:
     """Append a string tensor to a data shard; the entry that describes it."""
     head, nbytes, crc = encode_strings(values)
     offset = shard.size

@@ -14,6 +14,8 @@ from tensorbundle.errors import BundleError, UnsupportedError, near_hint
 if TYPE_CHECKING:
     import numpy as np
 
+    Array = np.ndarray[Any, np.dtype[Any]]
+
 __all__ = ["DType"]
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "HEADER_KEY",
     "VERSIONS",
     "BundleHeader",
+    "StoredRange",
     "TensorEntry",
     "check_range",
     "encode_shape",
@@ -151,6 +152,24 @@ class TensorEntry(NamedTuple):
         return out + (b"\x35" + FIXED32.pack(stored) if stored else b"")
 
 
+class StoredRange(NamedTuple):
+    """Where the bytes of a tensor are, whatever the format of the file: its values in C order, or encoded strings.
+
+    Attributes:
+        path: the file.
+        offset: bytes from the start of that file.
+        nbytes: how many.
+        crc32c: their checksum as in `TensorEntry`; None where the format has none.
+        big_endian: whether values are big-endian.
+    """
+
+    path: str
+    offset: int
+    nbytes: int
+    crc32c: int | None = None
+    big_endian: bool = False
+
+
 def parse_versions(message: bytes) -> tuple[int, int, tuple[int, ...]]:
     """Producer, min_consumer and bad_consumers of an encoded VersionDef (core/public/version.h, `CheckVersions`).
 
@@ -175,8 +194,8 @@ def parse_versions(message: bytes) -> tuple[int, int, tuple[int, ...]]:
     return producer, min_consumer, tuple(bad)
 
 
-def check_range(entry: TensorEntry, path: str, file_size: int, key: str) -> None:
-    """Whether the bytes of `entry` lie inside the data shard `path`, and are as many as its type and shape need.
+def check_range(entry: TensorEntry, stored: StoredRange, file_size: int, key: str) -> None:
+    """Whether the stored bytes of `entry` are inside their file, and as many as its type and shape need.
 
     Raises:
         CorruptionError: they do not, or are not.
@@ -185,16 +204,16 @@ def check_range(entry: TensorEntry, path: str, file_size: int, key: str) -> None
     if expected is not None and entry.nbytes != expected:
         raise CorruptionError(
             f"{entry.nbytes} bytes stored, {entry.dtype} {list(entry.shape)} takes {expected}",
-            path=path,
-            offset=entry.offset,
+            path=stored.path,
+            offset=stored.offset,
             key=key,
         )
-    if entry.offset + entry.nbytes > file_size:
+    if stored.offset + stored.nbytes > file_size:
         raise CorruptionError(
-            f"{entry.nbytes} bytes wanted, the file ends at {file_size}: "
+            f"{stored.nbytes} bytes wanted, the file ends at {file_size}: "
             "it is cut short, or belongs to another checkpoint",
-            path=path,
-            offset=entry.offset,
+            path=stored.path,
+            offset=stored.offset,
             key=key,
         )
 

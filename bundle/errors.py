@@ -20,6 +20,7 @@ __all__ = [
     "MissingFileError",
     "RegionError",
     "TensorNotFoundError",
+    "UnreadableFileError",
     "UnsupportedError",
     "cannot_read",
     "check_word",
@@ -86,6 +87,10 @@ class TensorNotFoundError(BundleError, KeyError):
 
 class MissingFileError(BundleError, FileNotFoundError):
     """A file that the checkpoint needs is not there."""
+
+
+class UnreadableFileError(BundleError, OSError):
+    """A file is there, but the system refuses to read it."""
 
 
 class UnsupportedError(BundleError, NotImplementedError):

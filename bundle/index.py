@@ -1,43 +1,37 @@
 """What a checkpoint has: a map from keys to entries, of a bundle from its index. Opening it reads no data shard.
 
-Keys are bytes in the file. Users see text; bytes that are not UTF-8 become surrogate escapes and come back as they
-were.
+`Index` is the seam between formats: a format is known above by what its index says of each tensor, and by `stored`,
+which tells whether the tensor's bytes are somewhere as they are, or are encoded and come from `values`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
-from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry, parse_entries, parse_entry
+from tensorbundle.entries import (
+    HEADER_KEY,
+    BundleHeader,
+    StoredRange,
+    TensorEntry,
+    parse_entries,
+    parse_entry,
+)
 from tensorbundle.errors import CorruptionError, TensorNotFoundError, UnsupportedError, near_names
-from tensorbundle.names import index_path, shard_path
+from tensorbundle.filenames import index_path, shard_path
+from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.slices import TensorSlice
-from tensorbundle.storage.local import File
+from tensorbundle.storage import store_of
 from tensorbundle.table import TableReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tensorbundle.shards import Array
+    from tensorbundle.dtypes import Array
+    from tensorbundle.storage.protocols import Store
 
-__all__ = ["BundleIndex", "FileFormat", "Index", "decode_key", "encode_key"]
-
-FileFormat = Literal["v1", "v2"]
-
-
-def decode_key(key: bytes) -> str:
-    """A key as text."""
-    return key.decode("utf-8", "surrogateescape")
-
-
-def encode_key(key: str) -> bytes:
-    """A key as the bytes in the file; empty, as no tensor's key is, for text that no file can have."""
-    try:
-        return key.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return b""
+__all__ = ["BundleIndex", "Index"]
 
 
 def _outside(
@@ -50,16 +44,20 @@ def _outside(
 
 
 class Index(ABC):
-    """The tensors of a checkpoint in either file format, by key.
+    """The tensors of a checkpoint in one of the file formats, by key.
 
     Attributes:
-        file_format: "v2" for a bundle, whose tensors lie in data shards; "v1" where they lie in tables (`v1.py`).
+        file_format: its name, for people: "v2" is a bundle.
+        file_noun: what one of the files with tensors is called, for people.
+        store: where its files are.
         prefix: the checkpoint's path prefix.
-        path: the file that says what there is, for messages.
-        header: what a bundle says about itself, or would.
+        path: the file that says which tensors there are, for messages.
+        header: what a bundle says about itself, or would; `num_shards` counts the files that have tensors.
     """
 
-    file_format: FileFormat
+    file_format: str
+    file_noun: str
+    store: Store
     prefix: str
     path: str
     header: BundleHeader
@@ -86,16 +84,23 @@ class Index(ABC):
 
     @abstractmethod
     def shard_path(self, shard: int) -> str:
-        """The path of the file with this number that tensors lie in."""
+        """The path of the file with this number, of those that have tensors."""
 
-    def values(self, key: bytes, entry: TensorEntry) -> Array | None:
-        """The values of one stored tensor or slice where the format encodes them; None where they lie in data shards.
+    @abstractmethod
+    def stored(self, key: bytes, entry: TensorEntry) -> StoredRange | None:
+        """Where the bytes of a tensor that is not partitioned, or of a slice, are; None if the format encodes values.
+
+        What has a range can be copied, shared and checked without decoding. Only for what has none is `values` asked.
+        The file need not be there, or large enough.
+        """
+
+    def values(self, key: bytes, entry: TensorEntry) -> Array:
+        """The values of one tensor or slice that has no stored range, read-only.
 
         Raises:
             CorruptionError, MissingFileError, UnsupportedError: they can't be read.
         """
-        del key, entry
-        return None
+        raise TypeError(f"{type(self).__name__} has a stored range for {key!r}, {entry.dtype}")
 
     @abstractmethod
     def close(self) -> None:
@@ -187,9 +192,12 @@ class BundleIndex(Index):
     """
 
     file_format = "v2"
+    file_noun = "data shard"
 
-    def __init__(self, prefix: str, *, header: BundleHeader | None = None) -> None:
-        """Open `prefix`.index; reads its footer, its index block and the header, unless `header` stands for a lost one.
+    def __init__(
+        self, prefix: str, *, header: BundleHeader | None = None, store: Store | None = None
+    ) -> None:
+        """Open `prefix`.index; reads its footer, its index block and the header, unless `header` replaces a lost one.
 
         Raises:
             MissingFileError: no such file.
@@ -200,7 +208,8 @@ class BundleIndex(Index):
         self.prefix = prefix
         self.path = index_path(prefix)
         self._shard_paths: dict[int, str] = {}
-        self._file = File(self.path)
+        self.store = store or store_of(prefix)
+        self._file = self.store.open(self.path)
         try:
             self.table = TableReader(self._file)
             self.header = header or self._read_header()
@@ -248,9 +257,19 @@ class BundleIndex(Index):
             self._shard_paths[shard] = shard_path(self.prefix, shard, self.header.num_shards)
         return self._shard_paths[shard]
 
+    def stored(self, key: bytes, entry: TensorEntry) -> StoredRange:
+        """Where the bytes are in a data shard: every tensor of a bundle has a range."""
+        del key
+        path = self.shard_path(entry.shard)
+        return StoredRange(path, entry.offset, entry.nbytes, entry.crc32c, self.header.big_endian)
+
     def __reduce__(self) -> tuple[object, ...]:
-        return BundleIndex, (self.prefix,)  # another process opens the file for itself
+        return _reopened, (self.prefix, self.header, self.store)  # another process opens the file for itself
 
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
         self._file.close()
+
+
+def _reopened(prefix: str, header: BundleHeader, store: Store) -> BundleIndex:
+    return BundleIndex(prefix, header=header, store=store)

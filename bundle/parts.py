@@ -12,18 +12,20 @@ import contextlib
 import heapq
 import itertools
 import operator
-import os
 from typing import TYPE_CHECKING, Self
 
-from tensorbundle.entries import BundleHeader
+from tensorbundle.entries import BundleHeader, StoredRange
 from tensorbundle.errors import CorruptionError, MissingFileError
-from tensorbundle.index import BundleIndex, Index, decode_key
-from tensorbundle.names import index_path, part_prefixes
+from tensorbundle.filenames import index_path, part_prefixes
+from tensorbundle.index import BundleIndex, Index
+from tensorbundle.keys import decode_key
+from tensorbundle.storage import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.storage.protocols import Store
 
 __all__ = ["PartsIndex"]
 
@@ -36,6 +38,7 @@ class PartsIndex(Index):
     """
 
     file_format = "v2"
+    file_noun = "data shard"
 
     def __init__(self, prefix: str, parts: Sequence[BundleIndex]) -> None:
         """The union of `parts`, which are closed with it.
@@ -50,21 +53,23 @@ class PartsIndex(Index):
         super().__init__()
         self.prefix = self.path = prefix
         self.parts = list(parts)
+        self.store = parts[0].store
         self._starts = [0, *itertools.accumulate(each.header.num_shards for each in parts)]
         self.header = BundleHeader(self._starts[-1], parts[0].header.big_endian)
         if any(each.header.big_endian != self.header.big_endian for each in parts):
             raise CorruptionError("parts of different byte orders", path=prefix)
 
     @classmethod
-    def open(cls, prefix: str) -> Self:
-        """All parts that a prefix with question marks means (`names.part_prefixes`).
+    def open(cls, prefix: str, store: Store | None = None) -> Self:
+        """All parts that a prefix with question marks means (`filenames.part_prefixes`).
 
         Raises:
             MissingFileError: a part is missing.
             CorruptionError, UnsupportedError: a part is damaged, or as `PartsIndex`.
         """
+        store = store or store_of(prefix)
         prefixes = part_prefixes(prefix)
-        missing = [each for each in prefixes if not os.path.isfile(index_path(each))]
+        missing = [each for each in prefixes if not store.is_file(index_path(each))]
         if missing:
             raise MissingFileError(
                 f"{len(missing)} of the {len(prefixes)} parts of this save are missing, and with them what they stored; "
@@ -72,7 +77,7 @@ class PartsIndex(Index):
                 path=index_path(missing[0]),
             )
         with contextlib.ExitStack() as opened:
-            index = cls(prefix, [opened.enter_context(BundleIndex(each)) for each in prefixes])
+            index = cls(prefix, [opened.enter_context(BundleIndex(each, store=store)) for each in prefixes])
             opened.pop_all()
         return index
 
@@ -102,6 +107,12 @@ class PartsIndex(Index):
         """The path of a data shard, numbered through all parts."""
         number = min(bisect.bisect_right(self._starts, shard), len(self.parts)) - 1
         return self.parts[number].shard_path(shard - self._starts[number])
+
+    def stored(self, key: bytes, entry: TensorEntry) -> StoredRange:
+        """Where the bytes are in the data shards of a part."""
+        del key
+        path = self.shard_path(entry.shard)
+        return StoredRange(path, entry.offset, entry.nbytes, entry.crc32c, self.header.big_endian)
 
     def _entries_of(self, number: int) -> Iterator[tuple[bytes, TensorEntry]]:
         for key, entry in self.parts[number].raw_entries():

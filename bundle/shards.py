@@ -7,7 +7,6 @@ order are legal (TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `BundleRea
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -15,19 +14,20 @@ import numpy as np
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
-from tensorbundle.index import decode_key, encode_key
+from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.payloads import decode_strings, payload_checksum
 from tensorbundle.slices import intersect, must_tile, relative, whole_box
-from tensorbundle.storage.local import describe_content, open_descriptor
+from tensorbundle.storage.content import describe_content
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorbundle.entries import TensorEntry
+    from tensorbundle.dtypes import Array
+    from tensorbundle.entries import StoredRange, TensorEntry
     from tensorbundle.index import Index
     from tensorbundle.slices import Box
+    from tensorbundle.storage.protocols import RandomAccessFile
 
-    Array = np.ndarray[Any, np.dtype[Any]]
 
 __all__ = ["ShardReader", "check_shape", "swap_bytes"]
 
@@ -50,7 +50,7 @@ class ShardReader:
         """Read what `index` describes; with `verify`, each tensor's checksum is checked at its first reading."""
         self._index = index
         self._verify = verify
-        self._maps: dict[int, Array] = {}
+        self._files: dict[str, tuple[RandomAccessFile, memoryview | None]] = {}
         self._verified: set[bytes] = set()
 
     def read(self, key: str, region: object = None) -> Array:
@@ -83,42 +83,51 @@ class ShardReader:
         return self._whole(key, entry, verify=self._verify)
 
     def payload(self, key: bytes, entry: TensorEntry) -> memoryview:
-        """The bytes of one stored entry as they lie in the file; nothing is checked but that they are there.
+        """The bytes of one stored entry as they are in the file; only that they are there is checked.
 
         Raises:
             MissingFileError, CorruptionError: as `read`.
-            UnsupportedError: the V1 format has no such bytes.
+            UnsupportedError: the format encodes the values.
         """
+        stored = self._index.stored(key, entry)
+        if stored is None:
+            raise UnsupportedError(
+                f"{self._index.file_format} files contain encoded values, not bytes",
+                path=self._index.path,
+                key=decode_key(key),
+            )
+        return self._payload(key, entry, stored)
+
+    def _payload(self, key: bytes, entry: TensorEntry, stored: StoredRange) -> memoryview:
         name = decode_key(key)
-        if self._index.file_format == "v1":
-            raise UnsupportedError("V1 files hold encoded values, not bytes", path=self._index.path, key=name)
-        path = self._index.shard_path(entry.shard)
         try:
-            mapped = self._map(entry.shard)
+            file, mapped = self._open(entry.shard, stored.path)
         except BundleError as error:
             raise error.locate(key=name) from None
-        check_range(entry, path, mapped.size, name)
-        return mapped.data[entry.offset : entry.offset + entry.nbytes]
+        check_range(entry, stored, file.size, name)
+        if mapped is None:
+            return memoryview(file.read(stored.offset, stored.nbytes))
+        return mapped[stored.offset : stored.offset + stored.nbytes]
 
     def _whole(self, key: bytes, entry: TensorEntry, *, verify: bool) -> Array:
-        inside = self._index.values(key, entry)
-        if inside is not None:
-            return inside
-        payload = self.payload(key, entry)
+        stored = self._index.stored(key, entry)
+        if stored is None:
+            return self._index.values(key, entry)
+        payload = self._payload(key, entry, stored)
         try:
             dtype = entry.dtype.numpy
             check_shape(entry.shape, entry.dtype)
         except UnsupportedError as error:
             raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
-        big_endian = self._index.header.big_endian
-        if verify and key not in self._verified:
-            self._check(key, entry, payload)
+        big_endian = stored.big_endian
+        if verify and stored.crc32c is not None and key not in self._verified:
+            self._check(key, entry, stored, payload)
             self._verified.add(key)
         if entry.dtype is DType.string:
             try:
                 values = decode_strings(payload, entry.elements, big_endian=big_endian)
             except CorruptionError as error:
-                raise self._locate(error, key, entry) from None
+                raise _located(error, key, stored) from None
             array = np.empty(len(values), dtype=object)
             array[:] = values
             return array.reshape(entry.shape)
@@ -130,34 +139,25 @@ class ShardReader:
             empty = np.empty(entry.shape, dtype)
             empty.flags.writeable = False
             return empty
-        mapped = self._map(entry.shard)
-        return np.ndarray(entry.shape, dtype, buffer=mapped, offset=entry.offset)
+        return np.ndarray(entry.shape, dtype, buffer=payload)
 
-    def _check(self, key: bytes, entry: TensorEntry, payload: memoryview) -> None:
+    def _check(self, key: bytes, entry: TensorEntry, stored: StoredRange, payload: memoryview) -> None:
         try:
             checksum = payload_checksum(
                 entry.dtype,
                 entry.elements,
                 entry.nbytes,
-                big_endian=self._index.header.big_endian,
+                big_endian=stored.big_endian,
             )
             checksum.update(payload)
             computed = checksum.finish()
-            if computed != entry.crc32c:
+            if computed != stored.crc32c:
                 raise CorruptionError(
-                    f"crc32c of {entry.nbytes} bytes: stored {entry.crc32c:08x}, computed {computed:08x}; "
+                    f"crc32c of {entry.nbytes} bytes: stored {stored.crc32c:08x}, computed {computed:08x}; "
                     "'tensorbundle verify' looks for the cause"
                 )
         except CorruptionError as error:
-            raise self._locate(error, key, entry) from None
-
-    def _locate(self, error: CorruptionError, key: bytes, entry: TensorEntry) -> CorruptionError:
-        return CorruptionError(
-            error.reason,
-            path=self._index.shard_path(entry.shard),
-            offset=entry.offset,
-            key=decode_key(key),
-        )
+            raise _located(error, key, stored) from None
 
     def _assemble(self, key: bytes, entry: TensorEntry, region: object) -> Array:
         """Copies every needed part of every slice into place; exactly one must hold each element."""
@@ -181,32 +181,40 @@ class ShardReader:
         out.flags.writeable = False
         return out if region is None else _basic(out, within)
 
-    def _map(self, shard: int) -> Array:
-        """The bytes of a data shard as a read-only memory map."""
-        if shard in self._maps:
-            return self._maps[shard]
+    def _open(self, shard: int, path: str) -> tuple[RandomAccessFile, memoryview | None]:
+        """A file with tensors, and all of its bytes as memory if it can be mapped; then it is not kept open."""
+        if path in self._files:
+            return self._files[path]
         count = self._index.header.num_shards
-        path = self._index.shard_path(shard)
         if shard >= count:
             raise CorruptionError(f"data shard {shard} of {count}", path=path)
         try:
-            descriptor = open_descriptor(path)
+            file = self._index.store.open(path)
         except MissingFileError as error:
             raise MissingFileError(f"{error.reason}: data shard {shard} is missing", path=path) from None
-        with os.fdopen(descriptor, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                mapped: Array = np.empty(0, np.uint8)
-            else:
-                mapped = np.memmap(file, dtype=np.uint8, mode="r")
-                content = describe_content(bytes(mapped[:256]))
-                if mapped.size < 1024 and content and "Git-LFS" in content:
+        try:
+            if 0 < file.size < 1024:
+                content = describe_content(file.read(0, min(file.size, 256)))
+                if content and "Git-LFS" in content:
                     raise CorruptionError(content, path=path)
-        self._maps[shard] = mapped
-        return mapped
+            mapped = file.map()
+        except BundleError:
+            file.close()
+            raise
+        if mapped is not None:
+            file.close()
+        self._files[path] = file, mapped
+        return file, mapped
 
     def close(self) -> None:
-        """Let go of the memory maps; each lives on until its last view is gone."""
-        self._maps.clear()
+        """Let go of the files; a memory map stays until its last view is gone."""
+        for file, _ in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+def _located(error: CorruptionError, key: bytes, stored: StoredRange) -> CorruptionError:
+    return CorruptionError(error.reason, path=stored.path, offset=stored.offset, key=decode_key(key))
 
 
 def _basic(array: Array, region: object) -> Array:

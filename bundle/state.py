@@ -6,7 +6,6 @@ ignores a file with a field that it does not know, so that is an error here.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -14,19 +13,22 @@ from google.protobuf import text_format
 
 from tensorbundle.errors import (
     ArgumentError,
-    BundleError,
     ConflictError,
     CorruptionError,
     MissingFileError,
     UnsupportedError,
 )
-from tensorbundle.names import STATE_FILE, index_path, is_checkpoint
+from tensorbundle.filenames import STATE_FILE, index_path
+from tensorbundle.members import is_checkpoint
 from tensorbundle.proto import checkpoint_pb2
-from tensorbundle.storage.local import File
-from tensorbundle.storage.staging import StagedFiles
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import absolute, basename, is_absolute, join
+from tensorbundle.storage.paths import relative as relative_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tensorbundle.storage.protocols import Store
 
 __all__ = ["CheckpointState"]
 
@@ -58,7 +60,7 @@ class CheckpointState:
     @property
     def path(self) -> str:
         """The path of the file itself."""
-        return os.path.join(self.directory, STATE_FILE)
+        return join(self.directory, STATE_FILE)
 
     @property
     def latest(self) -> str:
@@ -78,7 +80,7 @@ class CheckpointState:
         return times
 
     @classmethod
-    def read(cls, directory: str) -> CheckpointState:
+    def read(cls, directory: str, store: Store | None = None) -> CheckpointState:
         """The state file of a directory.
 
         Raises:
@@ -86,9 +88,9 @@ class CheckpointState:
             CorruptionError: not a CheckpointState, one with unknown fields, or it names no latest checkpoint.
             OSError: it can't be read.
         """
-        path = os.path.join(directory, STATE_FILE)
+        path = join(directory, STATE_FILE)
         try:
-            with File(path) as file:
+            with (store or store_of(directory)).open(path) as file:
                 if file.size > _MAX_BYTES:
                     raise CorruptionError(f"not a state file: {file.size} bytes", path=path)
                 text = file.read(0, file.size).decode()
@@ -145,38 +147,39 @@ class CheckpointState:
             raise ArgumentError(f"{len(timestamps)} timestamps for {len(every)} checkpoints")
 
         def written(prefix: str) -> str:
-            if not (relative if os.path.isabs(prefix) else not os.path.isabs(directory)):
+            if not (relative if is_absolute(prefix) else not is_absolute(directory)):
                 return prefix
-            path = os.path.relpath(prefix, directory)
-            return path if os.path.basename(prefix) else os.path.join(path, "")
+            path = relative_to(prefix, directory)
+            return path if basename(prefix) else join(path, "")
 
         return cls(directory, written(latest), tuple(map(written, every)), tuple(timestamps), last_preserved)
 
     def resolved(self, path: str) -> str:
         """The prefix that TensorFlow takes a listed path for."""
-        return os.path.join(self.directory, path)
+        return join(self.directory, path)
 
-    def located(self, path: str) -> str:
+    def located(self, path: str, store: Store | None = None) -> str:
         """The prefix at which the checkpoint with this listed path is now.
 
         That is where TensorFlow looks, if it is there. Otherwise the directory may have moved since: then it is the one
         of the same name beside the state file, if there is one.
         """
+        store = store or store_of(self.directory)
         prefix = self.resolved(path)
-        name = os.path.basename(path)
-        if name == path or _is_there(prefix):
+        name = basename(path)
+        if name == path or _is_there(prefix, store):
             return prefix
         beside = self.resolved(name)
-        return beside if _is_there(beside) else prefix
+        return beside if _is_there(beside, store) else prefix
 
-    def saved(self, path: str, timestamp: float) -> Self:
+    def saved(self, path: str, timestamp: float, store: Store | None = None) -> Self:
         """The state after the checkpoint `path` was saved at `timestamp`: it is the latest, and listed last.
 
         If it was listed before, under whatever path, it moves. Only a state with timestamps gets another one.
         """
-        prefix = os.path.abspath(self.resolved(path))
+        prefix = absolute(self.resolved(path))
         times = {
-            each: time for each, time in self.listed.items() if os.path.abspath(self.located(each)) != prefix
+            each: time for each, time in self.listed.items() if absolute(self.located(each, store)) != prefix
         }
         known = [time for time in times.values() if time is not None]
         timed = bool(self.timestamps) and len(known) == len(times)
@@ -206,7 +209,7 @@ class CheckpointState:
                 "a checkpoint whose path is not UTF-8 can't stand in a state file; rename it", path=self.path
             ) from None
 
-    def write(self) -> None:
+    def write(self, store: Store | None = None) -> None:
         """Put this in place of the state file that is there, at once and flushed to disk.
 
         Raises:
@@ -218,25 +221,19 @@ class CheckpointState:
         if self.latest_path == self.path:
             raise ConflictError("the state file has this name; save under another one", path=self.path)
         contents = self.encode()
-        staged = StagedFiles(self.directory, overwrite=True)
-        try:
-            with open(staged.create(self.path), "r+b") as file:
+        store = store or store_of(self.directory)
+        with store.stage(self.path, overwrite=True) as staging:
+            with staging.writer(self.path) as file:
                 file.write(contents)
-            staged.commit()
-        except OSError as error:
-            if isinstance(error, BundleError):
-                raise
-            raise BundleError(f"can't be written: {error.strerror or error}", path=self.path) from error
-        finally:
-            staged.discard()
+            staging.commit()
 
 
-def _is_there(prefix: str) -> bool:
+def _is_there(prefix: str, store: Store) -> bool:
     """Whether there is a checkpoint; the state file itself is none."""
-    if os.path.basename(prefix) == STATE_FILE:
-        return os.path.isfile(index_path(prefix))
+    if basename(prefix) == STATE_FILE:
+        return store.is_file(index_path(prefix))
     try:
-        return is_checkpoint(prefix)
+        return is_checkpoint(prefix, store)
     except ConflictError:  # several V1 checkpoints have this name
         return True
 

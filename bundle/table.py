@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, find, iterate
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
 from tensorbundle.errors import ConflictError, CorruptionError
-from tensorbundle.storage.local import describe_content
+from tensorbundle.storage.content import describe_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tensorbundle.storage.local import File
+    from tensorbundle.storage.protocols import RandomAccessFile
 
 __all__ = ["BLOCK_BYTES", "BlockHandle", "Footer", "TableReader", "TableWriter"]
 
@@ -110,7 +110,7 @@ class TableReader:
         compressed: how many of the blocks read so far were compressed.
     """
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: RandomAccessFile) -> None:
         """Read the footer and the index block of `file`, which stays open and is the caller's to close.
 
         Raises:
@@ -118,7 +118,7 @@ class TableReader:
         """
         self._file = file
         self.compressed = 0
-        self._last_block: tuple[int, bytes] | None = None
+        self._last_block: tuple[int, bytes, int] | None = None
         if file.size < FOOTER_BYTES:
             head = file.read(0, file.size)
             raise CorruptionError(
@@ -136,9 +136,9 @@ class TableReader:
             raise CorruptionError(reason, path=file.path, offset=start + (error.offset or 0)) from None
         self.separators: list[bytes] = []
         self.handles: list[BlockHandle] = []
-        content_of_index = self._load(footer.index, "index block")
+        block = self._load(footer.index, "index block")
         try:
-            for separator, value in iterate(content_of_index):
+            for separator, value in iterate(*block):
                 self.separators.append(separator)
                 try:
                     self.handles.append(BlockHandle.parse(value)[0])
@@ -168,13 +168,13 @@ class TableReader:
             return None
         last = self._last_block  # once: threads that look things up at the same time change it
         if last is None or last[0] != number:
-            block = self._load(self.handles[number], f"data block {number}")
+            block, size = self._load(self.handles[number], f"data block {number}")
             # Nobody looks up a tensor of gigabytes twice in a row.
-            self._last_block = (number, block) if len(block) < 4 * BLOCK_BYTES else None
+            self._last_block = (number, block, size) if size < 4 * BLOCK_BYTES else None
         else:
-            block = last[1]
+            _, block, size = last
         try:
-            place = find(block, key)
+            place = find(block, key, size)
         except CorruptionError as error:
             raise self._inside(self.handles[number], error) from None
         return None if place is None else memoryview(block)[place[0] : place[1]]
@@ -197,7 +197,7 @@ class TableReader:
         handle = self.handles[number]
         block = self._load(handle, f"data block {number}")
         try:
-            items = iterate(block)
+            items = iterate(*block)
             if items and number and items[0][0] <= self.separators[number - 1]:
                 raise CorruptionError(
                     f"key {items[0][0][:80]!r} of data block {number} belongs before it", offset=0
@@ -218,7 +218,8 @@ class TableReader:
             error.reason, path=self.path, offset=handle.offset + (error.offset or 0), key=error.key
         )
 
-    def _load(self, handle: BlockHandle, name: str) -> bytes:
+    def _load(self, handle: BlockHandle, name: str) -> tuple[bytes, int]:
+        """A block, checked, with what may follow it, and its size; one read gets the trailer too."""
         end = self._file.size - FOOTER_BYTES
         if handle.offset + handle.size + TRAILER_BYTES > end:
             raise CorruptionError(
@@ -226,22 +227,22 @@ class TableReader:
                 path=self.path,
                 offset=handle.offset,
             )
-        stored = self._file.read(handle.offset, handle.size)
-        trailer = self._file.read(handle.offset + handle.size, TRAILER_BYTES)
-        expected = unmask(FIXED32.unpack_from(trailer, 1)[0])
-        computed = crc32c(trailer[:1], crc32c(stored))
+        stored = self._file.read(handle.offset, handle.size + TRAILER_BYTES)
+        expected = unmask(FIXED32.unpack_from(stored, handle.size + 1)[0])
+        computed = crc32c(memoryview(stored)[: handle.size + 1])
         if expected != computed:
             raise CorruptionError(
                 f"{name}: crc32c stored {expected:08x}, computed {computed:08x}",
                 path=self.path,
                 offset=handle.offset,
             )
-        compression = trailer[0]
+        compression = stored[handle.size]
         if compression == UNCOMPRESSED:
-            return stored
+            return stored, handle.size
         if compression == SNAPPY:
             self.compressed += 1
-            return self._decompress(stored, handle, name)
+            block = self._decompress(stored[: handle.size], handle, name)
+            return block, len(block)
         raise CorruptionError(
             f"{name}: compression type {compression}, only 0 (none) and 1 (snappy) exist",
             path=self.path,

@@ -1,45 +1,50 @@
 """Writes bundles: data shards, then the index, byte for byte what TensorFlow writes for the same tensors.
 
-Tensors lie in a data file in the order added, without padding (TensorFlow core/util/tensor_bundle/tensor_bundle.cc,
-`BundleWriter::Add`; the save ops leave its alignment at 1). Everything is staged and becomes visible at once
-(`commit.py`).
+Tensors follow each other in a data file in the order added, without padding (TensorFlow
+core/util/tensor_bundle/tensor_bundle.cc, `BundleWriter::Add`; the save ops leave its alignment at 1). Everything is
+staged and becomes visible at once.
+
+A new data shard never takes the name of one that is there and has other contents. Names contain the number of shards, so
+a bundle in the place of another one gets empty shards at its end until its names differ: a crash before the index is
+replaced leaves the old bundle as it was. Where files can be renamed, names are chosen in the commit, when no other
+commit can take them. Elsewhere they are chosen before anything is written, so the number of shards must be known then.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from typing import TYPE_CHECKING, Final, Self
 
 from tensorbundle.coding import crc32c
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
-from tensorbundle.errors import ArgumentError, BundleError, ConflictError
-from tensorbundle.index import BundleIndex, decode_key
-from tensorbundle.names import index_path, is_member_name, shard_path, shards_of
-from tensorbundle.storage.staging import StagedFiles
+from tensorbundle.errors import ArgumentError, BundleError, ConflictError, UnsupportedError
+from tensorbundle.filenames import index_path, is_member_name, shard_path
+from tensorbundle.index import BundleIndex
+from tensorbundle.keys import decode_key
+from tensorbundle.members import shards_of
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import basename
 from tensorbundle.table import TableWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tensorbundle.index import FileFormat
-    from tensorbundle.storage.staging import SharedHow
+    from tensorbundle.storage.protocols import Buffer, SharedHow, Staging, Store, WritableFile
 
-__all__ = ["BundleWriter", "ShardFile", "refuse_existing"]
+__all__ = ["BundleWriter", "append_bytes", "refuse_existing", "refuse_name", "refuse_taken"]
 
-_WRITE_BUFFER_BYTES: Final = 1 << 20
+_COMPARED_BYTES: Final = 1 << 18
 
 
-def refuse_existing(prefix: str, *, overwrite: bool, file_format: FileFormat = "v2") -> None:
-    """Refuse a prefix that can't be written to.
+def refuse_name(prefix: str, store: Store) -> None:
+    """Refuse what can't be the prefix of a new checkpoint.
 
     Raises:
-        ConflictError: it has an index, or is a V1 checkpoint's file, and `overwrite` is not set; or it is not a prefix
-            but a directory, or a file of a checkpoint; or a V2 checkpoint would be read instead of a new V1 file.
+        ConflictError: it is a directory, or the name of a file of a checkpoint.
     """
-    name = os.path.basename(prefix)
-    if not name or os.path.isdir(prefix):
+    name = basename(prefix)
+    if not name or store.is_directory(prefix):
         raise ConflictError(
             "a directory; a checkpoint needs a prefix such as DIR/model.ckpt", path=prefix or "."
         )
@@ -47,57 +52,41 @@ def refuse_existing(prefix: str, *, overwrite: bool, file_format: FileFormat = "
         raise ConflictError(
             "this names a file of a checkpoint; give the prefix, without the ending", path=prefix
         )
-    taken = index_path(prefix)
-    if file_format == "v1":
-        if os.path.lexists(taken):
-            raise ConflictError(
-                "a V2 checkpoint of this name exists, and would be read instead; give another name",
-                path=taken,
-            )
-        taken = prefix
-    if os.path.isdir(taken) or (os.path.lexists(taken) and not overwrite):
-        raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=taken)
 
 
-class ShardFile:
-    """One data shard while it is written: bytes are appended, and each run's place is told.
+def refuse_taken(path: str, store: Store, *, overwrite: bool) -> None:
+    """Refuse to write a file that exists, unless it may be replaced.
 
-    Attributes:
-        path: its temporary path.
-        size: bytes so far.
+    Raises:
+        ConflictError: it exists, and `overwrite` is not set; or it is a directory.
     """
+    if store.is_directory(path) or (store.exists(path) and not overwrite):
+        raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=path)
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.size = 0
-        self._file = open(path, "r+b", buffering=_WRITE_BUFFER_BYTES)  # noqa: SIM115  closed by close()
 
-    def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Append bytes.
+def refuse_existing(prefix: str, *, overwrite: bool, store: Store | None = None) -> None:
+    """Refuse a prefix that a bundle can't be written to.
 
-        Raises:
-            OSError: the disk is full or fails.
-        """
-        self._file.write(chunk)
-        self.size += memoryview(chunk).nbytes
+    Raises:
+        ConflictError: it has an index, and `overwrite` is not set; or it is not a prefix but a directory, or a file of a
+            checkpoint.
+    """
+    store = store or store_of(prefix)
+    refuse_name(prefix, store)
+    refuse_taken(index_path(prefix), store, overwrite=overwrite)
 
-    def append(self, chunks: Iterable[bytes | bytearray | memoryview]) -> tuple[int, int, int]:
-        """Append the bytes of one tensor: its offset, how many bytes it took, and their crc32c."""
-        offset, crc = self.size, 0
-        for chunk in chunks:
-            crc = crc32c(chunk, crc)
-            self.write(chunk)
-        return offset, self.size - offset, crc
 
-    def close(self) -> None:
-        """Hand everything to the operating system; a second call does nothing."""
-        self._file.close()
+def append_bytes(file: WritableFile, chunks: Iterable[Buffer]) -> tuple[int, int, int]:
+    """Append the bytes of one tensor to a data shard: its offset, how many bytes it took, and their crc32c.
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    offset, crc = file.size, 0
+    for chunk in chunks:
+        crc = crc32c(chunk, crc)
+        file.write(chunk)
+    return offset, file.size - offset, crc
 
 
 class BundleWriter:
@@ -107,53 +96,97 @@ class BundleWriter:
     index follows in `commit`. As a context manager it commits when the block ends well, and leaves nothing else.
 
     Attributes:
-        prefix: where the bundle goes.
+        prefix: its path prefix.
+        store: where it is written.
+        staging: its files until then; as a context manager around this one it says what a disk that fails means.
         bytes_written: bytes of data shards and index written.
     """
 
-    def __init__(self, prefix: str, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        overwrite: bool = False,
+        store: Store | None = None,
+        shards: int | None = None,
+    ) -> None:
         """Begin to write `prefix`.
+
+        Args:
+            prefix: its path prefix; the directory must exist.
+            overwrite: whether a bundle of that name may be replaced.
+            store: where it is written, if the prefix alone does not say that.
+            shards: how many data shards will be added, if that is known; stores that can't rename take one otherwise.
 
         Raises:
             ConflictError: it exists, and `overwrite` is not set.
             MissingFileError: its directory does not exist.
         """
         self.prefix = prefix
+        self.store = store or store_of(prefix)
         self.bytes_written = 0
         self._overwrite = overwrite
         self._entries: dict[bytes, TensorEntry] = {}
         self._beside: dict[str, bytes] = {}
-        self._shards: list[str] = []
+        self._shards: list[str] = []  # their names for now
         self._written: list[str] = []
-        self._open: list[ShardFile] = []
-        self._staged = StagedFiles(os.path.dirname(prefix), overwrite=overwrite)
-        refuse_existing(prefix, overwrite=overwrite)
+        self._open: list[WritableFile] = []
+        self.staging: Staging = self.store.stage(prefix, overwrite=overwrite)
+        refuse_existing(prefix, overwrite=overwrite, store=self.store)
+        self._planned = None if self.store.can_rename else self._free_count(max(1, shards or 1))
         self._done = False
 
-    def add_shard(self) -> tuple[int, ShardFile]:
+    def add_shard(self) -> tuple[int, WritableFile]:
         """A new, empty data shard: its number, and the file to append to."""
-        number, path = self.stage_shard()
-        self._open.append(ShardFile(path))
+        number, name = self.stage_shard()
+        self._open.append(self.store.writer(name))
         return number, self._open[-1]
 
     def stage_shard(self) -> tuple[int, str]:
-        """A new, empty data shard that somebody else writes before `commit`: its number, and the path to write to."""
+        """A new, empty data shard that another writer fills before `commit`: its number, and its name for now."""
         number = len(self._shards)
-        path = self._staged.create(shard_path(self.prefix, number, number + 1))
-        self._shards.append(path)
-        self._written.append(path)
-        return number, path
+        name = self.staging.create(self._shard_path(number))
+        self._shards.append(name)
+        self._written.append(name)
+        return number, name
 
     def share_shard(self, source: str) -> tuple[int, SharedHow]:
         """A new data shard with the very bytes of the file `source`, none of them written: its number, and how.
 
         Raises:
-            SharingError: the file system can't do that.
+            SharingError: the store can't do that.
         """
         number = len(self._shards)
-        path, how = self._staged.share(source, shard_path(self.prefix, number, number + 1))
-        self._shards.append(path)
+        name, how = self.staging.share(source, self._shard_path(number))
+        self._shards.append(name)
         return number, how
+
+    def _shard_path(self, number: int) -> str:
+        """The final name of a data shard, as far as it is known."""
+        if self._planned is not None and number >= self._planned:
+            raise UnsupportedError(
+                f"more than the {self._planned} data shards that were planned; files here can't be renamed",
+                path=self.prefix,
+            )
+        return shard_path(self.prefix, number, self._planned or number + 1)
+
+    def _free_count(self, needed: int) -> int:
+        """How many data shards, at least so many, have names that no file with other contents has."""
+        count = needed
+        taken = shards_of(self.prefix, self.store) if self._overwrite else {}
+        while any(
+            of == count and number < count and not self._is_same(number, path)
+            for (number, of), path in taken.items()
+        ):
+            count += 1
+        return count
+
+    def _is_same(self, number: int, path: str) -> bool:
+        """Whether a data shard has been written that has the contents of the file at `path`."""
+        if number >= len(self._shards):
+            return False
+        name = self._shards[number]
+        return self.store.same_file(name, path) or _have_same_bytes(self.store, name, path)
 
     def check_key(self, key: bytes) -> None:
         """Refuse a key that `put` would refuse.
@@ -184,46 +217,35 @@ class BundleWriter:
     def commit(self) -> None:
         """Write the index and make the bundle visible, then the files beside it.
 
-        A bundle without tensors gets one empty data shard, as TensorFlow's writer makes it. Where an overwritten
-        bundle has shards of the same names but other contents, the new one gets empty shards at its end until its
-        names differ: a crash in between then still leaves the old one whole.
+        A bundle without tensors gets one empty data shard, as TensorFlow's writer makes it.
 
         Raises:
             ConflictError: something appeared at the destination meanwhile.
-            OSError: the disk is full or fails; nothing changed then.
+            BundleError: the disk is full or fails; the reason says whether the bundle exists nevertheless.
         """
         try:
-            if not self._shards:
-                self.stage_shard()
-            for shard in self._open:
-                shard.close()
-            self.bytes_written = sum(map(os.path.getsize, self._written))
-            with self._staged.locked():
-                refuse_existing(self.prefix, overwrite=self._overwrite)
-                old_shards = self._old_shards()
-                self._name_shards()
-                self._write_index()
-                for path, contents in self._beside.items():
-                    with open(self._staged.create(path, replace=True), "r+b") as file:
-                        file.write(contents)
-                try:
-                    self._staged.commit(index_path(self.prefix))
-                finally:
-                    if self._staged.visible:
-                        self._remove(old_shards)
-        except OSError as error:
-            self.abort()
-            if isinstance(error, BundleError):
-                raise
-            what = "it stands, but not all of it is safe" if self._staged.visible else "nothing was changed"
-            raise BundleError(
-                f"can't be written: {error.strerror or error}; {what}", path=self.prefix
-            ) from error
-        except BaseException:
-            self.abort()
-            raise
+            with self.staging as staging:
+                for shard in self._open:
+                    shard.close()
+                while len(self._shards) < (self._planned or 1):
+                    self.stage_shard()
+                self.bytes_written = sum(map(self.store.size, self._written))
+                with staging.locked():
+                    refuse_existing(self.prefix, overwrite=self._overwrite, store=self.store)
+                    old_shards = self._old_shards()
+                    if self._planned is None:
+                        self._name_shards()
+                    self._write_index()
+                    for path, contents in self._beside.items():
+                        with staging.writer(path, replace=True) as file:
+                            file.write(contents)
+                    try:
+                        staging.commit(index_path(self.prefix))
+                    finally:
+                        if staging.visible:
+                            self._remove(old_shards)
         finally:
-            self._done = True
+            self.abort()
 
     def _remove(self, old_shards: list[str]) -> None:
         """Remove what only the overwritten index named; what can't be removed is in nobody's way."""
@@ -231,14 +253,14 @@ class BundleWriter:
         kept = {shard_path(self.prefix, number, count) for number in range(count)}
         for path in set(old_shards) - kept:
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                self.store.remove(path)
 
     def abort(self) -> None:
         """Give up: every temporary file goes, the destination stays as it is. A second call does nothing."""
         for shard in self._open:
             with contextlib.suppress(OSError):  # a full disk, once more
                 shard.close()
-        self._staged.discard()
+        self.staging.discard()
         self._done = True
 
     def __del__(self) -> None:
@@ -248,34 +270,30 @@ class BundleWriter:
 
     def _old_shards(self) -> list[str]:
         """The data shards of the bundle that is being overwritten, by what its index says."""
-        if not os.path.lexists(index_path(self.prefix)):
+        if not self.store.exists(index_path(self.prefix)):
             return []
         try:
-            with BundleIndex(self.prefix) as old:
+            with BundleIndex(self.prefix, store=self.store) as old:
                 count = old.header.num_shards
         except BundleError:
             return []  # a damaged index claims no files
-        return [path for (_, of), path in shards_of(self.prefix).items() if of == count]
+        return [path for (_, of), path in shards_of(self.prefix, self.store).items() if of == count]
 
     def _name_shards(self) -> None:
-        def names() -> list[str]:
-            count = len(self._shards)
-            return [shard_path(self.prefix, number, count) for number in range(count)]
-
-        while self._overwrite and any(map(self._staged.collides, self._shards, names())):
+        count = self._free_count(len(self._shards))
+        while len(self._shards) < count:
             self.stage_shard()
-        for path, name in zip(self._shards, names(), strict=True):
-            self._staged.rename_target(path, name)
+        for number, name in enumerate(self._shards):
+            self.staging.rename(name, shard_path(self.prefix, number, count))
 
     def _write_index(self) -> None:
-        path = self._staged.create(index_path(self.prefix))
-        with open(path, "r+b", buffering=_WRITE_BUFFER_BYTES) as file:
+        with self.staging.writer(index_path(self.prefix)) as file:
             table = TableWriter(file.write)
             table.add(HEADER_KEY, BundleHeader(len(self._shards)).encode())
             for key in sorted(self._entries):
                 table.add(key, self._entries[key].encode())
             table.finish()
-            self.bytes_written += file.tell()
+            self.bytes_written += file.size
 
     def __enter__(self) -> Self:
         return self
@@ -285,3 +303,14 @@ class BundleWriter:
             self.commit()
         else:
             self.abort()
+
+
+def _have_same_bytes(store: Store, path: str, other: str) -> bool:
+    if not store.is_file(other):
+        return False
+    with store.open(path) as first, store.open(other) as second:
+        return first.size == second.size and all(
+            first.read(start, size) == second.read(start, size)
+            for start in range(0, first.size, _COMPARED_BYTES)
+            if (size := min(_COMPARED_BYTES, first.size - start))
+        )

@@ -22,10 +22,7 @@ ENTRANCES = {  # they import from all layers, lazily; modules import nothing but
 }
 # Imports against the order: (importing module, imported module). None may be added.
 UPWARDS = {
-    ("bundle/index.py", "bundle/shards.py"),
-    ("bundle/names.py", "bundle/state.py"),
     ("tools/matching/pairing.py", "tools/operations/suggesting/substitutions.py"),
-    ("tools/rewriting/v1_output.py", "tools/rewriting/transfer.py"),
 }
 MOST_LINES = 600
 LONG = {"bundle/compat.py": 616}  # none may be added, or grow
@@ -146,7 +143,7 @@ def test_modules_import_only_from_those_before_them():
 def test_imports_in_functions_and_for_type_checkers_count():
     module = ast.parse(
         "import tensorbundle.table\nif TYPE_CHECKING:\n from tensorbundle import block, DType\n"
-        "def f():\n from tensorbundle.storage.local import File\n import os\n from tensorbundle.proto import paths"
+        "def f():\n from tensorbundle.storage.local import LocalFile\n import os\n from tensorbundle.proto import paths"
     )
     assert sorted(imports(module)) == [
         "bundle/__init__.py",
@@ -163,8 +160,8 @@ def test_imports_in_functions_and_for_type_checkers_count():
         ("bundle/table.py", "bundle/block.py", False),
         ("bundle/block.py", "bundle/table.py", True),  # the order in a row of the table
         ("bundle/table.py", "bundle/index.py", True),  # a higher layer
-        ("bundle/storage/local.py", "bundle/storage/staging.py", True),  # the order in a docstring
-        ("bundle/storage/staging.py", "bundle/storage/local.py", False),
+        ("bundle/storage/staging.py", "bundle/storage/local.py", True),  # the order in a docstring
+        ("bundle/storage/local.py", "bundle/storage/staging.py", False),
         ("tools/operations/editing/layout.py", "tools/operations/converting/fitting.py", True),
         ("tools/cli/commands/ls.py", "tools/cli/commands/show.py", True),
         ("tools/cli/commands/ls.py", "tools/cli/console.py", False),

@@ -53,8 +53,9 @@ from tensorbundle.coding import (
 )
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry, parse_entries, parse_entry
-from tensorbundle.index import decode_key, encode_key
-from tensorbundle.names import shard_path, shards_of
+from tensorbundle.filenames import shard_path
+from tensorbundle.keys import decode_key, encode_key
+from tensorbundle.members import shards_of
 from tensorbundle.payloads import decode_strings, encode_strings, payload_checksum
 from tensorbundle.proto import checkpoint_pb2
 from tensorbundle.proto.graph import Attribute, ObjectGraph, RegisteredSaver, Slot
@@ -63,7 +64,7 @@ from tensorbundle.proto.paths import attribute_key, key_path, slot_path, split_p
 from tensorbundle.shards import swap_bytes
 from tensorbundle.slices import TensorSlice
 from tensorbundle.state import CheckpointState
-from tensorbundle.storage.local import File
+from tensorbundle.storage.local import LocalFile
 from tensorbundle.table import BlockHandle, Footer, TableReader, separator, successor
 from tensorbundle.tools import verify
 from tensorbundle.v1.index import write_v1
@@ -177,7 +178,7 @@ def check_table(fence, folder):
 def check_reading(shown, path):
     """What is read from the table are the keys, the values and the blocks that the page shows."""
     path.write_bytes(shown.data)
-    with File(str(path)) as file:
+    with LocalFile(str(path)) as file:
         reader = TableReader(file)
         found = zip(reader.separators, reader.handles, strict=True)
         assert [(key, each.offset, each.size) for key, each in found] == shown.blocks
@@ -210,7 +211,7 @@ def check_snappy(fence, folder):
     assert pos == len(contents)
     path = folder / "table"
     path.write_bytes(with_one_block(joined([size, *elements]), items[-1][0]))
-    with File(str(path)) as file:
+    with LocalFile(str(path)) as file:
         reader = TableReader(file)
         assert list(reader.items()) == items
         assert reader.compressed == 1

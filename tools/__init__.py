@@ -64,8 +64,9 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.salvaging.saving import Salvage, salvage
     from tensorbundle.tools.operations.steps.recipe import rewrite
     from tensorbundle.tools.operations.suggesting.suggestion import Suggestion, suggest
+    from tensorbundle.tools.rewriting.options import TransferOptions
     from tensorbundle.tools.rewriting.plan import LeftOut, Note
-    from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions
+    from tensorbundle.tools.rewriting.transfer import Summary
 
 __all__ = [
     "Change",
@@ -155,7 +156,7 @@ _HOMES = {
     "Survey": "operations.directories.inventory",
     "TensorHash": "operations.inspecting.hashing",
     "TensorStatistics": "operations.inspecting.statistics",
-    "TransferOptions": "rewriting.transfer",
+    "TransferOptions": "rewriting.options",
     "average": "operations.functions",
     "cast": "operations.functions",
     "check": "operations.restoring.forecasting",

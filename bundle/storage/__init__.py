@@ -1,5 +1,36 @@
-"""The only place that touches files.
+"""The only place that touches the files of a checkpoint.
 
-- `local.py`: random access to one file.
-- `staging.py`: files of one output, which appear together or not at all.
+A *name* is a path or a URL, as text. A *store* is where the files with such names are: `store_of` decides which.
+
+- `paths.py`: the algebra of names, for paths and URLs alike; touches no file.
+- `protocols.py`: what a store, a file and the files of one output can do.
+- `content.py`: what a file is instead of a checkpoint, by its first bytes.
+- `staging.py`: the files of one output under temporary names, moved to their final names in the commit.
+- `local.py`: the local file system.
+
+Another kind of store is a module here, and a line in `store_of`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import UnsupportedError
+from tensorbundle.storage.local import LocalStore
+from tensorbundle.storage.paths import is_url
+
+if TYPE_CHECKING:
+    from tensorbundle.storage.protocols import Store
+
+__all__ = ["store_of"]
+
+
+def store_of(name: str) -> Store:
+    """The store that has the file or the directory with this name.
+
+    Raises:
+        UnsupportedError: a URL of a kind that no store is known for.
+    """
+    if is_url(name):
+        raise UnsupportedError("URLs can't be read; copy the files to a local directory", path=name)
+    return LocalStore()

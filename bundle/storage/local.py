@@ -1,56 +1,96 @@
-"""Random access to one file: the only way that tables are read.
+"""The local file system.
 
-Reads go through `pread`, not through a memory map: a table is small, TensorFlow rewrites an index in place, and a
-map of a file that shrinks kills the process.
+Tables and ranges of data shards are read with `pread`, not through a memory map: TensorFlow rewrites an index in place,
+a map of a file that shrinks kills the process, and pages of a map count as memory of the process. Tensors that a user
+asks for are views of a map.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import mmap
 import os
-from typing import Self
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
 
-from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
+from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnreadableFileError
+from tensorbundle.storage.protocols import SharingError
+from tensorbundle.storage.staging import RenamedFiles
 
-__all__ = ["File", "describe_content", "open_descriptor"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
+    from tensorbundle.storage.protocols import Buffer, SharedHow
 
-def open_descriptor(path: str) -> int:
-    """A file descriptor of the regular file at `path`, for reading.
+__all__ = ["LocalFile", "LocalStore", "LocalWriter"]
 
-    Raises:
-        MissingFileError: no such file, or a directory.
-        OSError: it cannot be opened for another reason.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingFileError("no such file", path=path) from None
-    mode = os.fstat(descriptor).st_mode
-    if mode & 0o170000 != 0o100000:
-        os.close(descriptor)
-        raise MissingFileError("not a regular file", path=path)
-    return descriptor
+_WRITE_BUFFER_BYTES: Final = 1 << 20
+_FICLONE: Final = 0x40049409  # linux/fs.h: share the extents of another file
+_CAN_NOT_SHARE: Final = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES}
+)
 
 
-class File:
-    """A local file, open for reading at any position.
-
-    Attributes:
-        path: as it was given.
-        size: bytes, when it was opened.
-    """
+class LocalFile:
+    """A local file, open for reading at any position (`RandomAccessFile`)."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
-        self._descriptor = open_descriptor(path)
-        self.size = os.fstat(self._descriptor).st_size
-
-    def read(self, offset: int, size: int) -> bytes:
-        """The `size` bytes at `offset`.
+        """Open the regular file at `path`.
 
         Raises:
-            CorruptionError: the file does not hold all of them.
+            MissingFileError: no such file, or a directory.
+            UnreadableFileError: it can't be opened for another reason.
         """
+        self.path = path
+        try:
+            # O_NONBLOCK: opening a pipe must not wait for its other end.
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingFileError("no such file", path=path) from None
+        except OSError as error:
+            raise self._unreadable(error) from error
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise MissingFileError("not a regular file", path=path)
+        self.size = status.st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `RandomAccessFile`."""
+        self._check(offset, size)
+        part = self._read_once(offset, size)
+        if len(part) == size:
+            return part  # nearly always; without a copy
+        whole = bytearray(size)
+        whole[: len(part)] = part
+        self._fill(offset, memoryview(whole), len(part))
+        return bytes(whole)
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        """See `RandomAccessFile`."""
+        self._check(offset, len(buffer))
+        self._fill(offset, buffer, 0)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """See `RandomAccessFile`: one `pread` each."""
+        return [self.read(offset, size) for offset, size in ranges]
+
+    def map(self) -> memoryview | None:
+        """See `RandomAccessFile`."""
+        self._check(0, 0)
+        if not self.size:
+            return memoryview(b"")
+        try:
+            return memoryview(mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ))
+        except ValueError:
+            raise CorruptionError("the file shrank while it was read", path=self.path) from None
+        except OSError:  # a file system or a limit of the process forbids it
+            return None
+
+    def _check(self, offset: int, size: int) -> None:
         if self._descriptor < 0:
             raise BundleError("this checkpoint was closed", path=self.path)
         if offset < 0 or size < 0 or offset + size > self.size:
@@ -59,18 +99,31 @@ class File:
                 path=self.path,
                 offset=offset,
             )
-        parts = []
-        while size:
-            part = os.pread(self._descriptor, size, offset)
-            if not part:
-                raise CorruptionError("the file shrank while it was read", path=self.path, offset=offset)
-            parts.append(part)
-            offset += len(part)
-            size -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _read_once(self, offset: int, size: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, size, offset)
+        except OSError as error:
+            raise self._unreadable(error, offset) from error
+
+    def _fill(self, offset: int, buffer: memoryview, done: int) -> None:
+        """Read on until the buffer is full: one call to the system gives at most 2 GiB."""
+        while done < len(buffer):
+            try:
+                count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
+            except OSError as error:
+                raise self._unreadable(error, offset + done) from error
+            if count == 0:
+                raise CorruptionError(
+                    "the file shrank while it was read", path=self.path, offset=offset + done
+                )
+            done += count
+
+    def _unreadable(self, error: OSError, offset: int | None = None) -> UnreadableFileError:
+        return UnreadableFileError(f"can't be read: {error.strerror or error}", path=self.path, offset=offset)
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """See `RandomAccessFile`."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -86,29 +139,148 @@ class File:
             self.close()
 
 
-_SIGNATURES = (
-    (b"version https://git-lfs", "a Git-LFS pointer: fetch the real file with 'git lfs pull'"),
-    (b"model_checkpoint_path", "a 'checkpoint' state file: give its directory instead"),
-    (b"\x1f\x8b", "gzip-compressed: unpack it first"),
-    (b"PK\x03\x04", "a zip archive: unpack it first"),
-    (b"BZh", "bzip2-compressed: unpack it first"),
-    (b"\xfd7zXZ", "xz-compressed: unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "zstd-compressed: unpack it first"),
-    (b"\x89HDF", "an HDF5 file (Keras .h5 weights), not a TensorFlow checkpoint"),
-    (b"\x93NUMPY", "a NumPy array file"),
-    (b"\x80\x02", "a Python pickle (a PyTorch checkpoint?)"),
-    (b"<!DOCTYPE", "an HTML page: the download failed"),
-    (b"<!doctype", "an HTML page: the download failed"),
-    (b"<html", "an HTML page: the download failed"),
-)
+class LocalWriter:
+    """A local file while it is written (`WritableFile`)."""
+
+    def __init__(self, path: str) -> None:
+        self.size = 0
+        self._file = open(path, "r+b", buffering=_WRITE_BUFFER_BYTES)  # noqa: SIM115  closed by close()
+
+    def write(self, data: Buffer) -> None:
+        """See `WritableFile`."""
+        self._file.write(data)
+        self.size += memoryview(data).nbytes
+
+    def close(self) -> None:
+        """See `WritableFile`."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def describe_content(head: bytes) -> str | None:
-    """What a file with these first bytes is, when that explains why it is not what it should be; else None."""
-    stripped = head.lstrip()
-    for signature, meaning in _SIGNATURES:
-        if stripped.startswith(signature):
-            return meaning
-    if head and not head.strip(b"\0"):
-        return "all zeros: these bytes were never written"
-    return None
+@dataclass(frozen=True, slots=True)
+class LocalStore:
+    """The local file system (`Store`), and the `Disk` under the files that it stages."""
+
+    @property
+    def can_share(self) -> bool:
+        """See `Store`; whether two names are on one file system shows when it is tried."""
+        return True
+
+    @property
+    def can_rename(self) -> bool:
+        """See `Store`."""
+        return True
+
+    def open(self, path: str) -> LocalFile:
+        """See `Store`."""
+        return LocalFile(path)
+
+    def writer(self, name: str) -> LocalWriter:
+        """See `Store`."""
+        return LocalWriter(name)
+
+    def stage(self, output: str, *, overwrite: bool = False) -> RenamedFiles:
+        """See `Store`."""
+        return RenamedFiles(self, output, overwrite=overwrite)
+
+    def exists(self, path: str) -> bool:
+        """See `Store`."""
+        return os.path.lexists(path)
+
+    def is_file(self, path: str) -> bool:
+        """See `Store`."""
+        return os.path.isfile(path)
+
+    def is_directory(self, path: str) -> bool:
+        """See `Store`."""
+        return os.path.isdir(path or ".")
+
+    def same_file(self, path: str, other: str) -> bool:
+        """See `Store`."""
+        try:
+            return os.path.samefile(path, other)
+        except OSError:
+            return False
+
+    def size(self, path: str) -> int:
+        """See `Store`."""
+        return self._status(path).st_size
+
+    def modified(self, path: str) -> float:
+        """See `Store`."""
+        return self._status(path).st_mtime_ns / 1e9
+
+    def _status(self, path: str) -> os.stat_result:
+        try:
+            return os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingFileError("no such file", path=path) from None
+
+    def list(self, directory: str) -> list[str]:
+        """See `Store`."""
+        try:
+            return os.listdir(directory or ".")
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return []
+
+    def remove(self, path: str) -> None:
+        """See `Store`."""
+        os.unlink(path)
+
+    def create(self, path: str) -> None:
+        """See `Disk`."""
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+
+    def share(self, source: str, path: str) -> SharedHow:
+        """See `Disk`: reflinks where the file system has them, else hard links."""
+        real = os.path.realpath(source)
+        with open(real, "rb") as origin, open(path, "wb") as clone:
+            try:
+                fcntl.ioctl(clone.fileno(), _FICLONE, origin.fileno())
+            except OSError:
+                pass  # the usual answer: this file system has no reflinks
+            else:
+                return "reflink"
+        os.unlink(path)
+        try:
+            os.link(real, path)
+        except OSError as error:
+            if error.errno not in _CAN_NOT_SHARE:
+                raise
+            raise SharingError(f"can't be linked there: {error.strerror}", path=source) from None
+        return "hard link"
+
+    def flush(self, path: str) -> None:
+        """See `Disk`."""
+        descriptor = os.open(path or ".", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # directories on some file systems
+                raise
+        finally:
+            os.close(descriptor)
+
+    def link(self, path: str, final: str) -> None:
+        """See `Disk`."""
+        os.link(path, final)
+
+    def replace(self, path: str, final: str) -> None:
+        """See `Disk`."""
+        os.replace(path, final)
+
+    @contextlib.contextmanager
+    def locked(self, directory: str) -> Iterator[None]:
+        """See `Disk`. The lock is the kernel's: it leaves no file and dies with the process."""
+        descriptor = os.open(directory or ".", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)

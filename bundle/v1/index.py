@@ -8,25 +8,25 @@ tables (`saved_slices.py`). TensorFlow reads them in core/util/tensor_slice_read
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
 from tensorbundle.errors import (
-    BundleError,
     ConflictError,
     CorruptionError,
     MissingFileError,
     UnsupportedError,
 )
-from tensorbundle.index import Index, decode_key
-from tensorbundle.names import STATE_FILE, is_v1_shard_name, v1_files
+from tensorbundle.filenames import STATE_FILE, index_path, is_v1_shard_name
+from tensorbundle.index import Index
+from tensorbundle.keys import decode_key
+from tensorbundle.members import v1_files
 from tensorbundle.payloads import encode_strings
 from tensorbundle.shards import check_shape
 from tensorbundle.slices import WHOLE, TensorSlice, readable_key
-from tensorbundle.storage.local import File
-from tensorbundle.storage.staging import StagedFiles
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import basename
 from tensorbundle.table import TableReader, TableWriter
 from tensorbundle.v1.saved_slices import (
     WRITABLE,
@@ -38,17 +38,17 @@ from tensorbundle.v1.saved_slices import (
     parse_slice,
     size_bound,
 )
-from tensorbundle.writer import refuse_existing
+from tensorbundle.writer import refuse_name, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from tensorbundle.shards import Array
+    from tensorbundle.dtypes import Array
+    from tensorbundle.storage.protocols import RandomAccessFile, Store
 
-__all__ = ["V1Index", "whole_slice", "write_v1"]
+__all__ = ["V1Index", "refuse_existing_v1", "whole_slice", "why_not_writable", "write_v1"]
 
 _MAX_RECORD_BYTES: Final = 1 << 31  # kMaxMessageBytes
-_WRITE_BUFFER_BYTES: Final = 1 << 20
 
 
 class V1Index(Index):
@@ -61,8 +61,9 @@ class V1Index(Index):
     """
 
     file_format = "v1"
+    file_noun = "V1 file"
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, store: Store | None = None) -> None:
         """Open every file of the checkpoint and read its meta record.
 
         Raises:
@@ -72,13 +73,14 @@ class V1Index(Index):
         """
         super().__init__()
         self.prefix = prefix
-        self._paths = v1_files(prefix) or [prefix]
+        self.store = store or store_of(prefix)
+        self._paths = v1_files(prefix, self.store) or [prefix]
         self.path = self._paths[0]
         self.header = BundleHeader(len(self._paths))
         self.tables: list[TableReader] = []
         self.records: dict[bytes, bytes] = {}
         self.listed: dict[bytes, TensorEntry] = {}
-        self._files: list[File] = []
+        self._files: list[RandomAccessFile] = []
         # The last tensor asked for, decoded if it was asked for twice in a row: then slices are being cut from it.
         self._last: tuple[bytes, Array | None] = b"", None
         found: dict[bytes, list[tuple[int, SavedTensor]]] = {}
@@ -94,9 +96,9 @@ class V1Index(Index):
             self.close()
             raise
 
-    def _open(self, path: str) -> File:
+    def _open(self, path: str) -> RandomAccessFile:
         try:
-            return File(path)
+            return self.store.open(path)
         except MissingFileError as error:
             if len(self._paths) == 1:
                 raise
@@ -157,6 +159,10 @@ class V1Index(Index):
         """The path of one of the checkpoint's files."""
         return self._paths[shard]
 
+    def stored(self, key: bytes, entry: TensorEntry) -> None:
+        """None: values are encoded, in blocks of tables."""
+        del key, entry
+
     def values(self, key: bytes, entry: TensorEntry) -> Array:
         """The values of one stored tensor or slice, read-only; the block that holds them is read and checked.
 
@@ -201,7 +207,7 @@ class V1Index(Index):
         return entry
 
     def __reduce__(self) -> tuple[object, ...]:
-        return V1Index, (self.prefix,)  # another process opens the files for itself
+        return V1Index, (self.prefix, self.store)  # another process opens the files for itself
 
     def close(self) -> None:
         """Let go of the files; a second call does nothing."""
@@ -239,6 +245,27 @@ def _meta(table: TableReader) -> list[SavedTensor]:
         raise type(error)(error.reason, path=table.path, key=error.key) from None
 
 
+def refuse_existing_v1(path: str, *, overwrite: bool, store: Store | None = None) -> None:
+    """Refuse a name that a V1 checkpoint can't be written to.
+
+    Raises:
+        ConflictError: it exists, and `overwrite` is not set; or it is the name of another kind of file; or a V2 checkpoint
+            of that name exists, which would be read instead.
+    """
+    store = store or store_of(path)
+    refuse_name(path, store)
+    if store.exists(index_path(path)):
+        raise ConflictError(
+            "a V2 checkpoint of this name exists, and would be read instead; give another name",
+            path=index_path(path),
+        )
+    refuse_taken(path, store, overwrite=overwrite)
+    name = basename(path)
+    if name == STATE_FILE or is_v1_shard_name(name):
+        what = "the state file" if name == STATE_FILE else "one of several V1 files"
+        raise ConflictError(f"this is the name of {what}; give another", path=path)
+
+
 def write_v1(
     path: str,
     tensors: Sequence[SavedTensor],
@@ -246,10 +273,11 @@ def write_v1(
     *,
     overwrite: bool = False,
     beside: Mapping[str, bytes] | None = None,
+    store: Store | None = None,
 ) -> int:
     """Write a V1 checkpoint in one file, byte for byte as TensorFlow does; returns its bytes.
 
-    It appears when it is complete (`commit.py`).
+    It appears when it is complete.
 
     Args:
         path: the file; its directory must exist.
@@ -257,46 +285,42 @@ def write_v1(
         values: the values of one slice of a tensor; asked for in the order of slice keys.
         overwrite: whether a file of that name may be replaced.
         beside: small files that appear with it, by path.
+        store: where it is written, if the path alone does not say that.
 
     Raises:
-        ConflictError: it exists, or a V2 checkpoint of that name does, which TensorFlow would read instead; or the name
-            stands for other files.
+        ConflictError: as `refuse_existing_v1`.
         UnsupportedError: a type or a name that V1 does not have, or a slice of more than 2 GiB.
         MissingFileError: no such directory.
         BundleError: the disk is full or fails, or `values` can't read its source.
     """
-    refuse_existing(path, overwrite=overwrite, file_format="v1")
-    name = os.path.basename(path)
-    if name == STATE_FILE or is_v1_shard_name(name):
-        what = "the state file" if name == STATE_FILE else "one of several V1 files"
-        raise ConflictError(f"this is the name of {what}; give another", path=path)
+    store = store or store_of(path)
+    refuse_existing_v1(path, overwrite=overwrite, store=store)
     for tensor in tensors:
         _must_be_writable(tensor, path)
     records = {part.key(tensor.name): (tensor, part) for tensor in tensors for part in tensor.slices}
-    staged = StagedFiles(os.path.dirname(path), overwrite=overwrite)
-    try:
-        temporary = staged.create(path)
-        with open(temporary, "r+b", buffering=_WRITE_BUFFER_BYTES) as file:
+    with store.stage(path, overwrite=overwrite) as staging:
+        with staging.writer(path) as file:
             table = TableWriter(file.write)
             table.add(HEADER_KEY, encode_meta(sorted(tensors)))
             for key in sorted(records):
                 table.add(key, _record(*records[key], values, path))
             table.finish()
-            size = file.tell()
-        with staged.locked():
-            refuse_existing(path, overwrite=overwrite, file_format="v1")
+        with staging.locked():
+            refuse_existing_v1(path, overwrite=overwrite, store=store)
             for other, contents in (beside or {}).items():
-                with open(staged.create(other, replace=True), "r+b") as file:
-                    file.write(contents)
-            staged.commit(path)
-    except OSError as error:
-        if isinstance(error, BundleError):
-            raise
-        what = "it stands, but not all of it is safe" if staged.visible else "nothing was changed"
-        raise BundleError(f"can't be written: {error.strerror or error}; {what}", path=path) from error
-    finally:
-        staged.discard()
-    return size
+                with staging.writer(other, replace=True) as small:
+                    small.write(contents)
+            staging.commit(path)
+    return file.size
+
+
+def why_not_writable(name: bytes, dtype: DType) -> str | None:
+    """Why TensorFlow writes no tensor of this name and type to a V1 file; None if it does."""
+    if dtype not in WRITABLE:
+        return f"the V1 format has no values of type {dtype}; cast or drop it first"
+    if not _is_text(name):
+        return "names in the V1 format are UTF-8, and this is not; rename the tensor first"
+    return None
 
 
 def _must_be_writable(tensor: SavedTensor, path: str) -> None:
@@ -305,11 +329,7 @@ def _must_be_writable(tensor: SavedTensor, path: str) -> None:
     Raises:
         UnsupportedError: it is that.
     """
-    reason = None
-    if tensor.dtype not in WRITABLE:
-        reason = f"the V1 format has no values of type {tensor.dtype}"
-    elif not _is_text(tensor.name):
-        reason = "names in the V1 format are UTF-8, and this is not; rename the tensor first"
+    reason = why_not_writable(tensor.name, tensor.dtype)
     if reason is not None:
         raise UnsupportedError(reason, path=path, key=decode_key(tensor.name))
     for part in tensor.slices:
@@ -341,18 +361,8 @@ def _record(
 
     Raises:
         UnsupportedError: strings of more than 2 GiB.
-        BundleError: its values can't be read.
     """
-    try:
-        array = values(tensor.name, part)
-    except OSError as error:  # not to be taken for one of the disk that is written to
-        if isinstance(error, BundleError):
-            raise
-        raise BundleError(
-            f"can't be read: {error.strerror or error}",
-            path=error.filename or None,
-            key=decode_key(tensor.name),
-        ) from error
+    array = values(tensor.name, part)
     if tensor.dtype is DType.string:
         _must_fit(tensor, part, sum(map(len, array.reshape(-1).tolist())), path)
     return encode_slice(tensor.name, part, tensor.dtype, array)

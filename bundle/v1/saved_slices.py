@@ -22,7 +22,7 @@ from tensorbundle.slices import WHOLE, TensorSlice
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tensorbundle.shards import Array
+    from tensorbundle.dtypes import Array
 
 __all__ = [
     "WRITABLE",

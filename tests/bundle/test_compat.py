@@ -431,7 +431,7 @@ def test_a_full_disk(run, monkeypatch):
 
     before = snapshot(run)
     monkeypatch.setattr(text_format, "MessageToString", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(tb.BundleError, match="No space left"):
         compat.update_checkpoint_state(run, run / "m-1")
     assert snapshot(run) == before
 

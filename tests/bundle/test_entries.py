@@ -8,6 +8,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import (
     MAX_SHARDS,
     BundleHeader,
+    StoredRange,
     TensorEntry,
     check_range,
     parse_entries,
@@ -202,6 +203,10 @@ def test_sizes_are_exact_numbers():
     assert TensorEntry(DType.string, (3,), 99).expected_nbytes is None
 
 
+def in_file(entry):
+    return StoredRange("some/path", entry.offset, entry.nbytes)
+
+
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
@@ -222,11 +227,14 @@ def test_sizes_are_exact_numbers():
 )
 def test_range_refused(entry, reason):
     with pytest.raises(CorruptionError, match=reason) as caught:
-        check_range(entry, "some/path", 10, "k")
+        check_range(entry, in_file(entry), 10, "k")
     assert (caught.value.path, caught.value.offset, caught.value.key) == ("some/path", entry.offset, "k")
 
 
 def test_range():
-    check_range(TensorEntry(DType.int16, (3,), 6, 0, 4), "some/path", 10, "k")
-    check_range(TensorEntry(DType.int16, (0,), 0, 0, 10), "some/path", 10, "k")
-    check_range(TensorEntry(DType.string, (3,), 10, 0, 0), "some/path", 10, "k")
+    for entry in (
+        TensorEntry(DType.int16, (3,), 6, 0, 4),
+        TensorEntry(DType.int16, (0,), 0, 0, 10),
+        TensorEntry(DType.string, (3,), 10, 0, 0),
+    ):
+        check_range(entry, in_file(entry), 10, "k")

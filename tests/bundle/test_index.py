@@ -8,7 +8,8 @@ import tensorbundle as tb
 from support.bundles import plain, raw, table_bytes, write_bundle
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry
-from tensorbundle.index import BundleIndex, decode_key, encode_key
+from tensorbundle.index import BundleIndex
+from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.slices import TensorSlice
 
 ROWS = [TensorSlice.parse_spec("0,1:-"), TensorSlice.parse_spec("1,2:-")]

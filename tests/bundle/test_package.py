@@ -12,7 +12,7 @@ import pytest
 import tensorbundle as tb
 from tensorbundle import errors
 from tensorbundle.errors import near_names
-from tensorbundle.storage.staging import SharingError
+from tensorbundle.storage.protocols import SharingError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ERRORS = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")] + [SharingError]

@@ -7,7 +7,7 @@ from support.bundles import raw, table_bytes
 from tensorbundle.block import BlockBuilder
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask
 from tensorbundle.errors import ConflictError, CorruptionError
-from tensorbundle.storage.local import File
+from tensorbundle.storage.local import LocalFile
 from tensorbundle.table import (
     BLOCK_BYTES,
     BlockHandle,
@@ -48,7 +48,7 @@ def opened(tmp_path):
     def open_(data):
         path = tmp_path / f"table{len(files)}"
         path.write_bytes(data)
-        files.append(File(str(path)))
+        files.append(LocalFile(str(path)))
         return TableReader(files[-1])
 
     yield open_

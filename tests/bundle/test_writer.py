@@ -9,11 +9,11 @@ import pytest
 import tensorbundle as tb
 from support.bundles import read_everything, snapshot
 from support.disks import Disk
-from tensorbundle import writer as writer_module
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
-from tensorbundle.names import index_path
-from tensorbundle.writer import BundleWriter
+from tensorbundle.filenames import index_path
+from tensorbundle.storage import local
+from tensorbundle.writer import BundleWriter, append_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def write(prefix, contents, *, overwrite=False, shards=1):
         files = [writer.add_shard() for _ in range(shards)]
         for i, (key, data) in enumerate(contents.items()):
             number, shard = files[i % shards]
-            offset, nbytes, crc = shard.append([data[:1], data[1:]])
+            offset, nbytes, crc = append_bytes(shard, [data[:1], data[1:]])
             writer.put(key.encode(), TensorEntry(DType.uint8, (len(data),), nbytes, number, offset, crc))
     return writer
 
@@ -262,13 +262,13 @@ def test_a_disk_that_is_full_at_any_point(tmp_path, operation, overwrite, lastin
         before = snapshot(directory)
         error = None
         with pytest.MonkeyPatch.context() as patch:
-            disk = Disk(patch, operation, fails, module=writer_module, lasting=lasting)
+            disk = Disk(patch, operation, fails, module=local, lasting=lasting)
             try:
                 with BundleWriter(str(directory / "m"), overwrite=overwrite) as writer:
                     writer.add_file(str(directory / "checkpoint"), b"new")
                     number, shard = writer.add_shard()
                     for key, data in NEW.items():
-                        offset, nbytes, crc = shard.append([data[:1], data[1:]])
+                        offset, nbytes, crc = append_bytes(shard, [data[:1], data[1:]])
                         entry = TensorEntry(DType.uint8, (len(data),), nbytes, number, offset, crc)
                         writer.put(key.encode(), entry)
             except (tb.BundleError, OSError) as caught:
@@ -293,7 +293,7 @@ def test_a_disk_that_is_full_at_any_point(tmp_path, operation, overwrite, lastin
 
 
 def test_the_error_of_a_full_disk(tmp_path, monkeypatch):
-    Disk(monkeypatch, "fsync", 0, module=writer_module)
+    Disk(monkeypatch, "fsync", 0, module=local)
     with pytest.raises(
         tb.BundleError, match="can't be written: No space left on device; nothing was changed"
     ) as caught:

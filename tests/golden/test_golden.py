@@ -10,7 +10,8 @@ import tensorbundle as tb
 from support import golden
 from support.contents import assert_same_files, content, our_reading, rebuild
 from support.depth import DEEP
-from tensorbundle.names import index_path, shard_path, v1_files
+from tensorbundle.filenames import index_path, shard_path
+from tensorbundle.members import v1_files
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE, attribute_key
 from tensorbundle.state import CheckpointState
 from tensorbundle.tools import convert, verify

@@ -14,10 +14,12 @@ from support.bundles import table_bytes
 from support.contents import assert_same_files
 from support.depth import DEEP
 from tensorbundle.entries import BundleHeader, parse_entry
-from tensorbundle.names import index_path, resolve_prefix, shard_path, v1_files
+from tensorbundle.filenames import index_path, shard_path
+from tensorbundle.locating import resolve_prefix
+from tensorbundle.members import v1_files
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 from tensorbundle.state import CheckpointState
-from tensorbundle.storage.local import File
+from tensorbundle.storage.local import LocalFile
 from tensorbundle.table import TableReader
 from tensorbundle.tools import TransferOptions, convert
 from tensorbundle.tools.rewriting.draft import Draft
@@ -44,7 +46,7 @@ every_v1 = pytest.mark.parametrize("path", V1.values(), ids=V1)
 
 def items(path):
     """The keys and values of a table, whether it was compressed, and its bytes."""
-    with File(path) as file:
+    with LocalFile(path) as file:
         table = TableReader(file)
         return list(table.items()), bool(table.compressed), file.read(0, file.size)
 

@@ -9,7 +9,7 @@ import pytest
 import tensorbundle as tb
 from support.contents import our_reading
 from support.corpus import ROWS, THIRD_PARTY
-from tensorbundle.names import v1_files
+from tensorbundle.members import v1_files
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 from tensorbundle.tools import TransferOptions, convert, verify
 

@@ -15,8 +15,8 @@ from support.differences import EMPTY, VALUE, our_listing, our_outcome, their_li
 from support.object_graphs import tf1_names
 from support.tensorflow import described, other_values, restore_by_name, restore_raw, tf
 from support.tensorflow_process import TensorFlowProcess
-from tensorbundle.index import encode_key
-from tensorbundle.names import resolve_prefix
+from tensorbundle.keys import encode_key
+from tensorbundle.locating import resolve_prefix
 from tensorbundle.tools import convert, verify
 
 GOLDEN = {

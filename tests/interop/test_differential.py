@@ -61,7 +61,7 @@ from support.tensorflow import (
 from support.tensorflow_process import TensorFlowProcess
 from support.trackables import as_graph, as_objects, reached, things
 from tensorbundle.dtypes import DType
-from tensorbundle.index import decode_key
+from tensorbundle.keys import decode_key
 from tensorbundle.tools import TransferOptions, convert, verify
 from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.transfer import transfer

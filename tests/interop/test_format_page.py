@@ -41,7 +41,7 @@ from support.tensorflow import (
 from tensorbundle.coding import encode_ordered_int
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry
-from tensorbundle.index import decode_key
+from tensorbundle.keys import decode_key
 from tensorbundle.slices import TensorSlice
 
 FENCES = fences()

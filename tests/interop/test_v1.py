@@ -29,7 +29,8 @@ from support.tensorflow import (
 from support.v1_files import SavedTensorSlices, item, saved, snappy_table, v1_bytes
 from tensorbundle.coding import encode_varint
 from tensorbundle.dtypes import DType
-from tensorbundle.names import resolve_prefix, v1_files
+from tensorbundle.locating import resolve_prefix
+from tensorbundle.members import v1_files
 from tensorbundle.tools import convert, verify
 from tensorbundle.v1.saved_slices import WRITABLE, encode_meta
 

@@ -22,10 +22,11 @@ from tensorbundle import coding
 from tensorbundle.block import BlockBuilder, iterate, seek
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry, parse_entries, parse_entry
-from tensorbundle.index import decode_key
+from tensorbundle.keys import decode_key
 from tensorbundle.payloads import decode_strings, encode_strings, payload_checksum
 from tensorbundle.state import CheckpointState
-from tensorbundle.storage.local import File, describe_content
+from tensorbundle.storage.content import describe_content
+from tensorbundle.storage.local import LocalFile
 from tensorbundle.table import FOOTER_BYTES, BlockHandle, Footer, TableReader
 from tensorbundle.tools import verify
 from tensorbundle.v1.saved_slices import (
@@ -143,7 +144,7 @@ def test_the_quick_entry_parser_agrees_with_the_general_one(content):
 def read_table(data, directory):
     path = pathlib.Path(directory, "table")
     path.write_bytes(data)
-    with File(str(path)) as file:
+    with LocalFile(str(path)) as file:
         table = TableReader(file)
         for key in (b"", b"key03", b"zzz"):
             table.get(key)

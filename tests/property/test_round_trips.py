@@ -15,7 +15,7 @@ from support.strategies import arrays, int64s, names, shapes
 from tensorbundle import coding
 from tensorbundle.block import BlockBuilder, iterate, seek
 from tensorbundle.payloads import decode_strings, encode_strings
-from tensorbundle.storage.local import File
+from tensorbundle.storage.local import LocalFile
 from tensorbundle.table import TableReader
 
 
@@ -94,7 +94,7 @@ def test_table(pairs, absent, size):
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory, "table")
         path.write_bytes(table_bytes(pairs))
-        with File(str(path)) as file:
+        with LocalFile(str(path)) as file:
             table = TableReader(file)
             assert list(table.items()) == pairs
             assert {key: table.get(key) for key, _ in pairs} == dict(pairs)

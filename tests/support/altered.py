@@ -17,7 +17,7 @@ from support.strategies import damaged, wire_fields
 from tensorbundle.block import BlockBuilder
 from tensorbundle.coding import crc32c, encode_varint, fields, mask
 from tensorbundle.errors import CorruptionError
-from tensorbundle.storage.local import File
+from tensorbundle.storage.local import LocalFile
 from tensorbundle.table import BlockHandle, Footer, TableReader
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Altered:
 
 
 def read_table(path: str) -> Table:
-    with File(path) as file:
+    with LocalFile(path) as file:
         return Table(list(TableReader(file).items()))
 
 

@@ -11,7 +11,7 @@ import tensorbundle as tb
 from tensorbundle.coding import crc32c, encode_varint, mask
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry
-from tensorbundle.names import index_path, shard_path
+from tensorbundle.filenames import index_path, shard_path
 from tensorbundle.table import TableWriter
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 
 import tensorbundle as tb
 from tensorbundle.dtypes import DType
-from tensorbundle.index import decode_key, encode_key
-from tensorbundle.names import index_path, shard_path
+from tensorbundle.filenames import index_path, shard_path
+from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 
 if TYPE_CHECKING:

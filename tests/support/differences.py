@@ -19,7 +19,7 @@ from support.differential import Contents, Saved
 from tensorbundle.coding import crc32c, encode_varint, mask
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import parse_entry
-from tensorbundle.index import decode_key
+from tensorbundle.keys import decode_key
 from tensorbundle.slices import TensorSlice
 from tensorbundle.table import BlockHandle, Footer
 

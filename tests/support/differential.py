@@ -18,7 +18,7 @@ from support.tensorflow import QUANTISED, joined_by_tensorflow, save_raw, tensor
 from tensorbundle.coding import crc32c, encode_varint, mask
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry
-from tensorbundle.index import decode_key
+from tensorbundle.keys import decode_key
 from tensorbundle.slices import WHOLE, whole_box
 from tensorbundle.v1.index import whole_slice, write_v1
 from tensorbundle.v1.saved_slices import SavedTensor

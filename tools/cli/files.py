@@ -11,7 +11,7 @@ from tensorbundle.errors import BundleError, ConflictError, UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tensorbundle.shards import Array
+    from tensorbundle.dtypes import Array
 
 __all__ = ["write_array", "write_text"]
 

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
 from tensorbundle.slices import readable_key, shape_text
-from tensorbundle.storage.staging import must_be_directory
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import absolute, basename, dirname, join
 from tensorbundle.tools.cli.console import columns, escape, human_bytes, shell
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps
+from tensorbundle.tools.rewriting.bundle_output import DEAD_BYTES, dead_bytes
+from tensorbundle.tools.rewriting.options import TransferOptions
 from tensorbundle.tools.rewriting.plan import Carried, Converted
-from tensorbundle.tools.rewriting.transfer import (
-    DEAD_BYTES,
-    TransferOptions,
-    bytes_to_read,
-    check_sources,
-    dead_bytes,
-    shared_paths,
-    transfer,
-)
-from tensorbundle.writer import refuse_existing
+from tensorbundle.tools.rewriting.transfer import bytes_to_read, check_sources, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.steps.step import Step
-    from tensorbundle.tools.rewriting.plan import Output, Plan
+    from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
     from tensorbundle.tools.rewriting.transfer import Summary
 
 __all__ = [
@@ -105,26 +99,28 @@ def add_source_and_destination(parser: argparse.ArgumentParser) -> None:
 
 def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: Console) -> int:
     """Make the checkpoint as planned and print the summary, or print the plan with `--dry-run`."""
-    must_be_directory(os.path.dirname(destination))
-    refuse_existing(destination, overwrite=args.overwrite, file_format=plan.file_format)
+    store_of(destination).stage(destination)  # nothing yet, but its directory must exist
+    plan.output.refuse_existing(destination, overwrite=args.overwrite)
     for note in plan.notes:
         for line in _about(note.what, note.keys, everything=args.long):
             console.note(line)
     if args.dry_run:
-        _print_plan(plan, args.data, console, everything=args.long)
+        _print_plan(plan, destination, TransferOptions(data=args.data), console, everything=args.long)
         return 0
     with contextlib.ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(args.jobs)) if args.jobs > 1 else None
-        total = bytes_to_read(plan, _shared(plan, args.data)) if console.shows_progress else 0
-        progress = stack.enter_context(console.progress("rewrite", total))
         options = TransferOptions(
             data=args.data,
             overwrite=args.overwrite,
             verify=not args.no_verify,
             state=args.state,
             executor=executor,
-            progress=progress,
         )
+        total = 0
+        if console.shows_progress:
+            shared = plan.output.shared(plan, destination, options, check_sources(plan))
+            total = bytes_to_read(plan, shared)
+        options = replace(options, progress=stack.enter_context(console.progress("rewrite", total)))
         summary = transfer(plan, destination, options)
     console.record(summary.to_json())
     if not console.quiet:
@@ -134,22 +130,24 @@ def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: C
             f"{escape(destination)}: TensorFlow takes a prefix for a pattern and may not find one with any of "
             f"{_PATTERN_CHARACTERS} in it; here it is read as it stands"
         )
-    variables = os.path.dirname(os.path.abspath(destination))
-    fingerprint = os.path.join(os.path.dirname(variables), "fingerprint.pb")
-    if os.path.basename(variables) == "variables" and os.path.isfile(fingerprint):
+    variables = dirname(absolute(destination))
+    fingerprint = join(dirname(variables), "fingerprint.pb")
+    if basename(variables) == "variables" and store_of(fingerprint).is_file(fingerprint):
         console.note(
             f"{escape(fingerprint)}: its checkpoint_hash is that of the index before; nothing checks it"
         )
     return 0
 
 
-def _print_plan(plan: Plan, data: str, console: Console, *, everything: bool) -> None:
-    """Every output that is not as in its source with its action, then what all of them add up to."""
+def _print_plan(
+    plan: Plan, destination: str, options: TransferOptions, console: Console, *, everything: bool
+) -> None:
+    """Every tensor that is not as in its source with its action, then what all of them add up to."""
     sizes = check_sources(plan)
-    shared = _shared(plan, data)
+    shared = set(plan.output.shared(plan, destination, options, sizes))
     rows = []
     written = unchanged = 0
-    for each in plan.outputs:
+    for each in plan.entries:
         action, source = _action(each, shared)
         if action != "share":
             written += each.origin.entry.nbytes
@@ -185,27 +183,29 @@ def _print_plan(plan: Plan, data: str, console: Console, *, everything: bool) ->
     )
 
 
-def _action(output: Output, shared: Collection[str]) -> tuple[str, str | None]:
-    """What is done for an output, and what it is made from."""
-    origin = output.origin
+def _action(planned: PlannedEntry, shared: Collection[str]) -> tuple[str, str | None]:
+    """What is done for an entry, and what it is made from."""
+    origin = planned.origin
     if isinstance(origin, Carried):
         return "share" if origin.path in shared else "copy", readable_key(origin.key)
     return ("convert", str(origin.expression)) if isinstance(origin, Converted) else ("write", None)
 
 
-def _is_unchanged(output: Output, plan: Plan) -> bool:
-    """Whether an output is a tensor of a source, of the same name, type and shape."""
-    origin = output.origin
-    if not isinstance(origin, Carried) or origin.key != output.key or output.key in plan.matched:
+def _is_unchanged(planned: PlannedEntry, plan: Plan) -> bool:
+    """Whether an entry is a tensor of a source, of the same name, type and shape."""
+    origin = planned.origin
+    if not isinstance(origin, Carried) or origin.key != planned.key or planned.key in plan.matched:
         return False
     entry = origin.index.get(origin.key)
     return entry is not None and entry.shape == origin.entry.shape
 
 
-def _plan_record(output: Output, action: str, source: str | None, how: str | None) -> dict[str, object]:
-    entry = output.origin.entry
+def _plan_record(
+    planned: PlannedEntry, action: str, source: str | None, how: str | None
+) -> dict[str, object]:
+    entry = planned.origin.entry
     record: dict[str, object] = {
-        "key": readable_key(output.key),
+        "key": readable_key(planned.key),
         "action": action,
         "source": source,
         "dtype": entry.dtype,
@@ -215,11 +215,11 @@ def _plan_record(output: Output, action: str, source: str | None, how: str | Non
     return record | ({"matched": how} if how else {})
 
 
-def _plan_row(output: Output, action: str, source: str | None, how: str | None) -> list[str]:
-    entry = output.origin.entry
+def _plan_row(planned: PlannedEntry, action: str, source: str | None, how: str | None) -> list[str]:
+    entry = planned.origin.entry
     origin = "new" if source is None else f"from {escape(source)}"
     return [
-        *(action, escape(readable_key(output.key)), str(entry.dtype), shape_text(entry.shape)),
+        *(action, escape(readable_key(planned.key)), str(entry.dtype), shape_text(entry.shape)),
         *(human_bytes(entry.nbytes), f"{origin}, {how}" if how else origin),
     ]
 
@@ -238,15 +238,10 @@ def _peak_memory(plan: Plan) -> int:
     """About how many bytes of memory carrying out a plan takes: strings that are written anew are held as a whole."""
     strings = [
         each.origin.entry.nbytes
-        for each in plan.outputs
+        for each in plan.entries
         if isinstance(each.origin, Converted) and each.origin.entry.dtype is DType.string
     ]
-    return BASE_MEMORY_BYTES + OUTPUT_MEMORY_BYTES * len(plan.outputs) + 4 * max(strings, default=0)
-
-
-def _shared(plan: Plan, data: str) -> set[str]:
-    """The data shards that would be shared."""
-    return set(shared_paths(plan, check_sources(plan))) if data == "share" else set()
+    return BASE_MEMORY_BYTES + OUTPUT_MEMORY_BYTES * len(plan.entries) + 4 * max(strings, default=0)
 
 
 def _summary_lines(summary: Summary, *, everything: bool) -> Iterator[str]:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.directories.inventory import Survey
     from tensorbundle.tools.operations.directories.managing import Change
     from tensorbundle.tools.operations.editing.combining import Prefer
-    from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions
+    from tensorbundle.tools.rewriting.options import TransferOptions
+    from tensorbundle.tools.rewriting.transfer import Summary
 
 __all__ = [
     "ACTIONS",

@@ -1,8 +1,13 @@
 """The engine that makes checkpoints: a draft becomes a plan, and the plan is carried out.
 
-- `streaming.py`, `reading.py`: byte ranges and boxes of stored tensors, read and checked.
+- `options.py`: how an output is to be made, and what was done to make it.
+- `ranges.py`: byte ranges of files, read in long runs and checked.
+- `reading.py`: boxes of values of stored tensors, read and checked.
 - `expressions.py`: how the values of an output tensor are computed from stored ones.
-- `plan.py`: plans, which are data: where the bytes of each output tensor come from.
+- `plan.py`: plans, which are data: where the bytes of each tensor come from; and `Output`, the seam to formats.
+- `planning.py`: from expressions to the entries of a plan.
+- `appending.py`: the bytes of a plan's entries, appended to a file.
+- `bundle_output.py`, `v1_output.py`: the outputs in the formats of TensorFlow.
 - `draft.py`: `Draft`, the checkpoint to be written, as operations edit it.
-- `v1_output.py`, `transfer.py`: carry out a plan.
+- `transfer.py`: checks a plan's sources and lets its output write it.
 """

@@ -7,32 +7,30 @@ is read but indexes and object graphs. `plan` then finds what can stay where it 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tensorbundle.coding import combine_crc32c
-from tensorbundle.dtypes import DType
-from tensorbundle.entries import TensorEntry
-from tensorbundle.errors import CorruptionError
-from tensorbundle.index import decode_key, encode_key
+from tensorbundle.errors import CorruptionError, UnsupportedError
+from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.naming import Naming
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
-from tensorbundle.slices import must_cover, must_tile, whole_box
-from tensorbundle.tools.rewriting.expressions import Region, Stored
-from tensorbundle.tools.rewriting.plan import Carried, Converted, LeftOut, Literal, Note, Output, Plan
+from tensorbundle.tools.rewriting.bundle_output import BundleOutput
+from tensorbundle.tools.rewriting.expressions import Stored
+from tensorbundle.tools.rewriting.plan import LeftOut, Literal, Note, Plan
+from tensorbundle.tools.rewriting.planning import Layout, add_entries, source_place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping
 
     from tensorbundle.checkpoint import Checkpoint
-    from tensorbundle.index import FileFormat
-    from tensorbundle.slices import Box, TensorSlice
+    from tensorbundle.dtypes import DType
+    from tensorbundle.slices import TensorSlice
     from tensorbundle.tools.rewriting.expressions import Expression
+    from tensorbundle.tools.rewriting.plan import Output
 
-__all__ = ["Draft", "DraftTensor", "Layout", "Tally"]
+__all__ = ["Draft", "DraftTensor", "Tally"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class DraftTensor:
     Attributes:
         expression: its values.
         slices: how it is partitioned; empty if it is not.
-        base: the number in the output of its source's first data shard, if bytes have to be copied.
+        base: offset added to source shard numbers; non-zero after `merge`.
         matched: how it came to its place, if it had to be found; for the plan and the summary.
     """
 
@@ -59,7 +57,7 @@ class DraftTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of its values."""
+        """Its shape."""
         values = self.expression
         return values.entry.shape if isinstance(values, Literal) else values.shape
 
@@ -71,38 +69,6 @@ class Tally:
     renamed: int = 0
     cast: int = 0
     dropped: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How outputs are spread over data shards: as in the sources, unless one of these is set.
-
-    Attributes:
-        shards: that many, of about the same size.
-        max_bytes: another one is begun when one would be larger.
-    """
-
-    shards: int | None = None
-    max_bytes: int | None = None
-
-    def assign(self, outputs: Sequence[Output]) -> list[Output]:
-        """The outputs, each with its data shard."""
-        if self.shards is None and self.max_bytes is None:
-            return list(outputs)
-        out = []
-        total = sum(each.origin.entry.nbytes for each in outputs) or 1
-        done = size = number = 0
-        for each in outputs:
-            nbytes = each.origin.entry.nbytes
-            if self.max_bytes is not None:
-                if size and size + nbytes > self.max_bytes:
-                    number, size = number + 1, 0
-                size += nbytes
-            elif self.shards is not None:
-                number = min((2 * done + nbytes) * self.shards // (2 * total), self.shards - 1)
-                done += nbytes
-            out.append(replace(each, shard=number))
-        return out
 
 
 @dataclass(slots=True)
@@ -121,8 +87,8 @@ class Draft:
         keeps_order: whether tensors lie in each data shard in the order in which their sources do, rather than in
             that of `tensors`.
         shards: how many data shards the sources have.
-        file_format: of the output.
-        source_format: of the checkpoint it began as.
+        output: the format that it is to be written in.
+        source_format: the name of the format of the checkpoint it began as.
     """
 
     prefix: str
@@ -135,8 +101,8 @@ class Draft:
     layout: Layout = field(default_factory=Layout)
     keeps_order: bool = True
     shards: int = 1
-    file_format: FileFormat = "v2"
-    source_format: FileFormat = "v2"
+    output: Output = field(default_factory=BundleOutput)
+    source_format: str = "v2"
     _graph_tensor: DraftTensor | None = None
     _graph_bytes: bytes = b""
 
@@ -229,180 +195,59 @@ class Draft:
         old = self.tensors.get(key, DraftTensor(expression))
         self.tensors[key] = replace(old, expression=expression)
 
+    def write_to(self, output: Output) -> None:
+        """Let the draft be written in another format.
+
+        Raises:
+            UnsupportedError: a tensor that the format can't store; the reason counts the others.
+        """
+        lacking = [
+            (key, reason)
+            for key, tensor in self.tensors.items()
+            if (reason := output.lacks(encode_key(key), tensor.dtype, tensor.shape)) is not None
+        ]
+        if lacking:
+            key, reason = lacking[0]
+            what, separator, advice = reason.partition(";")
+            more = f" (and {len(lacking) - 1} more such tensors)" if len(lacking) > 1 else ""
+            raise UnsupportedError(f"{what}{more}{separator}{advice}", path=self.prefix, key=key)
+        self.output = output
+
     def plan(self) -> Plan:
         """What has to be done to make this checkpoint.
 
         Raises:
-            CorruptionError: slices that do not fit.
+            CorruptionError: slices of a tensor that overlap, or leave something out.
         """
         plan = Plan(
+            self.output,
             left_out=list(self.left_out),
             notes=list(self.notes),
             must_copy=self.must_copy,
             changes=asdict(self.tally),
-            file_format=self.file_format,
         )
         for key, tensor in self.tensors.items():
-            first = len(plan.outputs)
+            first = len(plan.entries)
             try:
-                _add(plan, encode_key(key), tensor)
+                add_entries(plan, encode_key(key), tensor.expression, tensor.slices, tensor.base)
             except CorruptionError as error:
                 raise error.locate(path=self.prefix, key=key) from None
             if tensor.matched:
-                plan.matched.update((each.key, tensor.matched) for each in plan.outputs[first:])
+                plan.matched.update((each.key, tensor.matched) for each in plan.entries[first:])
         plan.changes |= Counter(each.matched for each in self.tensors.values() if each.matched)
         if self.graph is not None:
             self._add_graph(plan, self.graph)
         if self.keeps_order:
-            plan.outputs.sort(key=_source_place)
-        plan.outputs = self.layout.assign(plan.outputs)
+            plan.entries.sort(key=source_place)
+        plan.entries = self.layout.assign(plan.entries)
         plan.shards = self.layout.shards or 0
         return plan
 
     def _add_graph(self, plan: Plan, graph: ObjectGraph) -> None:
-        key = encode_key(OBJECT_GRAPH_KEY)
-        data = graph.encode()
-        if self._graph_tensor is not None and data == self._graph_bytes:
-            _add(plan, key, self._graph_tensor)
+        """Add the object graph: where the source has it, or as new bytes in the last data shard."""
+        key, data, old = encode_key(OBJECT_GRAPH_KEY), graph.encode(), self._graph_tensor
+        if old is not None and data == self._graph_bytes:
+            add_entries(plan, key, old.expression, old.slices, old.base)
         else:
-            last = max((each.shard for each in plan.outputs), default=0)
-            plan.outputs.append(Output(key, Literal.string(data), last))
-
-
-class _Values:
-    """What the outputs of one tensor are taken from, with what has to be found out once for all of them."""
-
-    def __init__(self, expression: Expression) -> None:
-        self.expression = expression
-        self._is_whole = False
-        self._pieces: dict[tuple[tuple[int, int], ...], tuple[bytes, TensorEntry]] = {}
-        if isinstance(expression, Stored):
-            for part, key, entry in expression.pieces:
-                self._pieces.setdefault(_corners(part.box(expression.shape)), (key, entry))
-
-    def piece(self, box: Box) -> tuple[bytes, TensorEntry] | None:
-        """The key and the entry of the stored slice that is exactly this box, if there is one."""
-        return self._pieces.get(_corners(box))
-
-    def must_be_whole(self) -> None:
-        """Refuse to compute with a tensor whose slices leave something out or overlap."""
-        if self._is_whole:
-            return
-        for stored in self.expression.inputs():
-            if not stored.pieces:
-                continue
-            try:
-                must_tile([part.box(stored.shape) for part, _, _ in stored.pieces], stored.shape)
-            except CorruptionError as error:
-                raise error.locate(path=stored.index.prefix, key=decode_key(stored.key)) from None
-        self._is_whole = True
-
-
-def _corners(box: Box) -> tuple[tuple[int, int], ...]:
-    """A box in a form that can be looked up, as Python's slices can't before 3.12."""
-    return tuple((each.start, each.stop) for each in box)
-
-
-def _add(plan: Plan, key: bytes, tensor: DraftTensor) -> None:
-    """Add the outputs that a tensor is stored as."""
-    expression = tensor.expression
-    if isinstance(expression, Literal):
-        plan.outputs.append(Output(key, expression, tensor.base))
-        return
-    shape = expression.shape
-    parts = tensor.slices
-    if (
-        not parts or parts[0].shape(shape) == shape
-    ):  # TensorFlow, too, stores a slice that is everything as it is
-        plan.outputs.append(_output(plan, key, _Values(expression), whole_box(shape), tensor.base))
-        return
-    must_cover([part.box(shape) for part in parts], shape)
-    total = 0
-    values = _Values(expression)
-    for part in parts:
-        output = _output(plan, part.key(key), values, part.box(shape), tensor.base)
-        plan.outputs.append(output)
-        total += output.origin.entry.nbytes
-    plan.partitioned[key] = TensorEntry(expression.dtype, shape, total, slices=parts)
-
-
-def _source_place(output: Output) -> tuple[int, float, int]:
-    """Where an output goes: its data shard, where in its source's shard its bytes begin, and how many they are.
-
-    What has none begins where the next one does, and lies before it. What is new comes last.
-    """
-    origin = output.origin
-    if isinstance(origin, Carried):
-        return output.shard, origin.entry.offset, origin.entry.nbytes
-    first = next(origin.expression.inputs(), None) if isinstance(origin, Converted) else None
-    if first is None:
-        return output.shard, math.inf, 0
-    entry = first.pieces[0][2] if first.pieces else first.entry
-    return output.shard, entry.offset, entry.nbytes
-
-
-def _output(plan: Plan, key: bytes, source: _Values, box: Box, base: int) -> Output:
-    """One stored tensor or slice: a box of an expression, carried if its bytes exist somewhere."""
-    expression = source.expression
-    if isinstance(expression, Stored):
-        carried = _carried(expression, source, box) if plan.file_format == "v2" else None
-        if carried is not None:
-            return Output(key, carried, base + carried.entry.shard)
-        piece = source.piece(box)
-        if piece is not None:
-            stored = Stored(expression.index, *piece)
-            return Output(key, Converted.of(stored), base + stored.entry.shard)
-    source.must_be_whole()
-    first = next(expression.inputs(), None)
-    entry = None if first is None else first.pieces[0][2] if first.pieces else first.entry
-    values = expression if box == whole_box(expression.shape) else Region(expression, box)
-    return Output(key, Converted.of(values), base + (entry.shard if entry is not None else 0))
-
-
-def _carried(stored: Stored, source: _Values, box: Box) -> Carried | None:
-    """The bytes of a box of a stored tensor, if they lie somewhere in one run."""
-    whole = whole_box(stored.shape)
-    swaps = stored.dtype.swap_width > 1 or stored.dtype is DType.string
-    if (stored.index.header.big_endian and swaps) or stored.index.file_format == "v1":
-        return None  # what is written is little-endian, and lies in data shards
-    if not stored.pieces:
-        if box == whole:
-            return Carried(stored.index, stored.key, stored.entry)
-        return _rows(stored, box)
-    piece = source.piece(box)
-    if piece is not None:
-        return Carried(stored.index, *piece)
-    return _side_by_side(stored) if box == whole else None
-
-
-def _rows(stored: Stored, box: Box) -> Carried | None:
-    """Whole rows of a tensor of numbers lie in one run, whose checksum nobody knows yet."""
-    entry = stored.entry
-    if not entry.dtype.itemsize or box[1:] != whole_box(entry.shape[1:]):
-        return None
-    row = math.prod(entry.shape[1:]) * entry.dtype.itemsize
-    rows = box[0].stop - box[0].start
-    part = entry._replace(
-        shape=(rows, *entry.shape[1:]), offset=entry.offset + box[0].start * row, nbytes=rows * row, crc32c=0
-    )
-    return Carried(stored.index, stored.key, part, part_of=entry)
-
-
-def _side_by_side(stored: Stored) -> Carried | None:
-    """All of a tensor whose pieces are rows that lie one after another: their checksums combine to that of the whole."""
-    if not stored.dtype.itemsize:
-        return None
-    ordered = sorted(stored.pieces, key=lambda each: each[0].box(stored.shape)[0].start)
-    first = ordered[0][2]
-    row, crc, end = 0, 0, first.offset
-    for part, _, entry in ordered:
-        box = part.box(stored.shape)
-        aligned = box[1:] == whole_box(stored.shape[1:]) and box[0].start == row
-        if not aligned or (entry.shard, entry.offset) != (first.shard, end):
-            return None
-        crc = combine_crc32c(crc, entry.crc32c, entry.nbytes)
-        row, end = box[0].stop, end + entry.nbytes
-    if row != stored.shape[0]:
-        return None
-    entry = TensorEntry(stored.dtype, stored.shape, end - first.offset, first.shard, first.offset, crc)
-    return Carried(stored.index, stored.key, entry)
+            last = max((each.shard for each in plan.entries), default=0)
+            add_entries(plan, key, Literal.string(data), base=last)

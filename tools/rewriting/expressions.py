@@ -17,15 +17,15 @@ import numpy as np
 
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
-from tensorbundle.index import decode_key
+from tensorbundle.keys import decode_key
 from tensorbundle.slices import intersect, must_tile, relative, whole_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.shards import Array
     from tensorbundle.slices import Box, TensorSlice
     from tensorbundle.tools.rewriting.reading import Reading
 
@@ -134,8 +134,8 @@ class Stored:
         return out
 
     def reshaped(self, shape: tuple[int, ...]) -> Stored | None:
-        """The same bytes in another shape; None for slices, and for a V1 file, where they are encoded with their shape."""
-        if self.pieces or self.index.file_format == "v1":
+        """The same bytes in another shape; None for slices, and where values are encoded with their shape."""
+        if self.pieces or self.index.stored(self.key, self.entry) is None:
             return None
         return Stored(self.index, self.key, self.entry._replace(shape=shape))
 

@@ -1,6 +1,9 @@
-"""What an operation wants: for each tensor of the output, where its bytes come from.
+"""What an operation wants: for each tensor of the output, where its bytes come from, and in which format it is written.
 
 A plan is data. It can be printed and tested without files, and `transfer.py` carries it out.
+
+`Output` is the seam to the formats that can be written: `BundleOutput` and `V1Output`, and those in `tools/formats`. A
+format is read through an `Index` (`bundle/index.py`); what is between the two asks neither which format it is.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tensorbundle.coding import crc32c
 from tensorbundle.dtypes import DType
@@ -16,34 +19,57 @@ from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.payloads import encode_strings
 from tensorbundle.slices import readable_key
+from tensorbundle.tools.rewriting.ranges import TensorRange
 
 if TYPE_CHECKING:
-    from tensorbundle.index import FileFormat, Index
-    from tensorbundle.tools.rewriting.expressions import Expression
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Carried", "Converted", "LeftOut", "Literal", "Note", "Origin", "Output", "Plan"]
+    from tensorbundle.entries import StoredRange
+    from tensorbundle.index import Index
+    from tensorbundle.storage.protocols import Store
+    from tensorbundle.tools.rewriting.expressions import Expression
+    from tensorbundle.tools.rewriting.options import TransferOptions, Written
+
+__all__ = [
+    "Carried",
+    "Converted",
+    "LeftOut",
+    "Literal",
+    "Note",
+    "Origin",
+    "Output",
+    "Plan",
+    "PlannedEntry",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The same bytes as in a source, with the checksum from its index.
+    """The same bytes as in a source, with the checksum from its index if that has one.
 
     Attributes:
         index: the source's index.
         key: the tensor's or slice's key there.
-        entry: its entry there; or a part of one, or several that lie side by side.
-        part_of: where the entry is a part whose checksum nobody knows yet, the entry of the whole, which has one.
+        entry: its entry there; or that of a part of it, or of several slices that follow each other.
+        stored: where the bytes are.
+        part_of: the full tensor's entry, if `entry` is a part without a checksum of its own.
     """
 
     index: Index
     key: bytes
     entry: TensorEntry
+    stored: StoredRange
     part_of: TensorEntry | None = None
 
     @property
     def path(self) -> str:
-        """The data shard with the bytes."""
-        return self.index.shard_path(self.entry.shard)
+        """The file with the bytes."""
+        return self.stored.path
+
+    @property
+    def range(self) -> TensorRange:
+        """The bytes, to be read and checked."""
+        return TensorRange.of(self.index, self.key, self.entry, self.stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +123,13 @@ Origin = Carried | Converted | Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """One stored tensor, or one slice, of the output.
+class PlannedEntry:
+    """One index entry of the output: a tensor that is not partitioned, or a slice.
 
     Attributes:
         key: its key in the new index.
         origin: where its bytes come from.
-        shard: which data shard it goes to, if bytes have to be copied.
+        shard: which data shard it is stored in, if bytes have to be copied.
     """
 
     key: bytes
@@ -132,18 +158,19 @@ class Plan:
     """The whole output.
 
     Attributes:
-        outputs: what is stored, in the order in which it lies in the data shards.
-        partitioned: the entries of partitioned tensors, whose slices are among the outputs.
+        output: the format that it is written in; bytes are carried only if that can store them.
+        entries: what is stored, in the order in which the data shards have it.
+        partitioned: the entries of partitioned tensors, whose slices are among `entries`.
         left_out: what a source has and the output does not.
         notes: what operations say of what they did.
         must_copy: whether the data shards are laid out anew, so that sharing is out of the question.
         shards: how many data shards there must be at least; empty ones make up the number.
         changes: what was done to tensors, and to how many, for the summary.
         matched: how tensors came to their places, where that was to be found; by key, or keys of their slices.
-        file_format: of the output; in a plan for "v1" nothing is carried.
     """
 
-    outputs: list[Output] = field(default_factory=list)
+    output: Output
+    entries: list[PlannedEntry] = field(default_factory=list)
     partitioned: dict[bytes, TensorEntry] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -151,23 +178,30 @@ class Plan:
     shards: int = 0
     changes: dict[str, int] = field(default_factory=dict)
     matched: dict[bytes, str] = field(default_factory=dict)
-    file_format: FileFormat = "v2"
 
     @property
     def tensors(self) -> int:
         """How many tensors the output has, a partitioned one counted once."""
         slices = sum(len(entry.slices) for entry in self.partitioned.values())
-        return len(self.outputs) - slices + len(self.partitioned)
+        return len(self.entries) - slices + len(self.partitioned)
+
+    def whole_tensors(self) -> Iterator[tuple[bytes, TensorEntry]]:
+        """The key of every tensor of the output, and its entry, of which type and shape mean something."""
+        slices = {part.key(key) for key, entry in self.partitioned.items() for part in entry.slices}
+        for each in self.entries:
+            if each.key not in slices:
+                yield each.key, each.origin.entry
+        yield from self.partitioned.items()
 
     def check_keys(self) -> None:
-        """Refuse two outputs with one key, and a name that only V1 files can have.
+        """Refuse two tensors with one key, and those that the output can't store.
 
         Raises:
             ConflictError: there are two; both origins are named.
-            UnsupportedError: a tensor of a V1 file has an empty name.
+            UnsupportedError: a tensor that the output can't store.
         """
-        seen: dict[bytes, Output] = {}
-        for each in self.outputs:
+        seen: dict[bytes, PlannedEntry] = {}
+        for each in self.entries:
             other = seen.setdefault(each.key, each)
             if other is not each:
                 origins = [
@@ -177,7 +211,47 @@ class Plan:
                 raise ConflictError(
                     f"two tensors would get this key: {' and '.join(origins)}", key=readable_key(each.key)
                 )
-        if self.file_format == "v2" and (b"" in seen or b"" in self.partitioned):
-            raise UnsupportedError(
-                "a tensor without a name, which only V1 files can have; drop or rename it", key=""
-            )
+        for key, entry in self.whole_tensors():
+            reason = self.output.lacks(key, entry.dtype, entry.shape)
+            if reason is not None:
+                raise UnsupportedError(reason, key=readable_key(key))
+
+
+class Output(Protocol):
+    """A file format as the target of a plan. Outputs are values: a plan with one can be given to another process."""
+
+    @property
+    def file_format(self) -> str:
+        """The name of the format, for people."""
+
+    def carries(self, dtype: DType, stored: StoredRange) -> bool:
+        """Whether bytes that are stored like this can be stored in the output as they are."""
+
+    def lacks(self, key: bytes, dtype: DType, shape: tuple[int, ...]) -> str | None:
+        """Why the format can't store a tensor of this key, type and shape, `; ` and what to do; None if it can."""
+
+    def refuse_existing(self, path: str, *, overwrite: bool, store: Store | None = None) -> None:
+        """Refuse a path that can't be written to.
+
+        Raises:
+            ConflictError: it exists, and `overwrite` is not set; or an output can't have this name.
+        """
+
+    def shared(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> list[str]:
+        """The files of sources whose bytes an output at `path` would share, if the store can; `sizes` as in `write`."""
+
+    def write(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> Written:
+        """Write the output; it appears when it is complete.
+
+        Args:
+            plan: whose carried bytes are all such as `carries` allows.
+            path: of the output.
+            options: as in `transfer`.
+            sizes: bytes of the files that carried bytes are in, in the order of sources and their files.
+
+        Raises:
+            ConflictError: as `refuse_existing`.
+            CorruptionError, MissingFileError, UnreadableFileError: a source is damaged or can't be read.
+            UnsupportedError: what `lacks` can't tell from type and shape.
+            BundleError: the destination can't be written to.
+        """

@@ -1,12 +1,11 @@
-"""Carries out a plan for the old V1 format, whose one file holds values in an encoding of its own (`v1.py`).
+"""Writes a plan in the old V1 format, whose one file has values in an encoding of its own (`bundle/v1`).
 
 Nothing of a source can stay as it is: every value is read, checked and encoded anew, one slice at a time.
 """
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,80 +13,104 @@ import numpy as np
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import UnsupportedError
 from tensorbundle.payloads import decode_strings
-from tensorbundle.slices import TensorSlice, readable_key, whole_box
+from tensorbundle.slices import readable_key, whole_box
+from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.plan import Converted, Literal
 from tensorbundle.tools.rewriting.reading import Reading
-from tensorbundle.v1.index import whole_slice, write_v1
+from tensorbundle.v1.index import refuse_existing_v1, whole_slice, why_not_writable, write_v1
 from tensorbundle.v1.saved_slices import SavedTensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tensorbundle.shards import Array
-    from tensorbundle.tools.rewriting.plan import Output, Plan
-    from tensorbundle.tools.rewriting.transfer import TransferOptions
+    from tensorbundle.dtypes import Array
+    from tensorbundle.entries import StoredRange
+    from tensorbundle.slices import TensorSlice
+    from tensorbundle.storage.protocols import Store
+    from tensorbundle.tools.rewriting.options import TransferOptions
+    from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
 
-__all__ = ["Casts", "write_v1_plan"]
+__all__ = ["V1Output"]
 
 
-def write_v1_plan(
-    plan: Plan, path: str, options: TransferOptions, beside: Mapping[str, bytes]
-) -> tuple[int, Casts]:
-    """Write the V1 checkpoint `path`: the bytes written, and what was read and lost in casts.
+@dataclass(frozen=True, slots=True)
+class V1Output:
+    """A V1 checkpoint in one file (`Output`)."""
 
-    Raises:
-        ConflictError, CorruptionError, MissingFileError: as `transfer` and `write_v1`.
-        UnsupportedError: so too; or several data shards were asked for.
-    """
-    if plan.shards > 1:
-        raise UnsupportedError(
-            f"{plan.shards} shards: V1 is written as one file; leave out reshard", path=path
+    @property
+    def file_format(self) -> str:
+        """See `Output`."""
+        return "v1"
+
+    def carries(self, dtype: DType, stored: StoredRange) -> bool:
+        """See `Output`: it has an encoding of its own."""
+        del dtype, stored
+        return False
+
+    def lacks(self, key: bytes, dtype: DType, shape: tuple[int, ...]) -> str | None:
+        """See `Output`."""
+        del shape
+        return why_not_writable(key, dtype)
+
+    def refuse_existing(self, path: str, *, overwrite: bool, store: Store | None = None) -> None:
+        """See `Output`."""
+        refuse_existing_v1(path, overwrite=overwrite, store=store)
+
+    def shared(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> list[str]:
+        """See `Output`: none."""
+        del plan, path, options, sizes
+        return []
+
+    def write(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> Written:
+        """See `Output`."""
+        del sizes
+        if plan.shards > 1:
+            raise UnsupportedError(
+                f"{plan.shards} shards: V1 is written as one file; leave out reshard", path=path
+            )
+        slices = {
+            part.key(key): SavedTensor(key, entry.shape, entry.dtype, entry.slices)
+            for key, entry in plan.partitioned.items()
+            for part in entry.slices
+        }
+        records: dict[bytes, PlannedEntry] = {}
+        tensors: dict[bytes, SavedTensor] = {}
+        for each in plan.entries:
+            entry = each.origin.entry
+            whole = whole_slice(len(entry.shape))
+            tensor = slices.get(each.key) or SavedTensor(each.key, entry.shape, entry.dtype, (whole,))
+            tensors[tensor.name] = tensor
+            records[each.key if each.key in slices else whole.key(each.key)] = each
+        written = Written()
+
+        def values(name: bytes, part: TensorSlice) -> Array:
+            return _values(records[part.key(name)], options, written)
+
+        written.bytes_written = write_v1(
+            path,
+            list(tensors.values()),
+            values,
+            overwrite=options.overwrite,
+            beside=files_beside(path, options),
+            store=options.store,
         )
-    slices = {
-        part.key(key): SavedTensor(key, entry.shape, entry.dtype, entry.slices)
-        for key, entry in plan.partitioned.items()
-        for part in entry.slices
-    }
-    outputs: dict[bytes, Output] = {}
-    tensors: dict[bytes, SavedTensor] = {}
-    for each in plan.outputs:
-        entry = each.origin.entry
-        whole = whole_slice(len(entry.shape))
-        tensor = slices.get(each.key) or SavedTensor(each.key, entry.shape, entry.dtype, (whole,))
-        tensors[tensor.name] = tensor
-        outputs[each.key if each.key in slices else whole.key(each.key)] = each
-    made = Casts()
-    values = functools.partial(_values, outputs, options, made)
-    written = write_v1(path, list(tensors.values()), values, overwrite=options.overwrite, beside=beside)
-    return written, made
+        return written
 
 
-@dataclass(slots=True)
-class Casts:
-    """What was read, and lost in casts: as `Summary` has it."""
-
-    read: int = 0
-    overflowed: dict[str, int] = field(default_factory=dict)
-    lost: dict[str, int] = field(default_factory=dict)
-
-
-def _values(
-    outputs: Mapping[bytes, Output], options: TransferOptions, made: Casts, name: bytes, part: TensorSlice
-) -> Array:
+def _values(planned: PlannedEntry, options: TransferOptions, written: Written) -> Array:
     """The values of one slice."""
-    output = outputs[part.key(name)]
-    origin = output.origin
+    origin = planned.origin
     if isinstance(origin, Literal):
         return _decode(origin)
     if not isinstance(origin, Converted):
         raise TypeError(f"{type(origin).__name__} in a plan for V1")
     with Reading(verify=options.verify, progress=options.progress) as reading:
         values = origin.expression.read(whole_box(origin.expression.shape), reading)
-    made.read += reading.bytes_read
+    written.bytes_read += reading.bytes_read
     if reading.overflowed:
-        made.overflowed[readable_key(output.key)] = reading.overflowed
+        written.overflowed[readable_key(planned.key)] = reading.overflowed
     if reading.lost:
-        made.lost[readable_key(output.key)] = reading.lost
+        written.lost[readable_key(planned.key)] = reading.lost
     return values
 
 

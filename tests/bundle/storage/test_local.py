@@ -5,14 +5,15 @@ import os
 import pytest
 
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
-from tensorbundle.storage.local import File, describe_content, open_descriptor
+from tensorbundle.storage.content import describe_content
+from tensorbundle.storage.local import LocalFile
 
 
 @pytest.fixture
 def digits(tmp_path):
     path = tmp_path / "digits"
     path.write_bytes(b"0123456789")
-    with File(str(path)) as file:
+    with LocalFile(str(path)) as file:
         yield file
 
 
@@ -58,7 +59,7 @@ def test_close_twice(digits):
 def test_a_file_that_is_forgotten_is_closed(tmp_path):
     (tmp_path / "f").write_bytes(b"")
     before = len(os.listdir("/proc/self/fd"))
-    File(str(tmp_path / "f"))
+    LocalFile(str(tmp_path / "f"))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -66,7 +67,7 @@ def test_missing(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "none", tmp_path / "none" / "x", tmp_path / "file" / "x"):
         with pytest.raises(MissingFileError, match="no such file") as caught:
-            open_descriptor(str(path))
+            LocalFile(str(path))
         assert caught.value.path == str(path)
 
 
@@ -76,7 +77,7 @@ def test_not_a_regular_file(tmp_path):
     before = len(os.listdir("/proc/self/fd"))
     for path in (tmp_path, tmp_path / "pipe", "/dev/null"):
         with pytest.raises(MissingFileError, match="not a regular file") as caught:
-            open_descriptor(str(path))
+            LocalFile(str(path))
         assert caught.value.path == str(path)
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -8,8 +8,13 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import snapshot
-from tensorbundle.storage import staging
-from tensorbundle.storage.staging import SharingError, StagedFiles
+from tensorbundle.storage import local
+from tensorbundle.storage.local import LocalStore
+from tensorbundle.storage.protocols import SharingError
+
+
+def staging_in(directory, *, overwrite):
+    return LocalStore().stage(os.path.join(directory, "output"), overwrite=overwrite)
 
 
 def stage(staged, directory, files):
@@ -26,7 +31,7 @@ def failing(error_number):
 
 
 def test_nothing_is_visible_before_the_commit(tmp_path):
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"a": b"1", "b": b"2"})
     assert sorted(name.partition(".tempstate")[0] for name in snapshot(tmp_path)) == ["a", "b"]
     assert all(".tempstate" in name for name in snapshot(tmp_path))  # which TensorFlow passes over
@@ -35,7 +40,7 @@ def test_nothing_is_visible_before_the_commit(tmp_path):
 
 
 def test_files_get_the_permissions_of_any_new_file(tmp_path):
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"a": b""})
     staged.commit()
     (tmp_path / "b").touch()
@@ -43,7 +48,7 @@ def test_files_get_the_permissions_of_any_new_file(tmp_path):
 
 
 def test_discard(tmp_path):
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"a": b"1"})
     staged.discard()
     staged.discard()
@@ -54,14 +59,16 @@ def test_files_appear_in_the_order_staged(tmp_path, monkeypatch):
     placed = []
     link = os.link
     monkeypatch.setattr(os, "link", lambda old, new: (link(old, new), placed.append(os.path.basename(new))))
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"z": b"", "a": b"", "index": b""})
-    staged.rename_target(staged._staged[1].temporary, str(tmp_path / "b"))
+    staged.rename(staged._staged[1].temporary, str(tmp_path / "b"))
     staged.commit()
     assert placed == ["z", "b", "index"]
 
 
-def test_everything_is_flushed_before_anything_is_moved_and_the_directory_at_the_end(tmp_path, monkeypatch):
+def test_everything_is_flushed_before_anything_is_moved_and_the_directory_around_the_last_move(
+    tmp_path, monkeypatch
+):
     calls = []
     fsync, link = os.fsync, os.link
     monkeypatch.setattr(
@@ -70,10 +77,17 @@ def test_everything_is_flushed_before_anything_is_moved_and_the_directory_at_the
         lambda fd: (calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))), fsync(fd)),
     )
     monkeypatch.setattr(os, "link", lambda old, new: (calls.append("link"), link(old, new)))
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"a": b"", "b": b""})
     staged.commit()
-    assert [call.partition(".tempstate")[0] for call in calls] == ["a", "b", "link", "link", tmp_path.name]
+    assert [call.partition(".tempstate")[0] for call in calls] == [
+        "a",
+        "b",
+        "link",
+        tmp_path.name,
+        "link",
+        tmp_path.name,
+    ]
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -81,7 +95,7 @@ def test_a_name_that_is_taken(tmp_path, monkeypatch, links):
     """Also when the file appeared after staging began; what was placed before it is taken back."""
     if not links:
         monkeypatch.setattr(os, "link", failing(errno.EPERM))
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"a": b"new", "b": b"new"})
     (tmp_path / "b").write_bytes(b"old")
     with pytest.raises((tb.ConflictError, OSError)):
@@ -91,7 +105,7 @@ def test_a_name_that_is_taken(tmp_path, monkeypatch, links):
 
 def test_conflict_message(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"a": b"new"})
     with pytest.raises(
         tb.ConflictError, match=r"exists; use --overwrite \(overwrite=True\) to replace it"
@@ -103,10 +117,10 @@ def test_conflict_message(tmp_path):
 def test_overwrite_and_replace(tmp_path):
     for name in "abc":
         (tmp_path / name).write_bytes(b"old")
-    staged = StagedFiles(str(tmp_path), overwrite=True)
+    staged = staging_in(tmp_path, overwrite=True)
     stage(staged, tmp_path, {"a": b"new"})
     staged.commit()
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     with open(staged.create(str(tmp_path / "b"), replace=True), "wb") as file:
         file.write(b"new")
     staged.commit()
@@ -115,7 +129,7 @@ def test_overwrite_and_replace(tmp_path):
 
 def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", failing(errno.EPERM))
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"a": b"1"})
     staged.commit()
     assert snapshot(tmp_path) == {"a": b"1"}
@@ -126,7 +140,7 @@ def test_a_file_system_that_can_not_flush_directories(tmp_path, monkeypatch, err
     fsync = os.fsync
     fail = failing(error_number)
     monkeypatch.setattr(os, "fsync", lambda fd: fail() if os.path.isdir(f"/proc/self/fd/{fd}") else fsync(fd))
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"a": b"1"})
     staged.commit()
     assert snapshot(tmp_path) == {"a": b"1"}
@@ -146,7 +160,7 @@ def source(tmp_path):
 
 def test_share_by_hard_link(source, tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "ioctl", failing(errno.EOPNOTSUPP))
-    staged = StagedFiles(str(tmp_path / "out"), overwrite=False)
+    staged = staging_in(tmp_path / "out", overwrite=False)
     temporary, how = staged.share(str(source), str(tmp_path / "out" / "shard"))
     assert how == "hard link"
     assert os.path.samefile(temporary, source)
@@ -164,7 +178,7 @@ def test_share_by_reflink(source, tmp_path, monkeypatch):
         "ioctl",
         lambda fd, request, origin: requests.append((request, os.readlink(f"/proc/self/fd/{origin}"))),
     )
-    staged = StagedFiles(str(tmp_path / "out"), overwrite=False)
+    staged = staging_in(tmp_path / "out", overwrite=False)
     _, how = staged.share(str(source), str(tmp_path / "out" / "shard"))
     assert how == "reflink"
     assert requests == [(0x40049409, str(source))]
@@ -176,7 +190,7 @@ def test_share_through_a_symbolic_link(source, tmp_path, monkeypatch):
     """The data itself is linked: the link may go."""
     monkeypatch.setattr(fcntl, "ioctl", failing(errno.EOPNOTSUPP))
     (tmp_path / "symbolic").symlink_to(source)
-    staged = StagedFiles(str(tmp_path / "out"), overwrite=False)
+    staged = staging_in(tmp_path / "out", overwrite=False)
     staged.share(str(tmp_path / "symbolic"), str(tmp_path / "out" / "shard"))
     staged.commit()
     assert not (tmp_path / "out" / "shard").is_symlink()
@@ -186,7 +200,7 @@ def test_share_through_a_symbolic_link(source, tmp_path, monkeypatch):
 def test_sharing_that_can_not_be(source, tmp_path, monkeypatch, error_number):
     monkeypatch.setattr(fcntl, "ioctl", failing(errno.EXDEV))
     monkeypatch.setattr(os, "link", failing(error_number))
-    staged = StagedFiles(str(tmp_path / "out"), overwrite=False)
+    staged = staging_in(tmp_path / "out", overwrite=False)
     with pytest.raises(SharingError, match="can't be linked there: ") as caught:
         staged.share(str(source), str(tmp_path / "out" / "shard"))
     assert caught.value.path == str(source)
@@ -196,27 +210,10 @@ def test_sharing_that_can_not_be(source, tmp_path, monkeypatch, error_number):
 
 def test_a_source_is_never_changed_when_it_is_its_own_destination(source, monkeypatch):
     monkeypatch.setattr(fcntl, "ioctl", failing(errno.EOPNOTSUPP))
-    staged = StagedFiles(str(source.parent), overwrite=True)
-    temporary, _ = staged.share(str(source), str(source))
-    assert not staged.collides(temporary, str(source))
+    staged = staging_in(source.parent, overwrite=True)
+    staged.share(str(source), str(source))
     staged.commit()
     assert snapshot(source.parent) == {"shard": b"data"}
-
-
-def test_collides(tmp_path):
-    staged = StagedFiles(str(tmp_path), overwrite=True)
-    stage(staged, tmp_path, {"a": b"same"})
-    temporary = staged._staged[0].temporary
-    (tmp_path / "same").write_bytes(b"same")
-    (tmp_path / "other").write_bytes(b"othr")
-    times = (tmp_path / "other").stat()
-    os.utime(
-        temporary, ns=(times.st_atime_ns, times.st_mtime_ns)
-    )  # equal size and time do not mean equal contents
-    names = ("same", "other", "none")
-    assert [staged.collides(temporary, str(tmp_path / name)) for name in names] == [False, True, False]
-    (tmp_path / "dangling").symlink_to("nowhere")
-    assert staged.collides(temporary, str(tmp_path / "dangling"))
 
 
 # Directories
@@ -226,13 +223,13 @@ def test_no_such_directory(tmp_path):
     (tmp_path / "file").touch()
     for directory in ("none", "file", "file/x"):
         with pytest.raises(tb.MissingFileError, match="no such directory; make it first") as caught:
-            StagedFiles(str(tmp_path / directory), overwrite=False)
+            staging_in(tmp_path / directory, overwrite=False)
         assert caught.value.path == str(tmp_path / directory)
 
 
 def test_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    staged = StagedFiles("", overwrite=False)
+    staged = LocalStore().stage("output")
     with open(staged.create("a"), "wb") as file:
         file.write(b"1")
     staged.commit()
@@ -240,7 +237,7 @@ def test_the_working_directory(tmp_path, monkeypatch):
 
 
 def test_a_directory_that_can_not_be_written_to(tmp_path, monkeypatch):
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     monkeypatch.setattr(os, "open", failing(errno.EACCES))
     with pytest.raises(tb.BundleError, match="can't write into this directory: Permission denied") as caught:
         staged.create(str(tmp_path / "a"))
@@ -254,12 +251,12 @@ def test_a_directory_that_can_not_be_written_to(tmp_path, monkeypatch):
 def test_a_read_only_directory(tmp_path):
     tmp_path.chmod(0o555)
     with pytest.raises(tb.BundleError, match="can't write into this directory"):
-        StagedFiles(str(tmp_path), overwrite=False).create(str(tmp_path / "a"))
+        staging_in(tmp_path, overwrite=False).create(str(tmp_path / "a"))
     tmp_path.chmod(0o755)
 
 
 def test_the_lock_leaves_no_file_and_is_let_go(tmp_path):
-    staged = StagedFiles(str(tmp_path), overwrite=False)
+    staged = staging_in(tmp_path, overwrite=False)
     other = os.open(tmp_path, os.O_RDONLY)
     with staged.locked():
         with pytest.raises(BlockingIOError):
@@ -270,6 +267,6 @@ def test_the_lock_leaves_no_file_and_is_let_go(tmp_path):
 
 
 def test_a_file_system_without_locks(tmp_path, monkeypatch):
-    monkeypatch.setattr(staging.fcntl, "flock", failing(errno.ENOLCK))
-    with StagedFiles(str(tmp_path), overwrite=False).locked():
+    monkeypatch.setattr(local.fcntl, "flock", failing(errno.ENOLCK))
+    with staging_in(tmp_path, overwrite=False).locked():
         pass

@@ -14,7 +14,7 @@ from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph
 from tensorbundle.proto.nodes import encode_nodes
 from tensorbundle.tools import Problem, Report, verify, verify_all
-from tensorbundle.writer import BundleWriter
+from tensorbundle.writer import BundleWriter, append_bytes
 
 LFS = (
     b"version https://git-lfs.github.com/spec/v1\n"
@@ -299,7 +299,7 @@ def test_a_shard_that_can_not_be_opened(run, ckpt, monkeypatch, error):
         return real(path, *arguments, **named)
 
     monkeypatch.setattr(os, "open", refuse)
-    message = rf"{error.strerror}; 3 tensors lie in it, 'a' first"
+    message = rf"can't be read: {error.strerror}; 3 tensors lie in it, 'a' first"
     check(problems(run, ckpt / "m"), ("error", "unreadable-shard", None, FIRST, None, message, None))
     assert verify(ckpt / "m").tensors == 3
 
@@ -537,7 +537,7 @@ def test_slices_that_do_not_fit(run, tmp_path, listed, stored, message):
     data = bytes(range(24))
     with BundleWriter(str(tmp_path / "m")) as writer:
         number, shard = writer.add_shard()
-        offset, _, _ = shard.append([data])
+        offset, _, _ = append_bytes(shard, [data])
         whole = tuple(slices[spec] for spec in listed.split())
         writer.put(b"parts", TensorEntry(tb.DType.float32, (4, 3), 0, slices=whole))
         for spec, part in slices.items():

@@ -11,9 +11,10 @@ from tensorbundle.slices import readable_key
 from tensorbundle.tools.operations.editing.layout import even_slices, partition, unpartition
 from tensorbundle.tools.operations.editing.renaming import rename
 from tensorbundle.tools.operations.editing.rules import parse_rule
-from tensorbundle.tools.rewriting.draft import Draft, Layout
+from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.expressions import Cast, Constant
-from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal, Output
+from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal, PlannedEntry
+from tensorbundle.tools.rewriting.planning import Layout
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def draft_of():
 def outline(draft):
     """Each output's key, how it comes about, from what, and its place."""
     found = []
-    for each in draft.plan().outputs:
+    for each in draft.plan().entries:
         origin = each.origin
         source = readable_key(origin.key) if isinstance(origin, Carried) else None
         source = str(origin.expression) if isinstance(origin, Converted) else source
@@ -84,14 +85,14 @@ def test_pieces(tmp_path, draft_of):
     plan = draft.plan()
     whole = draft.tensors["e"].expression.entry
     assert [
-        (readable_key(each.key), each.origin.part_of, each.origin.entry.offset) for each in plan.outputs
+        (readable_key(each.key), each.origin.part_of, each.origin.entry.offset) for each in plan.entries
     ] == [
         ("e[0,2:0,6]", whole, 0),
         ("e[2,2:0,6]", whole, 48),
         ("p", None, 96),
     ]
     with tb.open(write(tmp_path / "whole", {"p": matrix})) as ckpt:
-        assert plan.outputs[-1].origin.entry.crc32c == ckpt.entry("p").crc32c
+        assert plan.entries[-1].origin.entry.crc32c == ckpt.entry("p").crc32c
     partition(draft, "e", 2, 1)
     partition(draft, "p", 3, 0)
     assert outline(draft)[:3] == [
@@ -155,18 +156,18 @@ def test_select_keeps_the_order(tmp_path, draft_of):
     ids=str,
 )
 def test_layouts(layout, sizes, shards):
-    outputs = [
-        Output(b"%d" % number, Literal(bytes(size), tb.TensorEntry(DType.uint8, (size,), size)))
+    entries = [
+        PlannedEntry(b"%d" % number, Literal(bytes(size), tb.TensorEntry(DType.uint8, (size,), size)))
         for number, size in enumerate(sizes)
     ]
-    assert [each.shard for each in layout.assign(outputs)] == shards
+    assert [each.shard for each in layout.assign(entries)] == shards
 
 
-def test_two_outputs_with_one_key(tmp_path, draft_of):
+def test_two_entries_with_one_key(tmp_path, draft_of):
     """The last line of defence, which names both origins."""
     draft = draft_of(write(tmp_path / "m", {"a": 1.0, "b": 2.0}))
     plan = draft.plan()
-    plan.outputs = [Output(b"x", each.origin) for each in plan.outputs]
+    plan.entries = [PlannedEntry(b"x", each.origin) for each in plan.entries]
     with pytest.raises(tb.ConflictError, match=r"^key 'x': two tensors would get this key: 'a' and 'b'$"):
         plan.check_keys()
 

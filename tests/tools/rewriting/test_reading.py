@@ -23,7 +23,8 @@ from tensorbundle.tools.rewriting.expressions import Transpose
 from tensorbundle.tools.operations.editing.casting import cast
 from tensorbundle.tools.operations.editing.combining import average
 from tensorbundle.tools.operations.editing.layout import partition, unpartition
-from tensorbundle.tools.rewriting.transfer import TransferOptions, transfer
+from tensorbundle.tools.rewriting.options import TransferOptions
+from tensorbundle.tools.rewriting.transfer import transfer
 
 def peak():
     # Unlike ru_maxrss, not what the process was before `exec`.

@@ -29,9 +29,10 @@ from support.contents import files, our_reading
 from support.depth import DEEP, sample
 from tensorbundle.coding import crc32c
 from tensorbundle.entries import BundleHeader, TensorEntry
-from tensorbundle.names import shard_path
+from tensorbundle.filenames import shard_path
 from tensorbundle.tools import Summary, TransferOptions, convert
-from tensorbundle.tools.rewriting.plan import Literal, Output, Plan
+from tensorbundle.tools.rewriting.bundle_output import BundleOutput
+from tensorbundle.tools.rewriting.plan import Literal, Plan, PlannedEntry
 from tensorbundle.tools.rewriting.transfer import transfer
 
 SHARE, COPY = TransferOptions(data="share"), TransferOptions(data="copy")
@@ -365,7 +366,9 @@ class TestBoth:
             assert ckpt["a"].tolist() == [1.5, -2]
 
     def test_two_tensors_of_one_key(self, out, data):
-        plan = Plan(outputs=[Output(b"k", Literal.int64(1)), Output(b"k", Literal.string(b"x"))])
+        plan = Plan(
+            BundleOutput(), [PlannedEntry(b"k", Literal.int64(1)), PlannedEntry(b"k", Literal.string(b"x"))]
+        )
         with pytest.raises(
             tb.ConflictError, match="two tensors would get this key: a new one and a new one"
         ) as caught:
@@ -374,7 +377,10 @@ class TestBoth:
         assert list(out.iterdir()) == []
 
     def test_literals_alone(self, out, data):
-        plan = Plan(outputs=[Output(b"n", Literal.int64(-5)), Output(b"s", Literal.string(b"x\0"))])
+        plan = Plan(
+            BundleOutput(),
+            [PlannedEntry(b"n", Literal.int64(-5)), PlannedEntry(b"s", Literal.string(b"x\0"))],
+        )
         summary = transfer(plan, str(out / "m"), options(data))
         with tb.open(out / "m") as ckpt:
             assert (ckpt["n"], ckpt["s"].item(), ckpt.num_shards) == (-5, b"x\0", 1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tensorbundle.checkpoint import Checkpoint
-    from tensorbundle.entries import TensorEntry
+    from tensorbundle.entries import StoredRange, TensorEntry
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.inspecting.listing import ListedTensor, Owner
 
@@ -63,12 +63,11 @@ def _table(
     for each in rows:
         owner = owned.get(each.key)
         full_name = [escape(owner.full_name if owner else "")] if named else []
-        cells.append(_row(escape(each.key), each.entry, placed=each.placed, long=long) + full_name)
+        cells.append(_row(escape(each.key), each.entry, each.stored, long=long) + full_name)
         if long:
             cells += [
-                _row(f"  slice {part}", entry, placed=checkpoint.index.file_format == "v2", long=True)
-                + [""] * len(full_name)
-                for part, entry in slices_of(checkpoint, each)
+                _row(f"  slice {part}", entry, stored, long=True) + [""] * len(full_name)
+                for part, entry, stored in slices_of(checkpoint, each)
             ]
     return columns(cells, right=(3, 4, 5) if long else (3,)) if cells else ()
 
@@ -76,15 +75,16 @@ def _table(
 def _total(checkpoint: Checkpoint, rows: list[ListedTensor]) -> str:
     elements = sum(each.entry.elements for each in rows)
     total = human_bytes(sum(each.entry.nbytes for each in rows))
-    what = "data shard" if checkpoint.index.file_format == "v2" else "V1 file"
-    shards = f"{checkpoint.num_shards} {what}{'s' if checkpoint.num_shards > 1 else ''}"
+    shards = f"{checkpoint.num_shards} {checkpoint.index.file_noun}{'s' if checkpoint.num_shards > 1 else ''}"
     return f"{len(rows)} tensors, {elements:,} elements, {total} in {shards}"
 
 
-def _row(name: str, entry: TensorEntry, *, placed: bool, long: bool) -> list[str]:
+def _row(name: str, entry: TensorEntry, stored: StoredRange | None, *, long: bool) -> list[str]:
     row = [name, str(entry.dtype), shape_text(entry.shape), human_bytes(entry.nbytes)]
     if not long:
         return row
     if entry.slices:
         return [*row, "-", "-", f"{len(entry.slices)} slices"]
-    return [*row, str(entry.shard), *([str(entry.offset), f"{entry.crc32c:08x}"] if placed else ["-", "-"])]
+    offset = "-" if stored is None else str(stored.offset)
+    crc = "-" if stored is None or stored.crc32c is None else f"{stored.crc32c:08x}"
+    return [*row, str(entry.shard), offset, crc]

@@ -18,7 +18,7 @@ from tensorbundle.tools.operations.inspecting.statistics import summarize
 if TYPE_CHECKING:
     import argparse
 
-    from tensorbundle.checkpoint import Array
+    from tensorbundle.dtypes import Array
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.inspecting.showing import ShownTensor
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError
-from tensorbundle.names import resolve_prefix, shards_of, v1_files
+from tensorbundle.locating import resolve_prefix
+from tensorbundle.members import shards_of, v1_files
+from tensorbundle.storage import store_of
 from tensorbundle.tools.cli.console import escape, human_bytes
 from tensorbundle.tools.cli.reading import problem_line
 from tensorbundle.tools.operations.directories.checking import verify, verify_all
@@ -87,6 +88,6 @@ def _print(report: Report, args: argparse.Namespace, console: Console) -> None:
 def _size(path: str) -> int:
     try:
         prefix = resolve_prefix(path)
-        return sum(map(os.path.getsize, v1_files(prefix) or shards_of(prefix).values()))
+        return sum(map(store_of(prefix).size, v1_files(prefix) or shards_of(prefix).values()))
     except (BundleError, OSError):
         return 0

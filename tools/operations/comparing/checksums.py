@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.coding import combine_crc32c, crc32c
 from tensorbundle.dtypes import DType
-from tensorbundle.index import encode_key
+from tensorbundle.keys import encode_key
 from tensorbundle.payloads import encode_strings
 from tensorbundle.tools.operations.inspecting.passes import flat_values
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tensorbundle.index import Index
     from tensorbundle.slices import Box
 
-__all__ = ["computed_checksum", "stored_checksum"]
+__all__ = ["computed_checksum", "has_checksums", "stored_checksum"]
 
 
 def stored_checksum(index: Index, key: str, entry: TensorEntry) -> int | None:
@@ -29,19 +29,18 @@ def stored_checksum(index: Index, key: str, entry: TensorEntry) -> int | None:
     Raises:
         CorruptionError: a slice is missing or has another type or shape than listed.
     """
-    swapped = index.header.big_endian and (entry.dtype.swap_width > 1 or entry.dtype is DType.string)
-    if index.file_format != "v2" or swapped:
-        return None
+    raw = encode_key(key)
     if not entry.slices:
-        return entry.crc32c
+        return _little_endian_checksum(index, raw, entry)
     if not entry.dtype.itemsize:
         return None
     parts = []
-    for part, _, piece in index.pieces(encode_key(key), entry):
+    for part, slice_key, piece in index.pieces(raw, entry):
         start = _run_start(part.box(entry.shape), entry.shape)
-        if start is None:
+        checksum = _little_endian_checksum(index, slice_key, piece)
+        if start is None or checksum is None:
             return None
-        parts.append((start, piece.elements, piece.nbytes, piece.crc32c))
+        parts.append((start, piece.elements, piece.nbytes, checksum))
     crc = end = 0
     for start, elements, nbytes, checksum in sorted(parts):
         if start != end:
@@ -49,6 +48,23 @@ def stored_checksum(index: Index, key: str, entry: TensorEntry) -> int | None:
         crc = combine_crc32c(crc, checksum, nbytes)
         end += elements
     return crc if end == entry.elements else None
+
+
+def _little_endian_checksum(index: Index, key: bytes, entry: TensorEntry) -> int | None:
+    stored = index.stored(key, entry)
+    if stored is None:
+        return None
+    swapped = stored.big_endian and (entry.dtype.swap_width > 1 or entry.dtype is DType.string)
+    return None if swapped else stored.crc32c
+
+
+def has_checksums(index: Index) -> bool:
+    """Whether the index has checksums of tensors; a format has them of all tensors, or of none."""
+    for key, entry in index.raw_entries():
+        if not entry.slices:
+            stored = index.stored(key, entry)
+            return stored is not None and stored.crc32c is not None
+    return True
 
 
 def _run_start(box: Box, shape: tuple[int, ...]) -> int | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
+from tensorbundle.tools.operations.comparing.checksums import has_checksums
 from tensorbundle.tools.operations.comparing.pairs import Side, find_pairs
 from tensorbundle.tools.operations.comparing.values import ValueDifference, compare_values
 from tensorbundle.tools.operations.inspecting.passes import flat_values, in_order
@@ -169,7 +170,7 @@ def diff(
                 return _with_values(found, one, other, rtol=rtol, atol=atol)
             return found
 
-        reads = values or any(each.checkpoint.index.file_format != "v2" for each in (one, other))
+        reads = values or not all(has_checksums(each.checkpoint.index) for each in (one, other))
         differences = []
         for _, found in in_order(compare, pairs, jobs=jobs if reads else 1):
             differences.append(found)

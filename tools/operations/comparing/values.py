@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tensorbundle.shards import Array
+    from tensorbundle.dtypes import Array
 
 __all__ = ["ValueDifference", "compare_values"]
 

@@ -6,7 +6,6 @@ which object owns which key (TensorFlow python/checkpoint/checkpoint.py). The te
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Final, get_args
 from typing import Literal as OneOf
@@ -27,11 +26,14 @@ from tensorbundle.proto.paths import (
     name_fault,
     split_path,
 )
+from tensorbundle.storage.paths import basename
 from tensorbundle.tools.operations.converting.structure_fitting import fit_structure
 from tensorbundle.tools.operations.converting.template import fit_template
 from tensorbundle.tools.optimizers.finding import USUAL_ROOTS
+from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.plan import LeftOut, Literal
+from tensorbundle.tools.rewriting.v1_output import V1Output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +68,7 @@ _NUMBERED: Final = re.compile(r".*-(\d{1,18})", re.DOTALL)
 
 def saves_in_name(prefix: str) -> int:
     """What the save counter of a checkpoint with this prefix says: the number at its end, as `save` puts it, or 1."""
-    found = _NUMBERED.fullmatch(os.path.basename(prefix))
+    found = _NUMBERED.fullmatch(basename(prefix))
     return int(found[1]) if found else 1
 
 
@@ -192,20 +194,7 @@ def to_v1(draft: Draft) -> None:
     Raises:
         UnsupportedError: a tensor of a type that TensorFlow does not write to V1 files; the reason counts the others.
     """
-    from tensorbundle.v1.saved_slices import WRITABLE  # needs NumPy
-
-    values = [(key, tensor.expression) for key, tensor in draft.tensors.items()]
-    types = [(key, each.dtype) for key, each in values if not isinstance(each, Literal)]
-    bad = [(key, dtype) for key, dtype in types if dtype not in WRITABLE]
-    if bad:
-        key, dtype = bad[0]
-        more = f" (and {len(bad) - 1} more such tensors)" if len(bad) > 1 else ""
-        raise UnsupportedError(
-            f"the V1 format has no values of type {dtype}{more}; cast or drop it first",
-            path=draft.prefix,
-            key=key,
-        )
-    draft.file_format = "v1"
+    draft.write_to(V1Output())
 
 
 def to_v2(draft: Draft) -> None:
@@ -214,9 +203,10 @@ def to_v2(draft: Draft) -> None:
     Raises:
         UnsupportedError: it is one already.
     """
-    if draft.source_format == draft.file_format == "v2":
+    output = BundleOutput()
+    if draft.source_format == draft.output.file_format == output.file_format:
         raise UnsupportedError("a V2 checkpoint already; --to v1 is the other way", path=draft.prefix)
-    draft.file_format = "v2"
+    draft.write_to(output)
 
 
 def _check_root(root: str) -> None:

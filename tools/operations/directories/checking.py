@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError
-from tensorbundle.names import STATE_FILE
+from tensorbundle.filenames import STATE_FILE
 from tensorbundle.tools.operations.directories.inventory import survey
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting import verification

@@ -11,20 +11,12 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.entries import HEADER_KEY
 from tensorbundle.errors import BundleError, ConflictError, MissingFileError
+from tensorbundle.filenames import STATE_FILE, index_path, is_member_name, shard_path
 from tensorbundle.index import BundleIndex
-from tensorbundle.names import (
-    STATE_FILE,
-    index_path,
-    is_member_name,
-    prefixes_in,
-    resolve_prefix,
-    shard_path,
-    shards_of,
-    v1_files,
-    what_is_there,
-)
+from tensorbundle.locating import resolve_prefix, what_is_there
+from tensorbundle.members import prefixes_in, shards_of, v1_files
 from tensorbundle.state import CheckpointState
-from tensorbundle.storage.local import File
+from tensorbundle.storage import store_of
 from tensorbundle.table import TableReader
 from tensorbundle.tools.operations.directories.unfinished import Unfinished, unfinished
 
@@ -232,7 +224,7 @@ def _one_set(prefix: str) -> list[str]:
 def is_v1_file(path: str) -> bool:
     """Whether a file is a table of a V1 checkpoint: TensorFlow core/util/tensor_slice_writer.cc."""
     try:
-        with File(path) as file:
+        with store_of(path).open(path) as file:
             return (TableReader(file).get(HEADER_KEY) or b"")[:1] == _V1_META
     except (BundleError, OSError):
         return False

@@ -18,10 +18,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.errors import BundleError, ConflictError, MissingFileError, near_names
-from tensorbundle.names import STATE_FILE, is_checkpoint, is_member_name, resolve_prefix, what_is_there
+from tensorbundle.filenames import STATE_FILE, is_member_name
+from tensorbundle.locating import resolve_prefix, what_is_there
+from tensorbundle.members import is_checkpoint
 from tensorbundle.state import CheckpointState
-from tensorbundle.storage.local import File, describe_content
-from tensorbundle.storage.staging import StagedFiles
+from tensorbundle.storage import store_of
+from tensorbundle.storage.content import describe_content
+from tensorbundle.storage.paths import join
 from tensorbundle.tools.operations.directories.inventory import (
     NOT_THERE,
     inspect,
@@ -35,6 +38,7 @@ from tensorbundle.tools.operations.directories.inventory import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from tensorbundle.storage.protocols import Staging
     from tensorbundle.tools.operations.directories.inventory import Found, Survey
 
 __all__ = ["Change", "Step", "add", "manage", "prune", "remove", "repair"]
@@ -424,7 +428,7 @@ def _must_be_replaceable(found: Survey) -> None:
         return
     if is_v1_file(path):
         raise ConflictError("a V1 checkpoint, not a state file; rename it first", path=path)
-    with File(path) as file:
+    with store_of(path).open(path) as file:
         what = describe_content(file.read(0, min(file.size, _HEAD_BYTES)))
     if what is not None and not what.startswith("a 'checkpoint' state file"):
         raise ConflictError(f"not a state file: {what}", path=path)
@@ -506,7 +510,7 @@ def manage(directory: str, plan: Callable[[Survey], Change], *, dry_run: bool = 
         BundleError: the state file can't be written, and nothing was changed; or a file can't be deleted.
     """
     must_exist(directory)
-    with StagedFiles(directory, overwrite=True).locked():
+    with _staging(directory).locked():
         change = plan(survey(directory))
         change = replace(change, bytes_freed=_bytes_freed(change.files))
         if not dry_run:
@@ -539,7 +543,13 @@ def _carry_out(change: Change) -> None:
 
 def _flush(directory: str) -> None:
     """Have what was done to the names in a directory on disk."""
-    StagedFiles(directory, overwrite=True).commit()
+    _staging(directory).commit()
+
+
+def _staging(directory: str) -> Staging:
+    """For the lock of a directory, and to flush it; nothing is staged."""
+    path = join(directory, STATE_FILE)
+    return store_of(path).stage(path, overwrite=True)
 
 
 def _bytes_freed(paths: Iterable[str]) -> int:

@@ -11,7 +11,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.names import part_prefixes, parts_prefix, prefixes_in
+from tensorbundle.filenames import part_prefixes, parts_prefix
+from tensorbundle.members import prefixes_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

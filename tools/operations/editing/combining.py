@@ -9,8 +9,9 @@ import numpy as np
 
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
-from tensorbundle.index import BundleIndex, decode_key
-from tensorbundle.names import part_prefixes, parts_prefix
+from tensorbundle.filenames import part_prefixes, parts_prefix
+from tensorbundle.index import BundleIndex
+from tensorbundle.keys import decode_key
 from tensorbundle.parts import PartsIndex
 from tensorbundle.proto.graph import Attribute, Node
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
@@ -242,14 +243,21 @@ def _values(tensor: DraftTensor) -> Stored:
 
 
 def _differ(parts: Sequence[Stored]) -> bool:
-    """Whether tensors of one type and shape have different values; those of V1 files have to be read for that."""
-    if all(each.index.file_format == "v2" for each in parts):
-        return len({_fingerprint(each) for each in parts}) > 1
+    """Whether tensors of one type and shape have different values; those without a stored checksum are read for that."""
+    fingerprints = [_fingerprint(each) for each in parts]
+    if None not in fingerprints:
+        return len(set(fingerprints)) > 1
     first, *others = (ShardReader(each.index).read(decode_key(each.key)) for each in parts)
     return not all(np.array_equal(first, each) for each in others)
 
 
-def _fingerprint(stored: Stored) -> tuple[object, ...]:
-    """Equal for tensors of equal bytes, from the index alone."""
-    pieces = tuple((part, entry.crc32c) for part, _, entry in stored.pieces)
-    return (stored.entry.nbytes, stored.entry.crc32c, pieces)
+def _fingerprint(tensor: Stored) -> tuple[object, ...] | None:
+    """Equal for tensors of equal bytes, from the index alone; None if it has no checksum."""
+    found: list[object] = [tensor.entry.nbytes]
+    whole = [] if tensor.pieces else [(None, tensor.key, tensor.entry)]
+    for part, key, entry in (*whole, *tensor.pieces):
+        stored = tensor.index.stored(key, entry)
+        if stored is None or stored.crc32c is None:
+            return None
+        found.append((part, stored.crc32c))
+    return tuple(found)

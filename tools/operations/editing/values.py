@@ -23,7 +23,7 @@ from tensorbundle.tools.rewriting.reading import Reading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorbundle.shards import Array
+    from tensorbundle.dtypes import Array
     from tensorbundle.tools.rewriting.draft import Draft
 
 __all__ = ["add_tensor", "find_key", "set_values"]

@@ -23,7 +23,7 @@ from tensorbundle.tools.rewriting.plan import Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorbundle.shards import Array
+    from tensorbundle.dtypes import Array
     from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 
 __all__ = ["Resized", "read_vocabulary", "resize"]

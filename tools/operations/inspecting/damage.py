@@ -10,7 +10,7 @@ from tensorbundle.coding import crc32c, find_flipped_bit, unmask
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
 from tensorbundle.payloads import payload_checksum
-from tensorbundle.storage.local import describe_content
+from tensorbundle.storage.content import describe_content
 from tensorbundle.table import FOOTER_BYTES, Footer
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.blocks import find_blocks

@@ -6,13 +6,13 @@ cc/saved_model/fingerprinting.cc, `HashCheckpointIndexFile`). No version of Tens
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from tensorbundle.coding import VARINT, fields
 from tensorbundle.errors import BundleError
-from tensorbundle.names import index_path
-from tensorbundle.storage.local import File
+from tensorbundle.filenames import index_path
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import absolute, basename, dirname, join
 
 __all__ = ["check_fingerprint", "fingerprint64"]
 
@@ -27,11 +27,12 @@ _K2: Final = 0x9AE16A3B2F90404F
 
 def check_fingerprint(prefix: str) -> str | None:
     """How the index of a SavedModel's variables differs from its fingerprint; None if it does not, or there is none."""
-    directory = os.path.dirname(os.path.abspath(prefix))
-    if os.path.basename(directory) != "variables":
+    directory = dirname(absolute(prefix))
+    store = store_of(directory)
+    if basename(directory) != "variables":
         return None
     try:
-        with File(os.path.join(os.path.dirname(directory), "fingerprint.pb")) as file:
+        with store.open(join(dirname(directory), "fingerprint.pb")) as file:
             message = file.read(0, min(file.size, 1 << 20))
         expected = next(
             (
@@ -41,7 +42,7 @@ def check_fingerprint(prefix: str) -> str | None:
             ),
             None,
         )
-        with File(index_path(prefix)) as file:
+        with store.open(index_path(prefix)) as file:
             if expected is None or file.size > _MOST_BYTES:
                 return None
             found = fingerprint64(file.read(0, file.size))

@@ -18,7 +18,7 @@ from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.coding import FIXED64, read_varint
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
-from tensorbundle.index import encode_key
+from tensorbundle.keys import encode_key
 from tensorbundle.payloads import payload_checksum
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, attribute_key
 from tensorbundle.tools.operations.inspecting.passes import flat_values, over_tensors

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from tensorbundle.checkpoint import Array
+    from tensorbundle.dtypes import Array
 
 __all__ = ["Histogram"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.index import encode_key
+from tensorbundle.keys import encode_key
 from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
-    from tensorbundle.entries import TensorEntry
+    from tensorbundle.entries import StoredRange, TensorEntry
 
 __all__ = ["ListedSlice", "ListedTensor", "Owner", "listed", "ls", "owners", "slices_of"]
 
@@ -23,33 +23,35 @@ class ListedTensor(NamedTuple):
     Attributes:
         key: its key.
         entry: its dtype, shape, size, and where its bytes are.
-        placed: whether it has a place of its own in a data shard: a partitioned tensor has none, nor has one in a V1 file.
+        stored: where its bytes are; None for a partitioned tensor, and where values are encoded.
     """
 
     key: str
     entry: TensorEntry
-    placed: bool
+    stored: StoredRange | None
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data; `shard` is null for a partitioned tensor, `offset` and `crc32c` without a place."""
-        entry = self.entry
+        entry, stored = self.entry, self.stored
+        crc = None if stored is None else stored.crc32c
         return {
             "key": self.key,
             "dtype": entry.dtype,
             "shape": list(entry.shape),
             "nbytes": entry.nbytes,
             "shard": None if entry.slices else entry.shard,
-            "offset": entry.offset if self.placed else None,
-            "crc32c": f"{entry.crc32c:08x}" if self.placed else None,
+            "offset": None if stored is None else stored.offset,
+            "crc32c": None if crc is None else f"{crc:08x}",
             "slices": [str(each) for each in entry.slices],
         }
 
 
 class ListedSlice(NamedTuple):
-    """One slice of a partitioned tensor: which part it is, and its entry."""
+    """One slice of a partitioned tensor: which part it is, its entry, and where its bytes are."""
 
     part: str
     entry: TensorEntry
+    stored: StoredRange | None
 
 
 class Owner(NamedTuple):
@@ -76,16 +78,17 @@ def ls(source: Path, patterns: Sequence[str] = ()) -> list[ListedTensor]:
 
 def listed(checkpoint: Checkpoint, patterns: Sequence[str] = ()) -> Iterator[ListedTensor]:
     """`ls` of an open checkpoint, a tensor at a time."""
-    placed = checkpoint.index.file_format == "v2"
+    index = checkpoint.index
     for key, entry in select(checkpoint.entries(), patterns, checkpoint.naming):
-        yield ListedTensor(key, entry, placed and not entry.slices)
+        yield ListedTensor(key, entry, None if entry.slices else index.stored(encode_key(key), entry))
 
 
 def slices_of(checkpoint: Checkpoint, tensor: ListedTensor) -> Iterator[ListedSlice]:
     """The slices of a partitioned tensor; none of another."""
     if tensor.entry.slices:
-        for part, _, entry in checkpoint.index.pieces(encode_key(tensor.key), tensor.entry):
-            yield ListedSlice(str(part), entry)
+        index = checkpoint.index
+        for part, key, entry in index.pieces(encode_key(tensor.key), tensor.entry):
+            yield ListedSlice(str(part), entry, index.stored(key, entry))
 
 
 def owners(checkpoint: Checkpoint) -> dict[str, Owner]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.coding import LEN, VARINT, fields, read_varint
 from tensorbundle.errors import BundleError, CorruptionError
+from tensorbundle.index import BundleIndex
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, attribute_key
-from tensorbundle.storage.local import File
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import absolute, basename, dirname, join
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 from tensorbundle.tools.operations.inspecting.layout import Layout
 from tensorbundle.tools.optimizers.classes import class_names
@@ -130,7 +131,7 @@ def _info(checkpoint: Checkpoint) -> Info:
 
 def _kind(checkpoint: Checkpoint, entries: Mapping[str, TensorEntry]) -> str:
     file_format = checkpoint.index.file_format
-    if file_format != "v2":
+    if not isinstance(checkpoint.index, BundleIndex):
         return _KINDS.get(file_format, file_format)
     if _saved_model(checkpoint.prefix) is not None:
         return "SavedModel"
@@ -139,9 +140,9 @@ def _kind(checkpoint: Checkpoint, entries: Mapping[str, TensorEntry]) -> str:
 
 def _saved_model(prefix: str) -> str | None:
     """The path of the `saved_model.pb` whose variables these are, or None."""
-    directory = os.path.dirname(os.path.abspath(prefix))
-    path = os.path.join(os.path.dirname(directory), "saved_model.pb")
-    return path if os.path.basename(directory) == "variables" and os.path.isfile(path) else None
+    directory = dirname(absolute(prefix))
+    path = join(dirname(directory), "saved_model.pb")
+    return path if basename(directory) == "variables" and store_of(path).is_file(path) else None
 
 
 def dead_bytes(index: Index) -> int | None:
@@ -150,7 +151,7 @@ def dead_bytes(index: Index) -> int | None:
     Raises:
         MissingFileError: a data shard is missing.
     """
-    if index.file_format != "v2":
+    if not isinstance(index, BundleIndex):
         return None
     ranges = defaultdict(list)
     for key, entry in index.raw_entries():
@@ -158,7 +159,7 @@ def dead_bytes(index: Index) -> int | None:
             ranges[entry.shard].append((key, entry.offset, entry.nbytes))
     total = 0
     for shard in range(index.header.num_shards):
-        with File(index.shard_path(shard)) as file:
+        with index.store.open(index.shard_path(shard)) as file:
             total += Layout.of(ranges[shard], file.size).dead_bytes
     return total
 
@@ -189,7 +190,7 @@ def _written_by(prefix: str) -> str | None:
         if path is None:
             continue
         try:
-            with File(path) as file:
+            with store_of(path).open(path) as file:
                 version = _version_in(memoryview(file.read(0, min(file.size, _META_BYTES))), in_saved_model)
         except (BundleError, OSError):
             continue

@@ -6,7 +6,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from tensorbundle.index import encode_key
+from tensorbundle.keys import encode_key
 from tensorbundle.tools.patterns import select
 from tensorbundle.tools.rewriting.expressions import Stored, stream
 from tensorbundle.tools.rewriting.reading import Reading
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from tensorbundle.checkpoint import Checkpoint
+    from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.shards import Array
 
 __all__ = ["flat_values", "in_order", "over_tensors"]
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError, TensorNotFoundError, UnsupportedError
+from tensorbundle.keys import encode_key
 from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tensorbundle.checkpoint import Array, Checkpoint, Path
-    from tensorbundle.dtypes import DType
+    from tensorbundle.checkpoint import Checkpoint, Path
+    from tensorbundle.dtypes import Array, DType
+    from tensorbundle.entries import TensorEntry
 
 __all__ = ["ShownTensor", "parse_region", "show"]
 
@@ -82,8 +84,15 @@ def _read(checkpoint: Checkpoint, key: str, name: str, region: str | None, *, ve
         values = checkpoint.read(key, None if region is None else parse_region(region))
     except BundleError as error:
         raise error.locate(path=checkpoint.prefix, key=key) from None
-    verified = checkpoint.index.file_format == "v1" or (region is None and verify)
+    verified = _is_encoded(checkpoint, key, entry) or (region is None and verify)
     return ShownTensor(key, name, entry.dtype, values, verified)
+
+
+def _is_encoded(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> bool:
+    """Whether the format encodes the values, in blocks with checksums of their own, which are always checked."""
+    index, raw = checkpoint.index, encode_key(key)
+    parts = [(each, part) for _, each, part in index.pieces(raw, entry)] or [(raw, entry)]
+    return all(index.stored(*each) is None for each in parts)
 
 
 def parse_region(text: str) -> tuple[Any, ...]:

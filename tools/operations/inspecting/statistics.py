@@ -15,7 +15,8 @@ from tensorbundle.tools.operations.inspecting.passes import flat_values, over_te
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from tensorbundle.checkpoint import Array, Path
+    from tensorbundle.checkpoint import Path
+    from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
 
 __all__ = ["TensorStatistics", "numbers", "stats", "summarize"]

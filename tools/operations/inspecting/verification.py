@@ -15,33 +15,43 @@ import numpy as np
 
 from tensorbundle.checkpoint import open_index
 from tensorbundle.entries import HEADER_KEY, BundleHeader, check_range, parse_entries
-from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
-from tensorbundle.index import BundleIndex, decode_key, encode_key
-from tensorbundle.names import resolve_prefix, shards_of
+from tensorbundle.errors import (
+    BundleError,
+    CorruptionError,
+    MissingFileError,
+    UnreadableFileError,
+    UnsupportedError,
+)
+from tensorbundle.index import BundleIndex
+from tensorbundle.keys import decode_key, encode_key
+from tensorbundle.locating import resolve_prefix
+from tensorbundle.members import shards_of
 from tensorbundle.parts import PartsIndex
 from tensorbundle.shards import ShardReader
 from tensorbundle.slices import TensorSlice, must_tile, readable_key
-from tensorbundle.storage.local import File, describe_content
+from tensorbundle.storage import store_of
+from tensorbundle.storage.content import describe_content
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.damage import INDEX_BYTES, Damage, cause_of_index
 from tensorbundle.tools.operations.inspecting.fingerprint import check_fingerprint
 from tensorbundle.tools.operations.inspecting.layout import Layout
 from tensorbundle.tools.operations.inspecting.problems import Problem, Report
-from tensorbundle.tools.rewriting.streaming import BUFFER_BYTES, Piece, runs, stream
+from tensorbundle.tools.rewriting.ranges import BUFFER_BYTES, OpenFiles, TensorRange, runs, stream
 from tensorbundle.v1.index import V1Index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tensorbundle.checkpoint import Path
-    from tensorbundle.entries import TensorEntry
+    from tensorbundle.entries import StoredRange, TensorEntry
     from tensorbundle.index import Index
     from tensorbundle.proto.graph import ObjectGraph
+    from tensorbundle.storage.protocols import RandomAccessFile
     from tensorbundle.tools.operations.inspecting.problems import Severity
 
 __all__ = ["verify"]
 
-_Failure = tuple[Piece, CorruptionError]
+_Failure = tuple[TensorRange, CorruptionError]
 _PAGE: Final = 4096  # what file systems and caches lose of a file, they lose in pages
 _NESTED: Final = 8  # named keys that begin with one another
 _TELLING_ZEROS: Final = 512  # so many zero bytes in a row are hardly values
@@ -120,7 +130,8 @@ class _Verification:
         """Tell why an index can't be read."""
         kind = "version" if isinstance(error, UnsupportedError) else "index"
         cause = cause_line("newer-version") if kind == "version" else None
-        with contextlib.suppress(BundleError, OSError), File(error.path or prefix) as file:
+        path = error.path or prefix
+        with contextlib.suppress(BundleError), store_of(path).open(path) as file:
             cause = cause or cause_of_index(file.read(0, min(file.size, INDEX_BYTES)))
         self._add(kind, error, cause=cause)
 
@@ -244,64 +255,66 @@ class _Verification:
 
     def _check_shards(self, index: BundleIndex) -> None:
         """What lies in each data shard; the shard's own absence or refusal is told once."""
-        by_shard: dict[int, list[Piece]] = {}
+        by_shard: dict[int, list[tuple[TensorRange, TensorEntry]]] = {}
         for key, entry in self._entries.items():
             if not entry.slices:
-                piece = Piece(index.shard_path(entry.shard), decode_key(key), entry, index.header.big_endian)
-                by_shard.setdefault(entry.shard, []).append(piece)
-        for shard, pieces in sorted(by_shard.items()):
-            path = pieces[0].path
-            what = f"{len(pieces)} tensors lie in it, {pieces[0].key!r} first"
+                each = TensorRange.of(index, key, entry, index.stored(key, entry))
+                by_shard.setdefault(entry.shard, []).append((each, entry))
+        for shard, ranges in sorted(by_shard.items()):
+            first = ranges[0][0]
+            path = first.stored.path
+            what = f"{len(ranges)} tensors lie in it, {first.key!r} first"
             if shard >= index.header.num_shards:
                 reason = f"data shard {shard} of {index.header.num_shards}; {what}"
                 self._add("missing-shard", CorruptionError(reason, path=path))
                 continue
             try:
-                with File(path) as file:
-                    self._check_shard(file, pieces)
+                with index.store.open(path) as file:
+                    self._check_shard(file, ranges)
             except MissingFileError as error:
                 gone = MissingFileError(f"{error.reason}; {what}", path=path)
                 self._add("missing-shard", gone, cause=cause_line("not-copied"))
-            except OSError as error:
-                self._add("unreadable-shard", BundleError(f"{error.strerror or error}; {what}", path=path))
+            except UnreadableFileError as error:
+                self._add("unreadable-shard", BundleError(f"{error.reason}; {what}", path=path))
             except CorruptionError as error:
                 self._add("unreadable-shard", error, cause=cause_line("shrank"))
 
-    def _check_shard(self, file: File, pieces: list[Piece]) -> None:
+    def _check_shard(self, file: RandomAccessFile, ranges: list[tuple[TensorRange, TensorEntry]]) -> None:
         """The ranges and the checksums of what should lie in one data shard.
 
         Raises:
-            OSError, CorruptionError: it can't be read to its end; what was found until then has been told.
+            UnreadableFileError, CorruptionError: it can't be read to its end; what was found until then was reported.
         """
         outside: list[_Failure] = []
-        inside: list[Piece] = []
-        for piece in pieces:
+        inside: list[TensorRange] = []
+        for each, entry in ranges:
             try:
-                check_range(piece.entry, file.path, file.size, piece.key)
-                inside.append(piece)
+                check_range(entry, each.stored, file.size, each.key)
+                inside.append(each)
             except CorruptionError as error:
-                outside.append((piece, error))
-        distinct = {(each.entry.offset, each.entry.nbytes, each.entry.crc32c): each for each in inside}
-        ordered = sorted(distinct.values(), key=lambda each: (each.entry.offset, each.entry.nbytes))
+                outside.append((each, error))
+        distinct = {each.stored: each for each in inside}
+        ordered = sorted(distinct.values(), key=lambda each: (each.stored.offset, each.stored.nbytes))
         failures: list[_Failure] = []
         self._check_layout(file, inside)
         try:
-            for run in () if self._quick else runs(ordered):
-                self._report.bytes += stream(
-                    run, failed=lambda *failure: failures.append(failure), progress=self._progress
-                )
+            with OpenFiles() as files:
+                for run in () if self._quick else runs(ordered):
+                    self._report.bytes += stream(
+                        run, files, failed=lambda *failure: failures.append(failure), progress=self._progress
+                    )
             self._report.tensors += 0 if self._quick else len(inside)
         finally:
-            failed = {piece.key for piece, _ in [*outside, *failures]}
+            failed = {each.key for each, _ in [*outside, *failures]}
             content = _foreign_content(file, [each for each in ordered if each.key not in failed])
             self._explain_ranges(file, outside, content)
-            self._explain_checksums(file, ordered, failures, content)
+            self._explain_checksums(file, ordered, dict(ranges), failures, content)
 
-    def _check_layout(self, file: File, pieces: list[Piece]) -> None:
+    def _check_layout(self, file: RandomAccessFile, ranges: list[TensorRange]) -> None:
         """Which bytes no tensor refers to, and which several do; only partly equal ranges are a fault."""
-        keys = {encode_key(each.key): each.key for each in pieces}
+        keys = {encode_key(each.key): each.key for each in ranges}
         layout = Layout.of(
-            ((encode_key(each.key), each.entry.offset, each.entry.nbytes) for each in pieces), file.size
+            ((encode_key(each.key), each.stored.offset, each.stored.nbytes) for each in ranges), file.size
         )
         self._report.dead_bytes += layout.dead_bytes
         self._report.aliases += len(layout.aliases)
@@ -310,8 +323,8 @@ class _Verification:
             overlap = CorruptionError(reason, path=file.path, offset=each.start, key=keys[each.second])
             self._add("overlap", overlap, severity="warning")
 
-    def _explain_ranges(self, file: File, failures: list[_Failure], content: str | None) -> None:
-        ends = [piece.entry.offset + piece.entry.nbytes for piece, _ in failures]
+    def _explain_ranges(self, file: RandomAccessFile, failures: list[_Failure], content: str | None) -> None:
+        ends = [each.end for each, _ in failures]
         needed = max(ends, default=0)
         kind = "truncated" if file.size else "empty-file"
         cut = cause_line(kind, size=file.size, needed=needed, missing=needed - file.size)
@@ -322,34 +335,39 @@ class _Verification:
                 self._add("size", error)
 
     def _explain_checksums(
-        self, file: File, pieces: list[Piece], failures: list[_Failure], content: str | None
+        self,
+        file: RandomAccessFile,
+        ranges: list[TensorRange],
+        entries: Mapping[TensorRange, TensorEntry],
+        failures: list[_Failure],
+        content: str | None,
     ) -> None:
         if not failures:
             return
         damage = Damage(
             file.read,
             file.size,
-            [(each.key, each.entry) for each in pieces],
-            big_endian=pieces[0].big_endian,
+            [(each.key, entries[each]) for each in ranges],
+            big_endian=ranges[0].stored.big_endian,
         )
         causes = [
             content
-            or _cause_in_bytes(file, piece.entry)
-            or damage.cause(piece.key, piece.entry, failed=len(failures))
-            for piece, _ in failures
+            or _cause_in_bytes(file, each.stored)
+            or damage.cause(each.key, entries[each], failed=len(failures))
+            for each, _ in failures
         ]
         other = None
         changed = causes.count(None)
         if changed > 1:
             # Empty tensors, and biases and slots that are still zero, are alike in every checkpoint of a model.
-            telling = sum(not _is_zero(file, each.entry) for each in pieces)
+            telling = sum(not _is_zero(file, each.stored) for each in ranges)
             if changed == telling:
                 other = cause_line("other-checkpoint")
             elif changed * 2 > telling:
                 other = cause_line("mostly-other-checkpoint", changed=changed, telling=telling)
             else:
                 unknown = zip(failures, causes, strict=True)
-                other = damage.common_sector(piece.entry for (piece, _), cause in unknown if cause is None)
+                other = damage.common_sector(entries[each] for (each, _), cause in unknown if cause is None)
         for (_, error), cause in zip(failures, causes, strict=True):
             self._add(
                 "checksum",
@@ -463,44 +481,44 @@ def _is_slice_key(key: bytes) -> bool:
     return True
 
 
-def _foreign_content(file: File, fine: list[Piece]) -> str | None:
-    """What the file is instead of a data shard, if its first bytes say so and belong to none of the `fine` pieces."""
+def _foreign_content(file: RandomAccessFile, fine: list[TensorRange]) -> str | None:
+    """What the file is instead of a data shard, if its first bytes say so and belong to none of the `fine` tensors."""
     head = file.read(0, min(file.size, _PAGE))
-    if not head.strip(b"\0") or any(each.entry.nbytes and each.entry.offset < 16 for each in fine):
+    if not head.strip(b"\0") or any(each.stored.nbytes and each.stored.offset < 16 for each in fine):
         return None
     return describe_content(head)
 
 
-def _cause_in_bytes(file: File, entry: TensorEntry) -> str | None:
-    """What the bytes of an entry with a wrong checksum tell by themselves, if anything."""
-    if not entry.nbytes:
+def _cause_in_bytes(file: RandomAccessFile, stored: StoredRange) -> str | None:
+    """What the bytes of a tensor with a wrong checksum tell by themselves, if anything."""
+    if not stored.nbytes:
         return cause_line("wrong-entry")
-    if _is_zero(file, entry):
+    if _is_zero(file, stored):
         return cause_line("zero-filled")
     hole = None
-    for start, stop in _zero_runs(file, entry):
-        if stop == entry.offset + entry.nbytes:
+    for start, stop in _zero_runs(file, stored):
+        if stop == stored.offset + stored.nbytes:
             return cause_line("zero-tail", start=start)
         if hole is None and -start % _PAGE <= stop - start:
             hole = cause_line("zero-hole", start=start, stop=stop)
     return hole
 
 
-def _chunks(file: File, entry: TensorEntry) -> Iterator[tuple[int, bytes]]:
-    """The bytes of an entry, chunk by chunk, each with its offset in the file."""
-    end = entry.offset + entry.nbytes
-    for position in range(entry.offset, end, BUFFER_BYTES):
+def _chunks(file: RandomAccessFile, stored: StoredRange) -> Iterator[tuple[int, bytes]]:
+    """The bytes of a tensor, chunk by chunk, each with its offset in the file."""
+    end = stored.offset + stored.nbytes
+    for position in range(stored.offset, end, BUFFER_BYTES):
         yield position, file.read(position, min(BUFFER_BYTES, end - position))
 
 
-def _is_zero(file: File, entry: TensorEntry) -> bool:
-    return not any(chunk.strip(b"\0") for _, chunk in _chunks(file, entry))
+def _is_zero(file: RandomAccessFile, stored: StoredRange) -> bool:
+    return not any(chunk.strip(b"\0") for _, chunk in _chunks(file, stored))
 
 
-def _zero_runs(file: File, entry: TensorEntry) -> Iterator[tuple[int, int]]:
-    """Where long runs of zeros among the bytes of an entry begin and end, as offsets in the file."""
-    start = stop = entry.offset  # the latest run, which may go on in the next chunk
-    for position, chunk in _chunks(file, entry):
+def _zero_runs(file: RandomAccessFile, stored: StoredRange) -> Iterator[tuple[int, int]]:
+    """Where long runs of zeros among the bytes of a tensor begin and end, as offsets in the file."""
+    start = stop = stored.offset  # the latest run, which may go on in the next chunk
+    for position, chunk in _chunks(file, stored):
         for found in _ZEROS.finditer(chunk):
             first = position + found.start()
             if first != stop:

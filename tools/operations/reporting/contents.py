@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle import __version__
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
-from tensorbundle.index import decode_key
+from tensorbundle.keys import decode_key
 from tensorbundle.proto.paths import key_path
-from tensorbundle.storage.local import File
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import basename
 from tensorbundle.tools.operations.comparing.differences import diff
 from tensorbundle.tools.operations.inspecting.histograms import Histogram
 from tensorbundle.tools.operations.inspecting.layout import Layout
@@ -29,7 +29,8 @@ from tensorbundle.tools.rewriting.draft import Draft
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tensorbundle.checkpoint import Array, Checkpoint, Path
+    from tensorbundle.checkpoint import Checkpoint, Path
+    from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
 
 __all__ = ["report"]
@@ -69,7 +70,7 @@ def report(
     return html_page(
         {
             "page": "comparison",
-            "title": " and ".join(os.path.basename(each.prefix) or each.prefix for each in sides),
+            "title": " and ".join(basename(each.prefix) or each.prefix for each in sides),
             "subtitle": f"{sides[0].prefix} compared with {sides[1].prefix}",
             "footer": _footer(),
             "sides": [each.to_json() for each in sides],
@@ -85,7 +86,7 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
         about = info(path)
         data: dict[str, Any] = {
             "page": "checkpoint",
-            "title": os.path.basename(checkpoint.prefix) or checkpoint.prefix,
+            "title": basename(checkpoint.prefix) or checkpoint.prefix,
             "subtitle": f"{checkpoint.prefix}; written by {about.written_by or 'an unknown program'}",
             "footer": _footer(),
             "info": about.to_json(),
@@ -173,13 +174,13 @@ def _shards(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> Iterator
     for shard in range(index.header.num_shards):
         path = index.shard_path(shard)
         try:
-            with File(path) as file:
+            with store_of(path).open(path) as file:
                 size = file.size
         except BundleError:
             continue  # which is among the problems
         inside = sorted(extents.get(shard, []), key=lambda each: each[1])
         yield {
-            "name": os.path.basename(path),
+            "name": basename(path),
             "size": size,
             "dead": Layout.of(inside, size).dead_bytes,
             "extents": [[start, start + nbytes, owners[key]] for key, start, nbytes in inside if nbytes],

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.coding import crc32c, find_flipped_bit, unmask
-from tensorbundle.entries import HEADER_KEY, BundleHeader, check_range, parse_entries
+from tensorbundle.entries import HEADER_KEY, BundleHeader, StoredRange, check_range, parse_entries
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
-from tensorbundle.index import BundleIndex, Index, decode_key
-from tensorbundle.names import index_path, shard_path, shards_of
+from tensorbundle.filenames import index_path, shard_path
+from tensorbundle.index import BundleIndex, Index
+from tensorbundle.keys import decode_key
+from tensorbundle.members import shards_of
 from tensorbundle.payloads import payload_checksum
-from tensorbundle.storage.local import File
+from tensorbundle.storage import store_of
 from tensorbundle.table import TRAILER_BYTES
 from tensorbundle.tools.operations.inspecting.blocks import METAINDEX, find_blocks, loose_entries
 
@@ -56,9 +58,11 @@ class FoundIndex(Index):
     unreadable: list[str] = field(default_factory=list)
 
     file_format = "v2"
+    file_noun = "data shard"
 
     def __post_init__(self) -> None:
         super().__init__()
+        self.store = store_of(self.prefix)
         self._paths: dict[int, str] = {}
 
     def get(self, key: bytes) -> TensorEntry | None:
@@ -79,6 +83,12 @@ class FoundIndex(Index):
             self._paths[shard] = path
         return self._paths[shard]
 
+    def stored(self, key: bytes, entry: TensorEntry) -> StoredRange:
+        """Where the bytes are, or should be."""
+        del key
+        path = self.shard_path(entry.shard)
+        return StoredRange(path, entry.offset, entry.nbytes, entry.crc32c, self.header.big_endian)
+
     def close(self) -> None:
         """Does nothing: no file stays open."""
 
@@ -94,11 +104,11 @@ class FoundIndex(Index):
             CorruptionError: its bytes are not all there, or can't be what they should be.
             OSError: the data shard can't be read.
         """
-        path = self.shard_path(entry.shard)
-        with File(path) as file:
-            check_range(entry, path, file.size, decode_key(key))
+        stored = self.stored(key, entry)
+        with self.store.open(stored.path) as file:
+            check_range(entry, stored, file.size, decode_key(key))
             checksum = payload_checksum(
-                entry.dtype, entry.elements, entry.nbytes, big_endian=self.header.big_endian
+                entry.dtype, entry.elements, entry.nbytes, big_endian=stored.big_endian
             )
             end = entry.offset + entry.nbytes
             for start in range(entry.offset, end, _CHUNK_BYTES):
@@ -149,7 +159,7 @@ def _entries_in(prefix: str, path: str) -> FoundIndex:
     if path != index_path(prefix):
         found.notes.append(f"entries are from {os.path.basename(path)}, which a killed save left")
     try:
-        with File(path) as file:
+        with store_of(path).open(path) as file:
             data = file.read(0, min(file.size, _INDEX_BYTES))
     except (BundleError, OSError) as error:
         found.unreadable.append(str(error))
@@ -260,7 +270,7 @@ def index_like(prefix: str, sibling: Index, progress: Callable[[int], None] | No
             ends[entry.shard] = max(ends[entry.shard], entry.offset + entry.nbytes)
     for shard, end in ends.items():
         path = found.shard_path(shard)
-        with File(path) as file:
+        with store_of(path).open(path) as file:
             if file.size != end:
                 raise CorruptionError(
                     f"{file.size} bytes, the layout of {sibling.prefix} has {end}: not the same model, or cut short",

@@ -15,13 +15,16 @@ from tensorbundle.errors import (
     MissingFileError,
     UnsupportedError,
 )
-from tensorbundle.index import decode_key
-from tensorbundle.names import index_path, prefixes_in, resolve_prefix, what_is_there
+from tensorbundle.filenames import index_path
+from tensorbundle.keys import decode_key
+from tensorbundle.locating import resolve_prefix, what_is_there
+from tensorbundle.members import prefixes_in
 from tensorbundle.slices import must_tile, readable_key
 from tensorbundle.tools.operations.salvaging.finding import find_index, index_like
 from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 from tensorbundle.tools.rewriting.expressions import Stored
-from tensorbundle.tools.rewriting.transfer import TransferOptions, transfer
+from tensorbundle.tools.rewriting.options import TransferOptions
+from tensorbundle.tools.rewriting.transfer import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

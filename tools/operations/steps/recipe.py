@@ -29,7 +29,8 @@ from tensorbundle.tools.operations.steps.naming import Rename
 from tensorbundle.tools.operations.steps.selecting import Drop, Extract, Slim
 from tensorbundle.tools.operations.steps.shapes import Concat, Reshape, Split, Transpose
 from tensorbundle.tools.operations.steps.step import Step, StepContext, apply_steps
-from tensorbundle.tools.rewriting.transfer import Summary, TransferOptions, transfer
+from tensorbundle.tools.rewriting.options import TransferOptions
+from tensorbundle.tools.rewriting.transfer import Summary, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -314,8 +314,10 @@ def _kind(tensors: _Tensors) -> tuple[object, ...]:
 
 def _checksum(tensors: _Tensors) -> tuple[object, ...] | None:
     """What tells values apart; None where there are no checksums, as in V1 files."""
-    if any(each.index.file_format != "v2" for each in tensors.stored):
-        return None
+    for each in tensors.stored:
+        stored = each.index.stored(each.key, each.entry)
+        if stored is None or stored.crc32c is None:
+            return None
     return tuple(
         tuple((str(part), entry.crc32c) for part, _, entry in each.pieces) or each.entry.crc32c
         for each in tensors.stored

@@ -42,7 +42,7 @@ def outline(plan):
             readable_key(each.key),
             readable_key(each.origin.key) if isinstance(each.origin, Carried) else None,
         )
-        for each in plan.outputs
+        for each in plan.entries
     ]
 
 
@@ -58,12 +58,12 @@ def tf1_names(source, **options):
     def owner(key):
         return (tb.TensorSlice.parse_key(key)[0] if key.startswith(b"\0") else key).decode()
 
-    outputs = planned(source, "tf1", **options).outputs
-    return {owner(each.key): owner(each.origin.key) for each in outputs}
+    entries = planned(source, "tf1", **options).entries
+    return {owner(each.key): owner(each.origin.key) for each in entries}
 
 
 def literal(plan, key):
-    [origin] = [each.origin for each in plan.outputs if each.key == key.encode()]
+    [origin] = [each.origin for each in plan.entries if each.key == key.encode()]
     assert isinstance(origin, Literal)
     return origin
 

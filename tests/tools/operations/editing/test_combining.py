@@ -30,7 +30,8 @@ from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools import rewrite
 from tensorbundle.tools.operations.editing.combining import average
 from tensorbundle.tools.rewriting.draft import Draft
-from tensorbundle.tools.rewriting.transfer import TransferOptions, transfer
+from tensorbundle.tools.rewriting.options import TransferOptions
+from tensorbundle.tools.rewriting.transfer import transfer
 
 
 def averaged(sources, destination, *more, **options):

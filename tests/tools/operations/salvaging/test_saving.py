@@ -10,6 +10,7 @@ import tensorbundle as tb
 from support.bundles import read_everything, snapshot
 from support.cli import V221
 from support.golden import SAMPLE
+from tensorbundle.storage.local import LocalFile
 from tensorbundle.table import TableReader
 from tensorbundle.tools import convert, salvage, verify
 
@@ -31,9 +32,8 @@ def ckpt(tmp_path):
 
 
 def blocks_of(path):
-    from tensorbundle.storage.local import File
 
-    with File(str(path)) as file:
+    with LocalFile(str(path)) as file:
         return TableReader(file).handles
 
 

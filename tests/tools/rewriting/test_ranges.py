@@ -1,4 +1,6 @@
-"""Runs of pieces, and checksums of pieces that buffers cut anywhere."""
+"""Runs of ranges, and checksums of ranges that buffers cut anywhere."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,25 +9,38 @@ import tensorbundle as tb
 from support.bundles import plain
 from support.contents import any_bits, array_dtypes
 from support.golden import GOLDEN
-from tensorbundle.tools.rewriting import streaming
-from tensorbundle.tools.rewriting.streaming import Piece, runs, stream
+from tensorbundle.entries import StoredRange
+from tensorbundle.storage.local import LocalStore
+from tensorbundle.tools.rewriting import ranges
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs
 
 CHECKSUM = r"crc32c of {} bytes: stored \w{{8}}, computed \w{{8}}"
 
 
-def piece(path, offset, nbytes, key="k"):
-    return Piece(str(path), key, plain("uint8", [nbytes], bytes(nbytes), offset=offset))
+def stream(run, **options):
+    with OpenFiles() as files:
+        return ranges.stream(run, files, **options)
 
 
-def pieces_of(prefix):
-    """Every stored tensor and slice of a checkpoint, in the order in which they lie in its files."""
+def in_file(path, entry, key="k"):
+    """The range of an entry, in some file."""
+    stored = StoredRange(str(path), entry.offset, entry.nbytes, entry.crc32c)
+    return TensorRange(LocalStore(), stored, key, entry.dtype, entry.elements)
+
+
+def zeros(path, offset, nbytes):
+    return in_file(path, plain("uint8", [nbytes], bytes(nbytes), offset=offset))
+
+
+def ranges_of(prefix):
+    """Every stored tensor and slice of a checkpoint, in the order of their places in its files."""
     with tb.open(prefix) as ckpt:
         found = [
-            Piece(ckpt.index.shard_path(entry.shard), key.decode("utf-8", "replace"), entry)
+            TensorRange.of(ckpt.index, key, entry, ckpt.index.stored(key, entry))
             for key, entry in ckpt.index.raw_entries()
             if not entry.slices
         ]
-    return sorted(found, key=lambda each: (each.path, each.entry.offset, each.entry.nbytes))
+    return sorted(found, key=lambda each: (each.stored.path, each.stored.offset, each.stored.nbytes))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +57,7 @@ def pieces_of(prefix):
     ],
 )
 def test_runs(places, expected):
-    given = [piece(*place) for place in places]
+    given = [zeros(*place) for place in places]
     found = list(runs(iter(given)))
     assert [len(run) for run in found] == expected
     assert [each for run in found for each in run] == given
@@ -66,42 +81,42 @@ def everything(tmp_path_factory):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1 << 20])
 def test_buffers_may_cut_anywhere(everything, monkeypatch, size):
-    monkeypatch.setattr(streaming, "BUFFER_BYTES", size)
-    [run] = runs(pieces_of(everything))
+    monkeypatch.setattr(ranges, "BUFFER_BYTES", size)
+    [run] = runs(ranges_of(everything))
     read = bytearray()
     told = []
     total = stream(run, write=read.extend, progress=told.append)
-    with open(run[0].path, "rb") as file:
+    with open(run[0].stored.path, "rb") as file:
         assert read == file.read()
     assert total == sum(told) == len(read)
     assert max(told) <= size
 
 
 def test_variants(monkeypatch):
-    monkeypatch.setattr(streaming, "BUFFER_BYTES", 5)
-    for run in runs(pieces_of(GOLDEN / "tf-2.15/iterator")):
+    monkeypatch.setattr(ranges, "BUFFER_BYTES", 5)
+    for run in runs(ranges_of(GOLDEN / "tf-2.15/iterator")):
         stream(run)
 
 
 @pytest.mark.parametrize("size", [1, 5, 1 << 20])
-def test_each_damaged_piece_is_told(everything, tmp_path, monkeypatch, size):
-    """One byte in every fourth piece changes; those, and no others, fail."""
-    monkeypatch.setattr(streaming, "BUFFER_BYTES", size)
-    [run] = runs(pieces_of(everything))
-    with open(run[0].path, "rb") as file:
+def test_each_damaged_range_is_reported(everything, tmp_path, monkeypatch, size):
+    """One byte in every fourth range changes; those, and no others, fail."""
+    monkeypatch.setattr(ranges, "BUFFER_BYTES", size)
+    [run] = runs(ranges_of(everything))
+    with open(run[0].stored.path, "rb") as file:
         data = bytearray(file.read())
-    damaged = [each for each in run[::4] if each.entry.nbytes]
+    damaged = [each for each in run[::4] if each.stored.nbytes]
     for each in damaged:
-        data[each.entry.offset + each.entry.nbytes - 1] ^= 1
+        data[each.end - 1] ^= 1
     path = tmp_path / "data"
     path.write_bytes(data)
     failed = []
-    here = [Piece(str(path), each.key, each.entry) for each in run]
+    here = [replace(each, stored=each.stored._replace(path=str(path))) for each in run]
     assert stream(here, failed=lambda *failure: failed.append(failure)) == len(data)
     assert [each.key for each, _ in failed] == [each.key for each in damaged]
     for each, error in failed:
-        assert (error.path, error.offset, error.key) == (str(path), each.entry.offset, each.key)
-    with pytest.raises(tb.CorruptionError, match=CHECKSUM.format(damaged[0].entry.nbytes)) as caught:
+        assert (error.path, error.offset, error.key) == (str(path), each.stored.offset, each.key)
+    with pytest.raises(tb.CorruptionError, match=CHECKSUM.format(damaged[0].stored.nbytes)) as caught:
         stream(here)
     assert caught.value.key == damaged[0].key
     assert stream(here, verify=False) == len(data)
@@ -111,7 +126,7 @@ def test_what_fails_is_not_written_on(tmp_path):
     """Chunks before the damage are handed over, those after it are not."""
     (tmp_path / "data").write_bytes(bytes(8) + b"\1" + bytes(7))
     chunks = []
-    run = [piece(tmp_path / "data", 0, 8), piece(tmp_path / "data", 8, 8)]
+    run = [zeros(tmp_path / "data", 0, 8), zeros(tmp_path / "data", 8, 8)]
     with pytest.raises(tb.CorruptionError):
         stream(run, write=lambda chunk: chunks.append(bytes(chunk)))
     assert b"".join(chunks) in (b"", bytes(8))
@@ -120,14 +135,14 @@ def test_what_fails_is_not_written_on(tmp_path):
 @pytest.mark.parametrize("size", [0, 3, 11])
 def test_a_file_that_ends_too_early(tmp_path, size):
     (tmp_path / "data").write_bytes(bytes(size))
-    with pytest.raises(tb.CorruptionError, match="the file ends too early") as caught:
-        stream([piece(tmp_path / "data", 0, 12)])
-    assert (caught.value.path, caught.value.offset) == (str(tmp_path / "data"), size)
+    with pytest.raises(tb.CorruptionError, match=f"12 bytes wanted, the file ends at {size}") as caught:
+        stream([zeros(tmp_path / "data", 0, 12)])
+    assert (caught.value.path, caught.value.offset) == (str(tmp_path / "data"), 0)
 
 
 def test_no_file(tmp_path):
     with pytest.raises(tb.MissingFileError, match="no such file"):
-        stream([piece(tmp_path / "data", 0, 12)])
+        stream([zeros(tmp_path / "data", 0, 12)])
 
 
 def test_strings_that_can_not_fit(tmp_path):
@@ -135,7 +150,7 @@ def test_strings_that_can_not_fit(tmp_path):
     (tmp_path / "data").write_bytes(bytes(12))
     entry = plain("string", [1000], bytes(12))
     with pytest.raises(tb.CorruptionError, match="1000 strings can't fit in 12 bytes"):
-        stream([Piece(str(tmp_path / "data"), "k", entry)])
+        stream([in_file(tmp_path / "data", entry)])
     failed = []
-    assert stream([Piece(str(tmp_path / "data"), "k", entry)], failed=lambda *each: failed.append(each)) == 12
+    assert stream([in_file(tmp_path / "data", entry)], failed=lambda *each: failed.append(each)) == 12
     assert len(failed) == 1

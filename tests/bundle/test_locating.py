@@ -4,15 +4,9 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import table_bytes, write_bundle
-from tensorbundle.names import (
-    index_path,
-    is_checkpoint,
-    prefixes_in,
-    resolve_prefix,
-    shard_path,
-    shards_of,
-    v1_files,
-)
+from tensorbundle.filenames import index_path, shard_path
+from tensorbundle.locating import resolve_prefix
+from tensorbundle.members import is_checkpoint, prefixes_in, shards_of, v1_files
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 

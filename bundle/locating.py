@@ -1,0 +1,145 @@
+"""From what a person gives to the prefix of a checkpoint.
+
+That may be a prefix, a file, a directory with a state file, or a SavedModel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import MissingFileError, near_names
+from tensorbundle.filenames import (
+    STATE_FILE,
+    bundle_prefix,
+    index_path,
+    parse_v1_name,
+    part_prefixes,
+    parts_prefix,
+)
+from tensorbundle.members import is_checkpoint, prefixes_in, shards_of, v1_files
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import basename, dirname, join, relative, split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tensorbundle.storage.protocols import Store
+
+__all__ = ["resolve_prefix", "what_is_there"]
+
+
+def resolve_prefix(path: str, store: Store | None = None) -> str:
+    """The prefix of the checkpoint that `path` means.
+
+    `path` may be a prefix, any of its files, a SavedModel directory, or a directory with a `checkpoint` state file,
+    which means the latest checkpoint that it names. The prefix of a V1 checkpoint in several files has question marks,
+    as has that of a save whose parts were not merged, which its directory means.
+
+    Raises:
+        MissingFileError: nothing there; the reason says what there is.
+        ConflictError: V1 checkpoints of several numbers of shards have this name.
+        CorruptionError: the directory's state file can't be read.
+    """
+    store = store or store_of(path)
+    if store.is_file(index_path(path)) and not path.endswith("/"):
+        return path
+    if path and store.is_directory(path):
+        return _from_directory(path, store)
+    if part_prefixes(path) and is_checkpoint(path, store):
+        return path
+    member = bundle_prefix(path)
+    if member is not None and store.is_file(index_path(member)):
+        return member
+    if basename(path) == STATE_FILE and store.is_file(path):
+        return _from_directory(dirname(path) or ".", store)
+    old = _v1_prefix(path if member is None else member, store)
+    if old is not None:
+        return old
+    raise _nothing_at(path, path if member is None else member, store)
+
+
+def _from_directory(directory: str, store: Store) -> str:
+    for inside in ("variables/variables", "variables"):
+        prefix = join(directory, inside)
+        if store.is_file(index_path(prefix)) and _is_saved_model(directory, store):
+            return prefix
+    nameless = index_path(join(directory, ""))  # a prefix may be empty
+    if store.is_file(join(directory, STATE_FILE)):
+        from tensorbundle.state import CheckpointState  # needs protobuf, which a prefix does not
+
+        state = CheckpointState.read(directory, store)
+        latest = state.located(state.latest_path, store)
+        if store.is_file(index_path(latest)):
+            return latest
+        old = _v1_prefix(latest, store)
+        if old is not None:
+            return old
+        if store.is_file(nameless):
+            return join(directory, "")
+        raise MissingFileError(
+            f"its state file names {relative(latest, directory)!r} as the latest checkpoint, which is not "
+            f"there; {what_is_there(prefixes_in(directory, store))}",
+            path=directory,
+        )
+    if store.is_file(nameless):
+        return join(directory, "")
+    there = prefixes_in(directory, store)
+    saves = {parts_prefix(join(directory, name)) for name in there}
+    if len(saves) == 1 and (only := saves.pop()) is not None:
+        return only
+    raise MissingFileError(
+        f"a directory without a 'checkpoint' state file; {what_is_there(there)}",
+        path=directory,
+    )
+
+
+def _is_saved_model(directory: str, store: Store) -> bool:
+    return any(
+        store.is_file(join(directory, name)) for name in ("saved_model.pb", "saved_model.pbtxt")
+    ) or store.is_directory(join(directory, "variables"))
+
+
+def _v1_prefix(path: str, store: Store) -> str | None:
+    """The prefix of the V1 checkpoint that `path` means, or None."""
+    directory, name = split(path)
+    member = parse_v1_name(name)
+    if member:  # one of several files means them all, if they are all there
+        files = v1_files(join(directory, f"{member.base}-?????-of-{member.total}"), store)
+        if files and ("?" in member.shard or (path in files and all(map(store.is_file, files)))):
+            return _pattern_of(files)
+    files = v1_files(path, store)
+    return path if files == [path] else _pattern_of(files)
+
+
+def _pattern_of(files: Sequence[str]) -> str | None:
+    """The prefix that means all of several V1 files."""
+    first = parse_v1_name(files[0]) if files else None
+    return f"{first.base}-?????-of-{first.total}" if first else None
+
+
+def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
+    directory, base = split(prefix)
+    shards = shards_of(prefix, store)
+    if shards:
+        return MissingFileError(
+            f"no such file, although there are {len(shards)} data shards of that name: without its index, "
+            "a checkpoint can't be read",
+            path=index_path(prefix),
+        )
+    if not store.is_directory(directory):
+        return MissingFileError(f"no such directory as {directory!r}", path=path)
+    there = prefixes_in(directory, store)
+    near = near_names(base, there)
+    return MissingFileError(
+        f"no checkpoint of this name ({base}.index does not exist); {what_is_there(near or there)}",
+        path=path,
+    )
+
+
+def what_is_there(prefixes: Iterable[str]) -> str:
+    """Some of these names of checkpoints, in words."""
+    names = [repr(name) for name in prefixes]
+    if not names:
+        return "no checkpoint is there"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"there is {', '.join(names[:3])}{more}"

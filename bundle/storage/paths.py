@@ -1,0 +1,71 @@
+"""The algebra of names: paths of the local file system, and URLs such as `s3://bucket/run/model`.
+
+A URL is absolute, and its last component is what follows its last slash. The part up to its authority
+(`s3://bucket`) has no last component.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+__all__ = ["absolute", "basename", "dirname", "is_absolute", "is_url", "join", "relative", "split"]
+
+# A scheme of at least two letters, so that no drive is one; fsspec chains them with `::`.
+_URL: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+://", re.ASCII)
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is a URL."""
+    return _URL.match(name) is not None
+
+
+def split(name: str) -> tuple[str, str]:
+    """The directory of a name, empty for the working directory, and its last component."""
+    found = _URL.match(name)
+    if found is None:
+        return os.path.split(name)
+    start = found.end()
+    slash = name.rfind("/", start)
+    return (name, "") if slash < 0 else (name[:slash], name[slash + 1 :])
+
+
+def join(directory: str, *names: str) -> str:
+    """A name inside a directory; an absolute name is itself."""
+    for name in names:
+        if is_url(name):
+            directory = name
+        elif not is_url(directory):
+            directory = os.path.join(directory, name)
+        else:
+            directory = f"{directory.rstrip('/')}/{name.lstrip('/')}"
+    return directory
+
+
+def dirname(name: str) -> str:
+    """The directory of a name, empty for the working directory."""
+    return split(name)[0]
+
+
+def basename(name: str) -> str:
+    """The last component of a name."""
+    return split(name)[1]
+
+
+def is_absolute(name: str) -> bool:
+    """Whether a name means the same in every working directory."""
+    return is_url(name) or os.path.isabs(name)
+
+
+def absolute(name: str) -> str:
+    """The name from the root, without `.` and `..`; of a URL itself."""
+    return name if is_url(name) else os.path.abspath(name)
+
+
+def relative(name: str, start: str) -> str:
+    """The name seen from the directory `start`; itself if they have no root in common."""
+    if not is_url(name) and not is_url(start):
+        return os.path.relpath(name, start)
+    inside = f"{start.rstrip('/')}/"
+    return name.removeprefix(inside) if is_url(start) else name

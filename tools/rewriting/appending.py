@@ -1,0 +1,126 @@
+"""The bytes of a plan's entries, appended to a file: copied, computed or given, and checked on the way."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from tensorbundle.dtypes import DType
+from tensorbundle.slices import readable_key
+from tensorbundle.tools.rewriting.options import Written
+from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
+from tensorbundle.writer import append_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.storage.protocols import WritableFile
+    from tensorbundle.tools.rewriting.plan import PlannedEntry
+
+__all__ = ["append_entries", "check_wholes"]
+
+
+def append_entries(
+    file: WritableFile,
+    entries: Sequence[PlannedEntry],
+    *,
+    verify: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[TensorEntry], Written]:
+    """Append the bytes of planned entries to a file, one after another without gaps.
+
+    Bytes are those of a bundle: little-endian values in C order, or encoded strings.
+
+    Returns:
+        For each entry its type, shape, size, offset in the file and checksum; and what was read for that.
+
+    Raises:
+        CorruptionError, MissingFileError, UnreadableFileError: a source is damaged or can't be read.
+        UnsupportedError: values can't be arrays.
+        OSError: the file can't be written to.
+    """
+    out: list[TensorEntry] = []
+    with OpenFiles() as files:
+        job = _Job(file, files, verify, progress)
+        for carried, group in itertools.groupby(entries, lambda each: isinstance(each.origin, Carried)):
+            if carried:
+                out += job.copy(list(group))
+            else:
+                out += map(job.write_new, group)
+        if verify:
+            job.written.bytes_read += check_wholes(entries, files)
+    return out, job.written
+
+
+def check_wholes(entries: Iterable[PlannedEntry], files: OpenFiles) -> int:
+    """Check the tensors of which only parts are carried: a part has no checksum of its own; the bytes read."""
+    wholes = set()
+    for each in entries:
+        origin = each.origin
+        if isinstance(origin, Carried) and origin.part_of is not None:
+            stored = origin.index.stored(origin.key, origin.part_of)
+            if stored is not None and stored.crc32c is not None:
+                wholes.add(TensorRange.of(origin.index, origin.key, origin.part_of, stored))
+    return sum(stream([each], files) for each in wholes)
+
+
+class _Job:
+    """One file while entries are appended to it."""
+
+    def __init__(
+        self, file: WritableFile, files: OpenFiles, verify: bool, progress: Callable[[int], None] | None
+    ) -> None:
+        self._file, self._files = file, files
+        self._verify, self._progress = verify, progress
+        self.written = Written()
+
+    def copy(self, entries: list[PlannedEntry]) -> list[TensorEntry]:
+        """Append bytes of sources, in runs that are as long as possible."""
+        carried = [each.origin for each in entries if isinstance(each.origin, Carried)]
+        computed: dict[TensorRange, int] = {}
+        offsets: list[int] = []
+        for run in runs(each.range for each in carried):
+            moved = self._file.size - run[0].stored.offset
+            offsets += [each.stored.offset + moved for each in run]
+            self.written.bytes_read += stream(
+                run,
+                self._files,
+                write=self._file.write,
+                verify=self._verify,
+                computed=computed.__setitem__,
+                progress=self._progress,
+            )
+        return [
+            each.entry._replace(offset=offset, crc32c=computed.get(each.range, each.entry.crc32c))
+            for each, offset in zip(carried, offsets, strict=True)
+        ]
+
+    def write_new(self, planned: PlannedEntry) -> TensorEntry:
+        """Append a literal or a converted tensor."""
+        origin = planned.origin
+        if isinstance(origin, Literal):
+            offset, _, _ = append_bytes(self._file, [origin.payload])
+            return origin.entry._replace(offset=offset)
+        if not isinstance(origin, Converted):
+            raise TypeError(f"{type(origin).__name__} is neither literal nor converted")
+        # NumPy, which copying needs none of.
+        from tensorbundle.creation import store_strings
+        from tensorbundle.tools.rewriting.expressions import stream as stream_values
+        from tensorbundle.tools.rewriting.reading import Reading
+
+        with Reading(verify=self._verify, progress=self._progress, files=self._files) as reading:
+            chunks = stream_values(origin.expression, reading)
+            if origin.entry.dtype is DType.string:
+                values = [value for chunk in chunks for value in chunk.tolist()]
+                entry = store_strings(self._file, 0, origin.entry.shape, values)
+            else:
+                offset, nbytes, crc = append_bytes(self._file, (chunk.view("u1").data for chunk in chunks))
+                entry = origin.entry._replace(offset=offset, nbytes=nbytes, crc32c=crc)
+        self.written.bytes_read += reading.bytes_read
+        if reading.overflowed:
+            self.written.overflowed[readable_key(planned.key)] = reading.overflowed
+        if reading.lost:
+            self.written.lost[readable_key(planned.key)] = reading.lost
+        return entry

@@ -1,0 +1,258 @@
+"""Writes a plan as a bundle: whole files of sources are shared as data shards, the rest goes into new ones.
+
+Sharing checks the checksums of each shared file's smallest tensors, a few megabytes or at least one, so that an index
+beside the data of another checkpoint is found; copying checks every checksum.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.dtypes import DType
+from tensorbundle.entries import HEADER_KEY
+from tensorbundle.storage.protocols import SharingError
+from tensorbundle.tools.rewriting.appending import append_entries, check_wholes
+from tensorbundle.tools.rewriting.options import Written, files_beside
+from tensorbundle.tools.rewriting.plan import Carried
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
+from tensorbundle.writer import BundleWriter, refuse_existing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from tensorbundle.entries import StoredRange, TensorEntry
+    from tensorbundle.storage.protocols import Store
+    from tensorbundle.tools.rewriting.options import TransferOptions
+    from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
+
+__all__ = ["DEAD_BYTES", "BundleOutput", "dead_bytes"]
+
+SAMPLE_BYTES: Final = 4 << 20  # read of each shared file, unless its smallest tensor has more
+SAMPLE_TENSORS: Final = 1000
+DEAD_BYTES: Final = 1 << 20  # that a shared file may have, whatever share of it they are
+COPIED_BYTES: Final = 64 << 20  # what is copied, or goes into one new data shard, rather than kept apart
+
+
+@dataclass(frozen=True, slots=True)
+class BundleOutput:
+    """A bundle (`Output`): data shards and an index."""
+
+    @property
+    def file_format(self) -> str:
+        """See `Output`."""
+        return "v2"
+
+    def carries(self, dtype: DType, stored: StoredRange) -> bool:
+        """See `Output`: a bundle that is written is little-endian."""
+        return not (stored.big_endian and (dtype.swap_width > 1 or dtype is DType.string))
+
+    def lacks(self, key: bytes, dtype: DType, shape: tuple[int, ...]) -> str | None:
+        """See `Output`."""
+        del dtype, shape
+        if key == HEADER_KEY:
+            return "a tensor without a name, which only V1 files can have; drop or rename it"
+        return None
+
+    def refuse_existing(self, path: str, *, overwrite: bool, store: Store | None = None) -> None:
+        """See `Output`."""
+        refuse_existing(path, overwrite=overwrite, store=store)
+
+    def shared(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> list[str]:
+        """See `Output`: those files of which enough is needed to be worth the space.
+
+        Sharing a file keeps all of its bytes. It is copied from instead if sharing would keep over 1 MiB dead while
+        under 10 % and 64 MiB is needed.
+        """
+        store = options.store_for(path)
+        if plan.must_copy or options.data == "copy" or not store.can_share:
+            return []
+        needed: dict[str, int] = dict.fromkeys(sizes, 0)
+        for each in plan.entries:
+            if isinstance(each.origin, Carried) and each.origin.index.store == store:
+                needed[each.origin.stored.path] += each.origin.stored.nbytes
+        return [
+            file
+            for file, live in needed.items()
+            if sizes[file] - live <= DEAD_BYTES or live * 10 >= sizes[file] or live > COPIED_BYTES
+        ]
+
+    def write(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> Written:
+        """See `Output`."""
+        shared = self.shared(plan, path, options, sizes)
+        try:
+            return _write(plan, path, options, sizes, shared)
+        except SharingError as error:
+            written = _write(plan, path, options, sizes, [])
+            written.sharing = f"copied instead: {error.reason}"
+            return written
+
+
+def _write(
+    plan: Plan, prefix: str, options: TransferOptions, sizes: Mapping[str, int], shared: Sequence[str]
+) -> Written:
+    """Write the bundle, with the files `shared` as data shards."""
+    written = Written(
+        bytes_shared=sum(sizes[path] for path in shared), bytes_dead=dead_bytes(plan, shared, sizes)
+    )
+    stay, move = _split(plan.entries, shared)
+    groups = _groups(plan, move, one=bool(shared))
+    writer = BundleWriter(
+        prefix,
+        overwrite=options.overwrite,
+        store=options.store,
+        shards=len(shared) + len(groups),
+    )
+    with writer.staging, writer:
+        numbers: dict[str, int] = {}
+        for path in shared:
+            numbers[path], written.sharing = writer.share_shard(path)
+        entries = _entries_of_shared(stay, numbers, options, written)
+        jobs = [_Job(writer.store, *writer.stage_shard(), group, options.verify) for group in groups]
+        for done, part in _run(jobs, options):
+            entries.update(done)
+            written.add(part)
+        for each in plan.entries:
+            writer.put(each.key, entries[each.key])
+        for key, entry in plan.partitioned.items():
+            first = entries[entry.slices[0].key(key)]  # merging gives it the shard of that
+            writer.put(key, entry._replace(shard=first.shard))
+        for path, contents in files_beside(prefix, options).items():
+            writer.add_file(path, contents)
+    written.bytes_written = writer.bytes_written
+    return written
+
+
+def dead_bytes(plan: Plan, shared: Collection[str], sizes: Mapping[str, int]) -> int:
+    """Bytes of the files `shared` that no tensor of the output has; `sizes` are those of the files."""
+    live: dict[str, list[tuple[int, int]]] = {path: [] for path in shared}
+    for each in plan.entries:
+        if isinstance(each.origin, Carried) and each.origin.path in live:
+            stored = each.origin.stored
+            live[stored.path].append((stored.offset, stored.nbytes))
+    dead = 0
+    for path, ranges in live.items():
+        end = 0
+        for offset, nbytes in sorted(ranges):  # they may overlap
+            dead += max(offset - end, 0)
+            end = max(end, offset + nbytes)
+        dead += sizes[path] - end
+    return dead
+
+
+def _split(
+    entries: Iterable[PlannedEntry], shared: Collection[str]
+) -> tuple[list[PlannedEntry], list[PlannedEntry]]:
+    """The entries whose bytes stay in a shared file, and the others."""
+    names = set(shared)
+    stay: list[PlannedEntry] = []
+    move: list[PlannedEntry] = []
+    for each in entries:
+        stays = isinstance(each.origin, Carried) and each.origin.stored.path in names
+        (stay if stays else move).append(each)
+    return stay, move
+
+
+def _groups(plan: Plan, entries: list[PlannedEntry], *, one: bool) -> list[list[PlannedEntry]]:
+    """What is stored in each new data shard: as the plan says, but in one if `one` is set and it is not much."""
+    if plan.shards:
+        groups: dict[int, list[PlannedEntry]] = {number: [] for number in range(plan.shards)}
+    elif one and sum(each.origin.entry.nbytes for each in entries) <= COPIED_BYTES:
+        return [entries] if entries else []
+    else:
+        groups = {}
+    for each in entries:
+        groups.setdefault(each.shard, []).append(each)
+    return [groups[number] for number in sorted(groups)]
+
+
+def _entries_of_shared(
+    entries: Sequence[PlannedEntry], numbers: Mapping[str, int], options: TransferOptions, written: Written
+) -> dict[bytes, TensorEntry]:
+    """The index entries of what stays where it is; a sample is checked, and unknown checksums are computed."""
+    carried = {each.key: each.origin for each in entries if isinstance(each.origin, Carried)}
+    ranges = {key: origin.range for key, origin in carried.items()}
+    crcs: dict[TensorRange, int] = {}
+    with OpenFiles() as files:
+        unknown = [each for each in ranges.values() if each.stored.crc32c is None]
+        for run in runs(sorted(unknown, key=lambda each: (each.stored.path, each.stored.offset))):
+            written.bytes_read += stream(run, files, computed=crcs.__setitem__, progress=options.progress)
+        if options.verify:
+            written.bytes_read += check_wholes(entries, files)
+            by_path: dict[str, list[TensorRange]] = {}
+            for each in ranges.values():
+                if each.stored.crc32c is not None:
+                    by_path.setdefault(each.stored.path, []).append(each)
+            written.bytes_read += sum(_check_sample(each, files) for each in by_path.values())
+    return {
+        key: origin.entry._replace(
+            shard=numbers[origin.stored.path],
+            offset=origin.stored.offset,
+            crc32c=crcs.get(ranges[key], origin.entry.crc32c),
+        )
+        for key, origin in carried.items()
+    }
+
+
+def _check_sample(ranges: list[TensorRange], files: OpenFiles) -> int:
+    """Check the smallest tensors of one file, a few megabytes or at least one tensor; the bytes read."""
+    sample: list[TensorRange] = []
+    total = 0
+    for each in sorted(ranges, key=lambda each: each.stored.nbytes):
+        if not each.stored.nbytes:
+            continue
+        total += each.stored.nbytes
+        if sample and (total > SAMPLE_BYTES or len(sample) == SAMPLE_TENSORS):
+            break
+        sample.append(each)
+    sample.sort(key=lambda each: each.stored.offset)
+    return sum(stream(run, files) for run in runs(sample))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One data shard to write. Plain data that can go to another process, but for `progress`, which stays here."""
+
+    store: Store
+    number: int
+    name: str
+    entries: list[PlannedEntry]
+    verify: bool
+    progress: Callable[[int], None] | None = None
+
+
+def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[bytes, TensorEntry], Written]]:
+    """Write data shards, with progress as bytes are moved; a shard at a time where another process moves them."""
+    if options.executor is None:
+        yield from (_write_shard(replace(job, progress=options.progress)) for job in jobs)
+    elif isinstance(options.executor, ThreadPoolExecutor):
+        progress = _one_at_a_time(options.progress)
+        yield from options.executor.map(_write_shard, [replace(job, progress=progress) for job in jobs])
+    else:
+        for entries, part in options.executor.map(_write_shard, jobs):
+            if options.progress is not None:
+                options.progress(part.bytes_read)
+            yield entries, part
+
+
+def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """What several threads may tell of their progress."""
+    if progress is None:
+        return None
+    lock = threading.Lock()
+
+    def locked(amount: int) -> None:
+        with lock:
+            progress(amount)
+
+    return locked
+
+
+def _write_shard(job: _Job) -> tuple[dict[bytes, TensorEntry], Written]:
+    """Write one data shard: the entries of what it contains, and what was read. Depends on nothing but the plan."""
+    with job.store.writer(job.name) as file:
+        done, written = append_entries(file, job.entries, verify=job.verify, progress=job.progress)
+    keys = [each.key for each in job.entries]
+    return {key: entry._replace(shard=job.number) for key, entry in zip(keys, done, strict=True)}, written

@@ -1,0 +1,102 @@
+"""How an output is to be made, and what was done to make it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from tensorbundle.errors import MissingFileError, check_word
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from tensorbundle.storage.protocols import Store
+
+__all__ = ["DATA_MODES", "DataMode", "TransferOptions", "Written", "files_beside"]
+
+DataMode = Literal["share", "copy"]
+DATA_MODES: Final = get_args(DataMode)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOptions:
+    """How an output is made.
+
+    Attributes:
+        data: whether carried bytes stay where they are ("share", where the store can) or are copied.
+        overwrite: whether an existing checkpoint may be replaced.
+        verify: whether checksums of carried bytes are checked: all when copying, a sample when sharing.
+        state: whether to write a `checkpoint` state file that names the output as the latest.
+        executor: where data shards are copied at the same time; None copies one after another.
+        progress: told how many bytes were moved since it was last called.
+        store: where the output is written, if its path alone does not say that.
+
+    Raises:
+        BundleError: `data` is another word.
+    """
+
+    data: DataMode = "share"
+    overwrite: bool = False
+    verify: bool = True
+    state: bool = False
+    executor: Executor | None = None
+    progress: Callable[[int], None] | None = None
+    store: Store | None = None
+
+    def __post_init__(self) -> None:
+        check_word("data", self.data, DATA_MODES)
+
+    def store_for(self, path: str) -> Store:
+        """The store that an output with this path is written to."""
+        return self.store or store_of(path)
+
+
+@dataclass(slots=True)
+class Written:
+    """What was done to write an output.
+
+    Attributes:
+        bytes_written: of data and of what describes it.
+        bytes_shared: of files that the output shares with a source.
+        bytes_read: of sources, to copy or to check them.
+        bytes_dead: of shared files that no tensor of the output has.
+        sharing: how bytes are shared, or why they are not; None where that was not asked for.
+        overflowed: tensors with values that became infinite, or were out of an integer's range, and how many.
+        lost: tensors with values that became another integer or truth value than they were, and how many.
+    """
+
+    bytes_written: int = 0
+    bytes_shared: int = 0
+    bytes_read: int = 0
+    bytes_dead: int = 0
+    sharing: str | None = None
+    overflowed: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: Written) -> None:
+        """Add what was read for a part of the output."""
+        self.bytes_read += other.bytes_read
+        self.overflowed |= other.overflowed
+        self.lost |= other.lost
+
+
+def files_beside(path: str, options: TransferOptions) -> dict[str, bytes]:
+    """The small files that appear after an output, by path: the state file, if one was asked for.
+
+    It names the output as the latest checkpoint, after those that the state file there names.
+    """
+    if not options.state:
+        return {}
+    from tensorbundle.state import CheckpointState  # needs protobuf, which most outputs do not
+
+    store = options.store_for(path)
+    directory, name = split(path)
+    try:
+        state = CheckpointState.read(directory, store)
+    except MissingFileError:
+        state = CheckpointState(directory, "")
+    return {state.path: state.saved(name, time.time(), store).encode()}

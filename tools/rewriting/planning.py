@@ -1,0 +1,226 @@
+"""From expressions to planned entries: which bytes stay as they are, which are computed, and in which data shard."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tensorbundle.coding import combine_crc32c
+from tensorbundle.entries import StoredRange, TensorEntry
+from tensorbundle.errors import CorruptionError
+from tensorbundle.keys import decode_key
+from tensorbundle.slices import must_cover, must_tile, whole_box
+from tensorbundle.tools.rewriting.expressions import Region, Stored
+from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal, PlannedEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorbundle.slices import Box, TensorSlice
+    from tensorbundle.tools.rewriting.expressions import Expression
+    from tensorbundle.tools.rewriting.plan import Plan
+
+__all__ = ["Layout", "add_entries", "source_place"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How tensors are distributed over data shards: as in the sources, unless one of these is set.
+
+    Attributes:
+        shards: that many, of about the same size.
+        max_bytes: another one is begun when one would be larger.
+    """
+
+    shards: int | None = None
+    max_bytes: int | None = None
+
+    def assign(self, entries: Sequence[PlannedEntry]) -> list[PlannedEntry]:
+        """The entries, each with its data shard."""
+        if self.shards is None and self.max_bytes is None:
+            return list(entries)
+        out = []
+        total = sum(each.origin.entry.nbytes for each in entries) or 1
+        done = size = number = 0
+        for each in entries:
+            nbytes = each.origin.entry.nbytes
+            if self.max_bytes is not None:
+                if size and size + nbytes > self.max_bytes:
+                    number, size = number + 1, 0
+                size += nbytes
+            elif self.shards is not None:
+                number = min((2 * done + nbytes) * self.shards // (2 * total), self.shards - 1)
+                done += nbytes
+            out.append(replace(each, shard=number))
+        return out
+
+
+class _Values:
+    """What the entries of one tensor are taken from, with what has to be found out once for all of them."""
+
+    def __init__(self, expression: Expression) -> None:
+        self.expression = expression
+        self._is_whole = False
+        self._pieces: dict[tuple[tuple[int, int], ...], tuple[bytes, TensorEntry]] = {}
+        if isinstance(expression, Stored):
+            for part, key, entry in expression.pieces:
+                self._pieces.setdefault(_corners(part.box(expression.shape)), (key, entry))
+
+    def piece(self, box: Box) -> tuple[bytes, TensorEntry] | None:
+        """The key and the entry of the stored slice that is exactly this box, if there is one."""
+        return self._pieces.get(_corners(box))
+
+    def must_be_whole(self) -> None:
+        """Refuse to compute with a tensor whose slices leave something out or overlap."""
+        if self._is_whole:
+            return
+        for stored in self.expression.inputs():
+            if not stored.pieces:
+                continue
+            try:
+                must_tile([part.box(stored.shape) for part, _, _ in stored.pieces], stored.shape)
+            except CorruptionError as error:
+                raise error.locate(path=stored.index.prefix, key=decode_key(stored.key)) from None
+        self._is_whole = True
+
+
+def _corners(box: Box) -> tuple[tuple[int, int], ...]:
+    """A box in a form that can be looked up, as Python's slices can't before 3.12."""
+    return tuple((each.start, each.stop) for each in box)
+
+
+def add_entries(
+    plan: Plan,
+    key: bytes,
+    values: Expression | Literal,
+    slices: tuple[TensorSlice, ...] = (),
+    base: int = 0,
+) -> None:
+    """Add the entries that a tensor is stored as to a plan.
+
+    Args:
+        plan: to which.
+        key: of the tensor.
+        values: of the tensor.
+        slices: how it is partitioned; empty if it is not.
+        base: offset added to source shard numbers; of new bytes, the data shard.
+
+    Raises:
+        CorruptionError: slices leave something out; or values are computed from slices that overlap.
+    """
+    if isinstance(values, Literal):
+        plan.entries.append(PlannedEntry(key, values, base))
+        return
+    shape = values.shape
+    source = _Values(values)
+    # TensorFlow, too, stores a slice that is everything as a tensor that is not partitioned.
+    if not slices or slices[0].shape(shape) == shape:
+        plan.entries.append(_planned(plan, key, source, whole_box(shape), base))
+        return
+    must_cover([part.box(shape) for part in slices], shape)
+    total = 0
+    for part in slices:
+        planned = _planned(plan, part.key(key), source, part.box(shape), base)
+        plan.entries.append(planned)
+        total += planned.origin.entry.nbytes
+    plan.partitioned[key] = TensorEntry(values.dtype, shape, total, slices=slices)
+
+
+def source_place(planned: PlannedEntry) -> tuple[int, float, int]:
+    """What entries are sorted by: the data shard, the place in the source's file, and the number of bytes there.
+
+    An empty tensor begins where the next one does, and comes before it. New tensors come last.
+    """
+    origin = planned.origin
+    if isinstance(origin, Carried):
+        return planned.shard, origin.stored.offset, origin.stored.nbytes
+    first = next(origin.expression.inputs(), None) if isinstance(origin, Converted) else None
+    if first is None:
+        return planned.shard, math.inf, 0
+    entry = first.pieces[0][2] if first.pieces else first.entry
+    return planned.shard, entry.offset, entry.nbytes
+
+
+def _planned(plan: Plan, key: bytes, source: _Values, box: Box, base: int) -> PlannedEntry:
+    """One stored tensor or slice: a box of an expression, carried if its bytes exist somewhere."""
+    expression = source.expression
+    if isinstance(expression, Stored):
+        carried = _carried(expression, source, box)
+        if carried is not None and plan.output.carries(carried.entry.dtype, carried.stored):
+            return PlannedEntry(key, carried, base + carried.entry.shard)
+        piece = source.piece(box)
+        if piece is not None:
+            stored = Stored(expression.index, *piece)
+            return PlannedEntry(key, Converted.of(stored), base + stored.entry.shard)
+    source.must_be_whole()
+    first = next(expression.inputs(), None)
+    entry = None if first is None else first.pieces[0][2] if first.pieces else first.entry
+    values = expression if box == whole_box(expression.shape) else Region(expression, box)
+    return PlannedEntry(key, Converted.of(values), base + (entry.shard if entry is not None else 0))
+
+
+def _carried(stored: Stored, source: _Values, box: Box) -> Carried | None:
+    """The bytes of a box of a stored tensor, if they are somewhere in one run."""
+    index = stored.index
+    whole = whole_box(stored.shape)
+    if not stored.pieces:
+        place = index.stored(stored.key, stored.entry)
+        if place is None:
+            return None
+        if box == whole:
+            return Carried(index, stored.key, stored.entry, place)
+        return _rows(stored, place, box)
+    piece = source.piece(box)
+    if piece is not None:
+        place = index.stored(*piece)
+        return None if place is None else Carried(index, *piece, place)
+    return _side_by_side(stored) if box == whole else None
+
+
+def _rows(stored: Stored, place: StoredRange, box: Box) -> Carried | None:
+    """Whole rows of a tensor of numbers: one run of its bytes, whose checksum is not known."""
+    entry = stored.entry
+    if not entry.dtype.itemsize or box[1:] != whole_box(entry.shape[1:]):
+        return None
+    row = math.prod(entry.shape[1:]) * entry.dtype.itemsize
+    rows = box[0].stop - box[0].start
+    offset = box[0].start * row
+    part = entry._replace(
+        shape=(rows, *entry.shape[1:]), offset=entry.offset + offset, nbytes=rows * row, crc32c=0
+    )
+    place = place._replace(offset=place.offset + offset, nbytes=rows * row, crc32c=None)
+    return Carried(stored.index, stored.key, part, place, part_of=entry)
+
+
+def _side_by_side(stored: Stored) -> Carried | None:
+    """All of a tensor whose slices are rows that follow each other: their checksums combine to that of the whole."""
+    if not stored.dtype.itemsize:
+        return None
+    ordered = sorted(stored.pieces, key=lambda each: each[0].box(stored.shape)[0].start)
+    entry = TensorEntry(stored.dtype, stored.shape, 0, ordered[0][2].shard, ordered[0][2].offset)
+    place: StoredRange | None = None
+    row = 0
+    for part, key, piece in ordered:
+        box = part.box(stored.shape)
+        there = stored.index.stored(key, piece)
+        if there is None or box[1:] != whole_box(stored.shape[1:]) or box[0].start != row:
+            return None
+        place = there if place is None else _joined(place, there)
+        if place is None:
+            return None
+        row = box[0].stop
+    if place is None or row != stored.shape[0]:
+        return None
+    entry = entry._replace(nbytes=place.nbytes, crc32c=place.crc32c or 0)
+    return Carried(stored.index, stored.key, entry, place)
+
+
+def _joined(first: StoredRange, second: StoredRange) -> StoredRange | None:
+    """Two ranges as one, if the second follows the first."""
+    if (first.path, first.offset + first.nbytes) != (second.path, second.offset):
+        return None
+    crc = None
+    if first.crc32c is not None and second.crc32c is not None:
+        crc = combine_crc32c(first.crc32c, second.crc32c, second.nbytes)
+    return first._replace(nbytes=first.nbytes + second.nbytes, crc32c=crc)
