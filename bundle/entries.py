@@ -308,11 +308,11 @@ def parse_entry(value: bytes) -> TensorEntry:
                 offset = signed64(field)
             elif number == 5:
                 nbytes = signed64(field)
-            elif number == 6:
+            else:
                 stored = field & _INT32_BITS
         elif number == 2:
             shape.append(field)
-        elif number == 7:
+        else:
             slices.append(TensorSlice.parse(field))
     kind, dims = DType.from_number(dtype), parse_shape(b"".join(shape))
     if slices:

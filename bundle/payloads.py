@@ -132,8 +132,6 @@ class _StringChecksum:
     def finish(self) -> int:
         if self._nothing:
             return 0
-        if not self._in_bodies and self._left <= 0:
-            self._take_lengths(self._head)
         if self._left or not self._in_bodies:
             raise CorruptionError("the strings are cut short")
         return self._crc

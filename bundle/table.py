@@ -212,8 +212,6 @@ class TableReader:
 
     def _inside(self, handle: BlockHandle, error: CorruptionError) -> CorruptionError:
         """An error whose offset counts from a block, placed in the file."""
-        if error.path is not None:
-            return error
         return CorruptionError(
             error.reason, path=self.path, offset=handle.offset + (error.offset or 0), key=error.key
         )

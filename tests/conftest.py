@@ -27,7 +27,7 @@ settings.register_profile(
 settings.register_profile(
     "deep",  # others every time
     deadline=None,
-    max_examples=1_000,
+    max_examples=500,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("TENSORBUNDLE_HYPOTHESIS", "deep" if DEEP else "quick"))

@@ -3,7 +3,7 @@
 import pytest
 
 from tensorbundle.block import BlockBuilder, iterate, seek
-from tensorbundle.coding import FIXED32
+from tensorbundle.coding import FIXED32, encode_varint
 from tensorbundle.errors import CorruptionError
 
 
@@ -118,6 +118,38 @@ def test_keys_that_do_not_ascend(second):
     with pytest.raises(CorruptionError, match=r"keys do not ascend: b'a?' after b'a'$") as caught:
         list(iterate(block))
     assert caught.value.offset == 4
+
+
+def shared_keys(count, size, padding):
+    """A block of keys of one size, each of which shares all but two bytes with the one before."""
+    first = b"\0" + encode_varint(size) + encode_varint(padding) + b"k" * (size - 2) + bytes(2 + padding)
+    rest = b"".join(
+        encode_varint(size - 2) + b"\2\0" + number.to_bytes(2, "big") for number in range(1, count)
+    )
+    return first + rest + bytes.fromhex(RESTART_0)
+
+
+def test_keys_far_larger_than_their_block_are_refused():
+    """Up to 256 times its size and a MiB: prefixes that are shared could make gigabytes of a few bytes."""
+    count, size = 440, 40 * 256
+    padding = (count * size - (1 << 20)) // 256 - len(shared_keys(count, size, 200)) + 200
+    largest = shared_keys(count, size, padding)
+    assert 256 * len(largest) + (1 << 20) == count * size
+    assert len(iterate(largest)) == count
+    with pytest.raises(
+        CorruptionError, match=f"keys of over {count * size - 256} bytes in a block of"
+    ) as caught:
+        iterate(shared_keys(count, size, padding - 1))
+    assert caught.value.offset == len(largest) - 1 - 8 - 6
+
+
+def test_restart_points_come_at_equal_distances():
+    block = build([(b"k%d" % number, b"") for number in range(9)], 2)
+    limit = len(block) - 4 - 5 * 4
+    points = [FIXED32.unpack_from(block, at)[0] for at in range(limit, len(block) - 4, 4)]
+    assert points == [0, 9, 18, 27, 36]
+    assert [block[at] for at in points] == [0] * 5  # which share nothing
+    assert [block[at + 5] for at in points[:-1]] == [1] * 4  # unlike those after them
 
 
 @pytest.mark.parametrize(

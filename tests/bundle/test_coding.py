@@ -1,5 +1,7 @@
 """Varints, checksums, protobuf fields and ordered code, by published vectors."""
 
+import importlib
+
 import pytest
 
 from tensorbundle import coding
@@ -107,6 +109,18 @@ def test_crc32c(data, crc):
         assert coding.combine_crc32c(
             coding.crc32c(data[:cut]), coding.crc32c(data[cut:]), len(data) - cut
         ) == crc  # fmt: skip
+
+
+def test_the_checksum_of_zeros():
+    for size in (0, 1, 7, 8, 100, 4096):
+        assert coding.crc32c_of_zeros(size) == coding.crc32c(bytes(size))
+
+
+def test_the_package_of_checksums_may_be_installed_in_any_way(monkeypatch):
+    """Where its extension module is not found by its usual name, the package is imported as a whole."""
+    importlib.import_module("crc32c")  # which the import system then has
+    monkeypatch.setattr(coding.PathFinder, "find_spec", lambda *_: None)
+    assert coding._crc32c_function()(b"123456789") == 0xE3069283
 
 
 def test_combining_checksums_of_long_runs():

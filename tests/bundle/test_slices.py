@@ -13,8 +13,10 @@ from tensorbundle.slices import (
     TensorSlice,
     find_overlap,
     intersect,
+    must_tile,
     readable_key,
     relative,
+    shape_text,
     whole_box,
 )
 
@@ -37,6 +39,29 @@ def test_slice(spec, message, key):
     assert TensorSlice.parse(raw(message)) == part
     assert part.key(b"y") == raw(key)
     assert TensorSlice.parse_key(raw(key)) == (b"y", part)
+
+
+@pytest.mark.parametrize(
+    ("specs", "reason"),
+    [
+        (["0,2:-", "2,2:-"], None),
+        (["0,2:-", "2,2:0,1", "2,2:1,2"], None),
+        (["0,2:-"], "its slices hold 6 of the 12 elements wanted"),
+        (["0,3:-", "2,2:-"], "slices .* and .* overlap"),
+        ([], "its slices hold 0 of the 12 elements wanted"),
+    ],
+)
+def test_slices_must_hold_every_element_once(specs, reason):
+    boxes = [TensorSlice.parse_spec(spec).box((4, 3)) for spec in specs]
+    if reason is None:
+        must_tile(boxes, (4, 3))
+        return
+    with pytest.raises(CorruptionError, match=reason):
+        must_tile(boxes, (4, 3))
+
+
+def test_shapes_as_text():
+    assert [shape_text(shape) for shape in ((), (7,), (38, 32))] == ["[]", "[7]", "[38,32]"]
 
 
 def test_key_of_a_name_with_special_bytes():

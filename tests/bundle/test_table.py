@@ -302,6 +302,14 @@ def test_bad_data_block(opened, data, number, inside, reason):
     assert caught.value.path == table.path
 
 
+def test_a_lookup_in_a_bad_data_block(opened):
+    """The error says where in the file."""
+    table = opened(assemble([(b"a", b"1")], raw('0001 05 "b" 00000000 01000000')))
+    with pytest.raises(CorruptionError, match="block entry shares 0 of the 0 bytes before it") as caught:
+        table.get(b"~1")
+    assert (caught.value.path, caught.value.offset) == (table.path, table.handles[1].offset)
+
+
 def index_table(index):
     return stored(index) + Footer(BlockHandle(0, 0), BlockHandle(0, len(index))).encode()
 

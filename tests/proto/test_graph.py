@@ -430,6 +430,22 @@ def test_drop_keys_removes_objects_left_with_nothing():
     check(graph)
 
 
+def test_an_object_stays_with_what_else_it_has():
+    both = Node(
+        attributes=[
+            Attribute("VARIABLE_VALUE", "", "b/.ATTRIBUTES/VARIABLE_VALUE"),
+            Attribute("o", "", "b/.ATTRIBUTES/o"),
+        ]
+    )
+    graph = ObjectGraph(Node(children={"b": both, "holder": Node(children={"x": variable("holder/x")})}))
+    graph["holder"].attributes = [Attribute("o", "", "holder/.ATTRIBUTES/o")]
+    gone = {"b/.ATTRIBUTES/o", "holder/.ATTRIBUTES/o"}
+    graph.drop_keys(gone, {attribute_key("b"), attribute_key("holder/x")})
+    assert [each.name for each in graph["b"].attributes] == ["VARIABLE_VALUE"]
+    assert list(graph.root.children) == ["b", "holder"]
+    check(graph)
+
+
 def test_drop_takes_what_only_it_leads_to(trained):
     gone = trained.drop("model/layer")  # also known as model/layers/0
     assert sorted(each.full_name for each in gone) == ["dense/kernel", "dense/kernel/m", "dense/kernel/v"]
@@ -532,6 +548,82 @@ def test_a_long_chain_is_no_recursion():
     graph.mark_values()
     assert len(ObjectGraph.parse(graph.encode())) == 5_001
     assert top.has_checkpoint_values
+
+
+def test_adding_a_variable(trained):
+    attribute = trained.add_variable("model/new/a.Sb")
+    assert attribute.checkpoint_key == attribute_key("model/new/a.Sb")
+    assert trained["model/new"].children["a/b"].attributes == [attribute]
+    with pytest.raises(tb.ConflictError, match="there is an object of this name"):
+        trained.add_variable("model/layer")
+    with pytest.raises(tb.ConflictError, match="not a path for an object") as caught:
+        trained.add_variable("model/a.b")
+    assert caught.value.key == "model/a.b"
+    check(trained)
+
+
+def test_one_root_for_two_graphs(trained):
+    other = ObjectGraph.from_names(["w"], root="more")
+    other["more"].children["back"] = other.root
+    other.root.slots.append(Slot("m", other["more/w"], variable("more/w/.OPTIMIZER_SLOT//m")))
+    other.renumber()
+    trained.absorb(other)
+    assert list(trained.root.children) == ["model", "optimizer", *other.root.children]
+    assert trained["more/back"] is trained.root
+    assert [each.name for each in trained.root.slots] == ["m"]
+    check(trained)
+
+
+@pytest.mark.parametrize(
+    "owned", [{"attributes": [Attribute("a", "", "k")]}, {"registered_saver": RegisteredSaver("s", "o")}]
+)
+def test_a_root_with_values_of_its_own_is_not_joined(trained, owned):
+    with pytest.raises(tb.ConflictError, match="its root object has values of its own"):
+        trained.absorb(ObjectGraph(Node(**owned)))
+
+
+def test_roots_with_children_of_one_name_are_not_joined(trained):
+    other = ObjectGraph(Node(children={"optimizer": Node(), "x": Node(), "model": Node()}))
+    with pytest.raises(tb.ConflictError, match=r"both root objects have 'optimizer', 'model'$"):
+        trained.absorb(other)
+
+
+def test_everything_below_a_fresh_root(trained):
+    old = trained.root
+    trained.nest("a.b")
+    assert trained["a..b"] is old
+    assert trained["a..b/model/layer/kernel"].attributes[0].checkpoint_key == attribute_key(
+        "a..b/model/layer/kernel"
+    )
+    check(trained)
+
+
+@pytest.mark.parametrize(
+    ("moves", "reason"),
+    [
+        ({"model": "model"}, "an object can't move to 'model'"),
+        ({"model/layer/.": "z"}, "no such object"),
+        ({"model": "a.b"}, "as a path it is 'a..b'"),
+        ({"": "x"}, "have no name of their own"),
+        ({"model/layer/kernel/.OPTIMIZER_SLOT/optimizer/m": "x"}, "have no name of their own"),
+    ],
+)
+def test_moves_that_can_not_be(trained, moves, reason):
+    with pytest.raises(tb.BundleError, match=reason):
+        trained.move(moves)
+
+
+def test_an_object_that_moves_twice(trained):
+    """By two paths that lead over one edge."""
+    trained["optimizer"].children["model"] = trained["model"]
+    with pytest.raises(tb.ConflictError, match="moves twice, by two of its paths") as caught:
+        trained.move({"model/layer": "x", "optimizer/model/layer": "y"})
+    assert caught.value.key == "optimizer/model/layer"
+
+
+def test_a_node_in_a_debugger(trained):
+    assert repr(trained["model/layer/kernel"]).startswith("Node(")
+    assert repr(Node(id=3, children={"a": Node()})) == "Node(3, children=['a'], keys=[])"
 
 
 def test_a_child_without_a_name_that_has_children():

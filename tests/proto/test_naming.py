@@ -5,7 +5,7 @@ import pytest
 
 import tensorbundle as tb
 from support.rewriting import finished, keras_like, tree, variable, write, write_objects
-from tensorbundle.proto.graph import Attribute, Node
+from tensorbundle.proto.graph import Attribute, Node, ObjectGraph
 from tensorbundle.proto.naming import Naming, new_path
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, attribute_key
 
@@ -96,6 +96,33 @@ def test_an_object_of_several_tensors():
     assert found.find("b") == attribute_key("b")
     with pytest.raises(tb.ConflictError, match="'t' means 2 tensors"):
         found.find("t")
+
+
+def test_the_names_of_a_tables_tensors_begin_with_its_key():
+    """In the graph of a table there is one key, and what a checkpoint stores has more at its end."""
+    table = Node(attributes=[Attribute("table", "", attribute_key("t", "table"))])
+    graph = ObjectGraph(Node(children={"t": table, "u": Node()}))
+    keys = [attribute_key("t", "table-keys"), attribute_key("t", "table-values"), attribute_key("u")]
+    assert Naming(keys, lambda: graph, "ckpt").meant("t") == keys[:2]
+
+
+def test_a_key_means_itself(keras):
+    assert keras.meant(KERNEL) == [KERNEL]
+
+
+def test_paths_that_are_asked_for_one_after_another(keras):
+    """The one that was given, else the shortest."""
+    assert keras.path("layers/a..b") == "layers/a..b"
+    assert keras.path("(root).layers.a.b") == keras.path("(root).model.layer-0") == "model/layer-0"
+    assert keras.path("dense/kernel") == "model/layer-0/kernel"
+    assert keras.path("nothing") is None
+
+
+def test_dots_may_be_read_in_several_ways():
+    shared = tree({"c": None})
+    found = naming(tree({"a.b": shared, "a": {"b": shared}}))
+    assert found.find("(root).a.b.c") is not None
+    assert found.find("(root).a.b.d") is None
 
 
 def test_without_an_object_graph():

@@ -9,6 +9,7 @@ from tensorbundle.proto.paths import (
     escape_name,
     join_path,
     key_path,
+    name_fault,
     slot_path,
     split_path,
     unescape_name,
@@ -95,6 +96,22 @@ def test_key_path_ends_at_the_first_mark():
     assert key_path("x..ATTRIBUTES/.ATTRIBUTES/V") == "x..ATTRIBUTES"
     assert key_path("dense/kernel") is None
     assert key_path("x.ATTRIBUTES/V") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x.ATTRIBUTES", "ends in '.ATTRIBUTES'"),
+        (".ATTRIBUTES", "ends in '.ATTRIBUTES'"),
+        ("\udcff", "UTF-8"),
+        ("x.ATTRIBUTES.y", None),
+        ("", None),
+        ("ä/b.c", None),
+    ],
+)
+def test_names_that_no_object_can_have(name, reason):
+    fault = name_fault(name)
+    assert fault is None if reason is None else reason in fault
 
 
 def test_slot_path():
