@@ -175,9 +175,9 @@ def _print_plan(
     )
     console.lines(columns(rows, right=(4,)) if rows else [])
     if unchanged:
-        console.text(f"{unchanged} as in the source, not listed (--long lists them)")
+        console.summary(f"{unchanged} as in the source, not listed (--long lists them)")
     of_it_dead = f" ({human_bytes(dead)} of it dead)" if dead > DEAD_BYTES else ""
-    console.text(
+    console.summary(
         f"{plan.tensors} tensors: {human_bytes(total_shared)} to share{of_it_dead}, {human_bytes(read)} to read, "
         f"{human_bytes(written)} and the index to write, in about {human_bytes(memory)} of memory"
     )

@@ -15,7 +15,7 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import plain, write_bundle
-from support.cli import SLOW, V215, spawn
+from support.cli import GOLDEN, SLOW, V215, spawn
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, RegisteredSaver
 from tensorbundle.tools.cli.arguments import parser_of
 from tensorbundle.tools.cli.catalog import COMMANDS
@@ -341,6 +341,29 @@ def test_interrupted(run, monkeypatch):
     monkeypatch.setattr("tensorbundle.tools.cli.commands.ls.open_checkpoint", interrupt)
     output = run("ls", "m", status=130)
     assert output.err == "tensorbundle ls: interrupted\n"
+
+
+class TestQuiet:
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            ["ls", V215 / "guide-tf1"],
+            ["verify", V215 / "guide-tf1"],
+            ["convert", V215 / "guide-tf2", "{}/new", "--to", "tf1"],
+            ["slim", GOLDEN / "sample", "{}/new"],
+            ["suggest", V215 / "guide-tf1", V215 / "guide-tf1", "-o", "{}/map"],
+        ],
+        ids=lambda argv: argv[0],
+    )
+    def test_no_notes_and_no_summary(self, run, tmp_path, argv):
+        argv = [each.format(tmp_path) if isinstance(each, str) else each for each in argv]
+        output = run(*argv, "-q")
+        assert output.err == ""
+        assert len(output.out.splitlines()) == (3 if argv[0] == "ls" else 0)
+
+    def test_errors_and_findings_are_printed(self, run, tmp_path):
+        assert run("ls", tmp_path / "nope", "--quiet", status=2).err
+        assert run("verify", V215 / "unreadable-slices/model.ckpt", "--quiet", status=1).out
 
 
 class TestJSON:

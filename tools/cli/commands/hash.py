@@ -67,7 +67,7 @@ def _compare(
     console.record({"checkpoint": found.checkpoint, "differences": len(deviations)})
     count = f"{len(found.tensors)} tensors"
     plural = "" if len(deviations) == 1 else "s"
-    console.text(
+    console.summary(
         f"{count}: {len(deviations)} difference{plural}" if deviations else f"{count}: all as in the manifest"
     )
     return 1 if deviations else 0

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.record(step.to_json())
         console.text(_step_line(step, dry_run=args.dry_run))
     console.record(_summary(change, dry_run=args.dry_run))
-    console.text(_summary_line(change, dry_run=args.dry_run))
+    console.summary(_summary_line(change, dry_run=args.dry_run))
     for note in change.notes:
         console.note(escape(f"{args.directory}: {note}"))
     return 0

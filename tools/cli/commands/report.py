@@ -46,5 +46,5 @@ def run(args: argparse.Namespace, console: Console) -> int:
     write_text(args.output, page, overwrite=args.overwrite)
     size = len(page.encode())
     console.record({"page": args.output, "bytes": size})
-    console.text(f"{escape(args.output)}: {human_bytes(size)}")
+    console.summary(f"{escape(args.output)}: {human_bytes(size)}")
     return 0

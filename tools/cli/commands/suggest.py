@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         write_text(
             args.output, "".join(f"{line}\n" for line in _lines(found, args.output)), overwrite=args.overwrite
         )
-        console.text(_summary(args.output, found))
+        console.summary(_summary(args.output, found))
     else:
         console.lines(_lines(found, "FILE"))
     for each in found.matches:

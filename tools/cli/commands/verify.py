@@ -82,7 +82,7 @@ def _print(report: Report, args: argparse.Namespace, console: Console) -> None:
         what += (
             f"; {report.aliases} tensor{'s share' if report.aliases > 1 else ' shares'} bytes with another"
         )
-    console.text(what)
+    console.summary(what)
 
 
 def _size(path: str) -> int:

@@ -419,7 +419,8 @@ class _Search:
     def _left(self) -> Iterator[Cause]:
         missing, unused = self._open("missing"), self._open("unused")
         for scope, found in _by_scope(missing):
-            yield Cause(f"A lacks {counted(found, 'object')} that B has{scope}", tuple(found))
+            what = f"A lacks {counted(found, 'object')} that B has{scope}"
+            yield Cause(what, tuple(found), self._adding(found))
         for scope, found in _by_scope(unused):
             by_objects = self._forecast.way == "objects"
             advice = (Advice("if that is meant: call expect_partial()"),) if by_objects else ()
@@ -427,6 +428,25 @@ class _Search:
         if missing and unused and self._target.expected is None:
             proposal = Advice("find out which", ("suggest", Place.SOURCE, self._target.path))
             yield Cause("if some of these are the same, under other names", (), (proposal,))
+
+    def _adding(self, found: Sequence[Finding]) -> tuple[Advice, ...]:
+        """How to add counters, which may begin at 0."""
+        counters = {
+            name_of(each): str(each.wanted.dtype)
+            for each in found
+            if each.wanted is not None
+            and each.wanted.shape == ()
+            and each.wanted.dtype in (DType.int32, DType.int64)
+        }
+
+        def add(draft: Draft) -> None:
+            for name, dtype in counters.items():
+                set_values(draft, name, 0, dtype)
+
+        if not counters or len(counters) > _IN_ONE_COMMAND:
+            return ()
+        arguments = (f"{name}=0:{dtype}" for name, dtype in counters.items())
+        return _advised("to begin with 0", self._tried(("set", Place.SOURCE, Place.MADE, *arguments), add))
 
 
 def _mends(move: Move, finding: Finding) -> bool:

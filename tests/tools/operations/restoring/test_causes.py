@@ -263,6 +263,24 @@ def test_legacy_slots_into_a_newer_optimizer(tmp_path, monkeypatch):
     assert forecast(follow([cause], tmp_path, monkeypatch), against, method="read").assert_consumed is True
 
 
+def test_a_missing_step_can_be_added(tmp_path, monkeypatch):
+    """To weights of other people, or to objects."""
+    source = write(tmp_path / "pretrained", {"w": np.ones(2, "f4")})
+    against = write(tmp_path / "program", {"global_step": np.int64(0), "w": np.ones(2, "f4")})
+    _, [cause] = causes(source, against)
+    assert cause.advice[0].command == ("set", source, "DST", "global_step=0:int64")
+    monkeypatch.chdir(tmp_path)
+    assert main(list(cause.advice[0].command)) == 0
+    assert not forecast("DST", against).found
+    graph = finished(tree({"net": None, "step": {"count": None}}))
+    values = {attribute_key("net"): np.ones(2, "f4"), attribute_key("step/count"): np.int32(4)}
+    against = write(tmp_path / "objects", values, graph=graph)
+    one = finished(tree({"net": None}))
+    source = write(tmp_path / "one", {attribute_key("net"): np.ones(2, "f4")}, graph=one)
+    _, [cause] = causes(source, against)
+    assert cause.advice[0].command == ("set", source, "DST", "step/count=0:int32")
+
+
 def test_save_counters(tmp_path, monkeypatch):
     with_counter = write_objects(tmp_path / "a", tree({"a": None, "save_counter": None}))
     without = write_objects(tmp_path / "b", tree({"a": None}))
