@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, RegionError, TensorNotFoundError
 from tensorbundle.filenames import index_path, part_prefixes
+from tensorbundle.foreign import foreign_ending, open_foreign
 from tensorbundle.index import BundleIndex
 from tensorbundle.keys import encode_key
 from tensorbundle.locating import resolve_prefix
@@ -62,6 +63,8 @@ def open_index(prefix: str, store: Store | None = None) -> Index:
         MissingFileError, CorruptionError, UnsupportedError: as `open_checkpoint`.
     """
     store = store or store_of(prefix)
+    if foreign_ending(prefix) is not None and not store.is_file(index_path(prefix)):
+        return open_foreign(prefix, store)
     if store.is_file(index_path(prefix)) or not is_checkpoint(prefix, store):
         return BundleIndex(prefix, store=store)
     if part_prefixes(prefix):

@@ -26,9 +26,10 @@ from tensorbundle.storage import store_of
 from tensorbundle.table import TableReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tensorbundle.dtypes import Array
+    from tensorbundle.slices import Box
     from tensorbundle.storage.protocols import Store
 
 __all__ = ["BundleIndex", "Index"]
@@ -53,6 +54,7 @@ class Index(ABC):
         prefix: the checkpoint's path prefix.
         path: the file that says which tensors there are, for messages.
         header: what a bundle says about itself, or would; `num_shards` counts the files that have tensors.
+        attributes: texts that a format has beside tensors, by name, under the path of their group; '' is the whole.
     """
 
     file_format: str
@@ -61,8 +63,10 @@ class Index(ABC):
     prefix: str
     path: str
     header: BundleHeader
+    attributes: Mapping[str, Mapping[str, str | list[str]]]
 
     def __init__(self) -> None:
+        self.attributes = {}
         # Slice keys of one tensor follow each other, and each is looked up in what the tensor lists.
         self._last_owner: tuple[bytes, frozenset[TensorSlice]] | None = None
 
@@ -94,13 +98,15 @@ class Index(ABC):
         The file need not be there, or large enough.
         """
 
-    def values(self, key: bytes, entry: TensorEntry) -> Array:
-        """The values of one tensor or slice that has no stored range, read-only.
+    def values(self, key: bytes, entry: TensorEntry, box: Box | None = None) -> Array:
+        """The values of one tensor or slice that has no stored range, or of a box of it; read-only.
+
+        Boxes in the order of memory are cheapest; how much memory a box takes beside itself is up to the format.
 
         Raises:
             CorruptionError, MissingFileError, UnsupportedError: they can't be read.
         """
-        raise TypeError(f"{type(self).__name__} has a stored range for {key!r}, {entry.dtype}")
+        raise TypeError(f"{type(self).__name__} has a stored range for {key!r}, {entry.dtype} ({box})")
 
     @abstractmethod
     def close(self) -> None:

@@ -16,6 +16,7 @@ from tensorbundle.filenames import (
     part_prefixes,
     parts_prefix,
 )
+from tensorbundle.foreign import foreign_ending
 from tensorbundle.members import is_checkpoint, prefixes_in, shards_of, v1_files
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename, dirname, join, relative, split
@@ -46,6 +47,8 @@ def resolve_prefix(path: str, store: Store | None = None) -> str:
     if path and store.is_directory(path):
         return _from_directory(path, store)
     if part_prefixes(path) and is_checkpoint(path, store):
+        return path
+    if foreign_ending(path) is not None and store.is_file(path):
         return path
     member = bundle_prefix(path)
     if member is not None and store.is_file(index_path(member)):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
 from tensorbundle.errors import (
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tensorbundle.dtypes import Array
+    from tensorbundle.slices import Box
     from tensorbundle.storage.protocols import RandomAccessFile, Store
 
 __all__ = ["V1Index", "refuse_existing_v1", "whole_slice", "why_not_writable", "write_v1"]
@@ -163,13 +166,19 @@ class V1Index(Index):
         """None: values are encoded, in blocks of tables."""
         del key, entry
 
-    def values(self, key: bytes, entry: TensorEntry) -> Array:
-        """The values of one stored tensor or slice, read-only; the block that holds them is read and checked.
+    def values(self, key: bytes, entry: TensorEntry, box: Box | None = None) -> Array:
+        """The values of one stored tensor or slice, or of a box of it, read-only; the block that holds them is read and checked.
+
+        Whoever asks for a box asks for others, so the decoded tensor is kept.
 
         Raises:
             CorruptionError: the record is missing or damaged.
             UnsupportedError: the format has no such type, or NumPy no such shape.
         """
+        array = self._whole(key, entry, keep=box is not None)
+        return np.asarray(array[box]) if box else array
+
+    def _whole(self, key: bytes, entry: TensorEntry, *, keep: bool) -> Array:
         before, array = self._last
         if array is not None and before == key:
             return array
@@ -185,7 +194,7 @@ class V1Index(Index):
             if error.path is not None:
                 raise error.locate(key=readable_key(key)) from None
             raise type(error)(error.reason, path=table.path, key=readable_key(key)) from None
-        self._last = key, array if before == key else None
+        self._last = key, array if keep or before == key else None
         return array
 
     def decode(self, key: bytes, entry: TensorEntry, record: bytes | memoryview) -> Array:

@@ -315,10 +315,10 @@ def test_state_file_of_a_moved_directory_without_it(run):
 
 
 def test_a_file_of_another_kind(tmp_path):
-    (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
+    (tmp_path / "weights").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
     with pytest.raises(tb.CorruptionError, match="an HDF5 file") as caught:
-        tb.open(tmp_path / "weights.h5")
-    assert caught.value.path == str(tmp_path / "weights.h5")
+        tb.open(tmp_path / "weights")
+    assert caught.value.path == str(tmp_path / "weights")
 
 
 @pytest.mark.parametrize("path", ["", "/", "no\0such", "no\0such/m", "x" * 5000])

@@ -39,6 +39,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "resize": "remap embedding rows and optimizer slots to a new vocabulary",
         "salvage": "save every tensor of a damaged checkpoint that can still be proven good",
         "rewrite": "apply several of these in one pass, from a recipe",
+        "recipes": "list the recipes that come with the package",
     },
     "change how tensors are stored": {
         "reshard": "spread tensors over data shards anew",

@@ -13,7 +13,9 @@ from tensorbundle.slices import readable_key, shape_text
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import absolute, basename, dirname, join
 from tensorbundle.tools.cli.console import columns, escape, human_bytes, shell
-from tensorbundle.tools.operations.steps.step import StepContext, apply_steps
+from tensorbundle.tools.operations.converting.other_formats import finish
+from tensorbundle.tools.operations.sizes import parse_size
+from tensorbundle.tools.operations.steps.step import StepContext, apply_steps, table_of_pairs
 from tensorbundle.tools.rewriting.bundle_output import DEAD_BYTES, dead_bytes
 from tensorbundle.tools.rewriting.options import TransferOptions
 from tensorbundle.tools.rewriting.plan import Carried, Converted
@@ -45,8 +47,8 @@ _PATTERN_CHARACTERS: Final = "[]*?\\"
 _SHOWN: Final = 3  # keys in a note
 
 
-def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of commands that write."""
+def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collection[str] = ()) -> None:
+    """Declare the options of commands that write, but for those that the command has declared itself."""
     group = parser.add_argument_group("writing")
     group.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
     group.add_argument(
@@ -64,6 +66,21 @@ def add_writing_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--jobs", type=positive, default=1, metavar="N", help="copy N data shards at a time")
     group.add_argument("--state", action="store_true", help="write a 'checkpoint' state file that names DST")
+    group.add_argument(
+        "--metadata",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="text beside the tensors, such as format=pt, in safetensors and HDF5 files",
+    )
+    if "max_shard_size" not in declared:
+        group.add_argument(
+            "--max-shard-size", metavar="SIZE", help="begin another file before one is larger, say 5GB"
+        )
+    if "allow_unused" not in declared:
+        group.add_argument(
+            "--allow-unused", action="store_true", help="leave out what the format of DST can't store"
+        )
 
 
 def positive(text: str) -> int:
@@ -85,10 +102,25 @@ def run_steps(
 ) -> int:
     """Make `args.destination` of `source`, by default of `args.source`, with steps."""
     with StepContext(args.destination) as context:
+        options = _options(args)
         draft = apply_steps(context.open(args.source if source is None else source), steps, context)
+        finish(draft, args.destination, options)
         plan = draft.plan()
         del draft  # its share of the memory
-        return carry_out(plan, args.destination, args, console)
+        return carry_out(plan, args.destination, options, args, console)
+
+
+def _options(args: argparse.Namespace) -> TransferOptions:
+    size = args.max_shard_size
+    return TransferOptions(
+        data=args.data,
+        overwrite=args.overwrite,
+        verify=not args.no_verify,
+        state=args.state,
+        metadata=table_of_pairs(args.metadata, "KEY=VALUE"),
+        max_shard_bytes=None if size is None else parse_size(size),
+        allow_unused=args.allow_unused,
+    )
 
 
 def add_source_and_destination(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +129,9 @@ def add_source_and_destination(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("destination", metavar="DST", help="the new checkpoint's prefix")
 
 
-def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: Console) -> int:
+def carry_out(
+    plan: Plan, destination: str, options: TransferOptions, args: argparse.Namespace, console: Console
+) -> int:
     """Make the checkpoint as planned and print the summary, or print the plan with `--dry-run`."""
     store_of(destination).stage(destination)  # nothing yet, but its directory must exist
     plan.output.refuse_existing(destination, overwrite=args.overwrite)
@@ -105,17 +139,11 @@ def carry_out(plan: Plan, destination: str, args: argparse.Namespace, console: C
         for line in _about(note.what, note.keys, everything=args.long):
             console.note(line)
     if args.dry_run:
-        _print_plan(plan, destination, TransferOptions(data=args.data), console, everything=args.long)
+        _print_plan(plan, destination, options, console, everything=args.long)
         return 0
     with contextlib.ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(args.jobs)) if args.jobs > 1 else None
-        options = TransferOptions(
-            data=args.data,
-            overwrite=args.overwrite,
-            verify=not args.no_verify,
-            state=args.state,
-            executor=executor,
-        )
+        options = replace(options, executor=executor)
         total = 0
         if console.shows_progress:
             shared = plan.output.shared(plan, destination, options, check_sources(plan))

@@ -26,15 +26,26 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
 from tensorbundle.slices import MAX_RANK
+from tensorbundle.tools.formats.listed_index import is_text, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["DTYPES", "Header", "encode_header", "parse_header", "parse_weight_map", "written_order"]
+__all__ = [
+    "DTYPES",
+    "Header",
+    "encode_header",
+    "parse_header",
+    "parse_weight_map",
+    "why_not_writable",
+    "written_order",
+]
 
 LENGTH: Final = struct.Struct("<Q")
 MAX_HEADER_BYTES: Final = 100_000_000  # MAX_HEADER_SIZE
 METADATA: Final = "__metadata__"
+ENDING: Final = ".safetensors"
+INDEX_ENDING: Final = ".safetensors.index.json"
 # The JSON of one tensor: three members, with at most 254 dimensions of 20 digits.
 _MAX_TENSOR_JSON: Final = 16_384
 _MAX_INDEX_METADATA: Final = 1 << 20
@@ -141,9 +152,8 @@ def parse_header(header: bytes, file_size: int) -> Header:
     scanner.end()
     _check_ranges(parsed, file_size)
     if unsupported:
-        more = f" and {len(unsupported) - 20} more" if len(unsupported) > 20 else ""
         raise UnsupportedError(
-            f"types that TensorFlow does not have: {', '.join(unsupported[:20])}{more}", offset=LENGTH.size
+            f"types that TensorFlow does not have: {listed(unsupported)}", offset=LENGTH.size
         )
     return parsed
 
@@ -341,16 +351,19 @@ def parse_weight_map(content: bytes) -> dict[str, str]:
     return weights
 
 
-def written_order(tensors: Mapping[str, DType]) -> list[str]:
-    """The names in the order in which the safetensors package writes them: by type, then by name (`prepare`).
+def why_not_writable(name: str, dtype: DType) -> str | None:
+    """Why the format can't store a tensor of this name and type; None if it can."""
+    if dtype not in _NAMES:
+        return f"safetensors has no values of type {dtype}"
+    if name == METADATA:
+        return f"{METADATA!r} is the name of the metadata"
+    if not is_text(name):
+        return "names in safetensors are UTF-8, and this is not; rename the tensor first"
+    return None
 
-    Raises:
-        UnsupportedError: types that the format does not have; the reason names all of them.
-    """
-    missing = [f"{name!r} ({dtype})" for name, dtype in tensors.items() if dtype not in _NAMES]
-    if missing:
-        more = f" and {len(missing) - 20} more" if len(missing) > 20 else ""
-        raise UnsupportedError(f"safetensors has no such types: {', '.join(missing[:20])}{more}")
+
+def written_order(tensors: Mapping[str, DType]) -> list[str]:
+    """The names in the order in which the safetensors package writes them: by type, then by name (`prepare`)."""
     return sorted(tensors, key=lambda name: (-_RANKS[tensors[name]], name.encode()))
 
 

@@ -4,4 +4,5 @@
 - `layers.py`: the layers of a model, from the object graph of a checkpoint.
 - `classes.py`: the class of each layer: from configs and SavedModels, or guessed by the names of variables.
 - `weights.py`: where each variable of a model is stored in a weights file.
+- `template.py`: the same by a weights file that the target model wrote.
 """

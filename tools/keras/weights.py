@@ -19,12 +19,12 @@ from tensorbundle.tools.keras.classes import Classes, config_error
 from tensorbundle.tools.keras.naming import Numbering
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from tensorbundle.tools.keras.classes import Described
     from tensorbundle.tools.keras.layers import Layer, Variable
 
-__all__ = ["LegacyGroup", "Weight", "legacy_groups", "weights_of"]
+__all__ = ["LegacyGroup", "Ordering", "Weight", "legacy_groups", "weights_of"]
 
 # Variables of Keras's own layers that are not trained, and those that are.
 _NOT_TRAINED: Final = frozenset(
@@ -85,11 +85,22 @@ class LegacyGroup:
     variables: list[Variable]
 
 
-class _Ordering:
+class Ordering:
     """Puts the variables of a layer into the order of Keras: those that are trained first."""
 
-    def __init__(self, trained: Callable[[Variable], bool | None]) -> None:
-        self._trained = trained
+    def __init__(
+        self,
+        told: Callable[[Variable], bool | None] = lambda variable: None,
+        trained: Collection[str] = (),
+    ) -> None:
+        """Order by what is known.
+
+        Args:
+            told: whether a variable is trained, as far as the caller was told; None otherwise.
+            trained: the keys of variables that an optimizer trains.
+        """
+        self._told = told
+        self._trained = frozenset(trained)
 
     def order(self, layer: Layer) -> list[Variable]:
         """The variables of a layer.
@@ -97,33 +108,32 @@ class _Ordering:
         Raises:
             ConflictError: nothing tells which are trained, and the order depends on it.
         """
-        known = [self.is_trained(each, layer) for each in layer.own]
-        if None in known and len(known) > 1:
-            unknown = [each.name for each, is_known in zip(layer.own, known, strict=True) if is_known is None]
+        known = [(each, self.is_trained(each, layer)) for each in layer.own]
+        unknown = [each.name for each, is_trained in known if is_trained is None]
+        if unknown and len(known) > 1:
             raise ConflictError(
                 f"which of the variables {', '.join(map(repr, unknown))} are trained is not known, and Keras stores those "
                 "first; say it with --trainable PATTERN or --non-trainable PATTERN",
                 key=layer.path,
             )
         return [
-            *(each for each, is_known in zip(layer.own, known, strict=True) if is_known is not False),
-            *(each for each, is_known in zip(layer.own, known, strict=True) if is_known is False),
+            *(each for each, is_trained in known if is_trained is not False),
+            *(each for each, is_trained in known if is_trained is False),
         ]
 
     def is_trained(self, variable: Variable, layer: Layer) -> bool | None:
-        """Whether a variable is trained, by what the caller knows, by its name, or by the optimizer's slots."""
-        told = self._trained(variable)
+        """Whether a variable of a layer is trained: as told, by its name, or by what an optimizer trains of the layer."""
+        told = self._told(variable)
         if told is not None:
             return told
-        if variable.name in _NOT_TRAINED:
-            return False
-        if variable.name in _TRAINED:
-            return True
-        del layer
+        if variable.name in _NOT_TRAINED or variable.name in _TRAINED:
+            return variable.name in _TRAINED
+        if any(each.key in self._trained for each in layer.own):  # none of a frozen layer is
+            return variable.key in self._trained
         return None
 
 
-def weights_of(model: Layer, classes: Classes, trained: Callable[[Variable], bool | None]) -> list[Weight]:
+def weights_of(model: Layer, classes: Classes, ordering: Ordering) -> list[Weight]:
     """The datasets of a `.weights.h5` file, in the order of the model.
 
     Raises:
@@ -131,7 +141,7 @@ def weights_of(model: Layer, classes: Classes, trained: Callable[[Variable], boo
             the layers and says what helps.
         BundleError: the config describes another model.
     """
-    walk = _Walk(classes, _Ordering(trained))
+    walk = _Walk(classes, ordering)
     walk.add(model, "", classes.described, "")
     if walk.unknown:
         shown = "; ".join(walk.unknown[:_SHOWN])
@@ -146,7 +156,7 @@ def weights_of(model: Layer, classes: Classes, trained: Callable[[Variable], boo
 class _Walk:
     """Walks a model as Keras does, and notes where the values of each layer are stored."""
 
-    def __init__(self, classes: Classes, ordering: _Ordering) -> None:
+    def __init__(self, classes: Classes, ordering: Ordering) -> None:
         self.weights: list[Weight] = []
         self.unknown: list[str] = []
         self._classes = classes
@@ -229,7 +239,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
 
 
-def legacy_groups(model: Layer, trained: Callable[[Variable], bool | None]) -> list[LegacyGroup]:
+def legacy_groups(model: Layer, ordering: Ordering) -> list[LegacyGroup]:
     """The layers of a legacy file that have weights.
 
     Raises:
@@ -242,7 +252,6 @@ def legacy_groups(model: Layer, trained: Callable[[Variable], bool | None]) -> l
             "load from a legacy .h5 file; convert to .weights.h5",
             key=model.path,
         )
-    ordering = _Ordering(trained)
     layers = model.listed if model.listed is not None else list(_direct(model))
     seen: set[Layer] = {model}
     groups = []
@@ -264,7 +273,7 @@ def _direct(layer: Layer) -> Iterator[Layer]:
             yield part
 
 
-def _subtree(layer: Layer, ordering: _Ordering, seen: set[Layer]) -> Iterator[tuple[Variable, bool]]:
+def _subtree(layer: Layer, ordering: Ordering, seen: set[Layer]) -> Iterator[tuple[Variable, bool]]:
     """The variables in a layer and below, in the order in which Keras tracks them, and whether each is trained."""
     if layer in seen:
         return

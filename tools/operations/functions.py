@@ -124,7 +124,7 @@ def convert(
     source: Path,
     destination: Path,
     *,
-    to: Target,
+    to: Target | None = None,
     root: str | None = None,
     names: NamesFrom = "auto",
     save_counter: bool = True,
@@ -133,6 +133,9 @@ def convert(
     map: Path | Mapping[str, str] | None = None,  # noqa: A002  as on the command line
     allow_missing: bool = False,
     allow_unused: bool = False,
+    config: Path | None = None,
+    trainable: Sequence[str] = (),
+    non_trainable: Sequence[str] = (),
     learning_rate: float | None = None,
     beta_1: float | None = None,
     beta_2: float | None = None,
@@ -140,24 +143,32 @@ def convert(
 ) -> Summary:
     """Convert a checkpoint between name-based and object-based, or between file formats.
 
+    Without `to`, the ending of the destination's name says the format: `.safetensors`, `.npz`, `.weights.h5` of Keras 3, or
+    `.h5`, its legacy weights format.
+
     Args:
         source: anything that `tensorbundle.open` takes.
         destination: the new checkpoint's prefix, exactly; its directory must exist.
         to: "tf2" for a checkpoint that `tf.train.Checkpoint(vars={name: variable})` restores, "tf1" for one that
             `tf.compat.v1.train.Saver` does; "v1" and "v2" keep names and objects and change the file format, "v1"
-            being the single file of before TensorFlow 0.12.
-        root: the path of the dictionary of variables, "vars" by default. Towards TF1, where the names are.
+            being the single file of before TensorFlow 0.12. None if the destination's name says it.
+        root: the path of the dictionary of variables, "vars" by default. Towards TF1, where the names are. With Keras weights,
+            the path of the model's object.
         names: towards TF1, where names come from: the dictionary's keys, the variables' full names, or "auto": keys
             for variables directly in the dictionary, full names for the rest.
         save_counter: towards TF2, whether there is a save counter: `restore` needs it, `read` must not have it. With a
             template there is none either if the template has none.
         template: a checkpoint whose structure the output takes: that of a program, saved before it was trained. The source
-            may be of either kind, the template is of the kind that `to` says.
+            may be of either kind, the template is of the kind that `to` says. Towards `.weights.h5`, a weights file of the
+            target model. From Keras weights, a checkpoint of the target program.
         structure: a structure file (`converting/structures.py`) with the objects that the output has.
         map: with a template, rules from names of the source to full names or object paths of the template; pairs, or a
             file as `rename --map` takes it.
         allow_missing: with a template or a structure, whether the source may lack what belongs there.
         allow_unused: with a template or a structure, whether the source may have what does not belong there.
+        config: towards `.weights.h5`, the model's config, which has the classes of its layers: JSON or a `.keras` file.
+        trainable: towards Keras weights, patterns of variables of custom layers that are trained, if nothing else tells.
+        non_trainable: and of those that are not.
         learning_rate: with a template, instead of a stored one, as is beta_1 and beta_2; see `Fitting`.
         beta_1: 0.9 if none is stored.
         beta_2: 0.999 if none is stored.
@@ -182,6 +193,9 @@ def convert(
         "learning_rate": learning_rate,
         "beta_1": beta_1,
         "beta_2": beta_2,
+        "config": config,
+        "trainable": list(trainable) or None,
+        "non_trainable": list(non_trainable) or None,
     }
     return _make("convert", how, source, destination, options)
 

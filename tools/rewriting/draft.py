@@ -88,6 +88,7 @@ class Draft:
             that of `tensors`.
         shards: how many data shards the sources have.
         output: the format that it is to be written in.
+        attributes: texts beside tensors (`Index.attributes`), for formats that have them.
         source_format: the name of the format of the checkpoint it began as.
     """
 
@@ -102,6 +103,7 @@ class Draft:
     keeps_order: bool = True
     shards: int = 1
     output: Output = field(default_factory=BundleOutput)
+    attributes: dict[str, dict[str, str | list[str]]] = field(default_factory=dict)
     source_format: str = "v2"
     _graph_tensor: DraftTensor | None = None
     _graph_bytes: bytes = b""
@@ -116,6 +118,7 @@ class Draft:
         draft = cls(
             checkpoint.prefix, shards=checkpoint.num_shards, source_format=checkpoint.index.file_format
         )
+        draft.attributes = {path: dict(each) for path, each in checkpoint.index.attributes.items()}
         found: list[tuple[int, int, str, DraftTensor]] = []
         for key, entry in checkpoint.index.entries():
             stored = Stored.of(checkpoint.index, key, entry)
@@ -225,6 +228,7 @@ class Draft:
             notes=list(self.notes),
             must_copy=self.must_copy,
             changes=asdict(self.tally),
+            attributes=self.attributes,
         )
         for key, tensor in self.tensors.items():
             first = len(plan.entries)

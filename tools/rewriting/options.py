@@ -11,7 +11,7 @@ from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
     from tensorbundle.storage.protocols import Store
@@ -34,6 +34,9 @@ class TransferOptions:
         executor: where data shards are copied at the same time; None copies one after another.
         progress: told how many bytes were moved since it was last called.
         store: where the output is written, if its path alone does not say that.
+        metadata: texts beside the tensors, in formats that have them.
+        max_shard_bytes: another file is begun when one would be larger; None for as many as the source has, or one.
+        allow_unused: whether tensors that the output's format can't store are left out; they are an error otherwise.
 
     Raises:
         BundleError: `data` is another word.
@@ -46,6 +49,9 @@ class TransferOptions:
     executor: Executor | None = None
     progress: Callable[[int], None] | None = None
     store: Store | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    max_shard_bytes: int | None = None
+    allow_unused: bool = False
 
     def __post_init__(self) -> None:
         check_word("data", self.data, DATA_MODES)

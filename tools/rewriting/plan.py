@@ -167,6 +167,7 @@ class Plan:
         shards: how many data shards there must be at least; empty ones make up the number.
         changes: what was done to tensors, and to how many, for the summary.
         matched: how tensors came to their places, where that was to be found; by key, or keys of their slices.
+        attributes: texts beside tensors (`Index.attributes`), for formats that have them.
     """
 
     output: Output
@@ -178,6 +179,7 @@ class Plan:
     shards: int = 0
     changes: dict[str, int] = field(default_factory=dict)
     matched: dict[bytes, str] = field(default_factory=dict)
+    attributes: dict[str, dict[str, str | list[str]]] = field(default_factory=dict)
 
     @property
     def tensors(self) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tensorbundle.index import Index
     from tensorbundle.slices import Box
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "gather"]
 
 _GATHER_BYTES: Final = (
     4 << 20
@@ -96,7 +96,11 @@ class Reading:
         """
         name = (id(index), key)
         stored = index.stored(key, entry)
-        if stored is None or entry.dtype is DType.string:  # encoded as a whole
+        if stored is None:
+            values = index.values(key, entry, box)
+            self._count(values.size * entry.dtype.itemsize)
+            return values
+        if entry.dtype is DType.string:  # encoded as a whole
             if name not in self._wholes:
                 self._wholes[name] = ShardReader(index, verify=self._verify).read_entry(key, entry)
                 self._count(entry.nbytes)
@@ -105,33 +109,12 @@ class Reading:
             self._inputs[name] = _Input(TensorRange.of(index, key, entry, stored))
         out = np.empty([each.stop - each.start for each in box], entry.dtype.numpy)
         if out.size:
-            self._gather(self._inputs[name], 0, entry.shape, box, out)
+            source = self._inputs[name]
+            gather(lambda start, buffer: self._fill(source, start, buffer), entry.shape, box, out)
         if out.size and stored.big_endian and entry.dtype.swap_width > 1:
             swapped = swap_bytes(out.reshape(-1).view(np.uint8), entry.dtype)
             return swapped.view(out.dtype).reshape(out.shape)
         return out
-
-    def _gather(self, source: _Input, base: int, shape: tuple[int, ...], box: Box, out: Array) -> None:
-        """Fill `out` with the box of a tensor that begins `base` bytes into the source, in as few reads as make sense."""
-        while box and box[0].stop - box[0].start == 1:
-            base += box[0].start * math.prod(shape[1:]) * out.dtype.itemsize
-            shape, box, out = shape[1:], box[1:], out.reshape(out.shape[1:])
-        row = math.prod(shape[1:]) * out.dtype.itemsize
-        if box[1:] == whole_box(shape[1:]):  # one run of bytes
-            start = base + (box[0].start * row if box else 0)
-            self._fill(source, start, out.reshape(-1).view(np.uint8).data)
-        elif row > _GATHER_BYTES:
-            for number, position in enumerate(range(box[0].start, box[0].stop)):
-                self._gather(source, base + position * row, shape[1:], box[1:], out[number])
-        else:
-            step = max(1, _GATHER_BYTES // row)
-            buffer = bytearray(min(step, box[0].stop - box[0].start) * row)
-            for start in range(box[0].start, box[0].stop, step):
-                stop = min(start + step, box[0].stop)
-                run = memoryview(buffer)[: (stop - start) * row]
-                self._fill(source, base + start * row, run)
-                rows = np.frombuffer(run, np.uint8).view(out.dtype).reshape(stop - start, *shape[1:])
-                out[start - box[0].start : stop - box[0].start] = rows[(slice(None), *box[1:])]
 
     def _fill(self, source: _Input, start: int, buffer: memoryview) -> None:
         source.read(self._files, start, buffer)
@@ -167,3 +150,36 @@ class Reading:
             self._inputs.clear()
             if self._owns_files:
                 self._files.close()
+
+
+def gather(
+    fill: Callable[[int, memoryview], object], shape: tuple[int, ...], box: Box, out: Array, base: int = 0
+) -> None:
+    """Fill an array with a box of a tensor, in as few reads as make sense.
+
+    Args:
+        fill: fills a buffer with the tensor's bytes from an offset on, which are its values in C order.
+        shape: of the tensor.
+        box: of the tensor.
+        out: with the shape of the box, contiguous.
+        base: what is added to offsets.
+    """
+    while box and box[0].stop - box[0].start == 1:
+        base += box[0].start * math.prod(shape[1:]) * out.dtype.itemsize
+        shape, box, out = shape[1:], box[1:], out.reshape(out.shape[1:])
+    row = math.prod(shape[1:]) * out.dtype.itemsize
+    if box[1:] == whole_box(shape[1:]):  # one run of bytes
+        start = base + (box[0].start * row if box else 0)
+        fill(start, out.reshape(-1).view(np.uint8).data)
+    elif row > _GATHER_BYTES:
+        for number, position in enumerate(range(box[0].start, box[0].stop)):
+            gather(fill, shape[1:], box[1:], out[number], base + position * row)
+    else:
+        step = max(1, _GATHER_BYTES // row)
+        buffer = bytearray(min(step, box[0].stop - box[0].start) * row)
+        for start in range(box[0].start, box[0].stop, step):
+            stop = min(start + step, box[0].stop)
+            run = memoryview(buffer)[: (stop - start) * row]
+            fill(base + start * row, run)
+            rows = np.frombuffer(run, np.uint8).view(out.dtype).reshape(stop - start, *shape[1:])
+            out[start - box[0].start : stop - box[0].start] = rows[(slice(None), *box[1:])]

@@ -291,7 +291,6 @@ def test_a_destination_in_the_working_directory(run, here):
 @pytest.mark.parametrize(
     "arguments",
     [
-        "one out/m",
         "one out/m --to tf3",
         "one --to tf2",
         "one out/m --to tf2 --jobs x",
@@ -303,6 +302,14 @@ def test_arguments_that_can_not_be_parsed(run, capsys, arguments):
         run("convert", *arguments.split())
     assert caught.value.code == 2
     assert "tensorbundle convert: error: " in capsys.readouterr().err
+
+
+def test_what_the_output_is_has_to_be_said(run, here):
+    printed = run("convert", "one", "out/m", status=2)
+    assert (
+        "say what the output is: --to (to) tf1, tf2, v1, v2, or a name that ends in .safetensors"
+        in printed.err
+    )
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

@@ -110,7 +110,7 @@ class TestDispatch:
             ),
             (
                 ["convert", "a", "b", "--to", "V1"],
-                "convert SRC DST --to tf1|tf2|v1|v2 [OPTION...]",
+                "convert SRC DST [OPTION...]",
                 "argument --to: invalid choice: 'V1' (choose from 'tf1', 'tf2', 'v1', 'v2')",
             ),
             (

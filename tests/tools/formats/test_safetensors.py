@@ -14,6 +14,7 @@ from tensorbundle.tools.formats.safetensors import (
     header_size,
     parse_header,
     parse_weight_map,
+    why_not_writable,
     written_order,
 )
 
@@ -158,9 +159,12 @@ def test_types_that_tensorflow_does_not_have_are_all_named():
         parse_header(*sealed(json.dumps(tensors), 5))
 
 
-def test_types_that_the_format_does_not_have_are_all_named():
-    with pytest.raises(UnsupportedError, match=r"no such types: 's' \(string\), 'z' \(complex128\)$"):
-        written_order({"s": DType.string, "f": DType.float32, "z": DType.complex128})
+def test_what_the_format_does_not_have():
+    assert why_not_writable("s", DType.string) == "safetensors has no values of type string"
+    assert why_not_writable("z", DType.complex128) == "safetensors has no values of type complex128"
+    assert why_not_writable("__metadata__", DType.int8) == "'__metadata__' is the name of the metadata"
+    assert why_not_writable("\udcff", DType.int8).startswith("names in safetensors are UTF-8")
+    assert why_not_writable("", DType.int8) is None
     assert len([each for each in DTYPES.values() if each]) == 18
 
 

@@ -9,7 +9,7 @@ from tensorbundle.errors import BundleError, ConflictError, CorruptionError, Uns
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.tools.keras.classes import Classes, parse_config, parse_keras_metadata, parse_saved_model
 from tensorbundle.tools.keras.layers import find_model, read_layers, written_by_keras_3
-from tensorbundle.tools.keras.weights import legacy_groups, weights_of
+from tensorbundle.tools.keras.weights import Ordering, legacy_groups, weights_of
 
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -22,14 +22,10 @@ def dense(name):
     return layer(name, "kernel", "bias")
 
 
-def unknown(variable):
-    del variable
-
-
-def paths(nested, classes=None, root=None, trained=unknown):
+def paths(nested, classes=None, root=None, **ordering):
     graph = ObjectGraph.from_nested(nested)
     path, node = find_model(graph, root)
-    found = weights_of(read_layers(path, node), classes or Classes(), trained)
+    found = weights_of(read_layers(path, node), classes or Classes(), Ordering(**ordering))
     return {each.path: each.variable.key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE") for each in found}
 
 
@@ -115,7 +111,7 @@ def test_a_subclassed_model_has_the_groups_of_its_attributes():
         "_tail": dense("tail"),
         "scale": "net/scale",
     }
-    found = paths(nested, trained=lambda variable: True)
+    found = paths(nested, told=lambda variable: True)
     assert [each for each in found if each.endswith("/0")] == [
         "vars/0",
         "stem/vars/0",
@@ -156,7 +152,7 @@ def test_keras_3_counts_the_input_layer():
 def test_shared_layers_are_stored_once():
     graph = ObjectGraph.from_nested({"layer-0": dense("dense"), "layer-1": {}})
     graph.root.children["again"] = graph.root.children["layer-0"]
-    found = weights_of(read_layers("", graph.root), Classes(), unknown)
+    found = weights_of(read_layers("", graph.root), Classes(), Ordering())
     assert [each.path for each in found] == ["layers/dense/vars/0", "layers/dense/vars/1"]
 
 
@@ -232,7 +228,7 @@ def test_classes_from_a_saved_model():
         for path, name in saved
     )
     classes = Classes(by_node=parse_keras_metadata(content, graph.root, "keras_metadata.pb"))
-    found = weights_of(read_layers("", graph.root), classes, unknown)
+    found = weights_of(read_layers("", graph.root), classes, Ordering())
     assert {each.path for each in found if each.path.endswith("/0")} == {
         "layers/left/vars/0",
         "layers/functional/layers/dense/vars/0",
@@ -264,7 +260,7 @@ def test_variables_whose_order_is_not_known():
         ConflictError, match=r"key 'block': which of the variables 'w', 'count_of' are trained is not known"
     ):
         paths(nested)
-    assert list(paths(nested, trained=lambda variable: variable.name == "count_of").values()) == [
+    assert list(paths(nested, told=lambda variable: variable.name == "count_of").values()) == [
         "block/count_of",
         "block/w",
     ]
@@ -277,7 +273,7 @@ def test_a_legacy_file_needs_no_classes():
         "layer-2": dense("dense_1"),
     }
     graph = ObjectGraph.from_nested({"layer-0": {}, "layer-1": dense("left"), "layer-2": inner})
-    groups = legacy_groups(read_layers("", graph.root), unknown)
+    groups = legacy_groups(read_layers("", graph.root), Ordering())
     assert [(each.name, [variable.name for variable in each.variables]) for each in groups] == [
         ("layer_00001", ["kernel", "bias"]),
         (
@@ -287,7 +283,7 @@ def test_a_legacy_file_needs_no_classes():
     ]
     graph = ObjectGraph.from_nested({"d": dense("dense"), "scale": "net/scale"})
     with pytest.raises(UnsupportedError, match=r"the model itself has variables \('scale'\)"):
-        legacy_groups(read_layers("", graph.root), unknown)
+        legacy_groups(read_layers("", graph.root), Ordering())
 
 
 def test_layers_inside_layers_without_end():

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--shards", type=int, metavar="N", help="N data shards of about the same size")
     how.add_argument("--max-shard-size", metavar="SIZE", help="none larger than, say, 2GB or 512MiB")
     parser.add_argument("--cut", action="store_true", help="partition tensors that are larger than SIZE")
-    add_writing_arguments(parser)
+    add_writing_arguments(parser, declared=("max_shard_size",))
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

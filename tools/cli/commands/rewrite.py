@@ -18,7 +18,12 @@ EXAMPLE = "tensorbundle rewrite run/model.ckpt-1000 slim --recipe slim.toml"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_source_and_destination(parser)
-    parser.add_argument("--recipe", required=True, metavar="FILE.toml", help="steps, applied in their order")
+    parser.add_argument(
+        "--recipe",
+        required=True,
+        metavar="FILE.toml",
+        help="steps, applied in their order; or a name that 'recipes' lists",
+    )
     add_writing_arguments(parser)
 
 

@@ -31,6 +31,7 @@ from tensorbundle.shards import ShardReader
 from tensorbundle.slices import TensorSlice, must_tile, readable_key
 from tensorbundle.storage import store_of
 from tensorbundle.storage.content import describe_content
+from tensorbundle.tools.formats.listed_index import ListedIndex
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.damage import INDEX_BYTES, Damage, cause_of_index
 from tensorbundle.tools.operations.inspecting.fingerprint import check_fingerprint
@@ -107,6 +108,11 @@ class _Verification:
                 self._check_shapes(index)
                 if not self._quick:
                     self._check_tables(index)
+            elif isinstance(index, ListedIndex):
+                self._entries = dict(index.raw_entries())
+                self._check_shapes(index)
+                if not self._quick:
+                    self._check_listed(index)
             self._check_slices(index)
             if not self._quick:
                 self._check_graph(index)
@@ -177,6 +183,15 @@ class _Verification:
                     self._entries.update(parse_entries(iter([(key, value)])))
                 except (CorruptionError, UnsupportedError) as error:
                     self._add("entry", error.locate(path=index.path))
+
+    def _check_listed(self, index: ListedIndex) -> None:
+        """Every tensor of a file of another format, with the checksums that the format has."""
+        for key, entry in self._entries.items():
+            try:
+                self._report.bytes += index.check(key, entry, self._progress)
+                self._report.tensors += 1
+            except BundleError as error:
+                self._add("values", error.locate(path=index.path, key=readable_key(key)))
 
     def _check_parts(self, index: PartsIndex) -> None:
         """Each part of a save that was not merged by itself; then its entries are those of all parts."""

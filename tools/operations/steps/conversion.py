@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from tensorbundle.errors import BundleError, check_word
+from tensorbundle.tools.formats.outputs import output_of
 from tensorbundle.tools.operations.converting.conversion import (
     NAMES_FROM,
     TARGETS,
@@ -18,9 +19,19 @@ from tensorbundle.tools.operations.converting.conversion import (
     to_v2,
 )
 from tensorbundle.tools.operations.converting.fitting import MISSING, Fitting
+from tensorbundle.tools.operations.converting.keras_weights import (
+    HDF5_ENDINGS,
+    WEIGHTS_ENDING,
+    KerasModel,
+    from_keras_weights,
+    is_keras_weights,
+    to_keras_weights,
+    to_legacy_weights,
+)
 from tensorbundle.tools.operations.converting.structures import read_structure
+from tensorbundle.tools.operations.editing.renaming import rename
 from tensorbundle.tools.operations.editing.rules import parse_rule, read_map
-from tensorbundle.tools.operations.steps.step import Step, flag, number, options, path, table, text
+from tensorbundle.tools.operations.steps.step import Step, flag, number, options, path, table, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +45,12 @@ __all__ = ["Convert"]
 
 _STRICT: Final = Fitting()
 _FITTING: Final = {each.name: each.type for each in fields(Fitting)}
+_KERAS: Final = ("config", "trainable", "non_trainable")
+_OPTIONS: Final = (
+    *("to", "root", "names", "save_counter", "template", "structure", "map"),
+    *_FITTING,
+    *_KERAS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +58,21 @@ class Convert(Step):
     """Between name-based and object-based, and between file formats: `convert = { to = "tf2", template = "FRESH" }`.
 
     Attributes:
-        to: what the output is.
-        root: the path of the dictionary of variables; None for the usual one.
+        to: what the output is; None for what the ending of its name says, if it has one of another format.
+        root: the path of the dictionary of variables, or of a Keras model; None for the usual one.
         names: towards TF1, where names come from.
         save_counter: towards TF2, whether there is a save counter.
-        template: a checkpoint whose structure the output takes.
+        template: a checkpoint whose structure the output takes; towards Keras's weights, a weights file.
         structure: a structure file with the objects that the output has.
         rules: with a template, from names of the source to names or paths of the template.
         fitting: how strict that is.
+        config: of a Keras model, the file of its config.
+        trainable: patterns of variables of a Keras model that are trained, where that is not known.
+        non_trainable: and of those that are not.
     """
 
     name: ClassVar[str] = "convert"
-    to: Target
+    to: Target | None = None
     root: str | None = None
     names: NamesFrom = "auto"
     save_counter: bool = True
@@ -60,16 +80,19 @@ class Convert(Step):
     structure: str | None = None
     rules: tuple[Rule, ...] = ()
     fitting: Fitting = _STRICT
+    config: str | None = None
+    trainable: tuple[str, ...] = ()
+    non_trainable: tuple[str, ...] = ()
 
     @classmethod
     def from_table(cls, value: object) -> Self:
         """From a table of the options of the command, or `to` alone."""
         given = options(
             {"to": value} if isinstance(value, str) else value,
-            *("to", "root", "names", "save_counter", "template", "structure", "map", *_FITTING),
-            required=["to"],
+            *_OPTIONS,
         )
-        to = cast("Target", check_word("to", given["to"], TARGETS))
+        word = given.get("to")
+        to = None if word is None else cast("Target", check_word("to", word, TARGETS))
         names = cast("NamesFrom", check_word("names", given.get("names", "auto"), NAMES_FROM))
         chosen: dict[str, Any] = {
             name: flag(given[name]) if kind == "bool" else number(given[name])
@@ -86,18 +109,26 @@ class Convert(Step):
             None if structure is None else path(structure),
             _rules(given.get("map")),
             Fitting(**chosen),
+            None if given.get("config") is None else path(given["config"]),
+            tuple(texts(given["trainable"])) if given.get("trainable") else (),
+            tuple(texts(given["non_trainable"])) if given.get("non_trainable") else (),
         )
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
         """From the options of the command."""
-        names = ("to", "root", "names", "save_counter", "template", "structure", "map", *_FITTING)
-        return cls.from_table({name: given[name] for name in names})
+        return cls.from_table({name: given[name] for name in _OPTIONS})
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Convert, and note what the output has although the source lacks it."""
         counter = saves_in_name(context.destination) if self.save_counter else None
-        if self.template is not None or self.structure is not None or self.rules or self.fitting != _STRICT:
+        if self.to is None:
+            self._to_other_format(draft, context)
+        elif self.template is not None and self.to == "tf2" and is_keras_weights(draft):
+            from_keras_weights(draft, context.open(self.template), self._model())
+        elif self.config is not None or self.trainable or self.non_trainable:
+            raise BundleError("a config and patterns of trained variables are for Keras's weights only")
+        elif self.template is not None or self.structure is not None or self.rules or self.fitting != _STRICT:
             self._fit(draft, context, counter)
         elif self.to == "tf1":
             to_tf1(draft, root=self.root, names=self.names)
@@ -109,11 +140,40 @@ class Convert(Step):
             to_v2(draft)
         return draft
 
+    def _model(self) -> KerasModel:
+        return KerasModel(self.root, self.config, self.trainable, self.non_trainable)
+
+    def _to_other_format(self, draft: Draft, context: StepContext) -> None:
+        """Prepare what the ending of the output's name says; whatever converts to it does the rest."""
+        destination = context.destination
+        if output_of(destination) is None:
+            raise BundleError(
+                f"say what the output is: --to (to) {', '.join(TARGETS)}, or a name that ends in .safetensors, .npz, "
+                ".weights.h5 or .h5"
+            )
+        if self.structure is not None or (
+            self.template is not None and not destination.endswith(WEIGHTS_ENDING)
+        ):
+            raise BundleError(
+                f"a template (template) or a structure (structure) is of no use for {destination!r}"
+            )
+        if self.rules:
+            rename(draft, self.rules)
+        if destination.endswith(WEIGHTS_ENDING):
+            template = None if self.template is None else context.open(self.template)
+            to_keras_weights(draft, self._model(), template)
+        elif destination.endswith(HDF5_ENDINGS):
+            to_legacy_weights(draft, self._model())
+        elif self.names == "full-names" and draft.graph is not None:
+            to_tf1(draft, root=self.root, names=self.names)
+
     def _fit(self, draft: Draft, context: StepContext, counter: int | None) -> None:
         if self.root is not None or self.names != "auto":
             raise BundleError(
                 "names come from the template or the structure; no --root (root) or --names (names)"
             )
+        if self.to is None:
+            raise TypeError("a conversion to another format has no structure")
         fit(
             draft,
             self.to,

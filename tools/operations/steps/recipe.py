@@ -17,9 +17,12 @@ it takes.
 from __future__ import annotations
 
 import tomllib
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tensorbundle.errors import BundleError, cannot_read, near_hint
+from tensorbundle.errors import BundleError, MissingFileError, cannot_read, near_hint
+from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.steps.casting import Cast
 from tensorbundle.tools.operations.steps.combining import Average, Merge
 from tensorbundle.tools.operations.steps.contents import Resize, SetValues
@@ -34,10 +37,11 @@ from tensorbundle.tools.rewriting.transfer import Summary, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from importlib.resources.abc import Traversable
 
-    from tensorbundle.checkpoint import Path
+    from tensorbundle.checkpoint import Path as AnyPath
 
-__all__ = ["STEPS", "read_recipe", "rewrite", "rewrite_with", "step_of"]
+__all__ = ["STEPS", "read_recipe", "rewrite", "rewrite_with", "shipped_recipes", "step_of"]
 
 STEPS: Final[dict[str, type[Step]]] = {
     each.name: each
@@ -49,10 +53,10 @@ STEPS: Final[dict[str, type[Step]]] = {
 
 
 def rewrite(
-    source: Path,
-    destination: Path,
+    source: AnyPath,
+    destination: AnyPath,
     *,
-    recipe: Path | None = None,
+    recipe: AnyPath | None = None,
     options: TransferOptions | None = None,
     **steps: Any,
 ) -> Summary:
@@ -76,24 +80,34 @@ def rewrite(
 
 
 def rewrite_with(
-    steps: Iterable[Step], source: Path, destination: Path, options: TransferOptions | None = None
+    steps: Iterable[Step], source: AnyPath, destination: AnyPath, options: TransferOptions | None = None
 ) -> Summary:
     """`rewrite` with steps as values."""
     with StepContext(destination) as context:
+        options = options or TransferOptions()
         draft = apply_steps(context.open(source), steps, context)
-        return transfer(draft.plan(), context.destination, options or TransferOptions())
+        finish(draft, context.destination, options)
+        return transfer(draft.plan(), context.destination, options)
 
 
 def read_recipe(path: str) -> list[Step]:
     """The steps in a recipe, in order.
 
+    `path` may also be the name of a recipe that comes with the package, such as `hf:bert`.
+
     Raises:
         MissingFileError: no such file.
         BundleError: it can't be read, is not TOML, or a step that does not exist or is not valid.
     """
+    shipped = shipped_recipes()
     try:
-        with open(path, "rb") as file:
+        with (shipped[path] if path in shipped else Path(path)).open("rb") as file:
             content = tomllib.load(file)
+    except FileNotFoundError:
+        hint = near_hint(path, shipped)
+        raise MissingFileError(
+            f"no such recipe{hint}; 'tensorbundle recipes' lists those that come along", path=path
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"not TOML: {error}", path=path) from None
     except OSError as error:
@@ -111,6 +125,13 @@ def read_recipe(path: str) -> list[Step]:
         return [step_of(name, value) for name, value in tables]
     except BundleError as error:
         raise error.locate(path=path) from None
+
+
+def shipped_recipes() -> dict[str, Traversable]:
+    """The recipes that come with the package, by name; the first line of each says what it is."""
+    folder = files("tensorbundle.tools.operations.steps") / "shipped"
+    names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml"))
+    return {name.removesuffix(".toml").replace("-", ":", 1): folder / name for name in names}
 
 
 def step_of(name: str, value: object) -> Step:

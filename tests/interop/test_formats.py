@@ -1,0 +1,200 @@
+"""Other formats: TensorFlow reads files of others in place, and others read what we write, with equal values."""
+
+import json
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.keras import keras
+from support.tensorflow import tf
+from tensorbundle.tools import TransferOptions, convert, rewrite
+from tensorbundle.tools.cli import main
+
+h5py = pytest.importorskip("h5py")
+safetensors = pytest.importorskip("safetensors.numpy")
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Keras's own
+RNG = np.random.default_rng(0)
+TENSORS = {
+    "encoder/kernel": RNG.normal(size=(30, 40)).astype("f4"),
+    "encoder/bias": RNG.normal(size=40).astype("f4"),
+    "step": np.array(7, "i8"),
+    "half": RNG.normal(size=(5, 3)).astype("f2"),
+    "brain": RNG.normal(size=(7, 2)).astype(ml_dtypes.bfloat16),
+    "flags": np.array([True, False]),
+    "complex": np.array([1 + 2j], "c8"),
+    "empty": np.zeros((0, 3), "f4"),
+    "small": np.arange(5, dtype="u1"),
+}
+METADATA = {"format": "tf"}
+
+
+def write_npz(path):
+    np.savez(path, **TENSORS)
+
+
+def write_hdf5(path):
+    with h5py.File(path, "w") as file:
+        for key, values in TENSORS.items():
+            dataset = file.create_dataset(key, data=values)
+            if values.dtype == ml_dtypes.bfloat16:
+                dataset.attrs["dtype"] = "bfloat16"
+
+
+WRITERS = {
+    "m.safetensors": lambda path: safetensors.save_file(TENSORS, path, METADATA),
+    "m.npz": write_npz,
+    "m.h5": write_hdf5,
+}
+
+
+def assert_equal(found, expected):
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(("name", "write"), WRITERS.items(), ids=WRITERS)
+def test_tensorflow_reads_the_file_itself(name, write, tmp_path):
+    """No byte of a tensor is copied: the file is the data shard, and only an index is written."""
+    write(tmp_path / name)
+    summary = rewrite(tmp_path / name, tmp_path / "ckpt", options=TransferOptions())
+    assert summary.bytes_shared == (tmp_path / name).stat().st_size
+    assert summary.bytes_written < 1000
+    assert (tmp_path / "ckpt.data-00000-of-00001").samefile(tmp_path / name)
+    reader = tf.train.load_checkpoint(str(tmp_path / "ckpt"))
+    assert reader.get_variable_to_shape_map().keys() == TENSORS.keys()
+    for key, values in TENSORS.items():
+        assert_equal(np.asarray(reader.get_tensor(key)), values)
+
+
+def test_safetensors_are_those_of_the_package(tmp_path):
+    with tb.create(tmp_path / "ckpt") as writer:
+        for key, values in TENSORS.items():
+            writer.add(key, values)
+    options = TransferOptions(metadata=METADATA)
+    rewrite(tmp_path / "ckpt", tmp_path / "ours.safetensors", options=options)
+    safetensors.save_file(TENSORS, tmp_path / "theirs.safetensors", METADATA)
+    assert (tmp_path / "ours.safetensors").read_bytes() == (tmp_path / "theirs.safetensors").read_bytes()
+    loaded = safetensors.load_file(tmp_path / "ours.safetensors")
+    for key, values in TENSORS.items():
+        assert_equal(loaded[key], values)
+
+
+def test_a_sharded_set_is_loaded_file_by_file(tmp_path):
+    safetensors.save_file(TENSORS, tmp_path / "m.safetensors")
+    options = TransferOptions(max_shard_bytes=2000)
+    rewrite(tmp_path / "m.safetensors", tmp_path / "out.safetensors", options=options)
+    index = json.loads((tmp_path / "out.safetensors.index.json").read_text())
+    files = sorted(set(index["weight_map"].values()))
+    assert len(files) > 1
+    assert index["metadata"]["total_size"] == sum(values.nbytes for values in TENSORS.values())
+    loaded = {key: value for file in files for key, value in safetensors.load_file(tmp_path / file).items()}
+    for key, values in TENSORS.items():
+        assert_equal(loaded[key], values)
+
+
+def models(of):
+    """Models of one Keras, each with inputs."""
+    layers = of.layers
+    yield (
+        "sequential",
+        of.Sequential(
+            [
+                of.Input((8,)),
+                layers.Dense(4),
+                layers.Dropout(0.5),
+                layers.BatchNormalization(),
+                layers.Dense(3),
+            ]
+        ),
+    )
+    inner = of.Sequential([of.Input((4,)), layers.Dense(4), layers.BatchNormalization()], name="enc")
+    first = of.Input((8,))
+    yield "nested", of.Model(first, layers.Dense(2, name="mine")(inner(layers.Dense(4)(first))))
+    steps = of.Input((7, 5))
+    hidden = layers.Bidirectional(layers.LSTM(2, return_sequences=True))(steps)
+    hidden = layers.TimeDistributed(layers.Dense(3))(layers.GRU(3, return_sequences=True)(hidden))
+    yield "recurrent", of.Model(steps, layers.RNN([layers.LSTMCell(3), layers.GRUCell(4)])(hidden))
+    yield (
+        "attention",
+        of.Model(steps, layers.LayerNormalization()(layers.MultiHeadAttention(2, 4)(steps, steps))),
+    )
+    image = of.Input((16, 16, 3))
+    hidden = layers.SeparableConv2D(5, 3)(layers.BatchNormalization()(layers.Conv2D(4, 3)(image)))
+    yield "convolution", of.Model(image, layers.Conv2DTranspose(2, 3)(layers.DepthwiseConv2D(3)(hidden)))
+
+
+def model_of(number, name):
+    of = keras(number)
+    of.utils.set_random_seed(1)
+    return next(model for each, model in models(of) if each == name)
+
+
+def randomize(model):
+    rng = np.random.default_rng(2)
+    for weight in model.weights:
+        weight.assign(np.abs(rng.normal(size=weight.shape)))
+
+
+def outputs(model):
+    inputs = np.random.default_rng(3).random((2, *model.inputs[0].shape[1:])).astype("f4")
+    return np.asarray(model(inputs, training=False))
+
+
+MODELS = ["sequential", "nested", "recurrent", "attention", "convolution"]
+
+
+WAYS = [
+    *((name, how) for name in MODELS for how in ("config", "template", "legacy")),
+    *((name, "saved model") for name in ("sequential", "nested")),  # which takes Keras long to write
+]
+
+
+@pytest.mark.parametrize(("name", "how"), WAYS)
+def test_keras_3_loads_the_weights_of_a_tf_keras_model(name, how, tmp_path):
+    old = model_of(2, name)
+    randomize(old)
+    given = {}
+    if how == "saved model":
+        old.save(tmp_path / "saved", save_format="tf")
+        source = tmp_path / "saved"
+    else:
+        old.save_weights(tmp_path / "weights", save_format="tf")
+        source = tmp_path / "weights"
+    new = model_of(3, name)
+    if how == "config":
+        (tmp_path / "model.json").write_text(old.to_json())
+        given["config"] = tmp_path / "model.json"
+    elif how == "template":
+        new.save_weights(tmp_path / "fresh.weights.h5")
+        given["template"] = tmp_path / "fresh.weights.h5"
+    target = tmp_path / ("out.h5" if how == "legacy" else "out.weights.h5")
+    convert(source, target, **given)
+    new.load_weights(target)
+    np.testing.assert_allclose(outputs(new), outputs(old), rtol=1e-4, atol=1e-5)
+
+
+def test_automatic_names_are_enough(tmp_path, capsys):
+    old = model_of(2, "sequential")
+    randomize(old)
+    tf.train.Checkpoint(model=old).save(tmp_path / "ckpt")
+    assert main(["convert", str(tmp_path / "ckpt-1"), str(tmp_path / "out.weights.h5")]) == 0
+    assert "save counter" in capsys.readouterr().out
+    new = model_of(3, "sequential")
+    new.load_weights(tmp_path / "out.weights.h5")
+    np.testing.assert_allclose(outputs(new), outputs(old), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["out.weights.h5", "out.keras"])
+@pytest.mark.parametrize("name", MODELS)
+def test_back_into_a_checkpoint_of_tf_keras(name, kind, tmp_path):
+    new = model_of(3, name)
+    randomize(new)
+    (new.save if kind.endswith(".keras") else new.save_weights)(tmp_path / kind)
+    old = model_of(2, name)
+    tf.train.Checkpoint(model=old).write(str(tmp_path / "fresh"))
+    convert(tmp_path / kind, tmp_path / "ckpt", to="tf2", template=tmp_path / "fresh")
+    tf.train.Checkpoint(model=old).read(str(tmp_path / "ckpt")).assert_consumed()
+    np.testing.assert_allclose(outputs(old), outputs(new), rtol=1e-4, atol=1e-5)

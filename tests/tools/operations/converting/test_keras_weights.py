@@ -1,0 +1,169 @@
+"""Keras weights files out of checkpoints with the object graphs of tf_keras and Keras 3; Keras itself is not needed."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError
+from tensorbundle.tools import convert
+
+h5py = pytest.importorskip("h5py")
+
+
+def write(path, nested, **changed):
+    """A checkpoint with this object graph, each variable filled with a number of its own; by key, the numbers."""
+    graph = tb.ObjectGraph.from_nested(nested)
+    numbers = {}
+    with tb.create(path) as writer:
+        for number, (_, _, each) in enumerate(graph.attributes()):
+            if each.name == "VARIABLE_VALUE":
+                shape = changed.get(each.full_name.rpartition("/")[2], (2, 3))
+                writer.add(each.checkpoint_key, np.full(shape, number, "f4"))
+                numbers[each.checkpoint_key] = number
+        writer.add_object_graph(graph)
+    return path
+
+
+def dense(name):
+    return {"kernel": f"{name}/kernel", "bias": f"{name}/bias"}
+
+
+def contents(path):
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, each: (
+                found.update({name: each[()].flat[0]}) if isinstance(each, h5py.Dataset) else None
+            )
+        )
+    return found
+
+
+MODEL = {"layer-0": dense("dense"), "layer-1": {}, "layer-2": dense("dense_1")}
+PATHS = ["layers/dense/vars/0", "layers/dense/vars/1", "layers/dense_1/vars/0", "layers/dense_1/vars/1"]
+
+
+def test_a_model_of_tf_keras(tmp_path):
+    write(tmp_path / "ckpt", {"model": MODEL, "save_counter": "save_counter"})
+    summary = convert(tmp_path / "ckpt", tmp_path / "out.weights.h5")
+    assert sorted(contents(tmp_path / "out.weights.h5")) == PATHS
+    assert [each.reason for each in summary.left_out] == ["the save counter of tf.train.Checkpoint"]
+    with h5py.File(tmp_path / "out.weights.h5") as file:
+        assert file["layers/dense_1/vars"].attrs["name"] == "dense_1"
+        assert isinstance(file["vars"], h5py.Group)  # which Keras up to 3.5 opens
+
+
+@pytest.mark.parametrize("name", ["out.weights.h5", "out.h5"])
+def test_there_and_back(name, tmp_path):
+    write(tmp_path / "ckpt", {"model": MODEL})
+    convert(tmp_path / "ckpt", tmp_path / name)
+    write(tmp_path / "fresh", {"first": {"w": "w"}, "model": MODEL})
+    convert(tmp_path / name, tmp_path / "back", to="tf2", template=tmp_path / "fresh")
+    with tb.open(tmp_path / "back") as back, tb.open(tmp_path / "ckpt") as original:
+        for key in original:
+            if key.startswith("model"):
+                np.testing.assert_array_equal(back[key], original[key])
+        assert "first/w/.ATTRIBUTES/VARIABLE_VALUE" in back
+
+
+def test_by_a_template(tmp_path):
+    model = {
+        "layer-0": {},
+        "layer-1": dense("left"),
+        "layer-2": {"layer-0": dense("a"), "layer-1": dense("b")},
+    }
+    write(tmp_path / "ckpt", model, kernel=(2, 3), bias=(3,))
+    with pytest.raises(ConflictError, match="the classes of these layers are not known: 'layer-1'"):
+        convert(tmp_path / "ckpt", tmp_path / "out.weights.h5")
+    with h5py.File(tmp_path / "fresh.weights.h5", "w") as file:
+        for group in ("left_layer", "sequential/layers/dense", "sequential/layers/dense_1"):
+            file[f"layers/{group}/vars/0"] = np.zeros((2, 3), "f4")
+            file[f"layers/{group}/vars/1"] = np.zeros(3, "f4")
+    convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", template=tmp_path / "fresh.weights.h5")
+    found = contents(tmp_path / "out.weights.h5")
+    assert found.keys() == contents(tmp_path / "fresh.weights.h5").keys()
+    with tb.open(tmp_path / "ckpt") as checkpoint:
+        kernel = checkpoint["layer-2/layer-1/kernel/.ATTRIBUTES/VARIABLE_VALUE"]
+    assert found["layers/sequential/layers/dense_1/vars/0"] == kernel[0, 0]
+    with h5py.File(tmp_path / "fresh.weights.h5", "a") as file:
+        file["layers/other/vars/0"] = np.zeros(7, "f4")
+    with pytest.raises(
+        TensorNotFoundError, match="have other numbers or shapes than the 2 of the checkpoint"
+    ):
+        convert(tmp_path / "ckpt", tmp_path / "no.weights.h5", template=tmp_path / "fresh.weights.h5")
+
+
+def test_several_ways_to_match_a_template_are_refused(tmp_path):
+    write(tmp_path / "ckpt", {"layer-0": dense("left"), "layer-1": dense("right")})
+    with h5py.File(tmp_path / "fresh.weights.h5", "w") as file:
+        for group in ("dense", "einsum_dense"):
+            for number in range(2):
+                file[f"layers/{group}/vars/{number}"] = np.zeros((2, 3), "f4")
+    with pytest.raises(
+        ConflictError, match=r"2 ways to match 'layer-0', 'layer-1' with the groups 'dense', 'einsum_dense'"
+    ):
+        convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", template=tmp_path / "fresh.weights.h5")
+
+
+def test_a_config_and_patterns(tmp_path):
+    write(tmp_path / "ckpt", {"layer-0": {"w": "mine/w", "steps": "mine/steps"}})
+    config = {"class_name": "Sequential", "config": {"layers": [{"class_name": "Mine", "config": {}}]}}
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    given = {"config": tmp_path / "model.json"}
+    with pytest.raises(ConflictError, match="which of the variables 'w', 'steps' are trained is not known"):
+        convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", **given)
+    convert(
+        tmp_path / "ckpt", tmp_path / "out.weights.h5", **given, trainable=["*/steps"], non_trainable=["*/w"]
+    )
+    with tb.open(tmp_path / "ckpt") as checkpoint:
+        steps = checkpoint["layer-0/steps/.ATTRIBUTES/VARIABLE_VALUE"][0, 0]
+    assert contents(tmp_path / "out.weights.h5")["layers/mine/vars/0"] == steps
+    with pytest.raises(BundleError, match=r"give a config .* or a template .*, not both"):
+        convert(tmp_path / "ckpt", tmp_path / "no.weights.h5", **given, template=tmp_path / "out.weights.h5")
+
+
+def test_what_keras_3_did_not_save_is_named(tmp_path):
+    graph = tb.ObjectGraph.from_nested(
+        {
+            "model": {"_tracked": {}, "net": {"_kernel": "net/dense/kernel"}},
+            "optimizer": {
+                "_iterations": "iteration",
+                "_trainable_variables": {"0": "x", "1": "net/blocks/kernel"},
+            },
+        }
+    )
+    shared = graph["model/net/_kernel"]
+    graph["optimizer/_trainable_variables"].children["0"] = shared
+    graph.renumber()
+    with tb.create(tmp_path / "ckpt") as writer:
+        for _, _, each in graph.attributes():
+            writer.add(each.checkpoint_key, np.zeros(3, "f4"))
+        writer.add_object_graph(graph)
+    summary = convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", root="model")
+    assert sorted(contents(tmp_path / "out.weights.h5")) == ["net/vars/0"]
+    reasons = {each.key.partition("/.ATT")[0]: each.reason for each in summary.left_out}
+    assert "Keras 3 does not save layers in lists" in reasons["optimizer/_trainable_variables/1"]
+
+
+def test_name_based_tensors_need_the_names_of_datasets(tmp_path):
+    with tb.create(tmp_path / "ckpt") as writer:
+        writer.add("dense/kernel", np.zeros((2, 3), "f4"))
+        writer.add("dense/bias", np.zeros(3, "f4"))
+    with pytest.raises(
+        ConflictError, match=r"names such as 'layers/dense/vars/0', not 'dense/kernel', 'dense/bias'"
+    ):
+        convert(tmp_path / "ckpt", tmp_path / "out.weights.h5")
+    rules = {"dense/kernel": "layers/dense/vars/0", "dense/bias": "layers/dense/vars/1"}
+    convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", map=rules)
+    assert sorted(contents(tmp_path / "out.weights.h5")) == PATHS[:2]
+
+
+def test_the_template_must_be_of_the_same_model(tmp_path):
+    write(tmp_path / "ckpt", MODEL)
+    convert(tmp_path / "ckpt", tmp_path / "out.weights.h5")
+    write(tmp_path / "other", {"layer-0": dense("dense")})
+    with pytest.raises(BundleError):
+        convert(tmp_path / "out.weights.h5", tmp_path / "back", to="tf2", template=tmp_path / "other")
+    assert not list(tmp_path.glob("back*"))

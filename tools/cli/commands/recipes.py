@@ -1,0 +1,37 @@
+"""`tensorbundle recipes`: the recipes that come with the package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorbundle.tools.cli.console import columns
+from tensorbundle.tools.operations.steps.recipe import shipped_recipes
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tensorbundle.tools.cli.console import Console
+
+EXAMPLE = "tensorbundle recipes --show hf:bert"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--show", metavar="NAME", choices=list(shipped_recipes()), help="print a recipe's steps"
+    )
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """List the recipes, or print one."""
+    shipped = shipped_recipes()
+    texts = {name: recipe.read_text(encoding="utf-8") for name, recipe in shipped.items()}
+    if args.show is not None:
+        console.record({"recipe": args.show, "text": texts[args.show]})
+        console.lines(texts[args.show].splitlines())
+        return 0
+    about = {name: text.partition("\n")[0].removeprefix("# ") for name, text in texts.items()}
+    for name, line in about.items():
+        console.record({"recipe": name, "about": line})
+    console.lines(columns([[name, line] for name, line in about.items()]))
+    return 0

@@ -1,0 +1,264 @@
+"""Reads HDF5 files: Keras weights, and the weights inside a `.keras` archive. Needs h5py.
+
+Keys are the paths of datasets: `layers/dense/vars/0`. The bytes of a contiguous dataset are in the file as a bundle would have
+them; others are decoded by HDF5, a box at a time. What could make a small file large, or lead out of it, is refused, as Keras's
+own loader does (keras/src/saving/saving_lib.py, `safe_get_h5_dataset`): soft and external links, external and virtual storage,
+filters that have to be loaded, and shapes of far more bytes than are stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import tempfile
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tensorbundle.dtypes import DType
+from tensorbundle.entries import StoredRange, TensorEntry
+from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
+from tensorbundle.keys import decode_key, encode_key
+from tensorbundle.tools.formats.listed_index import ListedIndex, refuse
+from tensorbundle.tools.formats.zips import InflatedFile, members_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorbundle.dtypes import Array
+    from tensorbundle.slices import Box
+    from tensorbundle.storage.protocols import RandomAccessFile, Store
+
+__all__ = ["Hdf5Index", "KerasArchiveIndex", "hdf5"]
+
+_MAX_DATASETS: Final = 1_000_000
+_MAX_DEPTH: Final = 100
+_MAX_EMPTY: Final = 4 << 30  # bytes that a dataset may claim without having them
+_MAX_RATIO: Final = 1000
+_FILTERS: Final = frozenset((1, 2, 3, 4, 5, 6, 32000))  # that HDF5 and h5py have themselves
+_WEIGHTS: Final = "model.weights.h5"
+_CHUNK_BYTES: Final = 1 << 20
+
+
+def hdf5(path: str) -> Any:
+    """The module h5py.
+
+    Raises:
+        UnsupportedError: it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise UnsupportedError("HDF5 files need h5py: pip install 'tensorbundle[keras]'", path=path) from None
+    return h5py
+
+
+@contextlib.contextmanager
+def hdf5_errors(path: str, key: str | None = None) -> Iterator[None]:
+    """Turns what h5py raises for a damaged file into one of our errors."""
+    try:
+        yield
+    except BundleError as error:
+        raise error.locate(path=path, key=key) from None
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptionError(f"HDF5 can't read it: {error}", path=path, key=key) from error
+
+
+class Hdf5Index(ListedIndex):
+    """The datasets of an HDF5 file."""
+
+    file_format = "hdf5"
+
+    def __init__(self, path: str, store: Store) -> None:
+        """Visit all groups and datasets.
+
+        Raises:
+            MissingFileError: no such file.
+            CorruptionError: not an HDF5 file, or a damaged one.
+            UnsupportedError: h5py is missing; or datasets that are no tensors, or are not read for safety; the reason names
+                all of them.
+        """
+        super().__init__(path, store, [path])
+        self._h5py = hdf5(path)
+        self._sets: dict[bytes, Any] = {}
+        self._opened = contextlib.ExitStack()
+        self.attributes: dict[str, dict[str, str | list[str]]] = {}
+        try:
+            stream, base = self._stream(self._opened.enter_context(store.open(path)))
+            with hdf5_errors(path):
+                self._opened.enter_context(stream)
+                root = self._opened.enter_context(self._h5py.File(stream, "r"))
+                faults: list[str] = []
+                self._visit(root, base, faults)
+            refuse(faults, path, "what is in this file can't be read as tensors")
+        except BaseException:
+            self.close()
+            raise
+
+    def _stream(self, file: RandomAccessFile) -> tuple[io.BufferedIOBase | io.RawIOBase, int | None]:
+        """The HDF5 file, and where it begins in the file at `path`; None if the bytes there are others."""
+        return _Stream(file, 0, file.size), 0
+
+    def _visit(self, root: Any, base: int | None, faults: list[str]) -> None:
+        stack = [("", root)]
+        while stack:
+            path, group = stack.pop()
+            self._note_attributes(path, group)
+            for name in group:
+                below = f"{path}/{name}" if path else name
+                if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
+                    faults.append(f"{below!r} (a soft or external link)")
+                    continue
+                item = group[name]
+                if isinstance(item, self._h5py.Group):
+                    if below.count("/") > _MAX_DEPTH:
+                        raise CorruptionError(f"groups more than {_MAX_DEPTH} deep", key=below)
+                    stack.append((below, item))
+                elif isinstance(item, self._h5py.Dataset):
+                    if len(self._sets) == _MAX_DATASETS:
+                        raise CorruptionError(f"more than {_MAX_DATASETS} datasets")
+                    fault = self._add(below, item, base)
+                    if fault is not None:
+                        faults.append(f"{below!r} ({fault})")
+
+    def _add(self, path: str, dataset: Any, base: int | None) -> str | None:
+        """Note a dataset; what is wrong with it, if it can't be read."""
+        if dataset.shape is None:
+            return "without a shape"
+        creation = dataset.id.get_create_plist()
+        if dataset.is_virtual or creation.get_external_count():
+            return "stored in other files"
+        if {creation.get_filter(number)[0] for number in range(creation.get_nfilters())} - _FILTERS:
+            return "compressed by a filter that would have to be loaded"
+        dtype = _dtype(dataset)
+        if not isinstance(dtype, DType):
+            return dtype
+        nbytes = math.prod(dataset.shape) * dtype.itemsize
+        stored = dataset.id.get_storage_size()
+        if nbytes > _MAX_EMPTY and nbytes > _MAX_RATIO * stored:
+            return f"{nbytes} bytes by its shape, {stored} are stored"
+        key = encode_key(path)
+        self._sets[key] = dataset
+        offset = None if base is None else self._direct(dataset, creation, nbytes)
+        if base is None or offset is None:
+            self.add(key, TensorEntry(dtype, dataset.shape, nbytes), None)
+            return None
+        place = base + offset
+        big_endian = dataset.dtype.byteorder == ">"
+        self.add(
+            key,
+            TensorEntry(dtype, dataset.shape, nbytes, 0, place),
+            StoredRange(self.path, place, nbytes, big_endian=big_endian),
+        )
+        return None
+
+    def _direct(self, dataset: Any, creation: Any, nbytes: int) -> int | None:
+        """Where the bytes of a dataset are in the HDF5 file, if they are there as they are."""
+        if not nbytes:
+            return 0
+        h5py = self._h5py
+        contiguous = creation.get_layout() == h5py.h5d.CONTIGUOUS
+        if not contiguous or dataset.id.get_storage_size() != nbytes:
+            return None
+        same = dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype, logical=True)
+        offset = dataset.id.get_offset()
+        return int(offset) if same and offset is not None else None
+
+    def _note_attributes(self, path: str, group: Any) -> None:
+        """Keep the texts among a group's attributes."""
+        found: dict[str, str | list[str]] = {}
+        for name in group.attrs:
+            try:
+                value = group.attrs[name]
+            except (OSError, TypeError, ValueError):
+                continue  # of a type that h5py does not have
+            if isinstance(value, (str, bytes)):
+                found[name] = _text(value)
+            elif isinstance(value, np.ndarray) and value.dtype.kind in "OS" and value.ndim == 1:
+                found[name] = [_text(each) for each in value]
+        if found:
+            self.attributes[path] = found
+
+    def values(self, key: bytes, entry: TensorEntry, box: Box | None = None) -> Array:
+        """See `Index`."""
+        dataset = self._sets[key]
+        with hdf5_errors(self.path, decode_key(key)):
+            values = np.asarray(dataset[()] if box is None or not entry.shape else dataset[box])
+        target = entry.dtype.numpy
+        if values.dtype.kind == "V" or entry.dtype is DType.bfloat16:
+            values = values.view(target)
+        out = values.astype(target, copy=False)
+        out.flags.writeable = False
+        return out
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        self._sets.clear()
+        with hdf5_errors(self.path):
+            self._opened.close()
+
+
+class KerasArchiveIndex(Hdf5Index):
+    """The datasets of `model.weights.h5` in a `.keras` archive."""
+
+    def _stream(self, file: RandomAccessFile) -> tuple[io.BufferedIOBase | io.RawIOBase, int | None]:
+        """See `Hdf5Index`; compressed weights are unpacked to a temporary file."""
+        member = next((each for each in members_of(file) if each.name == _WEIGHTS), None)
+        if member is None:
+            raise CorruptionError(f"no member {_WEIGHTS!r}: not a Keras model", path=self.path)
+        if not member.deflated:
+            return _Stream(file, member.start, member.size), member.start
+        unpacked = tempfile.TemporaryFile()  # noqa: SIM115  closed with the index
+        source = InflatedFile(file, member)
+        for start in range(0, member.size, _CHUNK_BYTES):
+            unpacked.write(source.read(start, min(_CHUNK_BYTES, member.size - start)))
+        unpacked.seek(0)
+        return unpacked, None
+
+
+def _dtype(dataset: Any) -> DType | str:
+    """The type of a dataset's elements; or what they are instead."""
+    dtype = dataset.dtype
+    if dtype.kind == "V" and dtype.fields is None and dtype.subdtype is None:
+        name = dataset.attrs.get("dtype")
+        if name == "bfloat16" and dtype.itemsize == 2:
+            return DType.bfloat16
+        return f"raw elements of {dtype.itemsize} bytes, whose type is not known"
+    if dtype.kind in "OSU" or dtype.fields is not None or dtype.subdtype is not None:
+        return "strings, references or records"
+    try:
+        return DType.of(dtype.newbyteorder("="))
+    except UnsupportedError:
+        return f"elements of type {dtype}"
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+class _Stream(io.RawIOBase):
+    """A part of a file as a stream, for h5py."""
+
+    def __init__(self, file: RandomAccessFile, start: int, size: int) -> None:
+        super().__init__()
+        self._file, self._start, self._size = file, start, size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        size = max(0, min(len(view), self._size - self._position))
+        self._file.readinto(self._start + self._position, view[:size])
+        self._position += size
+        return size

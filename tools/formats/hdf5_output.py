@@ -1,0 +1,191 @@
+"""Writes a plan as an HDF5 file: each tensor a contiguous dataset at the path that its key is. Needs h5py.
+
+HDF5 makes the file without the values, which takes no space on most disks, and says where those of each dataset go. Then that
+file is copied to the output, with the values in their places: one pass, from the first byte to the last.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tensorbundle.dtypes import DType
+from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.keys import decode_key
+from tensorbundle.storage import store_of
+from tensorbundle.tools.formats.hdf5_index import hdf5, hdf5_errors
+from tensorbundle.tools.formats.listed_index import is_text
+from tensorbundle.tools.rewriting.appending import append_entries
+from tensorbundle.tools.rewriting.options import Written, files_beside
+from tensorbundle.tools.rewriting.plan import Carried, Converted
+from tensorbundle.writer import refuse_name, refuse_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tensorbundle.entries import StoredRange
+    from tensorbundle.storage.protocols import Store, WritableFile
+    from tensorbundle.tools.rewriting.options import TransferOptions
+    from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
+
+__all__ = ["Hdf5Output"]
+
+_TYPES: Final = frozenset(
+    (
+        *(
+            DType.float16,
+            DType.bfloat16,
+            DType.float32,
+            DType.float64,
+            DType.bool,
+            DType.complex64,
+            DType.complex128,
+        ),
+        *(DType.int8, DType.int16, DType.int32, DType.int64),
+        *(DType.uint8, DType.uint16, DType.uint32, DType.uint64),
+    )
+)
+_COPIED_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Output:
+    """An HDF5 file (`Output`), as Keras writes its weights.
+
+    Tensors with the same origin share one dataset, by hard links.
+    """
+
+    @property
+    def file_format(self) -> str:
+        """See `Output`."""
+        return "hdf5"
+
+    def carries(self, dtype: DType, stored: StoredRange) -> bool:
+        """See `Output`: values are little-endian."""
+        return not (stored.big_endian and dtype.swap_width > 1)
+
+    def lacks(self, key: bytes, dtype: DType, shape: tuple[int, ...]) -> str | None:
+        """See `Output`."""
+        if dtype not in _TYPES:
+            return f"Keras's HDF5 files have no values of type {dtype}"
+        if len(shape) > 32:
+            return f"HDF5 has at most 32 dimensions, not {len(shape)}"
+        name = decode_key(key)
+        parts = name.split("/")
+        if "\0" in name or "" in parts or "." in parts or not is_text(name):
+            return "not a path that a dataset can have; rename the tensor first"
+        return None
+
+    def refuse_existing(self, path: str, *, overwrite: bool, store: Store | None = None) -> None:
+        """See `Output`."""
+        store = store or store_of(path)
+        refuse_name(path, store)
+        refuse_taken(path, store, overwrite=overwrite)
+
+    def shared(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> list[str]:
+        """See `Output`: none, as HDF5's own structures come between the datasets."""
+        del plan, path, options, sizes
+        return []
+
+    def write(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> Written:
+        """See `Output`."""
+        del sizes
+        if plan.shards > 1:
+            raise UnsupportedError(f"{plan.shards} files: HDF5 is written as one file", path=path)
+        store = options.store_for(path)
+        self.refuse_existing(path, overwrite=options.overwrite, store=store)
+        written = Written()
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            store.stage(path, overwrite=options.overwrite) as staging,
+        ):
+            empty = os.path.join(scratch, "empty.h5")
+            places = _make_empty(empty, plan, path)
+            with staging.writer(path) as file, open(empty, "rb") as structure:
+                for offset, entry in places:
+                    _copy(structure, file, offset)
+                    _, done = append_entries(file, [entry], verify=options.verify, progress=options.progress)
+                    structure.seek(file.size)
+                    written.add(done)
+                _copy(structure, file, os.path.getsize(empty))
+                written.bytes_written = file.size
+            for beside, contents in files_beside(path, options).items():
+                with staging.writer(beside, replace=True) as file:
+                    file.write(contents)
+            with staging.locked():
+                self.refuse_existing(path, overwrite=options.overwrite, store=store)
+                staging.commit(path)
+        return written
+
+
+def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEntry]]:
+    """Make the file without the values; where those of each dataset go, in the order of the file.
+
+    Raises:
+        ConflictError: the path of a tensor is that of a group with other tensors.
+    """
+    h5py = hdf5(path)
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)  # the same tensors give the same bytes
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    links.set_char_encoding(h5py.h5t.CSET_UTF8)
+    first: dict[object, str] = {}
+    places = []
+    groups = {decode_key(each.key) for each in plan.entries}  # which must be none
+    with hdf5_errors(path), h5py.File(empty, "w") as file:
+        for group, attributes in plan.attributes.items():
+            target = file.require_group(group) if group else file
+            for name, value in attributes.items():
+                target.attrs[name] = value
+        for each in plan.entries:
+            key, entry = decode_key(each.key), each.origin.entry
+            if not groups.isdisjoint(_above(key)):
+                raise ConflictError("a group of its path is the path of another tensor", path=path, key=key)
+            identity = _identity(each)
+            if identity is not None and identity in first:
+                file[key] = file[first[identity]]
+                continue
+            raw = entry.dtype is DType.bfloat16
+            kind = h5py.h5t.py_create(np.dtype("V2") if raw else entry.dtype.numpy, logical=True)
+            space = h5py.h5s.create_simple(entry.shape) if entry.shape else h5py.h5s.create(h5py.h5s.SCALAR)
+            dataset = h5py.Dataset(
+                h5py.h5d.create(file.id, key.encode(), kind, space, dcpl=creation, lcpl=links)
+            )
+            if raw:
+                dataset.attrs["dtype"] = "bfloat16"
+            if entry.nbytes:
+                places.append((int(dataset.id.get_offset()), each))
+            if identity is not None:
+                first[identity] = key
+    return sorted(places, key=lambda place: place[0])
+
+
+def _above(key: str) -> Iterator[str]:
+    """The paths of the groups that a dataset is in."""
+    at = key.find("/")
+    while at >= 0:
+        yield key[:at]
+        at = key.find("/", at + 1)
+
+
+def _identity(planned: PlannedEntry) -> object:
+    """What two entries have in common whose values come from the same stored tensor, unchanged; None for others."""
+    origin = planned.origin
+    if isinstance(origin, Carried) and origin.part_of is None:
+        return id(origin.index), origin.key
+    if isinstance(origin, Converted):
+        return id(origin.expression)
+    return None
+
+
+def _copy(source: Any, file: WritableFile, end: int) -> None:
+    """Copy from where the source is read next to `end`, which is where the output then ends."""
+    while file.size < end:
+        file.write(source.read(min(_COPIED_BYTES, end - file.size)))

@@ -1,0 +1,139 @@
+"""Writes a plan as a `.npz` file: arrays stored in a zip archive, in one pass."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final, Self
+
+from tensorbundle.errors import UnsupportedError
+from tensorbundle.keys import decode_key
+from tensorbundle.storage import store_of
+from tensorbundle.tools.formats.listed_index import is_text
+from tensorbundle.tools.formats.npy import encode_npy
+from tensorbundle.tools.rewriting.appending import append_entries
+from tensorbundle.tools.rewriting.options import Written, files_beside
+from tensorbundle.writer import refuse_name, refuse_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tensorbundle.dtypes import DType
+    from tensorbundle.entries import StoredRange
+    from tensorbundle.storage.protocols import Buffer, Store, WritableFile
+    from tensorbundle.tools.rewriting.options import TransferOptions
+    from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
+
+__all__ = ["NpzOutput"]
+
+_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that zip has: the same tensors give the same bytes
+_MAX_NAME: Final = 0xFFFF - len(".npy")
+
+
+@dataclass(frozen=True, slots=True)
+class NpzOutput:
+    """A `.npz` file (`Output`), as `np.savez` makes it.
+
+    A type that NumPy does not have is stored as raw bytes, and the comment of the member says which type it is.
+    """
+
+    @property
+    def file_format(self) -> str:
+        """See `Output`."""
+        return "npz"
+
+    def carries(self, dtype: DType, stored: StoredRange) -> bool:
+        """See `Output`: values are little-endian."""
+        return not (stored.big_endian and dtype.swap_width > 1)
+
+    def lacks(self, key: bytes, dtype: DType, shape: tuple[int, ...]) -> str | None:
+        """See `Output`."""
+        del shape
+        if not dtype.itemsize or dtype.value.startswith(("qint", "quint")):
+            return f"npz files have no values of type {dtype}"
+        if len(key) > _MAX_NAME or b"\0" in key or not is_text(decode_key(key)):
+            return "not a name that a member of an archive can have; rename the tensor first"
+        return None
+
+    def refuse_existing(self, path: str, *, overwrite: bool, store: Store | None = None) -> None:
+        """See `Output`."""
+        store = store or store_of(path)
+        refuse_name(path, store)
+        refuse_taken(path, store, overwrite=overwrite)
+
+    def shared(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> list[str]:
+        """See `Output`: none, as headers come between the arrays."""
+        del plan, path, options, sizes
+        return []
+
+    def write(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> Written:
+        """See `Output`."""
+        del sizes
+        if plan.shards > 1:
+            raise UnsupportedError(f"{plan.shards} files: npz is written as one file", path=path)
+        store = options.store_for(path)
+        self.refuse_existing(path, overwrite=options.overwrite, store=store)
+        written = Written()
+        with store.stage(path, overwrite=options.overwrite) as staging:
+            with staging.writer(path) as file:
+                with zipfile.ZipFile(_Stream(file), "w", zipfile.ZIP_STORED) as archive:
+                    for each in plan.entries:
+                        written.add(_write_member(archive, each, options))
+                written.bytes_written = file.size
+            for beside, contents in files_beside(path, options).items():
+                with staging.writer(beside, replace=True) as file:
+                    file.write(contents)
+            with staging.locked():
+                self.refuse_existing(path, overwrite=options.overwrite, store=store)
+                staging.commit(path)
+        return written
+
+
+def _write_member(archive: zipfile.ZipFile, planned: PlannedEntry, options: TransferOptions) -> Written:
+    entry = planned.origin.entry
+    info = zipfile.ZipInfo(f"{decode_key(planned.key)}.npy", _DATE)
+    header = encode_npy(entry.dtype, entry.shape)
+    if b"'<V" in header:
+        info.comment = entry.dtype.value.encode()
+    with archive.open(info, "w", force_zip64=True) as member:
+        sink = _Member(member)
+        sink.write(header)
+        _, written = append_entries(sink, [planned], verify=options.verify, progress=options.progress)
+    return written
+
+
+class _Member:
+    """A member of an archive, as a file that bytes are appended to (`WritableFile`)."""
+
+    def __init__(self, member: IO[bytes]) -> None:
+        self._member = member
+        self.size = 0
+
+    def write(self, data: Buffer) -> None:
+        """See `WritableFile`."""
+        self.size += self._member.write(data)
+
+    def close(self) -> None:
+        """See `WritableFile`; whoever opened the member closes it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Stream(io.RawIOBase):
+    """What a zip archive is written to: a file without a position, so that sizes follow each member."""
+
+    def __init__(self, file: WritableFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._file.write(data)
+        return memoryview(data).nbytes

@@ -1,0 +1,41 @@
+"""Which format an output has, by the ending of its name."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from tensorbundle.tools.rewriting.plan import Output
+
+__all__ = ["output_of"]
+
+# Modules are imported when an output needs them: HDF5's needs NumPy, which linking needs none of.
+_OUTPUTS: Final = {
+    ".safetensors": "safetensors_output.SafetensorsOutput",
+    ".safetensors.index.json": "safetensors_output.SafetensorsOutput",
+    ".npz": "npz_output.NpzOutput",
+    ".h5": "hdf5_output.Hdf5Output",
+    ".hdf5": "hdf5_output.Hdf5Output",
+}
+
+
+def output_of(path: str) -> Output | None:
+    """The format of an output with this name; None if it is a TensorFlow checkpoint.
+
+    Raises:
+        UnsupportedError: a format that is only read.
+    """
+    if path.endswith(".keras"):
+        raise UnsupportedError(
+            "a .keras file has the model's code besides its weights; write a .weights.h5 file, which load_weights takes",
+            path=path,
+        )
+    for ending, name in _OUTPUTS.items():
+        if path.endswith(ending):
+            module, output = name.split(".")
+            found: Output = getattr(importlib.import_module(f"tensorbundle.tools.formats.{module}"), output)()
+            return found
+    return None

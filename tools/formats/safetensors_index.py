@@ -1,0 +1,90 @@
+"""Reads safetensors files, one or a set with an index: two reads of a file list its tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.entries import StoredRange
+from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
+from tensorbundle.keys import encode_key
+from tensorbundle.storage.paths import dirname, join
+from tensorbundle.tools.formats.listed_index import ListedIndex, listed
+from tensorbundle.tools.formats.safetensors import (
+    INDEX_ENDING,
+    LENGTH,
+    MAX_HEADER_BYTES,
+    Header,
+    header_size,
+    parse_header,
+    parse_weight_map,
+)
+
+if TYPE_CHECKING:
+    from tensorbundle.storage.protocols import Store
+
+__all__ = ["SafetensorsIndex"]
+
+_MAX_FILES: Final = 100_000
+
+
+class SafetensorsIndex(ListedIndex):
+    """The tensors of a safetensors file, or of all files that an index names. They are stored as in a bundle."""
+
+    file_format = "safetensors"
+
+    def __init__(self, path: str, store: Store) -> None:
+        """Read the headers of all files.
+
+        Raises:
+            MissingFileError: no such file, or one that the index names is missing.
+            CorruptionError: a header or the index is damaged, or they do not agree.
+            UnsupportedError: types that TensorFlow does not have.
+        """
+        if path.endswith(INDEX_ENDING):
+            weights = _weight_map(path, store)
+            names = sorted(set(weights.values()))
+            super().__init__(path, store, [join(dirname(path), name) for name in names])
+            headers = [_header(file, store) for file in self.files]
+            numbers = {name: number for number, name in enumerate(names)}
+            missing = [name for name, file in weights.items() if name not in headers[numbers[file]].tensors]
+            if missing:
+                raise CorruptionError(
+                    f"tensors that the named files do not have: {listed([repr(each) for each in missing])}",
+                    path=path,
+                )
+            homes = {name: numbers[file] for name, file in weights.items()}
+        else:
+            super().__init__(path, store, [path])
+            headers = [_header(path, store)]
+            homes = dict.fromkeys(headers[0].tensors, 0)
+        for name, number in homes.items():
+            entry = headers[number].tensors[name]._replace(shard=number)
+            stored = StoredRange(self.files[number], entry.offset, entry.nbytes)
+            self.add(encode_key(name), entry, stored)
+        self.attributes = {"": {name: text for each in headers for name, text in each.metadata.items()}}
+
+
+def _header(path: str, store: Store) -> Header:
+    with store.open(path) as file:
+        try:
+            size = header_size(file.read(0, min(LENGTH.size, file.size)), file.size)
+            return parse_header(file.read(0, size), file.size)
+        except BundleError as error:
+            raise error.locate(path=path) from None
+
+
+def _weight_map(path: str, store: Store) -> dict[str, str]:
+    with store.open(path) as file:
+        if file.size > MAX_HEADER_BYTES:
+            raise CorruptionError(f"an index of {file.size} bytes, allowed are {MAX_HEADER_BYTES}", path=path)
+        try:
+            weights = parse_weight_map(file.read(0, file.size))
+        except BundleError as error:
+            raise error.locate(path=path) from None
+    names = set(weights.values())
+    if len(names) > _MAX_FILES:
+        raise CorruptionError(f"{len(names)} files, allowed are {_MAX_FILES}", path=path)
+    for name in sorted(names):
+        if not store.is_file(join(dirname(path), name)):
+            raise MissingFileError(f"no such file, which {path} names", path=join(dirname(path), name))
+    return weights

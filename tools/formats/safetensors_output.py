@@ -1,0 +1,187 @@
+"""Writes a plan as a safetensors file, or as a set of files with an index."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import BundleError
+from tensorbundle.keys import decode_key
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import basename, dirname, join
+from tensorbundle.tools.formats.safetensors import (
+    ENDING,
+    INDEX_ENDING,
+    encode_header,
+    parse_weight_map,
+    why_not_writable,
+    written_order,
+)
+from tensorbundle.tools.rewriting.appending import append_entries
+from tensorbundle.tools.rewriting.options import Written, files_beside
+from tensorbundle.writer import refuse_name, refuse_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tensorbundle.dtypes import DType
+    from tensorbundle.entries import StoredRange
+    from tensorbundle.storage.protocols import Staging, Store
+    from tensorbundle.tools.rewriting.options import TransferOptions
+    from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
+
+__all__ = ["SafetensorsOutput"]
+
+_NUMBERED: Final = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<count>\d{5})\.safetensors", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class SafetensorsOutput:
+    """A safetensors file, or several and their index if the plan has several shards (`Output`).
+
+    A file is byte for byte what the safetensors package writes for the same tensors and metadata.
+    """
+
+    @property
+    def file_format(self) -> str:
+        """See `Output`."""
+        return "safetensors"
+
+    def carries(self, dtype: DType, stored: StoredRange) -> bool:
+        """See `Output`: values are little-endian."""
+        return not (stored.big_endian and dtype.swap_width > 1)
+
+    def lacks(self, key: bytes, dtype: DType, shape: tuple[int, ...]) -> str | None:
+        """See `Output`."""
+        del shape
+        return why_not_writable(decode_key(key), dtype)
+
+    def refuse_existing(self, path: str, *, overwrite: bool, store: Store | None = None) -> None:
+        """See `Output`."""
+        store = store or store_of(path)
+        refuse_name(path, store)
+        for each in (_single(path), _index(path)):
+            refuse_taken(each, store, overwrite=overwrite)
+
+    def shared(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> list[str]:
+        """See `Output`: none, as a header comes before the tensors."""
+        del plan, path, options, sizes
+        return []
+
+    def write(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> Written:
+        """See `Output`."""
+        del sizes
+        store = options.store_for(path)
+        self.refuse_existing(path, overwrite=options.overwrite, store=store)
+        groups: dict[int, list[PlannedEntry]] = {number: [] for number in range(max(1, plan.shards))}
+        for each in plan.entries:
+            groups.setdefault(each.shard, []).append(each)
+        files = [_in_order(groups[number]) for number in sorted(groups)]
+        metadata = {name: text for name, text in plan.attributes.get("", {}).items() if isinstance(text, str)}
+        written = Written()
+        with store.stage(path, overwrite=options.overwrite) as staging:
+            if len(files) == 1 and not path.endswith(INDEX_ENDING):
+                switch, old = path, _old_files(path, store)
+                _write_file(files[0], metadata, path, staging, options, written)
+            else:
+                switch, old = _index(path), _old_files(path, store)
+                names = _free_names(path, len(files), store)
+                files += [[] for _ in range(len(names) - len(files))]
+                for entries, name in zip(files, names, strict=True):
+                    _write_file(entries, metadata, name, staging, options, written)
+                old = [each for each in old if each not in names]
+                content = _encode_index(files, names)
+                with staging.writer(switch) as file:
+                    file.write(content)
+                written.bytes_written += len(content)
+            for beside, contents in files_beside(path, options).items():
+                with staging.writer(beside, replace=True) as file:
+                    file.write(contents)
+            with staging.locked():
+                self.refuse_existing(path, overwrite=options.overwrite, store=store)
+                staging.commit(switch)
+            for replaced in old:
+                if replaced != switch:
+                    with contextlib.suppress(OSError):
+                        store.remove(replaced)
+        return written
+
+
+def _write_file(
+    entries: Sequence[PlannedEntry],
+    metadata: Mapping[str, str],
+    path: str,
+    staging: Staging,
+    options: TransferOptions,
+    written: Written,
+) -> None:
+    described = [(decode_key(each.key), each.origin.entry.dtype, each.origin.entry.shape) for each in entries]
+    header = encode_header(described, metadata)
+    with staging.writer(path) as file:
+        file.write(header)
+        _, done = append_entries(file, entries, verify=options.verify, progress=options.progress)
+        written.bytes_written += file.size
+    written.add(done)
+
+
+def _in_order(entries: Sequence[PlannedEntry]) -> list[PlannedEntry]:
+    by_name = {decode_key(each.key): each for each in entries}
+    return [
+        by_name[name]
+        for name in written_order({name: each.origin.entry.dtype for name, each in by_name.items()})
+    ]
+
+
+def _encode_index(files: Sequence[Sequence[PlannedEntry]], names: Sequence[str]) -> bytes:
+    """The index of a set, as huggingface_hub writes it (`serialization/_torch.py`)."""
+    total = sum(each.origin.entry.nbytes for entries in files for each in entries)
+    homes = {
+        decode_key(each.key): basename(name)
+        for entries, name in zip(files, names, strict=True)
+        for each in entries
+    }
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(homes.items()))}
+    return (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _single(path: str) -> str:
+    """The path of the set if it is one file."""
+    return path.removesuffix(INDEX_ENDING) + ENDING if path.endswith(INDEX_ENDING) else path
+
+
+def _index(path: str) -> str:
+    """The path of the index of the set if it is several files."""
+    return path if path.endswith(INDEX_ENDING) else path.removesuffix(ENDING) + INDEX_ENDING
+
+
+def _free_names(path: str, needed: int, store: Store) -> list[str]:
+    """Names for at least so many files, that no file has: until the new index is there, the old one is valid."""
+    stem = _single(path).removesuffix(ENDING)
+    count = needed
+    while True:
+        names = [f"{stem}-{number:05d}-of-{count:05d}{ENDING}" for number in range(1, count + 1)]
+        if not any(map(store.exists, names)):
+            return names
+        count += 1
+
+
+def _old_files(path: str, store: Store) -> list[str]:
+    """The files of the set that is being replaced: those that its index names, and the index."""
+    found = [each for each in (_single(path), _index(path)) if store.is_file(each)]
+    if _index(path) not in found:
+        return found
+    try:
+        with store.open(_index(path)) as file:
+            names = set(parse_weight_map(file.read(0, file.size)).values())
+    except BundleError:
+        return found  # a damaged index claims no files
+    for match in map(_NUMBERED.fullmatch, set(names)):
+        if match:  # those without tensors, too
+            count = match["count"]
+            names |= {
+                f"{match['stem']}-{number:05d}-of-{count}{ENDING}" for number in range(1, int(count) + 1)
+            }
+    return found + [join(dirname(path), name) for name in sorted(names)]

@@ -1,0 +1,276 @@
+"""Where each variable of a checkpoint is stored in a weights file that the target model wrote.
+
+A weights file has groups named after classes, shapes, and since Keras 3.6 the names of layers, but not the order of layers of
+different classes. So layers are matched in order within each class, by the shapes below them; of several ways to do that, the
+one with the most equal names and guessed classes counts, if there is only one.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import ConflictError, TensorNotFoundError
+from tensorbundle.tools.keras.classes import class_in_names
+from tensorbundle.tools.keras.weights import Ordering, Weight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tensorbundle.tools.keras.layers import Layer, Variable
+
+__all__ = ["Group", "groups_of", "weights_by_template"]
+
+Shape = tuple[int, ...]
+_NUMBERED: Final = re.compile(r"(?P<base>.+?)(?:_(?P<number>\d{1,9}))?")
+_MAX_STATES: Final = 100_000
+_MAX_PERMUTED: Final = 7
+_HOW: Final = "matched with the template"
+
+
+@dataclass(eq=False)
+class Group:
+    """A group of a weights file.
+
+    Attributes:
+        path: its path.
+        variables: the shapes of its own variables, in the order of their numbers; None if it has no group `vars`.
+        groups: the groups in it, by name; only those that have variables.
+        name: the name of its layer, or empty.
+    """
+
+    path: str
+    variables: list[Shape] | None = None
+    groups: dict[str, Group] = field(default_factory=dict)
+    name: str = ""
+
+    @functools.cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes of all variables in it and below, sorted."""
+        inner = itertools.chain.from_iterable(each.shapes for each in self.groups.values())
+        return tuple(sorted([*(self.variables or ()), *inner]))
+
+
+def groups_of(shapes: Mapping[str, Shape], names: Mapping[str, str]) -> Group:
+    """The groups of a weights file.
+
+    Args:
+        shapes: of its datasets, by path.
+        names: of layers, by the path of their group `vars`.
+    """
+    root = Group("")
+    numbered: dict[Group, dict[int, Shape]] = defaultdict(dict)
+    for path, shape in shapes.items():
+        *parts, last = path.split("/")
+        if not last.isdecimal() or not parts or parts[-1] != "vars" or parts[0] == "optimizer":
+            continue
+        group = root
+        for part in parts[:-1]:
+            below = f"{group.path}/{part}" if group.path else part
+            group = group.groups.setdefault(part, Group(below))
+        numbered[group][int(last)] = shape
+        group.name = names.get("/".join(parts), "")
+    for group, found in numbered.items():
+        group.variables = [found[number] for number in sorted(found)]
+    return root
+
+
+def weights_by_template(
+    model: Layer, template: Group, shapes: Mapping[str, Shape], ordering: Ordering
+) -> list[Weight]:
+    """The datasets of a weights file with the groups of a template.
+
+    Args:
+        model: the model in the checkpoint.
+        template: the groups of a file that the target model wrote.
+        shapes: of the checkpoint's tensors, by key.
+        ordering: the order of a layer's variables.
+
+    Raises:
+        TensorNotFoundError: the template has what the checkpoint does not have.
+        ConflictError: several ways to match layers or variables; the reason says where.
+    """
+    filling = _Filling(shapes, ordering)
+    filling.fill(model, template)
+    wanted = {f"{group.path}/" if group.path else "" for group in _walk(template) if group.variables}
+    have = {each.path.rpartition("vars/")[0] for each in filling.weights}
+    if wanted - have:
+        missing = ", ".join(repr(each.rstrip("/")) for each in sorted(wanted - have)[:10])
+        raise TensorNotFoundError(f"the checkpoint has nothing for these groups of the template: {missing}")
+    return filling.weights
+
+
+def _walk(group: Group) -> Iterator[Group]:
+    yield group
+    for each in group.groups.values():
+        yield from _walk(each)
+
+
+class _Filling:
+    def __init__(self, shapes: Mapping[str, Shape], ordering: Ordering) -> None:
+        self.weights: list[Weight] = []
+        self._shapes = shapes
+        self._ordering = ordering
+        self._seen: set[Layer] = set()
+
+    def fill(self, layer: Layer, group: Group) -> None:
+        """Match a layer, which is known to be that of a group, and the layers in it."""
+        if layer in self._seen:
+            return
+        self._seen.add(layer)
+        for number, variable in enumerate(self._in_order(layer, group)):
+            path = f"{group.path}/vars/{number}" if group.path else f"vars/{number}"
+            self.weights.append(Weight(path, variable, group.name, _HOW))
+        public = {name.lstrip("_"): part for name, part in layer.parts.items()} | layer.parts
+        for name, inner in group.groups.items():
+            if name in ("layers", "vars") and name not in layer.parts:
+                continue
+            part = public.get(name) or public.get(name.lstrip("_"))
+            if part is None:
+                raise TensorNotFoundError(
+                    f"the template has {inner.path!r}, the checkpoint has {', '.join(map(repr, layer.parts)) or 'nothing'} "
+                    f"in {layer.path or 'the model'!r}"
+                )
+            if (
+                inner.variables is None
+                and (part.is_list or part.may_be_dictionary)
+                and not self._fits(part, inner)
+            ):
+                self._fill_items(self._items(part), inner)
+            else:
+                self.fill(part, inner)
+        listed = group.groups.get("layers")
+        if listed is not None and "layers" not in layer.parts:
+            below = layer.listed if layer.listed is not None else list(_sublayers(layer))
+            self._fill_items(
+                [each for each in below if each.has_variables and each not in self._seen], listed
+            )
+
+    def _fits(self, part: Layer, group: Group) -> bool:
+        """Whether what may be a dictionary is a layer: the groups are called like its attributes."""
+        return not part.is_list and group.groups.keys() <= part.parts.keys()
+
+    def _items(self, container: Layer) -> list[Layer]:
+        items = list(container.parts.items())
+        if container.is_list:
+            items.sort(key=lambda each: int(each[0]))
+        return [item for _, item in items if item not in self._seen]
+
+    def _fill_items(self, items: Sequence[Layer], group: Group) -> None:
+        containers = [each for each in items if each.is_list]
+        inner = [name for name in group.groups if re.fullmatch(r"container(_\d+)?", name)]
+        if containers and len(inner) == len(containers):
+            for item, name in zip(containers, sorted(inner, key=_number), strict=True):
+                self._fill_items(self._items(item), group.groups[name])
+            items = [each for each in items if not each.is_list]
+        names = [name for name in group.groups if name not in inner or not containers]
+        for item, name in zip(items, self._assign(items, names, group), strict=True):
+            self.fill(item, group.groups[name])
+
+    def _assign(self, items: Sequence[Layer], names: Sequence[str], group: Group) -> list[str]:
+        """The name of each item's group: in order within each class, with equal shapes."""
+        stacks: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(names, key=_number):
+            stacks[_base(name)].append(name)
+        bases = list(stacks)
+        have = [tuple(sorted(self._shapes[each.key] for each in item.variables())) for item in items]
+        states = 0
+
+        @functools.cache
+        def best(positions: tuple[int, ...]) -> tuple[int, int, int]:
+            """The best score from here on, in how many ways, and by which stack; -1 ways if there is none."""
+            nonlocal states
+            states += 1
+            if states > _MAX_STATES:
+                raise ConflictError(f"too many ways to match the layers of {group.path!r} in the template")
+            at = sum(positions)
+            if at == len(items):
+                done = all(place == len(stacks[base]) for place, base in zip(positions, bases, strict=True))
+                return 0, int(done), -1
+            found = (-1, 0, -1)
+            for number, base in enumerate(bases):
+                place = positions[number]
+                if place == len(stacks[base]):
+                    continue
+                inner = group.groups[stacks[base][place]]
+                if inner.shapes != have[at]:
+                    continue
+                score, ways, _ = best((*positions[:number], place + 1, *positions[number + 1 :]))
+                if not ways:
+                    continue
+                score += _alike(items[at], inner, base)
+                if score > found[0]:
+                    found = score, ways, number
+                elif score == found[0]:
+                    found = score, found[1] + ways, found[2]
+            return found
+
+        positions = (0,) * len(bases)
+        _, ways, _ = best(positions) if items or bases else (0, 1, -1)
+        if not ways:
+            raise TensorNotFoundError(
+                f"the layers in {group.path or 'the model'!r} of the template have other numbers or shapes than the "
+                f"{len(items)} of the checkpoint"
+            )
+        if ways > 1:
+            shown = ", ".join(repr(each.path) for each in items[:10])
+            raise ConflictError(
+                f"{ways} ways to match {shown} with the groups {', '.join(map(repr, names[:10]))} of {group.path!r}; give the "
+                "model's config (--config model.json)"
+            )
+        out = []
+        for _ in items:
+            number = best(positions)[2]
+            out.append(stacks[bases[number]][positions[number]])
+            positions = (*positions[:number], positions[number] + 1, *positions[number + 1 :])
+        return out
+
+    def _in_order(self, layer: Layer, group: Group) -> list[Variable]:
+        """The variables of a layer, in the order of the group's."""
+        wanted = group.variables or []
+        shapes = [self._shapes[each.key] for each in layer.own]
+        if sorted(shapes) != sorted(wanted):
+            raise TensorNotFoundError(
+                f"group {group.path!r} of the template has variables of shapes {wanted}, {layer.path!r} has {shapes}"
+            )
+        try:
+            ordered = self._ordering.order(layer)
+            if [self._shapes[each.key] for each in ordered] == wanted:
+                return ordered
+        except ConflictError:
+            pass
+        orders = itertools.permutations(layer.own) if len(layer.own) <= _MAX_PERMUTED else ()
+        fitting = [each for each in orders if [self._shapes[one.key] for one in each] == wanted]
+        if len(fitting) != 1:
+            self._ordering.order(layer)  # says what would help
+            raise ConflictError("its variables have another order than the template's", key=layer.path)
+        return list(fitting[0])
+
+
+def _sublayers(layer: Layer) -> Iterator[Layer]:
+    """The sublayers of a subclassed model in the order stored, those in containers included."""
+    for part in layer.parts.values():
+        if part.is_list or part.may_be_dictionary:
+            yield from _sublayers(part)
+        else:
+            yield part
+
+
+def _alike(layer: Layer, group: Group, base: str) -> int:
+    """How many signs there are that a layer is that of a group: a guessed class, an equal name."""
+    scopes = {each.full_name.split("/")[-2] for each in layer.variables() if "/" in each.full_name}
+    return (class_in_names(layer) == base) + (group.name in scopes)
+
+
+def _base(name: str) -> str:
+    found = _NUMBERED.fullmatch(name)
+    return found["base"] if found else name
+
+
+def _number(name: str) -> int:
+    found = _NUMBERED.fullmatch(name)
+    return int(found["number"] or 0) if found else 0

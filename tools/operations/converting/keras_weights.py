@@ -1,0 +1,361 @@
+"""Keras weights files of the models in TensorFlow checkpoints, and back into a checkpoint of the target program."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import (
+    BundleError,
+    ConflictError,
+    CorruptionError,
+    MissingFileError,
+    TensorNotFoundError,
+)
+from tensorbundle.proto.paths import SAVE_COUNTER, key_path
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import dirname, join
+from tensorbundle.tools.formats.zips import InflatedFile, members_of
+from tensorbundle.tools.keras.classes import (
+    Classes,
+    parse_config,
+    parse_keras_metadata,
+    parse_saved_model,
+)
+from tensorbundle.tools.keras.layers import find_model, read_layers
+from tensorbundle.tools.keras.template import groups_of, weights_by_template
+from tensorbundle.tools.keras.weights import Ordering, legacy_groups, weights_of
+from tensorbundle.tools.optimizers.finding import Optimizers
+from tensorbundle.tools.patterns import Pattern
+from tensorbundle.tools.rewriting.plan import LeftOut
+
+if TYPE_CHECKING:
+    from tensorbundle.proto.graph import ObjectGraph
+    from tensorbundle.tools.keras.layers import Layer, Variable
+    from tensorbundle.tools.keras.template import Group
+    from tensorbundle.tools.keras.weights import Weight
+    from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
+
+__all__ = [
+    "HDF5_ENDINGS",
+    "WEIGHTS_ENDING",
+    "KerasModel",
+    "from_keras_weights",
+    "is_keras_weights",
+    "to_keras_weights",
+    "to_legacy_weights",
+]
+
+WEIGHTS_ENDING: Final = ".weights.h5"
+HDF5_ENDINGS: Final = (".h5", ".hdf5")
+_DATASET: Final = re.compile(r"(?:.+/)?vars/\d{1,9}", re.DOTALL)
+_MAX_CONFIG_BYTES: Final = 100_000_000
+_WHOLE_MODEL: Final = "model_weights"
+_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class KerasModel:
+    """What the caller says of the model in a checkpoint.
+
+    Attributes:
+        root: the path of its object; None to find it.
+        config: the file of its config, as JSON or in a `.keras` archive; None for none.
+        trainable: patterns of its variables that are trained.
+        non_trainable: and of those that are not.
+    """
+
+    root: str | None = None
+    config: str | None = None
+    trainable: tuple[str, ...] = ()
+    non_trainable: tuple[str, ...] = ()
+
+
+def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = None) -> None:
+    """Let a draft become a `.weights.h5` file, which `load_weights` of Keras 3 takes.
+
+    Args:
+        draft: of a checkpoint with an object graph; or with the names that datasets of such a file have.
+        model: what is known of the model.
+        template: a weights file that the target model wrote, whose groups the output takes.
+
+    Raises:
+        ConflictError: what is needed is not known, or there are several ways; the reason says what helps.
+        TensorNotFoundError: the template has what the checkpoint does not have, or a pattern matches nothing.
+        BundleError: the config is of another model.
+    """
+    graph = draft.graph
+    if graph is None:
+        _check_names(draft)
+        return
+    if template is not None and model.config is not None:
+        raise BundleError("give a config (config) or a template (template), not both", path=draft.prefix)
+    layer, ordering = _model_of(draft, graph, model)
+    if template is not None:
+        shapes = {key: tensor.shape for key, tensor in draft.tensors.items()}
+        weights = weights_by_template(layer, _groups(template), shapes, ordering)
+    else:
+        weights = weights_of(layer, _classes(draft, graph, model), ordering)
+    tensors: dict[str, DraftTensor] = {}
+    attributes: dict[str, dict[str, str | list[str]]] = {"vars": {}}
+    for each in weights:
+        tensors[each.path] = _placed(draft, each.variable.key, each.how)
+        if each.layer:
+            attributes[each.path.rpartition("/")[0]] = {"name": each.layer}
+    _become(draft, tensors, attributes, {each.variable.key for each in weights}, layer)
+
+
+def to_legacy_weights(draft: Draft, model: KerasModel) -> None:
+    """Let a draft become a legacy `.h5` file of weights, in the order of the layers.
+
+    Raises:
+        ConflictError, UnsupportedError: as `legacy_groups`, and as `to_keras_weights`.
+    """
+    graph = draft.graph
+    if graph is None:
+        return
+    layer, ordering = _model_of(draft, graph, model)
+    tensors: dict[str, DraftTensor] = {}
+    groups = legacy_groups(layer, ordering)
+    attributes: dict[str, dict[str, str | list[str]]] = {
+        "": {
+            "layer_names": [each.name for each in groups],
+            "backend": "tensorflow",
+            "keras_version": "2.15.0",  # the last that writes this format; its loader looks at older ones only
+        }
+    }
+    for group in groups:
+        names = [f"{number:05d}_{each.name}" for number, each in enumerate(group.variables)]
+        attributes[group.name] = {"weight_names": list(names)}
+        for name, each in zip(names, group.variables, strict=True):
+            tensors[f"{group.name}/{name}"] = _placed(draft, each.key, "by the order of layers")
+    used = {each.key for group in groups for each in group.variables}
+    _become(draft, tensors, attributes, used, layer)
+
+
+def is_keras_weights(draft: Draft) -> bool:
+    """Whether a draft is of a file with Keras weights, of either format."""
+    return draft.graph is None and (
+        _legacy_names(draft) is not None
+        or (bool(draft.tensors) and all(map(_DATASET.fullmatch, draft.tensors)))
+    )
+
+
+def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None:
+    """Let the weights of a Keras file be those of the model in a checkpoint of the target program.
+
+    All that is not the model's, such as optimizer state, is as in the template.
+
+    Args:
+        draft: of a `.weights.h5`, `.keras` or legacy `.h5` file; it becomes the checkpoint.
+        template: of the checkpoint.
+        model: what is known of the model in the template.
+
+    Raises:
+        TensorNotFoundError: the file does not have what the model has, or the other way round.
+        ConflictError: several ways to match them; types differ; or the template has no object graph.
+    """
+    graph = template.graph
+    if graph is None:
+        raise ConflictError(
+            "Keras weights need a template with an object graph; rename the tensors instead",
+            path=template.prefix,
+        )
+    layer, ordering = _model_of(template, graph, model)
+    legacy = _legacy_names(draft)
+    pairs: list[tuple[str, Variable]] = []
+    if legacy is None:
+        shapes = {key: tensor.shape for key, tensor in template.tensors.items()}
+        weights: list[Weight] = weights_by_template(layer, _groups(draft), shapes, ordering)
+        pairs = [(each.path, each.variable) for each in weights]
+    else:
+        groups = legacy_groups(layer, ordering)
+        if [len(each.variables) for each in groups] != [len(names) for names in legacy]:
+            raise TensorNotFoundError(
+                f"the file has {[len(names) for names in legacy]} weights in its layers, the model "
+                f"{[len(each.variables) for each in groups]}",
+                key=layer.path,
+            )
+        for group, names in zip(groups, legacy, strict=True):
+            pairs += zip(names, group.variables, strict=True)
+    placed = {variable.key for _, variable in pairs}
+    missing = [each.key for each in layer.variables() if each.key not in placed]
+    if missing:
+        raise TensorNotFoundError(
+            f"the file has nothing for {', '.join(map(repr, missing[:_SHOWN]))}", path=draft.prefix
+        )
+    tensors = dict(template.tensors)
+    for path, variable in pairs:
+        source, target = draft.tensors[path], tensors[variable.key]
+        if (source.dtype, source.shape) != (target.dtype, target.shape):
+            raise ConflictError(
+                f"{source.dtype} {list(source.shape)}, the template has {target.dtype} {list(target.shape)}; "
+                "cast or reshape it first",
+                path=draft.prefix,
+                key=path,
+            )
+        tensors[variable.key] = replace(source, matched="matched with the template")
+    used = {path for path, _ in pairs}
+    draft.left_out += [
+        LeftOut(key, "the model of the template does not have it") for key in draft.tensors if key not in used
+    ]
+    others = [key for key in tensors if key not in placed]
+    if others:
+        draft.note("taken from the template", others)
+    draft.tensors, draft.graph, draft.attributes = tensors, graph, {}
+    draft.keeps_order = False
+
+
+def _model_of(draft: Draft, graph: ObjectGraph, model: KerasModel) -> tuple[Layer, Ordering]:
+    """The layers of the model in a draft, and what is known of the order of their variables."""
+    try:
+        path, node = find_model(graph, model.root)
+    except BundleError as error:
+        raise error.locate(path=draft.prefix) from None
+    layer = read_layers(path, node)
+    if not layer.has_variables:
+        raise ConflictError(
+            f"object {path!r} has no layers with variables; say which is the model (--root PATH)",
+            path=draft.prefix,
+        )
+    patterns = [
+        *((Pattern(text, draft.naming()), True) for text in model.trainable),
+        *((Pattern(text, draft.naming()), False) for text in model.non_trainable),
+    ]
+    told: dict[str, bool] = {}
+    for key in draft.tensors:
+        for pattern, is_trained in patterns:
+            if pattern.matches(key):
+                told[key] = is_trained
+    for pattern, _ in patterns:
+        pattern.must_be_used()
+    slots = {variable for each in Optimizers.of_draft(draft).found for _, variable in each.slots}
+    trained = slots | _trained_of_keras_3(graph)
+    return layer, Ordering(lambda variable: told.get(variable.key), trained)
+
+
+def _trained_of_keras_3(graph: ObjectGraph) -> set[str]:
+    """The keys of the variables that optimizers of Keras 3 list as theirs to train."""
+    return {
+        each.checkpoint_key
+        for node in graph.nodes
+        if "_trainable_variables" in node.children and "_iterations" in node.children
+        for variable in node.children["_trainable_variables"].children.values()
+        for each in variable.attributes
+    }
+
+
+def _classes(draft: Draft, graph: ObjectGraph, model: KerasModel) -> Classes:
+    """What is known of the classes of layers: by the config, or by the SavedModel that the checkpoint is in."""
+    if model.config is not None:
+        return Classes(parse_config(_config_text(model.config), model.config), config_path=model.config)
+    store = store_of(draft.prefix)
+    directory = dirname(dirname(draft.prefix))
+    for name, parse in (("keras_metadata.pb", parse_keras_metadata), ("saved_model.pb", parse_saved_model)):
+        path = join(directory, name)
+        if store.is_file(path):
+            with store.open(path) as file:
+                found = parse(file.read(0, file.size), graph.root, path)
+            if found:
+                return Classes(by_node=found, metadata_path=path)
+    return Classes()
+
+
+def _config_text(path: str) -> bytes:
+    with store_of(path).open(path) as file:
+        if file.read(0, min(2, file.size)) != b"PK":
+            if file.size > _MAX_CONFIG_BYTES:
+                raise CorruptionError(
+                    f"a config of {file.size} bytes, allowed are {_MAX_CONFIG_BYTES}", path=path
+                )
+            return file.read(0, file.size)
+        member = next((each for each in members_of(file) if each.name == "config.json"), None)
+        if member is None or member.size > _MAX_CONFIG_BYTES:
+            raise MissingFileError("no config.json in this archive, or one that is too large", path=path)
+        return (
+            InflatedFile(file, member).read(0, member.size)
+            if member.deflated
+            else file.read(member.start, member.size)
+        )
+
+
+def _groups(draft: Draft) -> Group:
+    """The groups of a weights file."""
+    shapes = {key: tensor.shape for key, tensor in draft.tensors.items()}
+    names = {
+        path: each["name"] for path, each in draft.attributes.items() if isinstance(each.get("name"), str)
+    }
+    return groups_of(shapes, {path: name for path, name in names.items() if isinstance(name, str)})
+
+
+def _legacy_names(draft: Draft) -> list[list[str]] | None:
+    """The datasets of each layer in a legacy file that has weights; None if it is another file."""
+    base = "" if "layer_names" in draft.attributes.get("", {}) else _WHOLE_MODEL
+    names = draft.attributes.get(base, {}).get("layer_names")
+    if not isinstance(names, list):
+        return None
+    found = []
+    for name in names:
+        group = f"{base}/{name}" if base else name
+        weights = draft.attributes.get(group, {}).get("weight_names")
+        if isinstance(weights, list) and weights:
+            found.append([f"{group}/{each}" for each in weights])
+    return found
+
+
+def _placed(draft: Draft, key: str, how: str) -> DraftTensor:
+    """A tensor of the draft in a place of a weights file."""
+    if key not in draft.tensors:
+        raise TensorNotFoundError(
+            "the object graph names this key, the checkpoint does not have it", path=draft.prefix, key=key
+        )
+    return replace(draft.tensors[key], slices=(), matched=how)
+
+
+def _become(
+    draft: Draft,
+    tensors: dict[str, DraftTensor],
+    attributes: dict[str, dict[str, str | list[str]]],
+    used: set[str],
+    model: Layer,
+) -> None:
+    state = Optimizers.of_draft(draft).state
+    lost = set() if draft.graph is None else _trained_of_keras_3(draft.graph)
+    for key in draft.tensors:
+        if key in used:
+            continue
+        if key in lost:
+            reason = (
+                "trained, but of no layer: Keras 3 does not save layers in lists, tuples and dictionaries"
+            )
+        else:
+            reason = "optimizer state" if key in state else _why_left_out(key, model)
+        draft.left_out.append(LeftOut(key, reason))
+    draft.tensors, draft.attributes, draft.graph = tensors, attributes, None
+    draft.keeps_order = False
+
+
+def _why_left_out(key: str, model: Layer) -> str:
+    path = key_path(key)
+    if path == SAVE_COUNTER:
+        return "the save counter of tf.train.Checkpoint"
+    where = f"object {model.path!r}" if model.path else "the model"
+    return f"no layer of {where} has it as a weight"
+
+
+def _check_names(draft: Draft) -> None:
+    """Refuse names that datasets of a weights file can't have.
+
+    Raises:
+        ConflictError: there are such.
+    """
+    wrong = [key for key in draft.tensors if not _DATASET.fullmatch(key)]
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise ConflictError(
+            f"a weights file has names such as 'layers/dense/vars/0', not {', '.join(map(repr, wrong[:_SHOWN]))}{more}; map "
+            "them (--map FILE)",
+            path=draft.prefix,
+        )
+    draft.attributes.setdefault("vars", {})
