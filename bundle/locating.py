@@ -19,6 +19,7 @@ from tensorbundle.filenames import (
 from tensorbundle.foreign import foreign_ending
 from tensorbundle.members import is_checkpoint, prefixes_in, shards_of, v1_files
 from tensorbundle.storage import store_of
+from tensorbundle.storage.content import describe_name
 from tensorbundle.storage.paths import basename, dirname, join, relative, split
 
 if TYPE_CHECKING:
@@ -90,8 +91,12 @@ def _from_directory(directory: str, store: Store) -> str:
     saves = {parts_prefix(join(directory, name)) for name in there}
     if len(saves) == 1 and (only := saves.pop()) is not None:
         return only
+    if there == ["variables"] and basename(directory.rstrip("/")) == "variables":
+        return join(directory, "variables")  # inside a SavedModel
+    renamed = [name for name in store.list(directory) if name.startswith(f"{STATE_FILE}.")]
+    hint = f"; {renamed[0]!r} may be its state file, which must be called {STATE_FILE!r}" if renamed else ""
     raise MissingFileError(
-        f"a directory without a 'checkpoint' state file; {what_is_there(there)}",
+        f"a directory without a 'checkpoint' state file; {what_is_there(there)}{hint}",
         path=directory,
     )
 
@@ -121,8 +126,14 @@ def _pattern_of(files: Sequence[str]) -> str | None:
 
 
 def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
+    if not path:
+        return MissingFileError("an empty path: give the prefix of a checkpoint, or its directory", path=path)
     directory, base = split(prefix)
     shards = shards_of(prefix, store)
+    what = describe_name(path) if store.is_file(path) else None
+    if what is not None and not shards:
+        there = prefixes_in(directory, store)
+        return MissingFileError(f"{what}; {what_is_there(near_names(base, there) or there)}", path=path)
     if shards:
         return MissingFileError(
             f"no such file, although there are {len(shards)} data shards of that name: without its index, "
@@ -141,7 +152,7 @@ def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
 
 def what_is_there(prefixes: Iterable[str]) -> str:
     """Some of these names of checkpoints, in words."""
-    names = [repr(name) for name in prefixes]
+    names = [repr(name) if name else "one without a name (its directory means it)" for name in prefixes]
     if not names:
         return "no checkpoint is there"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""

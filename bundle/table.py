@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, find, iterate
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
 from tensorbundle.errors import ConflictError, CorruptionError
-from tensorbundle.storage.content import describe_content
+from tensorbundle.storage.content import HEAD_BYTES, describe_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,7 +122,7 @@ class TableReader:
         if file.size < FOOTER_BYTES:
             head = file.read(0, file.size)
             raise CorruptionError(
-                describe_content(head)
+                describe_file(file.path, head)
                 or f"{file.size} bytes, too short for a table (its footer takes {FOOTER_BYTES})",
                 path=file.path,
                 offset=0,
@@ -131,8 +131,12 @@ class TableReader:
         try:
             footer = Footer.parse(file.read(start, FOOTER_BYTES))
         except CorruptionError as error:
-            content = describe_content(file.read(0, min(file.size, 4096)))
-            reason = f"{error.reason}: {content}" if content else error.reason
+            content = describe_file(file.path, file.read(0, min(file.size, HEAD_BYTES)))
+            reason = (
+                f"not a table: {content}"
+                if content
+                else f"{error.reason}: it was cut short, or is something else"
+            )
             raise CorruptionError(reason, path=file.path, offset=start + (error.offset or 0)) from None
         self.separators: list[bytes] = []
         self.handles: list[BlockHandle] = []

@@ -1,34 +1,93 @@
-"""What a file is instead of a checkpoint, by its first bytes."""
+"""What a file is instead of a checkpoint, by its first bytes and by its name, and what to give instead: tables of both."""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-__all__ = ["describe_content"]
+from tensorbundle.storage.paths import basename, dirname
 
+__all__ = ["HEAD_BYTES", "describe_content", "describe_file", "describe_name"]
+
+HEAD_BYTES: Final = 4096  # that tell what a file is
+# Where, counted from the first byte that is no white space, which bytes, and what they mean.
 _SIGNATURES: Final = (
-    (b"version https://git-lfs", "a Git-LFS pointer: fetch the real file with 'git lfs pull'"),
-    (b"model_checkpoint_path", "a 'checkpoint' state file: give its directory instead"),
-    (b"\x1f\x8b", "gzip-compressed: unpack it first"),
-    (b"PK\x03\x04", "a zip archive: unpack it first"),
-    (b"BZh", "bzip2-compressed: unpack it first"),
-    (b"\xfd7zXZ", "xz-compressed: unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "zstd-compressed: unpack it first"),
-    (b"\x89HDF", "an HDF5 file (Keras .h5 weights), not a TensorFlow checkpoint"),
-    (b"\x93NUMPY", "a NumPy array file"),
-    (b"\x80\x02", "a Python pickle (a PyTorch checkpoint?)"),
-    (b"<!DOCTYPE", "an HTML page: the download failed"),
-    (b"<!doctype", "an HTML page: the download failed"),
-    (b"<html", "an HTML page: the download failed"),
+    (0, b"version https://git-lfs", "a Git-LFS pointer: fetch the real file with 'git lfs pull'"),
+    (0, b"model_checkpoint_path", "a 'checkpoint' state file: give its directory instead"),
+    (257, b"ustar", "a tar archive: unpack it, and give the prefix of a checkpoint in it"),
+    (0, b"\x1f\x8b", "gzip-compressed: unpack it first"),
+    (0, b"BZh", "bzip2-compressed: unpack it first"),
+    (0, b"\xfd7zXZ", "xz-compressed: unpack it first"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd-compressed: unpack it first"),
+    (
+        4,
+        b"TFL3",
+        "a TensorFlow Lite model, with its weights inside: give the checkpoint or the SavedModel that it was made of",
+    ),
+    (8, b'{"', "a safetensors file, not a TensorFlow checkpoint"),
+    (0, b"\x89HDF", "an HDF5 file (Keras .h5 weights), not a TensorFlow checkpoint"),
+    (0, b"\x93NUMPY", "a NumPy array file, not a TensorFlow checkpoint"),
+    (0, b"\x80\x02", "a Python pickle (a PyTorch checkpoint?), not a TensorFlow checkpoint"),
+    (0, b"node {", "a graph as text (GraphDef), without values: give the checkpoint of its variables"),
+    (0, b"<!DOCTYPE", "an HTML page: the download failed"),
+    (0, b"<!doctype", "an HTML page: the download failed"),
+    (0, b"<html", "an HTML page: the download failed"),
+)
+_ZIP: Final = b"PK\x03\x04"
+_ZIP_NAME: Final = 30  # where the name of a zip archive's first member begins
+# The first members of zip archives.
+_MEMBERS: Final = (
+    (rb"[^/]+/(data\.pkl|version|byteorder|\.format_version)", "a PyTorch checkpoint, not a TensorFlow one"),
+    (
+        rb"metadata\.json|config\.json|model\.weights\.h5",
+        "a Keras model (.keras), not a TensorFlow checkpoint",
+    ),
+    (rb".*\.npy", "a NumPy archive (.npz), not a TensorFlow checkpoint"),
+    (rb".*", "a zip archive: unpack it first"),
+)
+# The whole name of a file, and what it means where the bytes do not tell.
+_NAMES: Final = (
+    (r"saved_model\.(pb|pbtxt)", "the graph of a SavedModel: give its directory, {directory!r}"),
+    (r"(keras_metadata|fingerprint)\.pb", "a part of a SavedModel: give its directory, {directory!r}"),
+    (
+        r".*\.pb",
+        "a graph (GraphDef), with constants in place of variables if it is frozen: give the checkpoint that it was made of",
+    ),
+    (r".*\.pbtxt", "a graph as text, without values: give the checkpoint of its variables"),
+    (
+        r".*\.meta",
+        "the graph of a checkpoint, without its values: these are in an .index and data shards beside it",
+    ),
+    (r".*\.tflite", "a TensorFlow Lite model: give the checkpoint or the SavedModel that it was made of"),
+    (r".*\.tempstate\d+", "a file of a save that died, or is being written right now: it is not complete"),
+    (r".*\.(pt|pth)", "a PyTorch checkpoint, not a TensorFlow one"),
 )
 
 
 def describe_content(head: bytes) -> str | None:
     """What a file with these first bytes is, when that explains why it is not what it should be; else None."""
     stripped = head.lstrip()
-    for signature, meaning in _SIGNATURES:
-        if stripped.startswith(signature):
+    for offset, signature, meaning in _SIGNATURES:
+        if (stripped if offset == 0 else head).startswith(signature, offset):
             return meaning
+    if head.startswith(_ZIP):
+        size = int.from_bytes(head[26:28], "little")
+        member = head[_ZIP_NAME : _ZIP_NAME + size]
+        return next(meaning for pattern, meaning in _MEMBERS if re.fullmatch(pattern, member, re.DOTALL))
     if head and not head.strip(b"\0"):
         return "all zeros: these bytes were never written"
     return None
+
+
+def describe_name(path: str) -> str | None:
+    """What a file with this name is instead of a checkpoint's; None if the name does not tell."""
+    name = basename(path)
+    for pattern, meaning in _NAMES:
+        if re.fullmatch(pattern, name, re.DOTALL):
+            return meaning.format(directory=dirname(path) or ".")
+    return None
+
+
+def describe_file(path: str, head: bytes) -> str | None:
+    """What a file is instead of what it should be, by its first bytes, else by its name; None if neither tells."""
+    return describe_content(head) or describe_name(path)

@@ -55,7 +55,8 @@ class LocalFile:
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
             self.close()
-            raise MissingFileError("not a regular file", path=path)
+            kind = "directory" if stat.S_ISDIR(status.st_mode) else "pipe or device"
+            raise MissingFileError(f"not a regular file but a {kind}", path=path)
         self.size = status.st_size
 
     def read(self, offset: int, size: int) -> bytes:

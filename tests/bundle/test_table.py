@@ -203,10 +203,18 @@ def test_only_the_block_of_a_key_is_read(opened):
         (WORKED[-47:], 0, "47 bytes, too short for a table .its footer takes 48."),
         (b"version https://git-lfs.github", 0, "a Git-LFS pointer: fetch the real file with 'git lfs pull'"),
         (bytes(20), 0, "all zeros"),
-        (WORKED[:-1], 131, "not a table: magic number 0x[0-9a-f]{16}, expected 0xdb4775248b80fb57$"),
-        (WORKED + b"\0", 133, "not a table: magic number 0x00db4775248b80fb, expected 0xdb4775248b80fb57$"),
-        (bytes(140), 132, "not a table: magic number 0x0+, expected 0xdb4775248b80fb57: all zeros"),
-        (b"\x1f\x8b" + bytes(100), 94, "not a table: .*: gzip-compressed: unpack it first"),
+        (
+            WORKED[:-1],
+            131,
+            "not a table: magic number 0x[0-9a-f]{16}, expected 0xdb4775248b80fb57: it was cut short, or is something else$",
+        ),
+        (
+            WORKED + b"\0",
+            133,
+            "not a table: magic number 0x00db4775248b80fb, expected 0xdb4775248b80fb57: it was cut",
+        ),
+        (bytes(140), 132, "not a table: all zeros"),
+        (b"\x1f\x8b" + bytes(100), 94, "not a table: gzip-compressed: unpack it first"),
         (WORKED[40:], 73, "index block claims 14 bytes, the blocks end at 0x34"),
     ],
 )

@@ -244,8 +244,11 @@ def test_a_file_of_several_is_missing(run, tmp_path, name):
     assert run.error(*arguments(name, path, tmp_path)) == message.format(path)
 
 
+NOT_A_TABLE = r"offset 0x\w+: not a table: magic number 0x\w{16}, expected 0xdb4775248b80fb57: it was cut short, or is something else"
+
+
 def truncated(data):
-    return data[:-1], r"offset 0x\w+: not a table: magic number 0x\w{16}, expected 0xdb4775248b80fb57"
+    return data[:-1], NOT_A_TABLE
 
 
 def cut_to_nothing(data):
@@ -253,15 +256,11 @@ def cut_to_nothing(data):
 
 
 def of_wrong_magic(data):
-    return data[
-        :-1
-    ] + b"\0", r"offset 0x\w+: not a table: magic number 0x00\w{14}, expected 0xdb4775248b80fb57"
+    return data[:-1] + b"\0", NOT_A_TABLE
 
 
 def gzipped(data):
-    return b"\x1f\x8b" + data[
-        2:-1
-    ] + b"\0", r"offset 0x\w+: not a table: .*: gzip-compressed: unpack it first"
+    return b"\x1f\x8b" + data[2:-1] + b"\0", r"offset 0x\w+: not a table: gzip-compressed: unpack it first"
 
 
 def flipped(data):

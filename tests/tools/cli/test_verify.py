@@ -364,10 +364,13 @@ def test_a_git_lfs_pointer_in_place_of_the_index(run, ckpt):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: data[:-1], r"not a table: magic number 0x[0-9a-f]{16}, expected 0xdb4775248b80fb57"),
+        (
+            lambda data: data[:-1],
+            r"not a table: magic number 0x[0-9a-f]{16}, expected 0xdb4775248b80fb57: it was cut short, or is something else",
+        ),
         (lambda data: data[:30], r"30 bytes, too short for a table \(its footer takes 48\)"),
         (lambda data: b"", r"0 bytes, too short for a table \(its footer takes 48\)"),
-        (lambda data: bytes(len(data)), r"not a table: .*: all zeros: these bytes were never written"),
+        (lambda data: bytes(len(data)), r"not a table: all zeros: these bytes were never written"),
         (lambda data: bytes([data[0] ^ 1]) + data[1:], r"data block 0: crc32c stored \w{8}, computed \w{8}"),
     ],
     ids=["cut", "short", "empty", "zeros", "bit"],
