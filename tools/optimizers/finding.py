@@ -95,12 +95,15 @@ class Optimizers:
 
     def doubtful_for(self, variable: str) -> dict[str, tuple[str, ...]]:
         """The slots that may belong to a variable or to others, as the files do not tell, with all of these."""
-        return {
-            slot: candidates
-            for optimizer in self.found
-            for slot, candidates in optimizer.doubtful.items()
-            if variable in candidates
-        }
+        found = {}
+        among: dict[int, bool] = {}  # many slots share their candidates
+        for optimizer in self.found:
+            for slot, candidates in optimizer.doubtful.items():
+                if id(candidates) not in among:
+                    among[id(candidates)] = variable in candidates
+                if among[id(candidates)]:
+                    found[slot] = candidates
+        return found
 
 
 def _something(optimizers: Iterable[Optimizer]) -> list[Optimizer]:

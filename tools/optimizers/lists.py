@@ -29,7 +29,7 @@ from tensorbundle.tools.optimizers.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tensorbundle.proto.graph import Node
     from tensorbundle.tools.optimizers.optimizer import Optimizer
@@ -92,6 +92,7 @@ class _Lists:
             if each in keys and keys[each] not in known
         ]
         self._private = private
+        self._by_shape: dict[Shape, tuple[str, ...]] = defaultdict(tuple)
 
     def fill(self) -> None:
         if "_trainable_variables" in self._edges:
@@ -114,12 +115,17 @@ class _Lists:
         left = [key for key in self._members if key not in known]
         if left:
             self._by_paths(trained, left)
-        if any(key not in self._told() for key in left):
+        if not self._told().issuperset(left):
             self._by_order(trained)
+        told = self._told()
         stored = [self._keys[each] for each in trained if each in self._keys]
+        by_shape: dict[Shape, tuple[str, ...]] = {}
         for key in self._members:
-            if key not in self._told():
-                self._doubt(key, [each for each in stored if self._agree("", each, key)])
+            if key not in told:
+                shape = self._shapes[key]
+                if shape not in by_shape:
+                    by_shape[shape] = tuple(each for each in stored if self._agree("", each, key))
+                self._doubt(key, by_shape[shape])
 
     def _told(self) -> set[str]:
         return {*self._optimizer.slots.values(), *self._optimizer.orphans}
@@ -184,31 +190,34 @@ class _Lists:
             for number, slot in slots.items():
                 if slot in self._keys:
                     by_length[len(slots)][number][role] = self._keys[slot]
+        named[""] = [key for key in self._keys.values() if key not in self._private]
+        known: dict[object, tuple[str, ...]] = {}  # places of equal names and shapes are many at times
         for places in by_length.values():
             candidates = {}
             for number, here in places.items():
-                meant = [self._meant(names[slot], names, named) for slot in here.values()]
-                common = set(meant[0]).intersection(*meant[1:])
-                agreeing = [
-                    each
-                    for each in meant[0]
-                    if each in common and all(self._agree(role, each, slot) for role, slot in here.items())
-                ]
-                if agreeing:
-                    candidates[number] = agreeing
+                meant = [_variable_in(names[slot], named) for slot in here.values()]
+                like = tuple(meant), tuple((role, self._shapes[slot]) for role, slot in here.items())
+                if like not in known:
+                    known[like] = self._candidates(
+                        [named[name] if name is not None else [] for name in meant], here
+                    )
+                if known[like]:
+                    candidates[number] = known[like]
                 else:  # no variable of that name: perhaps it has another one now
                     for key in here.values():
                         self._doubt(key, self._of_shape(key))
             self._settle(places, candidates)
 
-    def _meant(self, name: str, names: Mapping[str, str], named: Mapping[str, list[str]]) -> list[str]:
-        """The variables that a slot's name means: any, if it has none."""
-        if name in _NAMELESS:
-            return [key for key in self._keys.values() if key not in self._private]
-        # At least its role precedes the variable's name.
-        return next((named[each] for each in tails(name.partition("/")[2]) if each in named), [])
+    def _candidates(self, meant: Sequence[Sequence[str]], slots: Mapping[str, str]) -> tuple[str, ...]:
+        """The variables that all slots of one place may belong to."""
+        common = set(meant[0]).intersection(*meant[1:])
+        return tuple(
+            each
+            for each in meant[0]
+            if each in common and all(self._agree(role, each, slot) for role, slot in slots.items())
+        )
 
-    def _settle(self, places: Slots, candidates: dict[int, list[str]]) -> None:
+    def _settle(self, places: Slots, candidates: dict[int, tuple[str, ...]]) -> None:
         """Assign places that have one candidate, which then is no candidate of others; doubt the rest."""
         few = sum(map(len, candidates.values())) <= _MANY
         while True:
@@ -223,7 +232,8 @@ class _Lists:
                 break
             taken = set(settled.values())
             candidates = {
-                number: [each for each in found if each not in taken] for number, found in candidates.items()
+                number: tuple(each for each in found if each not in taken)
+                for number, found in candidates.items()
             }
         for number, found in candidates.items():
             for slot in places[number].values():
@@ -235,19 +245,19 @@ class _Lists:
         """Whether a slot may belong to a variable by their shapes."""
         return axes_of(role, self._shapes[variable], self._shapes[slot]) is not None
 
-    def _of_shape(self, slot: str) -> Iterable[str]:
-        """The variables that no optimizer owns and that have a slot's shape."""
-        shape = self._shapes[slot]
-        return [
-            key
-            for key in self._keys.values()
-            if key not in self._private and shape and self._shapes[key] == shape
-        ]
+    def _of_shape(self, slot: str) -> tuple[str, ...]:
+        """The variables that no optimizer owns and that have a slot's shape; none of a scalar."""
+        if not self._by_shape:
+            by_shape = defaultdict(list)
+            for key in self._keys.values():
+                if key not in self._private:
+                    by_shape[self._shapes[key]].append(key)
+            self._by_shape |= {shape: tuple(found) for shape, found in by_shape.items()}
+        return self._by_shape[self._shapes[slot]] if self._shapes[slot] else ()
 
-    def _doubt(self, slot: str, candidates: Iterable[str]) -> None:
-        found = tuple(candidates)
-        if found:
-            self._optimizer.doubtful[slot] = found
+    def _doubt(self, slot: str, candidates: tuple[str, ...]) -> None:
+        if candidates:
+            self._optimizer.doubtful[slot] = candidates
         else:
             self._optimizer.orphans.append(slot)
 
@@ -257,6 +267,14 @@ def _numbered(node: Node | None) -> dict[int, Node]:
     children = node.children if node is not None else {}
     numbers = sorted((int(name), name) for name in children if name.isdecimal() and len(name) < 10)
     return {number: children[name] for number, name in numbers}
+
+
+def _variable_in(slot: str, named: Mapping[str, object]) -> str | None:
+    """The name of the variable in a slot's name; empty if that says nothing, None if no variable has it."""
+    if slot in _NAMELESS:
+        return ""
+    # At least its role precedes the variable's name.
+    return next((each for each in tails(slot.partition("/")[2]) if each in named), None)
 
 
 def _full_name(node: Node) -> str:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["optimizers_in_names", "tails"]
 
 _MAX_PARTS: Final = 100
-_NUMBERED: Final = re.compile(r"(?P<stem>.+)/(?P<name>[^/]+?)(?:_(?P<number>\d{1,3}))?", re.DOTALL)
+_MAX_DIGITS: Final = 3  # of an optimizer's slots
+_SCALARS: Final = ("beta", "local_step", "current_loss_scale", "good_steps")  # how names of TF1_SCALAR begin
 _POWER: Final = re.compile(r"(?P<scope>(?:.*/)?)beta1_power(?P<number>(?:_\d+)?)", re.DOTALL)
 # Keras without `tf.keras` gives slots no names of their own.
 _NAMELESS: Final = re.compile(r"Variable(_\d+)?")
@@ -71,17 +72,18 @@ class _Tf1:
     def found(self) -> list[Optimizer]:
         numbered: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
         for name, key in self._rest.items():
-            self._scalar(name, key)
-            suffix = TF1_SUFFIX.fullmatch(name)
-            found = _NUMBERED.fullmatch(name)
+            stem, _, last = name.rpartition("/")
+            if last.startswith(_SCALARS):
+                self._scalar(name, key)
+            suffix = TF1_SUFFIX.fullmatch(name) if "_slot_" in last else None
             if suffix is not None:
-                role = suffix["name"]
-                numbered[suffix["variable"], f"_slot_{role}"][0] = key
-            elif found is not None and (found["name"] in TF1_CLASSES or found["name"] == AVERAGES):
-                numbered[found["stem"], found["name"]][int(found["number"] or 0)] = key
-            elif found is not None and name.rpartition("/")[2] in TF1_SUFFIXES:
-                stem, _, last = name.rpartition("/")
-                numbered[stem, last][0] = key
+                numbered[suffix["variable"], f"_slot_{suffix['name']}"][0] = key
+            elif stem:
+                optimizer, number = _number_of(last)
+                if optimizer in TF1_CLASSES or optimizer == AVERAGES:
+                    numbered[stem, optimizer][number] = key
+                elif last in TF1_SUFFIXES:
+                    numbered[stem, last][0] = key
         # A variable of the name that precedes the optimizer's comes before one whose name is only its end.
         orphans = []
         for whole in (True, False):
@@ -171,6 +173,14 @@ class _Tf1:
         return name in self._known or (name in pairs and (stem, pairs[name]) in others)
 
 
+def _number_of(last: str) -> tuple[str, int]:
+    """The name of an optimizer in the last part of a slot's name, and the slot's number."""
+    optimizer, _, number = last.rpartition("_")
+    if optimizer and number.isdecimal() and len(number) <= _MAX_DIGITS:
+        return optimizer, int(number)
+    return last, 0
+
+
 def _global_step(variables: Mapping[str, str]) -> str | None:
     """The key of the number of steps of TF1, in a scope if it is the only one."""
     scoped = [key for name, key in variables.items() if name.endswith("/global_step")]
@@ -185,7 +195,7 @@ def _legacy(variables: Mapping[str, str], shapes: Mapping[str, Shape]) -> list[O
     """
     found: dict[str, Optimizer] = {}
     for name, key in variables.items():
-        training = TRAINING.fullmatch(name)
+        training = TRAINING.fullmatch(name) if name.startswith("training") else None
         scope, _, last = name.rpartition("/")
         if scope and (last == "iter" or (last == "iterations" and f"{scope}/lr" in variables)):
             found.setdefault(scope, Optimizer("legacy", scope)).iterations = key
