@@ -116,6 +116,31 @@ def test_the_checksum_of_zeros():
         assert coding.crc32c_of_zeros(size) == coding.crc32c(bytes(size))
 
 
+@pytest.mark.parametrize("size", [1, 4, 511, 512, 513, 2_000])
+def test_a_flipped_bit_is_found_by_the_checksum(size):
+    """At both ends, and on both sides of where the search takes larger steps (512 bytes before the end)."""
+    data = bytes(number * 7 & 0xFF for number in range(size))
+    places = {(place, bit) for place in (0, size // 2, size - 512, size - 513, size - 1) for bit in (0, 3, 7)}
+    for place, bit in places:
+        if place >= 0:
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << bit
+            difference = coding.crc32c(data) ^ coding.crc32c(bytes(flipped))
+            assert coding.find_flipped_bit(difference, size) == (place, bit)
+    two = bytearray(data)
+    two[0] ^= 3
+    assert coding.find_flipped_bit(coding.crc32c(data) ^ coding.crc32c(bytes(two)), size) is None
+    assert coding.find_flipped_bit(0, size) is None
+
+
+def test_no_bit_of_a_shorter_run_is_found():
+    """Its checksum differs as that of a bit of 600 bytes would, and there are only 599."""
+    difference = coding.crc32c(bytes(600)) ^ coding.crc32c(b"\x80" + bytes(599))
+    assert coding.find_flipped_bit(difference, 600) == (0, 7)
+    assert coding.find_flipped_bit(difference, 599) is None
+    assert coding.find_flipped_bit(difference, 0) is None
+
+
 def test_the_package_of_checksums_may_be_installed_in_any_way(monkeypatch):
     """Where its extension module is not found by its usual name, the package is imported as a whole."""
     importlib.import_module("crc32c")  # which the import system then has

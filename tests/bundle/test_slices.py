@@ -13,6 +13,7 @@ from tensorbundle.slices import (
     TensorSlice,
     find_overlap,
     intersect,
+    must_cover,
     must_tile,
     readable_key,
     relative,
@@ -58,6 +59,18 @@ def test_slices_must_hold_every_element_once(specs, reason):
         return
     with pytest.raises(CorruptionError, match=reason):
         must_tile(boxes, (4, 3))
+
+
+def test_slices_may_overlap_but_not_be_missing():
+    def boxes(*specs):
+        return [TensorSlice.parse_spec(spec).box((4,)) for spec in specs]
+
+    must_cover(boxes("0,2", "2,2"), (4,))
+    must_cover(boxes("0,3", "2,1"), (4,))  # reading refuses it
+    with pytest.raises(
+        CorruptionError, match="its slices hold 2 of the 4 elements wanted: slices are missing"
+    ):
+        must_cover(boxes("0,2"), (4,))
 
 
 def test_shapes_as_text():
