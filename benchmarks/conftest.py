@@ -233,8 +233,8 @@ def skip_without(contender):
     """Skip if the package that a contender needs is not there; TENSORBUNDLE_REQUIRE_TENSORFLOW makes it an error."""
     if contender not in {"tensorflow", "safetensors"} or importlib.util.find_spec(contender):
         return
-    if contender == "tensorflow" and os.environ.get("TENSORBUNDLE_REQUIRE_TENSORFLOW"):
-        pytest.fail("TENSORBUNDLE_REQUIRE_TENSORFLOW is set, and TensorFlow is not installed")
+    if os.environ.get("TENSORBUNDLE_REQUIRE_TENSORFLOW"):
+        pytest.fail(f"TENSORBUNDLE_REQUIRE_TENSORFLOW is set, and {contender} is not installed")
     pytest.skip(f"{contender} is not installed: nothing to compare with")
 
 
