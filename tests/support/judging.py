@@ -119,12 +119,14 @@ def _is_told(
     in_order = [each.identity for each in trained.walk()] == [each.identity for each in fresh.walk()]
     specs = [each.spec() for part in trained.parts for each in part.layers]
     in_order = in_order and specs == [each.spec() for part in fresh.parts for each in part.layers]
+    in_order = in_order and trained.created == fresh.created
     renamed = [
         each for each in fresh.walk() if each.identity in ours and each.name != ours[each.identity].name
     ]
-    if in_order and not renamed and trained.created == fresh.created:
-        return True
-    if in_order and objects and trained.created == fresh.created:
+    # Several models and blocks are numbered in one way by Keras, and in another by TF1; and not all names are unique.
+    plain = len(trained.parts) == 1 and not any(each.layers for each in trained.walk())
+    plain = plain and all(len({*each.names.values()}) == len(each.names) for each in (source, target))
+    if in_order and (objects or (plain and not renamed)):
         return True
     unique = Counter(name for name in source.names.values())
     others = Counter(name for name in target.names.values())
@@ -156,13 +158,12 @@ def judge(pair: Pair, folder: Path) -> Verdict:
     lacking = any(key is None for key in pair.right.values())
     unused = set(pair.source.tokens) - set(pair.right.values())
     flags = {"allow_missing": lacking, "allow_unused": bool(unused)}
-    refused = convert_pair(pair, folder / "strict", verdict, "convert", **flags)
-    if refused and pair.told:
-        verdict.refused = refused
-    if refused or not all(flags.values()):
-        convert_pair(
-            pair, folder / "both", verdict, "convert, allowed all", allow_missing=True, allow_unused=True
-        )
+    convert_pair(pair, folder / "strict", verdict, "convert", **flags)
+    left = convert_pair(
+        pair, folder / "all", verdict, "convert, allowed all", allow_missing=True, allow_unused=True
+    )
+    if pair.told:
+        verdict.refused = ", ".join(left)
     rules = _suggest(pair, verdict)
     if rules and pair.source.prefix:
         (folder / "map").write_text("".join(f"{each}\n" for each in rules), encoding="utf-8")
@@ -171,26 +172,30 @@ def judge(pair: Pair, folder: Path) -> Verdict:
     return verdict
 
 
-def convert_pair(pair: Pair, output: Path, verdict: Verdict, what: str, **options: object) -> str:
+def convert_pair(pair: Pair, output: Path, verdict: Verdict, what: str, **options: object) -> list[str]:
+    """Convert a pair, and note what is wrong; the variables that do not get the value that they should."""
     try:
         summary = convert(
             pair.source.prefix, output, to=pair.to, template=pair.fresh.prefix, learning_rate=RATE, **options
         )
     except tb.BundleError as error:
-        return str(error)
+        return [str(error)]
     listed = {each.key for each in summary.left_out}
     origins = {pair.source.values[key] * scale: key for key in pair.source.values for scale in _SCALES}
+    kept = []
     with tb.open(output) as out:
         for key, right in pair.right.items():
             value = float(out[key].flat[0]) if key in out else None
-            kept = value == pair.fresh.values[key]
-            if not kept and (right is None or origins.get(value) != right):
-                verdict.faults.append(f"{what}: {key} has {origins.get(value, value)}, not {right}")
-            elif kept and right is not None and not options.get("allow_missing"):
+            if value != pair.fresh.values[key]:
+                if right is None or origins.get(value) != right:
+                    verdict.faults.append(f"{what}: {key} has {origins.get(value, value)}, not {right}")
+            elif right is not None:
                 is_slot = bool(pair.fresh.tokens[key].role)
-                if not is_slot or right not in listed:
+                if not is_slot:
+                    kept.append(key)
+                if not options.get("allow_missing") and not (is_slot and right in listed):
                     verdict.faults.append(f"{what}: {key} silently keeps its value, not that of {right}")
-    return ""
+    return kept
 
 
 def _suggest(pair: Pair, verdict: Verdict) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -11,8 +13,10 @@ import numpy as np
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
+from tensorbundle.tools.matching.items import Item
+from tensorbundle.tools.matching.values import checksum_of, is_telling
 from tensorbundle.tools.optimizers.finding import Optimizers, names_in_graph
-from tensorbundle.tools.rewriting.expressions import INTEGERS, Constant
+from tensorbundle.tools.rewriting.expressions import INTEGERS, Constant, Stored
 from tensorbundle.tools.rewriting.plan import Literal
 from tensorbundle.tools.rewriting.reading import Reading
 
@@ -38,6 +42,7 @@ __all__ = [
 
 FLOATING: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat")))
 _SHOWN: Final = 10
+_UNNAMED: Final = re.compile(r"(?:[Vv]ariable(?:_\d+)?)?")  # full names of variables without one of their own
 
 Signature = tuple[DType, tuple[int, ...]]
 Number = int | float
@@ -120,6 +125,27 @@ class Side:
         if found is None:
             found = name if name in self.names else self.naming.find(name)
         return found
+
+    def item(self, key: str) -> Item:
+        """A variable, to be compared with those of another side."""
+        tensor = self.draft.tensors.get(key)
+        stored = tensor.expression if tensor is not None else None
+        name = self.names.get(key, "")
+        signature = self.signature(key)
+        return Item(
+            key,
+            ("random state", signature) if self.is_random_state(key) else signature,
+            checksum_of([stored]) if isinstance(stored, Stored) else None,
+            isinstance(stored, Stored) and is_telling(stored),
+            1 if stored is None or isinstance(stored, Literal) else math.prod(stored.shape),
+            "" if self.paths and _UNNAMED.fullmatch(name) else name,
+            self.paths.get(key, ""),
+        )
+
+    def is_random_state(self, key: str) -> bool:
+        """Whether this is the state of a random number generator, which no other value suits."""
+        path = self.paths.get(key, "")
+        return path.endswith("/_state_var") or self.names.get(key, "").endswith("seed_generator_state")
 
     def label(self, key: str) -> str:
         """What to call a tensor: its object path or its name, or both."""

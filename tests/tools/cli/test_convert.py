@@ -359,12 +359,13 @@ class TestIntoAStructure:
 
     def test_dry_run_says_how(self, run, work):
         argv = ["convert", "one", work / "out", "--to", "tf2", "--template", work / "fresh", "--dry-run"]
+        argv += ["--map", work / "rules"]
         end = "/.ATTRIBUTES/VARIABLE_VALUE"
         expected = [
             (f"save_counter{end}", "write", None, None),
             (f"m/x{end}", "share", "a", "by name"),
             (f"m/y{end}", "share", "b", "by name"),
-            (f"m/z{end}", "share", "scoped/c", "by shape"),
+            (f"m/z{end}", "share", "scoped/c", "by rule"),
             ("_CHECKPOINTABLE_OBJECT_GRAPH", "write", None, None),
         ]
         *records, _ = run(*argv, "--json").records
@@ -415,7 +416,8 @@ class TestIntoAStructure:
 
     def test_summary(self, run, work):
         argv = ["convert", "one", work / "out", "--to", "tf2", "--template", work / "fresh"]
-        assert f"{work / 'out'}: 5 tensors (2 by name, 1 by shape), " in run(*argv).out
+        argv += ["--map", work / "rules"]
+        assert f"{work / 'out'}: 5 tensors (2 by name, 1 by rule), " in run(*argv).out
 
     @pytest.mark.parametrize(
         ("options", "reason"),

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.matching.pairing import Match
-    from tensorbundle.tools.operations.suggesting.substitutions import Deciding
+    from tensorbundle.tools.matching.items import Match
+    from tensorbundle.tools.operations.suggesting.rules import Deciding
     from tensorbundle.tools.operations.suggesting.suggestion import Suggestion, Use
 
 EXAMPLE = "tensorbundle suggest run/model.ckpt-1000 fresh-1 -o names.map"

@@ -62,14 +62,14 @@ def rebuild(draft: Draft, tensors: Mapping[str, DraftTensor], graph: ObjectGraph
     draft.keeps_order = False
 
 
-def refuse_conflicts(conflicts: Sequence[str], prefix: str) -> None:
+def refuse_conflicts(conflicts: Sequence[str], prefix: str, hint: str = "") -> None:
     """Refuse places and tensors that differ in type or shape.
 
     Raises:
         ConflictError: there are some.
     """
     if conflicts:
-        raise ConflictError(f"types or shapes differ: {listed(conflicts)}", path=prefix)
+        raise ConflictError(f"types or shapes differ: {listed(conflicts)}{hint}", path=prefix)
 
 
 def refuse_leftovers(

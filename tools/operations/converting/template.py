@@ -9,7 +9,7 @@ none keeps the template's value.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError, TensorNotFoundError, near_names
 from tensorbundle.proto.paths import SAVE_COUNTER
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["fit_template"]
 
 _PATH, _RULE = "by path", "by rule"
+_SHOWN: Final = 3  # of what could be meant
 
 
 def fit_template(
@@ -66,12 +67,11 @@ def fit_template(
     placing = Placing(Side.of(draft), Side.of(template))
     fit = _Template(placing, fitting or Fitting())
     fit.by_rules(rules)
-    placing.by_names()
-    placing.by_scopes()
+    placing.decide()
     fit.state.fill()
-    placing.by_shapes()
     fit.others()
-    refuse_conflicts(placing.conflicts, draft.prefix)
+    fit.refuse_other_shapes()
+    fit.refuse_contradictions()
     fit.finish(counter)
 
 
@@ -128,6 +128,50 @@ class _Template:
             if not known and self.source.signature(key) == signature_of(tensor):
                 self.placing.give(key, key, _PATH)
 
+    def refuse_other_shapes(self) -> None:
+        """Refuse values of other types and shapes, unless what they are for may be missing and they may be left over."""
+        conflicts = list(self.placing.conflicts)
+        hint = ""
+        if not (self.fitting.allow_missing and self.fitting.allow_unused):
+            for place, key in self.placing.resized.items():
+                want, have = (
+                    side.signature(each) for side, each in ((self.target, place), (self.source, key))
+                )
+                if want is not None and have is not None:
+                    conflicts.append(
+                        f"{self.target.label(place)} is {described(*want)}, "
+                        f"{self.source.label(key)} {described(*have)}"
+                    )
+                    hint = "; --allow-missing and --allow-unused together keep the template's values there"
+        refuse_conflicts(conflicts, self.source.draft.prefix, hint)
+
+    def refuse_contradictions(self) -> None:
+        """Refuse names and paths that contradict each other, whatever else is allowed."""
+        if self.placing.contradictions:
+            raise ConflictError(
+                "names and paths contradict each other, and rules (--map FILE) must decide: "
+                + listed(self._choices(self.placing.contradictions)),
+                path=self.source.draft.prefix,
+            )
+
+    def _choices(self, places: Sequence[str]) -> list[str]:
+        """What could be meant for places, and what says so."""
+        found = []
+        for place in places:
+            rivals = list(self.placing.rivals.get(place, {}).items())[:_SHOWN]
+            meant = ", ".join(f"{self.source.label(key)} {hint}" for key, hint in rivals)
+            found += [f"{self.target.label(place)} would be {meant}"] if rivals else []
+        return found
+
+    def _undecided(self, missing: Sequence[str]) -> str:
+        """What could be meant where names and paths do not decide."""
+        doubts = self._choices(missing)
+        if not doubts:
+            return ""
+        return (
+            f"; names, paths and shapes leave a choice, and rules (--map FILE) must decide: {listed(doubts)}"
+        )
+
     def finish(self, counter: int | None) -> None:
         """Make the draft of what was found, or refuse to."""
         source, template = self.source.draft, self.target.draft
@@ -140,7 +184,8 @@ class _Template:
         )
         labels = [f"{self.target.label(key)}{self._shape_of(key)}" for key in missing]
         left = [f"{self.source.label(key)} {described(*signature_of(source.tensors[key]))}" for key in unused]
-        refuse_leftovers(labels, left, self.fitting, source.prefix, template.prefix, self._hint(unused))
+        hint = self._hint(unused) + self._undecided(missing)
+        refuse_leftovers(labels, left, self.fitting, source.prefix, template.prefix, hint)
         reasons = dict.fromkeys(unused, "no place in the template")
         reasons |= {key: reason for key, reason in self.state.reasons.items() if key not in self.placing.used}
         if COUNTER in source.tensors:
@@ -168,7 +213,7 @@ class _Template:
 
         States of random number generators, and what optimizers have, but what their state needs.
         """
-        stays = {key for key in self.target.names if self.placing.is_random_state(key)} | self.target.private
+        stays = {key for key in self.target.names if self.target.is_random_state(key)} | self.target.private
         for optimizer in self.target.optimizers:
             stays = (stays | set(optimizer.owned)) - self.state.needed(optimizer)
         return stays

@@ -1,5 +1,5 @@
 """Rename maps from one checkpoint's names to another's.
 
-- `substitutions.py`: few rules for many pairs of names.
+- `rules.py`: few rules for many pairs of names.
 - `suggestion.py`: `suggest`.
 """

@@ -8,25 +8,21 @@ what `convert --to tf1 --names keys` makes of it.
 
 from __future__ import annotations
 
-import functools
-import re
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-import numpy as np
-
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.coding import combine_crc32c, crc32c
-from tensorbundle.dtypes import DType
-from tensorbundle.errors import BundleError, UnsupportedError
+from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, key_path
-from tensorbundle.tools.matching.pairing import Item, Match, match
+from tensorbundle.tools.matching.deciding import match
+from tensorbundle.tools.matching.items import Item, Match
+from tensorbundle.tools.matching.sides import Side
+from tensorbundle.tools.matching.values import checksum_of, is_telling
 from tensorbundle.tools.operations.converting.conversion import to_tf1
 from tensorbundle.tools.operations.editing.renaming import new_names, rename
 from tensorbundle.tools.operations.editing.rules import rule_line, whole_rule
-from tensorbundle.tools.operations.suggesting.substitutions import Deciding, rules_for
-from tensorbundle.tools.optimizers.finding import Optimizers
+from tensorbundle.tools.operations.suggesting.rules import Deciding, rules_for
 from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.expressions import Stored
 
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
-    from tensorbundle.proto.graph import Attribute, Node
+    from tensorbundle.proto.graph import Node
     from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.rewriting.draft import DraftTensor
 
@@ -43,9 +39,6 @@ __all__ = ["Suggestion", "Use", "suggest"]
 # What a map is for: `rename`, the same after `convert --to tf1 --names keys`, or `convert --template`.
 Use = Literal["rename", "rename-converted", "template"]
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
-_TELLING_BYTES: Final = 8
-_DIRECT_BYTES: Final = 1 << 20  # checksums of more repeated bytes are combined from that of so many
-_UNNAMED: Final = re.compile(r"(?:Variable(?:_\d+)?)?")  # full names of variables that nobody gave one
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,35 +114,46 @@ class _Search:
             to_tf1(self._draft, names="keys")
         elif self._draft.graph is None and other.graph is not None:
             self._use = "template"
-        self._olds = _named_tensors(self._draft)
-        self._news = _named_tensors(other)
-        # Towards a template, `convert` sees to the state of optimizers.
-        self._state: set[str] = set()
-        if self._use == "template":
-            self._state |= Optimizers.of_draft(self._draft).state
-            state = Optimizers.of_draft(other).state
+        self._sides = Side.of(self._draft), Side.of(other)
+        self._olds, self._news = _named_tensors(self._draft), _named_tensors(other)
+        if self._use == "template":  # `convert` sees to the state of optimizers
             self._news = {
                 name: each
                 for name, each in self._news.items()
-                if each.labels == ("",) and not state.intersection(each.keys)
+                if each.labels == ("",) and not self._sides[1].owned.intersection(each.keys)
             }
         sums = [
-            {(_kind(each), _checksum(each)) for each in side.values()} for side in (self._olds, self._news)
+            {(_kind(each), checksum_of(each.stored)) for each in side.values()}
+            for side in (self._olds, self._news)
         ]
         self._common = sums[0] & sums[1]
         self._target = other.prefix
 
     def suggestion(self) -> Suggestion:
         """What is found."""
-        olds = {name: self._item(name, each) for name, each in self._olds.items()}
-        news = {name: self._item(name, each) for name, each in self._news.items()}
-        matches = match([each for each in olds.values() if each.name not in self._state], list(news.values()))
-        taken = {each.new for each in matches}
-        for each in match(
-            [olds[name] for name in sorted(self._state)], [news[name] for name in news if name not in taken]
-        ):
-            if each.evidence.startswith(("checksum", "name", "full name")):
-                matches.append(each)  # a dictionary of all tensors that a TF1 checkpoint had
+        olds = {name: self._item(0, name, each) for name, each in self._olds.items()}
+        news = {name: self._item(1, name, each) for name, each in self._news.items()}
+        state = [
+            {name for name, each in tensors.items() if side.owned.intersection(each.keys)}
+            for side, tensors in zip(self._sides, (self._olds, self._news), strict=True)
+        ]
+        matches = match(
+            [each for name, each in olds.items() if name not in state[0]],
+            [each for name, each in news.items() if name not in state[1]],
+        ).matches
+        matches += self._slots(matches)
+        matches = [replace(each, evidence=each.evidence.replace("path", "name")) for each in matches]
+        taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
+        others = match(
+            [olds[name] for name in sorted(state[0] - taken_old)],
+            [news[name] for name in sorted((state[1] or news.keys()) - taken_new)],
+        )
+        # Also a dictionary of all tensors that a TF1 checkpoint had.
+        matches += [
+            each for each in others.matches if each.evidence.startswith(("checksum", "name", "full name"))
+        ]
+        order = {name: number for number, name in enumerate(olds)}
+        matches.sort(key=lambda each: order[each.old])
         matches, rules = self._rules(matches, olds, news)
         taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
         left = [(name, _described(each)) for name, each in self._olds.items() if name not in taken_old]
@@ -159,21 +163,48 @@ class _Search:
             self._use,
             tuple(matches),
             tuple(rules),
-            tuple((name, f"{what}, optimizer state" if name in self._state else what) for name, what in left),
+            tuple((name, f"{what}, optimizer state" if name in state[0] else what) for name, what in left),
             tuple((name, _described(each)) for name, each in self._news.items() if name not in taken_new),
         )
 
-    def _item(self, name: str, tensors: _Tensors) -> Item:
-        kind, checksum = _kind(tensors), _checksum(tensors)
+    def _item(self, number: int, name: str, tensors: _Tensors) -> Item:
+        kind, checksum = _kind(tensors), checksum_of(tensors.stored)
         common = (kind, checksum) in self._common
+        item = self._sides[number].item(tensors.keys[0])
         return Item(
             name,
             kind,
             checksum if common else None,
-            common and any(map(_is_telling, tensors.stored)),
+            common and any(map(is_telling, tensors.stored)),
             sum(each.entry.elements for each in tensors.stored),
-            "" if tensors.full_name == name or _UNNAMED.fullmatch(tensors.full_name) else tensors.full_name,
+            item.full_name,
+            item.path or (name if self._sides[number].paths else ""),
         )
+
+    def _slots(self, matches: Sequence[Match]) -> list[Match]:
+        """What optimizers keep for variables that are matched."""
+        named = [
+            {key: name for name, each in tensors.items() for key in each.keys}
+            for tensors in (self._olds, self._news)
+        ]
+        pairs = {each.new: each for each in matches}
+        keepers: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for optimizer in self._sides[0].optimizers:
+            for (role, variable), key in optimizer.slots.items():
+                keepers[role, named[0].get(variable, variable)].append(key)
+        found = []
+        taken = {each.old for each in matches}
+        for optimizer in self._sides[1].optimizers:
+            for (role, variable), key in optimizer.slots.items():
+                pair, place = pairs.get(named[1].get(variable, variable)), named[1].get(key)
+                kept = keepers[role, pair.old] if pair is not None else []
+                old = named[0].get(kept[0]) if len(kept) == 1 else None
+                if pair is None or place is None or old is None or old in taken:
+                    continue
+                if _kind(self._olds[old]) == _kind(self._news[place]):
+                    taken.add(old)
+                    found.append(Match(old, place, "slot", pair.confidence, pair.settled))
+        return found
 
     def _rules(
         self, matches: Sequence[Match], olds: dict[str, Item], news: dict[str, Item]
@@ -255,13 +286,11 @@ class _Tensors:
         keys: of the tensors.
         stored: the tensors.
         labels: what the object calls them; empty for a variable's and for a tensor of its own.
-        full_name: of a variable.
     """
 
     keys: tuple[str, ...]
     stored: tuple[Stored, ...]
     labels: tuple[str, ...] = ("",)
-    full_name: str = ""
 
 
 def _named_tensors(draft: Draft) -> dict[str, _Tensors]:
@@ -298,62 +327,12 @@ def _of_object(
     known = {key: each for key, each in stored.items() if isinstance(each, Stored)}
     if not known:
         return None
-    return _Tensors(
-        tuple(known), tuple(known.values()), tuple(labels[key] for key in known), _full_name(node.attributes)
-    )
-
-
-def _full_name(attributes: list[Attribute]) -> str:
-    return next((each.full_name for each in attributes if each.full_name), "")
+    return _Tensors(tuple(known), tuple(known.values()), tuple(labels[key] for key in known))
 
 
 def _kind(tensors: _Tensors) -> tuple[object, ...]:
     stored = zip(tensors.labels, tensors.stored, strict=True)
     return tuple((label, each.dtype, each.shape) for label, each in stored)
-
-
-def _checksum(tensors: _Tensors) -> tuple[object, ...] | None:
-    """What tells values apart; None where there are no checksums, as in V1 files."""
-    for each in tensors.stored:
-        stored = each.index.stored(each.key, each.entry)
-        if stored is None or stored.crc32c is None:
-            return None
-    return tuple(
-        tuple((str(part), entry.crc32c) for part, _, entry in each.pieces) or each.entry.crc32c
-        for each in tensors.stored
-    )
-
-
-def _is_telling(stored: Stored) -> bool:
-    """Whether the checksum of a tensor tells it from others: it has some values, and these are not zeros or ones."""
-    entry = stored.entry
-    if entry.dtype is DType.string:
-        return entry.nbytes - entry.elements >= 2 * _TELLING_BYTES  # lengths, and their checksum
-    entries = [each for _, _, each in stored.pieces] or [entry]
-    usual = all(_is_usual(each.dtype, each.nbytes, each.crc32c) for each in entries)
-    return entry.elements > 1 and entry.nbytes >= _TELLING_BYTES and not usual
-
-
-def _is_usual(dtype: DType, nbytes: int, checksum: int) -> bool:
-    if checksum == _repeated(b"\0", nbytes):
-        return True
-    try:
-        one = np.ones((), dtype.numpy).tobytes()
-    except UnsupportedError:
-        return False
-    return checksum == _repeated(one, nbytes)
-
-
-@functools.lru_cache(maxsize=1 << 12)
-def _repeated(pattern: bytes, nbytes: int) -> int:
-    """The CRC-32C of so many bytes that repeat a pattern."""
-    count = nbytes // len(pattern)
-    direct = min(count, _DIRECT_BYTES // len(pattern))
-    if count == direct:
-        return crc32c(pattern * count)
-    half = _repeated(pattern, count // 2 * len(pattern))
-    twice = combine_crc32c(half, half, count // 2 * len(pattern))
-    return crc32c(pattern * (count % 2), twice)
 
 
 def _described(tensors: _Tensors) -> str:

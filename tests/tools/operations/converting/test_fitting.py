@@ -237,10 +237,8 @@ class TestNamesAndPaths:
         template = write_graph(tmp_path / "template", tree({"a": variable("x"), "b": variable("y")}))
         source = write_graph(tmp_path / "source", tree({"a": variable("y"), "b": variable("x")}))
         message = refused(tmp_path, source, template)
-        assert (
-            "rules (--map FILE) must decide: 'a' (x) would be 'b' (x) by its name, 'a' (y) by its path"
-            in message
-        )
+        assert "names and paths contradict each other, and rules (--map FILE) must decide: " in message
+        assert "'a' (x) would be 'b' (x) by its name, 'a' (y) by its path" in message
         rules = {"a": "a", "b": "b"}
         assert fit(tmp_path, source, template, map=rules)[1].changes["by rule"] == 2
 
@@ -385,9 +383,16 @@ class TestStrictness:
     def test_types_and_shapes_must_agree(self, value, tmp_path):
         template = write_graph(tmp_path / "template", tree({"a": {"b": variable("x")}}))
         source = write(tmp_path / "source", {"x": value})
-        message = refused(tmp_path, source, template, allow_missing=True, allow_unused=True)
         what = f"{value.dtype} {str(list(value.shape)).replace(' ', '')}"
-        assert message == f"{source}: types or shapes differ: 'a/b' (x) is float32 [], 'x' {what}"
+        for options in ({}, {"allow_missing": True}, {"allow_unused": True}):
+            assert refused(tmp_path, source, template, **options) == (
+                f"{source}: types or shapes differ: 'a/b' (x) is float32 [], 'x' {what}; "
+                "--allow-missing and --allow-unused together keep the template's values there"
+            )
+        found, summary = fit(tmp_path, source, template, allow_missing=True, allow_unused=True)
+        assert found == {"a/b": -1}
+        assert count(summary) == {"missing, kept from the template": 1}
+        assert left_out(summary) == {"x": "no place in the template"}
 
     def test_the_same_for_structures(self, tmp_path):
         source = write(tmp_path / "source", {"x": np.float32([1, 2]), "p": np.int64(1), "q": np.int64(2)})

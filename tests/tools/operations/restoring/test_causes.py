@@ -328,7 +328,9 @@ def test_objects_that_are_not_one_to_one(tmp_path):
 
 def test_name_based(tmp_path, monkeypatch):
     against = sized(tmp_path / "b", enc__k=[2, 3], head__w=[4])
-    source = write(tmp_path / "a", {"dense/kernel": np.ones([2, 3], "f4"), "out/kernel": np.ones([4], "f4")})
+    source = write(
+        tmp_path / "a", {"dense/kernel": np.ones([2, 3], "f4"), "dense_1/kernel": np.ones([4], "f4")}
+    )
     _, [cause] = causes(source, against)
     assert shown(cause.command) == f"convert {source} DST --to tf2 --template {against}"
     assert forecast(follow([cause], tmp_path, monkeypatch), against, method="read").assert_consumed is True

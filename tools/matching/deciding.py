@@ -1,0 +1,501 @@
+"""Which tensor of one side is which of the other: the one place that decides, for whoever asks.
+
+Proof is apart from hints. What proves a pair:
+
+    checksum   type, shape and checksum are equal, and no other tensor's are; zeros and the like prove nothing
+
+Hints are names, object paths, numbers, order and shapes. They count where nothing that says as much contradicts them, the
+strongest first (`labels.py` says how much a name says):
+
+    name        equal names, or object paths
+    full name   equal full names of objects at other paths
+    scope       names that differ in a scope of all of one side, or as those of pairs that are known already
+    order       the same place in a numbered family that is the same on both sides, but for its numbers
+    layer       the rest of a layer of which another tensor is matched
+    words       equal words, of those that both sides use
+    shape       one tensor on each side has this type and shape, and nothing else is left to choose from
+
+A name that the other side has, too, belongs there: what contradicts it is refused. What is left is paired in its order,
+where as many tensors of a type and shape are left on both sides; these are guesses, and never taken without being asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.tools.matching.alignment import always_aligned
+from tensorbundle.tools.matching.items import Match
+from tensorbundle.tools.matching.labels import GIVEN, ORDERED, Family, Label, View, read_name, read_path
+from tensorbundle.tools.matching.substitutions import Substitutions
+from tensorbundle.tools.matching.words import are_telling, natural, scopes_in_front, word_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+
+    from tensorbundle.tools.matching.items import Confidence, Item
+    from tensorbundle.tools.matching.labels import Step
+
+    Pair = tuple["Item", "Item"]
+    Steps = dict["Item", tuple["Step", ...]]
+
+__all__ = ["Decisions", "match"]
+
+_CROWD: Final = 200  # items with one label; of more, it says nothing
+_HALF: Final = 0.5  # what a label says that several tensors have
+_ROUNDS: Final = 10
+
+
+class Decisions:
+    """What was decided.
+
+    Attributes:
+        matches: pairs, each item in one at most, in the order of the left side.
+        resized: pairs that names and paths tell, but whose types or shapes differ.
+        contradictions: items of the right side that a given name says one thing of, and a given path another.
+        rivals: for items of the right side that are not settled, those of the left side that names or paths could mean,
+            and what says so.
+    """
+
+    def __init__(self) -> None:
+        self.matches: list[Match] = []
+        self.resized: list[Pair] = []
+        self.contradictions: list[Item] = []
+        self.rivals: dict[Item, dict[Item, str]] = {}
+
+
+def match(left: Sequence[Item], right: Sequence[Item], known: Mapping[str, str] | None = None) -> Decisions:
+    """Decide about two sides.
+
+    Args:
+        left: what values are taken from.
+        right: what they are for.
+        known: names of pairs that were settled before, which tell about others.
+
+    Names are unique on each side. Deterministic, and about linear in time: a name is compared with few others.
+    """
+    deciding = _Deciding(left, right, known or {})
+    deciding.run()
+    return deciding.decisions(left)
+
+
+class _Deciding:
+    """The search: `run` fills `found`."""
+
+    def __init__(self, left: Sequence[Item], right: Sequence[Item], known: Mapping[str, str]) -> None:
+        self._all = list(left), list(right)
+        names = {each.name: each for each in right}
+        self.pairs: dict[Item, Item] = {
+            each: names[known[each.name]] for each in left if known.get(each.name) in names
+        }
+        self.found: dict[Item, Match] = {}
+        self._left = {each.name: each for each in left if each not in self.pairs}
+        self._right = {each.name: each for each in right if each not in set(self.pairs.values())}
+        sums = _groups(left, right, _sum_key)
+        # Items whose values are on both sides; what is telling among them goes with nothing else.
+        self._valued = {each: key for key, sides in sums.items() for each in (*sides[0], *sides[1])}
+        self._sums = sums
+        self._views: list[View] = []
+        self._resized: dict[Item, Item] = {}
+        self._claims: dict[Pair, str] = {}  # of names and paths, whether they were taken or not
+        self._steps = _both_steps(left, right)
+
+    def run(self) -> None:
+        """Decide by proof, then by one kind of hints after another, the strongest first."""
+        for ours, theirs in self._sums.values():
+            if len(ours) == len(theirs) == 1 and ours[0].telling:
+                self._take(ours[0], theirs[0], "checksum", "certain")
+        proven = dict(self.pairs), dict(self.found)
+        self._views = [View(*steps) for steps in self._steps]
+        while True:
+            self._by_labels()
+            refuted = [self._refuted(view) - view.refuted for view in self._views]
+            if not any(refuted):
+                break
+            self._views = [
+                View(*steps, refuted=view.refuted | more)
+                for steps, view, more in zip(self._steps, self._views, refuted, strict=True)
+            ]
+            self._forget(*proven)
+        for _ in range(_ROUNDS):
+            before = len(self.pairs)
+            self._scopes()
+            self._layers()
+            self._by_words()
+            self._by_labels()
+            if len(self.pairs) == before:
+                break
+        self._lone()
+
+    def decisions(self, left: Sequence[Item]) -> Decisions:
+        """What was found, with guesses about the rest."""
+        made = Decisions()
+        made.resized = [
+            (one, other)
+            for one, other in self._resized.items()
+            if one.name in self._left and other.name in self._right
+        ]
+        for one, other in made.resized:
+            del self._left[one.name], self._right[other.name]
+        for (one, other), hints in self._claims.items():
+            if self._are_free(one, other):
+                made.rivals.setdefault(other, {})[one] = hints
+        made.contradictions = [
+            other
+            for other, rivals in made.rivals.items()
+            if len(rivals) > 1
+            and all(self._for(one, other) == GIVEN == self._against(one, other) for one in rivals)
+        ]
+        self._guesses()
+        made.matches = [self.found[each] for each in left if each in self.found]
+        return made
+
+    # Pairs
+
+    def _take(
+        self, one: Item, other: Item, evidence: str, confidence: Confidence, *, settled: bool = True
+    ) -> None:
+        agree = one in self._valued and self._valued[one] == self._valued.get(other)
+        if agree and evidence != "checksum":
+            evidence += ", checksum"
+        del self._left[one.name], self._right[other.name]
+        self.pairs[one] = other
+        self.found[one] = Match(one.name, other.name, evidence, confidence, settled)
+
+    def _forget(self, pairs: dict[Item, Item], found: dict[Item, Match]) -> None:
+        """Go back to what was proven."""
+        self.pairs, self.found, self._resized = dict(pairs), dict(found), {}
+        taken = set(pairs.values())
+        self._left = {each.name: each for each in self._all[0] if each not in pairs}
+        self._right = {each.name: each for each in self._all[1] if each not in taken}
+
+    def _may_be(self, one: Item, other: Item) -> bool:
+        """Whether types, shapes and values allow a pair."""
+        if one.kind != other.kind and one.kind is not None and other.kind is not None:
+            return False
+        ours, theirs = self._valued.get(one), self._valued.get(other)
+        telling = (ours is not None and one.telling) or (theirs is not None and other.telling)
+        return not telling or ours == theirs
+
+    def _take_unique(self, pairs: Mapping[Pair, str], *, confidence: Confidence = "likely") -> bool:
+        """Take pairs of which both ends are in no other; whether there were any."""
+        ours, theirs = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
+        taken = [
+            (pair, how)
+            for pair, how in pairs.items()
+            if ours[pair[0]] == theirs[pair[1]] == 1 and self._may_be(*pair)
+        ]
+        for (one, other), how in taken:
+            self._take(one, other, how, confidence)
+        return bool(taken)
+
+    # Names and paths
+
+    def _labels(self, one: Item, other: Item) -> Iterator[tuple[View, Label, Label]]:
+        for view in self._views:
+            if one in view.left and other in view.right:
+                yield view, view.left[one], view.right[other]
+
+    def _for(self, one: Item, other: Item) -> float:
+        """How much names and paths speak for a pair."""
+        support: float = 0
+        for view, ours, theirs in self._labels(one, other):
+            if ours.key == theirs.key:
+                crowd = max(len(side[ours.key]) for side in view.by_key)
+                support = max(support, _HALF if crowd > 1 else min(ours.weight, theirs.weight))
+        return support
+
+    def _against(self, one: Item, other: Item) -> int:
+        """How much they speak against it."""
+        return max(
+            (
+                view.against(ours, theirs)
+                for view, ours, theirs in self._labels(one, other)
+                if ours.key != theirs.key
+            ),
+            default=0,
+        )
+
+    def _by_labels(self) -> None:
+        """Match equal names and paths, those that say most first."""
+        weights: dict[Pair, tuple[float, int]] = {}
+        for view in self._views:
+            for key, ours in view.by_key[0].items():
+                theirs = view.by_key[1].get(key, ())
+                if len(ours) <= _CROWD and len(theirs) <= _CROWD:
+                    for one in ours:
+                        for other in theirs:
+                            if (one, other) not in weights and self._are_free(one, other):
+                                weights[one, other] = self._for(one, other), self._against(one, other)
+        self._claims = {pair: self._claim(*pair) for pair in weights if self._may_be(*pair)}
+        good = {pair: each for pair, each in weights.items() if each[0] > each[1]}
+        for least in (GIVEN, GIVEN - 1, ORDERED, _HALF):
+            for undisputed in (True, False):
+                while True:
+                    pool = [
+                        pair
+                        for pair, (support, oppose) in good.items()
+                        if support >= least and (not oppose or not undisputed) and self._are_free(*pair)
+                    ]
+                    if not self._take_best(pool, least):
+                        break
+
+    def _claim(self, one: Item, other: Item) -> str:
+        """What says that a pair could be one."""
+        if one.full_name and one.full_name == other.full_name:
+            return "by its name"
+        return "by its path" if one.path and one.path == other.path else "by its place"
+
+    def _are_free(self, one: Item, other: Item) -> bool:
+        return one.name in self._left and other.name in self._right
+
+    def _take_best(self, pool: Sequence[Pair], least: float) -> bool:
+        """Take pairs between which there is no choice; of types and shapes where labels leave one."""
+        choices: tuple[dict[Item, list[Item]], dict[Item, list[Item]]] = (
+            defaultdict(list),
+            defaultdict(list),
+        )
+        for one, other in pool:
+            choices[0][one].append(other)
+            choices[1][other].append(one)
+        taken = []
+        for one, others in choices[0].items():
+            fitting = [other for other in others if self._may_be(one, other)]
+            if not fitting and len(others) == 1 and len(choices[1][others[0]]) == 1 and least >= ORDERED:
+                self._resized[one] = others[0]
+            if len(fitting) != 1:
+                continue
+            [other] = fitting
+            rivals = [each for each in choices[1][other] if self._may_be(each, other)]
+            is_choice = len(others) > 1 or len(choices[1][other]) > 1 or least == _HALF
+            if len(rivals) == 1 and not (is_choice and self._is_doubtful(one, other)):
+                taken.append((one, other))
+        for one, other in taken:
+            self._take(one, other, *self._evidence(one, other))
+        return bool(taken)
+
+    def _is_doubtful(self, one: Item, other: Item) -> bool:
+        """Whether names, each of which says another thing, or the order of its family contradict a pair of equal shapes."""
+        for view, ours, theirs in self._labels(one, other):
+            if ours.key != theirs.key:
+                if ours.speaks and theirs.speaks:
+                    return True
+            elif ours.is_open and view.is_in_order(0, one):
+                sides = [view.in_order(number, ours.key) for number in (0, 1)]
+                if not always_aligned(
+                    [each.kind for each in sides[0]],
+                    [each.kind for each in sides[1]],
+                    (sides[0].index(one), sides[1].index(other)),
+                ):
+                    return True
+        return False
+
+    def _evidence(self, one: Item, other: Item) -> tuple[str, Confidence]:
+        """What tells a pair, and how sure it is."""
+        equal = [(ours, theirs) for _, ours, theirs in self._labels(one, other) if ours.key == theirs.key]
+        # Equal positions are enough where no names say something else.
+        least = ORDERED + self._speak_differently(one, other)
+        sure = [
+            each for each in equal if not (each[0].is_shifted or each[0].is_open) and each[0].weight >= least
+        ]
+        named = one.full_name and one.full_name == other.full_name
+        if sure or (named and not all(each[0].is_open for each in equal)):
+            if named:
+                return "name" if one.name == other.name else "full name", "likely"
+            if one.path and one.path == other.path:
+                return "path", "likely"
+            if one.name == other.name:
+                return "name", "likely"
+            ends = [
+                each.rpartition("/")[2] for each in (one.full_name or one.name, other.full_name or other.name)
+            ]
+            return "scope" if ends[0] == ends[1] else "words", "likely"
+        if all(each[0].is_open for each in equal):
+            return "shape", "possible"
+        return "order", "possible"
+
+    def _refuted(self, view: View) -> set[Family]:
+        """The families of a view whose numbers pairs that others tell contradict."""
+        found: set[Family] = set()
+        for one, other in self.pairs.items():
+            if one not in view.left or other not in view.right:
+                continue
+            ours, theirs = view.left[one], view.right[other]
+            if ours.key == theirs.key:
+                continue
+            if ours.skeleton == theirs.skeleton:
+                places = dict(theirs.families)
+                found |= {family for family, place in ours.families if places.get(family, place) != place}
+            elif view.against(ours, theirs):
+                found |= {family for family, _ in (*ours.families, *theirs.families)}
+        return found
+
+    # Other hints
+
+    def _layers(self) -> None:
+        """Match the rest of layers of which one tensor is matched, by what it is called in its layer."""
+        holders: dict[str, set[str]] = defaultdict(set)
+        for one, other in self.pairs.items():
+            if _holder(one) and _holder(other):
+                holders[_holder(one)].add(_holder(other))
+        theirs = {(_holder(each), _role(each)): each for each in self._right.values()}
+        pairs: dict[Pair, str] = {}
+        for one in self._left.values():
+            places = holders.get(_holder(one), set())
+            if len(places) == 1 and _role(one):
+                found = theirs.get((next(iter(places)), _role(one)))
+                if found is not None and not self._against(one, found):
+                    pairs[one, found] = "layer"
+        self._take_unique(pairs)
+
+    def _scopes(self) -> None:
+        """Match names that differ by a scope, and as those of pairs that are known."""
+        ours = {item: item.full_name or item.name for item in self._left.values()}
+        theirs = {item: item.full_name or item.name for item in self._right.values()}
+        pairs = {
+            pair: "scope" for pair in scopes_in_front(ours, theirs, self._may_be) if not self._against(*pair)
+        }
+        self._take_unique(pairs)
+        known = Substitutions()
+        known.learn(
+            (one.name, other.name)
+            for one, other in self.pairs.items()
+            if one in self.found and self.found[one].confidence != "possible"
+        )
+        # The numbers of predicted names are compared as those of others are.
+        predicted = {one: name for one in self._left.values() if (name := next(known.predict(one.name), ""))}
+        read = read_path if any(each.path for each in self._right.values()) else read_name
+        view = View(
+            {one: read(name) for one, name in predicted.items()},
+            {other: read(other.name) for other in self._right.values()},
+        )
+        pairs = {}
+        for one, name in predicted.items():
+            other = self._right.get(name)
+            if other is None or view.left.get(one) is None or view.right.get(other) is None:
+                continue
+            label = view.left[one]
+            same = label.key == view.right[other].key and not (label.is_open or label.is_shifted)
+            if same and self._may_be(one, other) and not self._against(one, other):
+                pairs[one, other] = "scope"
+        self._take_unique(pairs)
+
+    def _by_words(self) -> None:
+        """Match by words, of those that both sides use."""
+        steps = word_steps(
+            {item: item.full_name or item.name for item in self._left.values()},
+            {item: item.full_name or item.name for item in self._right.values()},
+        )
+        view = View(*steps)
+        # Names that differ in numbers only, one of which may be left out.
+        alike = [
+            Counter(tuple(word for word in each.skeleton if word != "#") for each in labels.values())
+            for labels in (view.left, view.right)
+        ]
+        pairs: dict[Pair, str] = {}
+        for key, ours in view.by_key[0].items():
+            theirs = view.by_key[1].get(key, ())
+            if len(ours) != 1 or len(theirs) != 1:
+                continue
+            label = view.left[ours[0]]
+            if label.families:
+                same = not (label.is_shifted or label.is_open)
+            else:
+                same = are_telling(label.skeleton) and all(each[label.skeleton] == 1 for each in alike)
+            if same and not label.is_open:
+                pairs[ours[0], theirs[0]] = "words"
+        self._take_unique({pair: how for pair, how in pairs.items() if not self._against(*pair)})
+
+    def _lone(self) -> None:
+        """Match what is the only one of its type and shape on both sides, if there is nothing left that could be meant instead."""
+        groups = _groups(self._left.values(), self._right.values(), lambda each: each.kind)
+        alone = [(ours[0], theirs[0]) for ours, theirs in groups.values() if len(ours) == len(theirs) == 1]
+        if len(alone) < len(groups):
+            return
+        pairs = {
+            (one, other): "shape"
+            for one, other in alone
+            if (one.elements > 1 or not (one.full_name and other.full_name))
+            and not self._against(one, other)
+            and not self._is_doubtful(one, other)
+        }
+        self._take_unique(pairs)
+
+    def _speak_differently(self, one: Item, other: Item) -> bool:
+        return any(
+            ours.key != theirs.key and ours.speaks and theirs.speaks
+            for _, ours, theirs in self._labels(one, other)
+        )
+
+    def _guesses(self) -> None:
+        """Pair what is left in its order, where there are as many on both sides."""
+        for by in (self._valued.get, lambda each: each.kind):
+            groups = _groups(self._left.values(), self._right.values(), by)
+            for ours, theirs in groups.values():
+                if len(ours) != len(theirs):
+                    continue
+                for one, other in zip(sorted(ours, key=natural), sorted(theirs, key=natural), strict=True):
+                    if self._may_be(one, other):
+                        self._take(one, other, "order", "possible", settled=False)
+
+
+def _sum_key(item: Item) -> Hashable:
+    return None if item.checksum is None else (item.kind, item.checksum)
+
+
+def _groups(
+    left: Iterable[Item], right: Iterable[Item], by: object
+) -> dict[Hashable, tuple[list[Item], list[Item]]]:
+    """The groups that have items of both sides; an item whose key is None is in no group."""
+    groups: dict[Hashable, tuple[list[Item], list[Item]]] = defaultdict(lambda: ([], []))
+    for number, side in enumerate((left, right)):
+        for each in side:
+            groups[by(each)][number].append(each)  # type: ignore[operator]
+    groups.pop(None, None)
+    return {key: sides for key, sides in groups.items() if sides[0] and sides[1]}
+
+
+def _holder(item: Item) -> str:
+    """The layer of a tensor: what its object's path, or else its name, has before the last part."""
+    return (item.path or item.full_name).rpartition("/")[0]
+
+
+def _role(item: Item) -> str:
+    """What a tensor is called in its layer; "" if that has a number."""
+    steps = read_path(item.path) if item.path else read_name(item.full_name)
+    return steps[-1].word if steps and steps[-1].number is None else ""
+
+
+def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> list[tuple[Steps, Steps]]:
+    """The names, the paths, and where only one side has paths, the names with these."""
+    sides = left, right
+    paths = [{each: read_path(each.path) for each in side if each.path} for side in sides]
+    names = [{each: read_name(each.full_name) for each in side if each.full_name} for side in sides]
+    below = [_below_roots(side) for side in sides]
+    has_paths = [bool(each) for each in paths]
+    found = [(names[0], names[1])]
+    if any(below) and all(has_paths):
+        found.append((_roots(left), _roots(right)))
+    elif any(below):
+        found.append((below[0] or names[0], below[1] or names[1]))
+    if all(has_paths):
+        found.append((paths[0], paths[1]))
+    elif any(has_paths):
+        found.append((paths[0] or names[0], paths[1] or names[1]))
+    return found
+
+
+def _below_roots(side: Sequence[Item]) -> Steps:
+    """Names below what the root object calls their model, where names alone do not tell several models apart."""
+    names = Counter(each.full_name for each in side if each.full_name)
+    found = _roots(side)
+    several = len({steps[0] for steps in found.values()}) > 1
+    return found if several and any(count > 1 for count in names.values()) else {}
+
+
+def _roots(side: Sequence[Item]) -> Steps:
+    return {
+        each: read_name(f"{each.path.partition('/')[0]}/{each.full_name}")
+        for each in side
+        if each.path and each.full_name
+    }

@@ -1,0 +1,392 @@
+"""Names and object paths of two sides in one form, in which equal means the same, as far as numbers can be trusted.
+
+A name is read as steps: a word, and a number where it ends in one. `dense`, `dense_1`, `dense_2` in one scope are a
+family. Its numbers count what a session or a program made, so that they say something only in comparison:
+
+    same       both sides have the same numbers: equal numbers mean the same member
+    shifted    as many on both sides, but other numbers: members are the same in their order
+    open       more on one side, or members whose contents differ: numbers say nothing
+
+The last member may have another shape and the rest still be the same: a new head. Numbers that are positions, as in
+`layer_with_weights-3` and `_operations/4`, are counted alike; those of sets (`_all_variables/3`) say nothing at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from tensorbundle.tools.matching.items import Item
+
+__all__ = ["GIVEN", "NUMBERED", "ORDERED", "Family", "Label", "Step", "View", "read_name", "read_path"]
+
+# How much equal labels say, and labels that differ: names that a program gave; its own numbers; numbers that a session
+# counted, and positions.
+GIVEN: Final = 3
+NUMBERED: Final = 2
+ORDERED: Final = 1
+_DIGITS: Final = 18  # longer numbers are words
+_MAX_STEPS: Final = 60  # names of more have no labels
+_MAX_SCOPE: Final = 6  # steps of a scope that is left out on one side
+_NUMBERED_PART: Final = re.compile(rf"(.*?[^\d_-])[_-]?(\d{{1,{_DIGITS}}})", re.DOTALL)
+_POSITION: Final = re.compile(rf"(?:layer_with_weights|layer)-(\d{{1,{_DIGITS}}})")
+_LAYER: Final = "\0layer"  # a position; no word of a name has it
+_POSITIONS: Final = frozenset({"_operations", "_layers", "layers"})
+_SETS: Final = frozenset({"_all_variables", "_variables", "_trainable_variables", "_non_trainable_variables"})
+# Classes of layers, and what is usual for one and the same: TF-Slim's and Keras's names.
+_CLASSES: Final = {
+    **{each: each for each in (
+        *("dense", "embedding", "batch_normalization", "layer_normalization", "group_normalization"),
+        *("lstm", "gru", "simple_rnn", "bidirectional", "time_distributed", "multi_head_attention", "attention"),
+        *("sequential", "model", "functional", "separable_conv2d", "depthwise_conv2d", "einsum_dense", "p_re_lu"),
+        *("conv2d_transpose", "conv3d_transpose", "conv1d_transpose", "normalization", "unit_normalization"),
+        *("variable", "locally_connected1d", "additive_attention", "spectral_normalization", "net", "block"),
+    )},
+    **dict.fromkeys(("conv", "conv1d", "conv2d", "conv3d", "convolution"), "conv"),
+    **dict.fromkeys(("bn", "batchnorm", "batch_norm", "batchnormalization"), "batch_normalization"),
+    **dict.fromkeys(("layernorm", "layer_norm", "layernormalization"), "layer_normalization"),
+    "fully_connected": "dense",
+}  # fmt: skip
+_ROLES: Final = {
+    **dict.fromkeys(("weights", "weight", "w", "_kernel"), "kernel"),
+    **dict.fromkeys(("biases", "b"), "bias"),
+    **dict.fromkeys(("_embeddings", "embedding"), "embeddings"),
+}
+_ENDS: Final = ("_bn", "_batchnorm", "_batch_norm", "_batch_normalization")
+
+Key = tuple["tuple[str, int | None]", ...]
+
+
+class Step(NamedTuple):
+    """One part of a name.
+
+    Attributes:
+        word: the part without its number.
+        number: the number, if there is one.
+        weight: how much the number says, or GIVEN if the word says it; 0 if nothing.
+    """
+
+    word: str
+    number: int | None = None
+    weight: int = GIVEN
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a program gave this word, rather than Keras."""
+        return self.weight == GIVEN and self.word not in _CLASSES
+
+
+class Family(NamedTuple):
+    """Members that differ in their number only, below one scope."""
+
+    scope: Key
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A name in comparison with the other side's.
+
+    Attributes:
+        key: equal for what the names say is the same; of open families the numbers are left out.
+        skeleton: the same without any numbers.
+        weight: how much it says.
+        is_open: whether numbers were left out, so that several tensors have this label.
+        is_shifted: whether a family has other numbers on the other side.
+        speaks: whether a program gave a part of it, other than the last.
+        families: those whose numbers it has, and the place in it.
+    """
+
+    key: Key
+    skeleton: tuple[str, ...]
+    weight: int
+    is_open: bool
+    is_shifted: bool
+    speaks: bool
+    families: tuple[tuple[Family, int], ...]
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def read_name(name: str) -> tuple[Step, ...]:
+    """The steps of a full name."""
+    parts = name.split("/")
+    if len(parts) > _MAX_STEPS:
+        return ()
+    found: list[Step] = []
+    for part in parts[:-1]:
+        for end in _ENDS:
+            if part.lower().endswith(end) and len(part) > len(end):
+                found += [_step(part[: -len(end)]), _step(end[1:])]
+                break
+        else:
+            found.append(_step(part))
+    last = parts[-1]
+    return (*found, _last(last))
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def read_path(path: str) -> tuple[Step, ...]:
+    """The steps of an object path."""
+    parts = path.split("/")
+    if len(parts) > _MAX_STEPS:
+        return ()
+    found: list[Step] = []
+    before = ""
+    for place, part in enumerate(parts):
+        position = _POSITION.fullmatch(part)
+        if part.isdecimal() and len(part) <= _DIGITS:
+            weight = 0 if before in _SETS else ORDERED if before in _POSITIONS else NUMBERED
+            if before in _POSITIONS:
+                found[-1] = Step(_LAYER, int(part), weight)
+            else:
+                found.append(Step("", int(part), weight))
+        elif position is not None:
+            found.append(Step(_LAYER, int(position[1]), ORDERED))
+        elif part == "_functional":
+            continue
+        elif place == len(parts) - 1:
+            found.append(_last(part))
+        else:
+            found.append(_step(part))
+        before = part
+    return tuple(found)
+
+
+def _step(part: str) -> Step:
+    word = part.lower()
+    numbered = _NUMBERED_PART.fullmatch(word)
+    if numbered is not None:
+        stem = numbered[1]
+        return Step(_CLASSES.get(stem, stem), int(numbered[2]), ORDERED if stem in _CLASSES else NUMBERED)
+    return Step(_CLASSES.get(word, word))
+
+
+def _last(part: str) -> Step:
+    if part in _ROLES:
+        return Step(_ROLES[part])
+    numbered = _NUMBERED_PART.fullmatch(part)
+    if numbered is not None:
+        return Step(numbered[1], int(numbered[2]), NUMBERED)
+    return Step(part)
+
+
+class View:
+    """One kind of names of both sides: full names, or object paths, in comparison.
+
+    Attributes:
+        left: the label of each item of one side that has such a name.
+        right: likewise of the other.
+        by_key: the items of each label, on either side.
+        skeletons: the skeletons there are, on either side.
+    """
+
+    def __init__(
+        self,
+        left: Mapping[Item, tuple[Step, ...]],
+        right: Mapping[Item, tuple[Step, ...]],
+        refuted: Iterable[Family] = (),
+    ) -> None:
+        self._sides = _aligned(
+            {item: steps for item, steps in left.items() if steps},
+            {item: steps for item, steps in right.items() if steps},
+        )
+        self.refuted = set(refuted)
+        while True:
+            self.left, self.right = self._labels()
+            doubtful = self._doubtful() - self.refuted
+            if not doubtful:
+                break
+            self.refuted |= doubtful
+        self.by_key = _by_key(self.left), _by_key(self.right)
+        self.skeletons = (
+            {each.skeleton for each in self.left.values()},
+            {each.skeleton for each in self.right.values()},
+        )
+
+    def in_order(self, side: int, key: Key) -> list[Item]:
+        """The items with a label, by the numbers in their names."""
+
+        def numbers(item: Item) -> tuple[int, ...]:
+            return tuple(-1 if step.number is None else step.number for step in self._sides[side][item])
+
+        return sorted(self.by_key[side][key], key=numbers)
+
+    def is_in_order(self, side: int, item: Item) -> bool:
+        """Whether these numbers are an order."""
+        return all(step.weight for step in self._sides[side][item])
+
+    def against(self, one: Label, other: Label) -> int:
+        """How much two labels that differ speak against a pair: not at all if neither is known on the other side."""
+        if one.skeleton != other.skeleton:
+            known = [
+                label
+                for label, there in ((one, self.skeletons[1]), (other, self.skeletons[0]))
+                if label.skeleton in there
+            ]
+            return max((GIVEN if each.speaks or len(each.key) == 1 else ORDERED for each in known), default=0)
+        if one.key in self.by_key[1] or other.key in self.by_key[0]:
+            return min(one.weight, other.weight)
+        return 0
+
+    def _labels(self) -> tuple[dict[Item, Label], dict[Item, Label]]:
+        labels: tuple[dict[Item, Label], dict[Item, Label]] = ({}, {})
+        self._ranges: dict[Family, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        queue: list[tuple[Key, tuple[list[Item], list[Item]], int]] = [
+            ((), (list(self._sides[0]), list(self._sides[1])), 0)
+        ]
+        keys: dict[Item, Key] = {}
+        ranks: dict[Item, list[tuple[Family, int]]] = defaultdict(list)
+        opened: set[Item] = set()
+        while queue:
+            scope, sides, depth = queue.pop()
+            words: dict[str, tuple[list[Item], list[Item]]] = {}
+            for number, (items, steps) in enumerate(zip(sides, self._sides, strict=True)):
+                for item in items:
+                    if depth < len(steps[item]):
+                        words.setdefault(steps[item][depth].word, ([], []))[number].append(item)
+                    else:
+                        keys[item] = scope
+            for word, members in words.items():
+                queue += self._children(Family(scope, word), members, depth, ranks, opened)
+        for number, steps in enumerate(self._sides):
+            for item, each in steps.items():
+                numbered = [step.weight for step in each if step.number is not None]
+                shifted = any(len({*self._ranges[family]}) > 1 for family, _ in ranks[item])
+                labels[number][item] = Label(
+                    keys[item],
+                    tuple(word for word, _ in keys[item]),
+                    ORDERED if shifted else min(numbered, default=GIVEN),
+                    item in opened,
+                    shifted,
+                    any(step.is_given for step in each[:-1]),
+                    tuple(ranks[item]),
+                )
+        return labels
+
+    def _children(
+        self,
+        family: Family,
+        members: tuple[list[Item], list[Item]],
+        depth: int,
+        ranks: dict[Item, list[tuple[Family, int]]],
+        opened: set[Item],
+    ) -> list[tuple[Key, tuple[list[Item], list[Item]], int]]:
+        """What is below one word: all at once if it has no numbers or these say nothing, or else each member."""
+        numbers = tuple([self._sides[side][item][depth].number for item in members[side]] for side in (0, 1))
+        if all(each is None for side in numbers for each in side):
+            return [((*family.scope, (family.word, None)), members, depth + 1)]
+        # A name without a number is the first of its family.
+        ranges = tuple(tuple(sorted({-1 if each is None else each for each in side})) for side in numbers)
+        self._ranges[family] = ranges[0], ranges[1]
+        weightless = any(
+            self._sides[side][item][depth].weight == 0 for side in (0, 1) for item in members[side][:1]
+        )
+        both = bool(members[0] and members[1])
+        if both and (weightless or family in self.refuted or len(ranges[0]) != len(ranges[1])):
+            opened.update(itertools.chain(*members))
+            return [((*family.scope, (family.word, -2)), members, depth + 1)]
+        found: dict[int, tuple[list[Item], list[Item]]] = {}
+        for side in (0, 1):
+            rank = {number: place for place, number in enumerate(ranges[side])}
+            for item, number in zip(members[side], numbers[side], strict=True):
+                place = rank[-1 if number is None else number]
+                found.setdefault(place, ([], []))[side].append(item)
+                if both:
+                    ranks[item].append((family, place))
+        return [((*family.scope, (family.word, place)), each, depth + 1) for place, each in found.items()]
+
+    def _doubtful(self) -> set[Family]:
+        """The families of most steps whose members have other contents on the other side."""
+        contents: dict[Family, tuple[dict[int, dict[Key, Counter[Hashable]]], ...]] = {}
+        for side, labels in enumerate((self.left, self.right)):
+            for item, label in labels.items():
+                for family, place in label.families:
+                    rest = label.key[len(family.scope) + 1 :]
+                    inner = contents.setdefault(family, ({}, {}))[side].setdefault(place, {})
+                    inner.setdefault(rest, Counter())[item.kind] += 1
+        doubtful = {
+            family
+            for family, (ours, theirs) in contents.items()
+            if not self._is_consistent(family, ours, theirs)
+        }
+        deepest = max((len(each.scope) for each in doubtful), default=0)
+        return {each for each in doubtful if len(each.scope) == deepest}
+
+    def _is_consistent(
+        self,
+        family: Family,
+        ours: Mapping[int, Mapping[Key, Counter[Hashable]]],
+        theirs: Mapping[int, Mapping[Key, Counter[Hashable]]],
+    ) -> bool:
+        differing = [place for place in {*ours, *theirs} if ours.get(place) != theirs.get(place)]
+        if not differing:
+            return True
+        same = self._ranges[family][0] == self._ranges[family][1]
+        last = max(ours)
+        return (
+            same
+            and differing == [last]
+            and last > 0
+            and ours[last].keys() == theirs.get(last, {}).keys()
+            and ours[last] not in theirs.values()
+            and theirs[last] not in ours.values()
+        )
+
+
+def _by_key(labels: Mapping[Item, Label]) -> dict[Key, list[Item]]:
+    found: dict[Key, list[Item]] = defaultdict(list)
+    for item, label in labels.items():
+        found[label.key].append(item)
+    return dict(found)
+
+
+# Scopes that only one side has
+
+
+def _aligned(
+    left: dict[Item, tuple[Step, ...]], right: dict[Item, tuple[Step, ...]]
+) -> tuple[dict[Item, tuple[Step, ...]], dict[Item, tuple[Step, ...]]]:
+    """Both sides without the scope that all names of one begin with, if more names agree then."""
+    if not left or not right:
+        return left, right
+    lengths = [min(_common(side.values()), _MAX_SCOPE) for side in (left, right)]
+    ours, theirs = ([_skeleton(steps) for steps in side.values()] for side in (left, right))
+    shortest = [min(map(len, side)) for side in (ours, theirs)]
+    best, chosen = -1, (0, 0)
+    for cut, other in sorted(itertools.product(range(lengths[0] + 1), range(lengths[1] + 1)), key=_sum):
+        if cut and other and (shortest[0] - cut < 2 or shortest[1] - other < 2):
+            continue  # what is left would only be what each layer has
+        agreeing = len({each[cut:] for each in ours} & {each[other:] for each in theirs})
+        if agreeing > best:
+            best, chosen = agreeing, (cut, other)
+    cut, other = chosen
+    return (
+        {item: steps[cut:] for item, steps in left.items()},
+        {item: steps[other:] for item, steps in right.items()},
+    )
+
+
+def _sum(cuts: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    return cuts[0] + cuts[1], cuts
+
+
+def _skeleton(steps: Sequence[Step]) -> tuple[str, ...]:
+    return tuple(each.word for each in steps)
+
+
+def _common(names: Iterable[Sequence[Step]]) -> int:
+    """How many steps all names begin with, other than their last."""
+    first, *others = names
+    count = len(first) - 1
+    for each in others:
+        count = min(count, len(each) - 1)
+        while first[:count] != each[:count]:
+            count -= 1
+    return count

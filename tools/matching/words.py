@@ -1,0 +1,141 @@
+"""Words of names: what several programs call the same, and how names are sorted."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.tools.matching.labels import NUMBERED, Step, read_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from tensorbundle.tools.matching.items import Item
+
+__all__ = ["are_telling", "natural", "scopes_in_front", "word_steps"]
+
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
+_DIMENSIONS: Final = re.compile(r"(?<=[a-z])[123][dD](?![a-zA-Z0-9])")  # of conv2d
+_DIGITS: Final = 18  # of a number in a name; longer ones are not counted with
+_MAX_DEPTH: Final = 100
+_MAX_NUMBERS: Final = 4  # in a name that is read by words
+# What programs call the same thing, each by one of its names.
+_SAME: Final = {
+    **dict.fromkeys(("w", "kernel"), "weight"),
+    **dict.fromkeys(("b", "biase"), "bias"),  # "biases" without its end
+    "gamma": "scale",
+    "beta": "offset",
+    "emb": "embedding",
+    "attn": "attention",
+    "bn": "batchnorm",
+}
+# Words for what every layer has, and for what Keras calls layers; they do not tell which one is meant.
+_USUAL: Final = frozenset(
+    {
+        *("weight", "bias", "scale", "offset", "moving", "mean", "variance", "recurrent", "embedding", "#"),
+        *("dense", "conv", "batch", "layer", "normalization", "batchnorm", "lstm", "gru", "cell", "rnn"),
+        *("sequential", "functional", "model", "net", "block", "variable", "fully", "connected"),
+    }
+)
+
+
+def are_telling(words: Iterable[str]) -> bool:
+    """Whether words say which layer is meant."""
+    return not _USUAL.issuperset(words)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _words(name: str) -> tuple[str, ...]:
+    """The words and numbers of a name, in the singular, what is usually the same called the same."""
+    words = [word.lower() for word in _WORD.findall(_DIMENSIONS.sub("", name))]
+    singular = [
+        word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] != "s" else word for word in words
+    ]
+    return tuple(_SAME.get(word, word) for word in singular)
+
+
+def word_steps(
+    left: Mapping[Item, str], right: Mapping[Item, str]
+) -> tuple[dict[Item, tuple[Step, ...]], dict[Item, tuple[Step, ...]]]:
+    """The words of names as steps, without those that only one side uses."""
+    shared = {word for name in left.values() for word in _words(name)}
+    shared &= {word for name in right.values() for word in _words(name)}
+    return _steps(left, shared), _steps(right, shared)
+
+
+def _steps(names: Mapping[Item, str], shared: set[str]) -> dict[Item, tuple[Step, ...]]:
+    found = {}
+    for item, name in names.items():
+        steps: list[Step] = []
+        words = _words(name)
+        if sum(map(str.isdecimal, words)) > _MAX_NUMBERS:
+            continue  # of a hash, for instance
+        for word in words:
+            if word.isdecimal():
+                steps.append(Step("#", int(word[:_DIGITS]), NUMBERED))
+            elif word in shared:
+                steps.append(Step(word))
+        found[item] = tuple(steps)
+    return found
+
+
+def scopes_in_front(
+    left: Mapping[Item, str], right: Mapping[Item, str], may_be: Callable[[Item, Item], bool]
+) -> Iterator[tuple[Item, Item]]:
+    """Pairs whose names differ by a scope in front, as Keras puts one there or leaves one out.
+
+    A scope counts where no other one that explains as much claims one of its items. What is left of a name must have a
+    word that a program gave.
+    """
+    ours, theirs = _unique(left), _unique(right)
+    claims: dict[tuple[str, bool], list[tuple[Item, Item]]] = defaultdict(list)
+    for name, item in theirs.items():
+        for scope, rest in _splits(name):
+            if rest in ours and _speaks(rest) and may_be(ours[rest], item):
+                claims[scope, True].append((ours[rest], item))
+    for name, item in ours.items():
+        for scope, rest in _splits(name):
+            if rest in theirs and _speaks(rest) and may_be(item, theirs[rest]):
+                claims[scope, False].append((item, theirs[rest]))
+    sizes: dict[Item, list[int]] = defaultdict(list)  # of what claims an item
+    for pairs in claims.values():
+        for pair in pairs:
+            for each in pair:
+                sizes[each].append(len(pairs))
+    for pairs in claims.values():
+        if all(sum(size >= len(pairs) for size in sizes[each]) == 1 for pair in pairs for each in pair):
+            yield from pairs
+
+
+def _unique(names: Mapping[Item, str]) -> dict[str, Item]:
+    """The items whose name no other one has."""
+    found: dict[str, Item | None] = {}
+    for item, name in names.items():
+        found[name] = None if name in found else item
+    return {name: item for name, item in found.items() if item is not None and name}
+
+
+def _speaks(name: str) -> bool:
+    steps = read_name(name)
+    return len(steps) == 1 or any(step.is_given for step in steps[:-1])
+
+
+def _splits(name: str) -> Iterator[tuple[str, str]]:
+    """The scopes that a name begins with, and the rest."""
+    end = name.find("/")
+    for _ in range(_MAX_DEPTH):
+        if end < 0:
+            return
+        yield name[: end + 1], name[end + 1 :]
+        end = name.find("/", end + 1)
+
+
+def natural(item: Item) -> tuple[list[list[tuple[bool, int, str]]], str]:
+    """What sorts names as a person would: `dense` before `dense_2`, and that before `dense_10`."""
+    parts = [_WORD.findall(part) for part in item.name.split("/")]
+    return [
+        [(not word.isdecimal(), int(word[:_DIGITS]) if word.isdecimal() else 0, word) for word in words]
+        for words in parts
+    ], item.name
