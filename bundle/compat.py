@@ -67,6 +67,7 @@ from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.locating import resolve_prefix
 from tensorbundle.members import shards_of, v1_files
 from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -312,7 +313,8 @@ def NewCheckpointReader(filepattern: Path) -> CheckpointReader:  # noqa: N802  T
         UnsupportedValueError: it shuts out readers of this version.
     """
     path = os.fsdecode(filepattern)
-    if os.path.isdir(path) and not os.path.isfile(index_path(path)):
+    store = store_of(path)
+    if path and store.is_directory(path) and not store.is_file(index_path(path)):
         raise CorruptionError("a directory, not a checkpoint; 'load_checkpoint' reads its latest", path=path)
     with _as_value_errors():
         return CheckpointReader(open_checkpoint(path))
@@ -326,7 +328,7 @@ def load_checkpoint(ckpt_dir_or_file: Path) -> CheckpointReader:
         MissingFileError, CorruptionError, UnsupportedValueError: as `NewCheckpointReader`.
     """
     path = os.fsdecode(ckpt_dir_or_file)
-    if not os.path.isdir(path):
+    if not path or not store_of(path).is_directory(path):
         return NewCheckpointReader(path)
     latest = latest_checkpoint(path)
     if latest is None:
@@ -380,8 +382,8 @@ def get_checkpoint_state(checkpoint_dir: Path, latest_filename: str | None = Non
     from tensorbundle.proto import checkpoint_pb2
 
     directory = os.fsdecode(checkpoint_dir)
-    path = os.path.join(directory, STATE_FILE if latest_filename is None else latest_filename)
-    if not os.path.isfile(path):
+    path = join(directory, STATE_FILE if latest_filename is None else latest_filename)
+    if not store_of(path).is_file(path):
         return None
     try:
         with store_of(path).open(path) as file:
@@ -397,9 +399,9 @@ def get_checkpoint_state(checkpoint_dir: Path, latest_filename: str | None = Non
     if not state.model_checkpoint_path:
         raise CorruptionError("names no latest checkpoint", path=path)
     try:
-        state.model_checkpoint_path = os.path.join(directory, state.model_checkpoint_path)
+        state.model_checkpoint_path = join(directory, state.model_checkpoint_path)
         state.all_model_checkpoint_paths[:] = [
-            os.path.join(directory, each) for each in state.all_model_checkpoint_paths
+            join(directory, each) for each in state.all_model_checkpoint_paths
         ]
     except ValueError:  # UnicodeEncodeError is one
         raise UnsupportedValueError(
@@ -438,20 +440,21 @@ def checkpoint_exists(checkpoint_prefix: Path) -> bool:
 def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[Path]) -> list[float]:
     """When each of these checkpoints was last modified, in whole seconds since the epoch; absent ones are left out."""
     found = [_files_at(os.fsdecode(each)) for each in checkpoint_prefixes]
-    return [float(os.stat(paths[0]).st_mtime_ns // 10**9) for paths in found if paths]
+    return [float(store_of(paths[0]).modified(paths[0]) // 10**9) for paths in found if paths]
 
 
 def _files_at(prefix: str) -> list[str]:
     """What says that there is a checkpoint: the index, else the path itself, else the files of a V1 checkpoint."""
     for path in (index_path(prefix), prefix):
-        if os.path.exists(path):
+        store = store_of(path)
+        if store.is_file(path) or (path and store.is_directory(path)):
             return [path]
     return _several_v1_files(prefix)
 
 
 def _several_v1_files(prefix: str) -> list[str]:
     """The files that `P-?????-of-00002` means. Not those of P, which TensorFlow takes for one file."""
-    return [each for each in v1_files(prefix) if os.path.isfile(each)] if "?" in prefix else []
+    return [each for each in v1_files(prefix) if store_of(each).is_file(each)] if "?" in prefix else []
 
 
 def generate_checkpoint_state_proto(
@@ -520,7 +523,7 @@ def update_checkpoint_state(
         last_preserved_timestamp,
     )
     directory = os.fsdecode(save_dir)
-    path = os.path.join(directory, STATE_FILE if latest_filename is None else latest_filename)
+    path = join(directory, STATE_FILE if latest_filename is None else latest_filename)
     if path == state.model_checkpoint_path:
         raise ConflictError("both the state file and the checkpoint it names", path=path)
     with store_of(path).stage(path, overwrite=True) as staging:
@@ -552,7 +555,7 @@ def remove_checkpoint(
     for path in (graph, *paths):
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+                store_of(path).remove(path)
         except OSError as error:
             raise BundleError(f"can't be deleted: {error.strerror}", path=path) from error
 

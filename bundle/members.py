@@ -15,7 +15,12 @@ from tensorbundle.storage.paths import join, split
 if TYPE_CHECKING:
     from tensorbundle.storage.protocols import Store
 
-__all__ = ["is_checkpoint", "prefixes_in", "shards_of", "v1_files"]
+__all__ = ["is_checkpoint", "is_file", "prefixes_in", "shards_of", "v1_files"]
+
+
+def is_file(path: str) -> bool:
+    """Whether there is a file of this name."""
+    return store_of(path).is_file(path)
 
 
 def shards_of(prefix: str, store: Store | None = None) -> dict[tuple[int, int], str]:

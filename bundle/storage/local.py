@@ -212,9 +212,9 @@ class LocalStore:
         """See `Store`."""
         return self._status(path).st_size
 
-    def modified(self, path: str) -> float:
+    def modified(self, path: str) -> int:
         """See `Store`."""
-        return self._status(path).st_mtime_ns / 1e9
+        return self._status(path).st_mtime_ns
 
     def _status(self, path: str) -> os.stat_result:
         try:

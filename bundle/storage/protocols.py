@@ -197,8 +197,8 @@ class Store(Protocol):
             MissingFileError: no such file.
         """
 
-    def modified(self, path: str) -> float:
-        """When a file was last changed, in seconds since the epoch.
+    def modified(self, path: str) -> int:
+        """When a file was last changed, in nanoseconds since the epoch.
 
         Raises:
             MissingFileError: no such file.

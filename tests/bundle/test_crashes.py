@@ -128,7 +128,7 @@ def test_a_disk_that_is_full_at_any_point(write, lasting, overwrite):
     write(clean, NEW)
     beside = {"run/checkpoint"} & {*old, *clean.files}
     new = {path: data for path, data in clean.files.items() if path not in beside}
-    for fails in range(clean.asked):
+    for fails in range(len(clean.asked)):
         disk = MemoryDisk(old, directories=["run"])
         disk.fails, disk.lasting = fails, lasting
         error = None

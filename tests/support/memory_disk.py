@@ -91,8 +91,9 @@ class MemoryDisk:
 
     Attributes:
         requests: what changed it so far.
-        asked: how many requests there were, those that failed among them.
+        asked: the operation of each request, those that failed among them.
         fails: the number of the request that finds the disk full, and all after it if `lasting`; None for none.
+        interrupted: the number of a request, an exception that is raised there, and whether it was carried out by then.
     """
 
     def __init__(
@@ -105,9 +106,10 @@ class MemoryDisk:
     ) -> None:
         self.can_share, self.can_rename = can_share, can_rename
         self.requests: list[Request] = []
-        self.asked = 0
+        self.asked: list[str] = []
         self.fails: int | None = None
         self.lasting = False
+        self.interrupted: tuple[int, BaseException, bool] | None = None
         self._names = {path: Inode(bytearray(data), data) for path, data in (files or {}).items()}
         self._durable = dict(self._names)  # what the directories have on disk
         self._pending: list[dict[str, Inode | None]] = []  # changes of names since
@@ -121,25 +123,25 @@ class MemoryDisk:
     # What is recorded, if it succeeds
 
     def create(self, path: str) -> None:
-        self._ask()
+        self._ask("create")
         if path in self._names:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         self._done({path: Inode()}, "create", path)
 
     def append(self, path: str, data: bytes) -> None:
-        self._ask()
+        self._ask("append")
         self._at(path).data += data
         self._done({}, "append", path, data)
 
     def share(self, source: str, path: str) -> SharedHow:
-        self._ask()
+        self._ask("share")
         if not self.can_share:
             raise SharingError("can't be linked there: no links here", path=source)
         self._done({path: self._at(source)}, "share", source, path)
         return "hard link"
 
     def flush(self, path: str) -> None:
-        self._ask()
+        self._ask("flush")
         if path in self._directories:
             self._durable, self._pending = dict(self._names), []
         else:
@@ -148,25 +150,31 @@ class MemoryDisk:
         self._done({}, "flush", path)
 
     def link(self, path: str, final: str) -> None:
-        self._ask()
+        self._ask("link")
         if final in self._names:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final)
         self._done({final: self._at(path)}, "link", path, final)
 
     def replace(self, path: str, final: str) -> None:
-        self._ask()
+        self._ask("replace")
         # As POSIX has it, both names of one file stay.
         change = {} if self.same_file(path, final) else {final: self._at(path), path: None}
         self._done(change, "replace", path, final)
 
-    def remove(self, path: str) -> None:  # which full disks allow
+    def remove(self, path: str) -> None:
+        self._ask("remove")
         self._at(path)
         self._done({path: None}, "remove", path)
 
-    def _ask(self) -> None:
+    def _ask(self, operation: str) -> None:
         """Count a request, and let it fail if it is its turn."""
-        number, self.asked = self.asked, self.asked + 1
-        if self.fails is not None and (number == self.fails or (self.lasting and number > self.fails)):
+        number = len(self.asked)
+        self.asked.append(operation)
+        if self.interrupted is not None and self.interrupted[::2] == (number, False):
+            raise self.interrupted[1]
+        if operation == "remove" or self.fails is None:
+            return  # full disks allow it
+        if number == self.fails or (self.lasting and number > self.fails):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _at(self, path: str) -> Inode:
@@ -180,6 +188,8 @@ class MemoryDisk:
         _apply(self._names, change)
         if change:
             self._pending.append(change)
+        if self.interrupted is not None and self.interrupted[::2] == (len(self.asked) - 1, True):
+            raise self.interrupted[1]
 
     # What only looks
 
@@ -210,8 +220,8 @@ class MemoryDisk:
     def size(self, path: str) -> int:
         return self.open(path).size
 
-    def modified(self, path: str) -> float:
-        return 0.0
+    def modified(self, path: str) -> int:
+        return 0
 
     def list(self, directory: str) -> list[str]:
         return [basename(path) for path in self._names if dirname(path) == directory]

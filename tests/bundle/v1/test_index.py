@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import tensorbundle as tb
 from support.bundles import read_everything, snapshot, table_bytes, write_bundle
 from support.contents import any_bits, content, our_reading
-from support.disks import Disk
 from support.strategies import names, shapes
 from support.v1_files import (
     SavedTensorSlices,
@@ -28,7 +27,6 @@ from support.v1_files import (
 )
 from tensorbundle.dtypes import DType
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
-from tensorbundle.storage import local
 from tensorbundle.tools.operations.editing.layout import even_slices
 from tensorbundle.v1 import index as v1
 from tensorbundle.v1.index import V1Index, whole_slice, write_v1
@@ -817,49 +815,6 @@ def test_writers_at_one_destination_at_once(tmp_path, overwrite):
 
 
 # Failing disks
-
-
-@pytest.mark.parametrize("operation", ["create", "write", "fsync", "replace", "link"])
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("lasting", [False, True])
-def test_a_disk_that_is_full_at_any_point(tmp_path, operation, overwrite, lasting):
-    """What is there is the old one or the new one, with nothing left over, and the error says which.
-
-    The file beside it comes after, and may then be the old one still.
-    """
-
-    def attempt(directory, fails):
-        directory.mkdir()
-        if overwrite:
-            write(directory / "m", {"a": np.array(1)})
-            (directory / "checkpoint").write_bytes(b"old")
-        before = snapshot(directory)
-        error = None
-        with pytest.MonkeyPatch.context() as patch:
-            disk = Disk(patch, operation, fails, module=local, lasting=lasting)
-            try:
-                beside = {str(directory / "checkpoint"): b"new"}
-                write(directory / "m", ARRAYS, overwrite=overwrite, beside=beside)
-            except (tb.BundleError, OSError) as caught:
-                error = caught
-        return disk.calls, before, snapshot(directory), error
-
-    calls, _, new, error = attempt(tmp_path / "clean", -1)
-    assert error is None
-    assert calls > 0 or (operation, overwrite) == ("link", True)
-    problems = []
-    for fails in range(calls):
-        _, old, after, error = attempt(tmp_path / f"{operation}{fails}", fails)
-        half = {"m": new["m"]} | ({"checkpoint": b"old"} if overwrite else {})
-        if error is None and after != new:
-            problems.append((fails, "no error, and not the new one", sorted(after)))
-        elif error is not None and after not in (old, new, half):
-            problems.append((fails, error, sorted(after)))
-        elif error is not None and not isinstance(error, tb.BundleError):
-            problems.append((fails, error, "not one of ours"))
-        elif error is not None and after != old and "nothing was changed" in str(error):
-            problems.append((fails, error, "yet it was changed"))
-    assert problems == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -17,7 +17,6 @@ import time
 import warnings
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -488,156 +487,6 @@ class TestBoth:
         assert list(out.iterdir()) == []
 
 
-# What is overwritten, and from where: a conversion of the same source, another checkpoint, or the source itself.
-OLDS = ["same", "other", "in place"]
-CALLS = ("replace", "link", "fsync", "unlink")
-
-
-def prepare(directory, old):
-    """A fresh directory with a source, and a checkpoint that is about to be overwritten with its conversion."""
-    model = directory.with_name(f"model of {old}")
-    if not model.exists():
-        model.mkdir()
-        write(model / "src/m")
-        if old == "same":
-            (model / "out").mkdir()
-            convert(model / "src/m", model / "out/m", to="tf2", options=COPY)
-        elif old == "other":
-            write(model / "out/m", seed=7, shards=3)  # as many data shards as the new one will have
-    shutil.rmtree(directory, ignore_errors=True)
-    shutil.copytree(model, directory)
-    return directory / "src/m", directory / ("src/m" if old == "in place" else "out/m")
-
-
-def old_and_new(directory, old, data):
-    """What is read of the checkpoint before and after it is overwritten."""
-    source, target = prepare(directory, old)
-    was = our_reading(target)
-    convert(source, target, to="tf2", options=options(data, overwrite=True))
-    return was, our_reading(target)
-
-
-def hook(patch, name, number, action, *, after=False):
-    """Let call `number` of `os.NAME` run `action` before it is carried out, or after; returns the calls so far."""
-    real = getattr(os, name)
-    calls = []
-
-    def hooked(*arguments, **named):
-        calls.append(arguments)
-        due = len(calls) == number + 1
-        if due and not after:
-            action()
-        result = real(*arguments, **named)
-        if due:
-            action()
-        return result
-
-    patch.setattr(os, name, hooked)
-    return calls
-
-
-class Interrupt(BaseException):
-    """As a signal handler raises it."""
-
-
-def fail():
-    raise OSError(errno.EIO, "injected")
-
-
-def interrupt():
-    raise Interrupt
-
-
-FAULTS = {
-    "error": {"action": fail},
-    "interrupt before": {"action": interrupt},
-    "interrupt after": {"action": interrupt, "after": True},
-}
-
-
-class Outcome(NamedTuple):
-    """What one fault left: the directory before and after it, the error, and what is then read."""
-
-    place: str
-    before: dict
-    after: dict
-    error: BaseException | None
-    found: dict
-
-
-@pytest.fixture(
-    scope="module",
-    params=sample(itertools.product(["share", "copy"], OLDS, FAULTS), 5),
-    ids="-".join,
-)
-def faults(request, tmp_path_factory):
-    """A checkpoint is overwritten again and again, with an error at each call in turn: outcomes, and old and new."""
-    data, old, fault = request.param
-    directory = tmp_path_factory.mktemp("faults") / "w"
-    outcomes = []
-    for name in CALLS:
-        for number in itertools.count():
-            source, target = prepare(directory, old)
-            before = snapshot(target.parent)
-            error = None
-            with pytest.MonkeyPatch.context() as patch:
-                calls = hook(patch, name, number, **FAULTS[fault])
-                try:
-                    convert(source, target, to="tf2", options=options(data, overwrite=True))
-                except (OSError, tb.BundleError, Interrupt) as caught:
-                    error = caught
-            if len(calls) <= number:
-                break
-            after = snapshot(target.parent)
-            outcomes.append(Outcome(f"{name} {number}", before, after, error, our_reading(target)))
-    return outcomes, *old_and_new(directory, old, data)
-
-
-class TestFaults:
-    def test_the_old_or_the_new_checkpoint_is_whole(self, faults):
-        outcomes, was, new = faults
-        assert len(outcomes) > 6
-        for each in outcomes:
-            assert each.found in (was, new), each.place
-            assert each.found == new or each.error is not None, each.place
-        assert {was == each.found for each in outcomes} == {was == new, True}
-
-    def test_an_error_means_that_nothing_was_changed(self, faults):
-        """Neither other contents nor new names; or else the new checkpoint is there, and no error says otherwise."""
-        outcomes, _, new = faults
-        for each in outcomes:
-            if each.error is not None and (each.found != new or "nothing was changed" in str(each.error)):
-                assert sorted(each.after) == sorted(each.before), each.place
-                assert each.after == each.before, each.place
-
-    def test_no_temporary_files_are_left(self, faults):
-        outcomes, *_ = faults
-        for each in outcomes:  # those whose removal failed excepted
-            assert each.place.startswith("unlink") or not any("tempstate" in name for name in each.after), (
-                each.place
-            )
-
-
-@DATA
-@pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_without_overwriting_leaves_all_or_nothing(tmp_path, data, name, fault):
-    for number in itertools.count():
-        source, _ = prepare(tmp_path / "w", "in place")
-        before = snapshot(source.parent)
-        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(OSError, tb.BundleError, Interrupt):
-            calls = hook(patch, name, number, **FAULTS[fault])
-            convert(source, source.with_name("new"), to="tf2", options=options(data))
-        after = snapshot(source.parent)
-        if "new.index" in after:
-            convert(source.with_name("new"), source.with_name("back"), to="tf1")
-            assert our_reading(source.with_name("back")) == our_reading(source)
-        elif name != "unlink":  # what could not be removed is still there
-            assert after == before, number
-        if len(calls) <= number:
-            break
-
-
 def fork(action):
     """A child process that runs `action` and ends; its id."""
     with warnings.catch_warnings():
@@ -648,33 +497,6 @@ def fork(action):
             action()
         os._exit(0)
     return child
-
-
-@pytest.mark.parametrize(
-    ("data", "old", "after"), sample(itertools.product(["share", "copy"], OLDS, [False, True]), 2), ids=str
-)
-def test_a_crash_at_any_call_leaves_the_old_or_the_new_checkpoint(tmp_path, data, old, after):
-    """A child process that ends at once, before or after each call that changes a directory or flushes a file."""
-    was, new = old_and_new(tmp_path / "w", old, data)
-    crashes = 0
-    for name in CALLS:
-        for number in itertools.count():
-            source, target = prepare(tmp_path / "w", old)
-
-            def crash(name=name, number=number, source=source, target=target):
-                hook(pytest.MonkeyPatch(), name, number, lambda: os._exit(9), after=after)
-                convert(source, target, to="tf2", options=options(data, overwrite=True))
-
-            child = fork(crash)
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            assert our_reading(target) in (was, new), (name, number)
-            if status == 0:
-                break
-            crashes += 1
-            if old != "in place":  # what it left does not stand in the way
-                convert(source, target, to="tf2", options=options(data, overwrite=True))
-                assert our_reading(target) == new, (name, number)
-    assert crashes > 6
 
 
 def test_a_process_that_is_killed_leaves_one_of_the_checkpoints_whole(tmp_path, out):

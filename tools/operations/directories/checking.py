@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError
 from tensorbundle.filenames import STATE_FILE
+from tensorbundle.members import is_file
+from tensorbundle.storage.paths import join
 from tensorbundle.tools.operations.directories.inventory import survey
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting import verification
@@ -34,7 +35,7 @@ def verify(path: Path, *, quick: bool = False, progress: Callable[[int], None] |
         OSError: the index can't be read.
     """
     report = verification.verify(path, quick=quick, progress=progress)
-    if os.path.isfile(os.path.join(path, STATE_FILE)):
+    if is_file(join(str(path), STATE_FILE)):
         report.problems += _of_state(survey(str(path)), report.prefix)
     return report
 
@@ -67,7 +68,7 @@ def verify_all(
 
 def _of_state(found: Survey, prefix: str) -> list[Problem]:
     """What is wrong with a directory's state file."""
-    path = os.path.join(found.directory, STATE_FILE)
+    path = join(found.directory, STATE_FILE)
     if found.trouble is not None:
         return [Problem("error", "state-file", None, path, None, found.trouble.reason, None, prefix)]
     return [

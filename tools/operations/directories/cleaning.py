@@ -13,6 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
+from tensorbundle.storage.paths import basename
 from tensorbundle.tools.operations.directories.managing import Change, Step
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def clean(found: Survey) -> Change:
     busy = _open_files()
     for path in sorted(_temporaries(found.directory)):
         if os.path.realpath(path) in busy:
-            notes.append(f"{os.path.basename(path)} stays: a process has it open")
+            notes.append(f"{basename(path)} stays: a process has it open")
             continue
         size = os.lstat(path).st_size
         steps.append(Step("delete", None, path, (path,), size, "left by a save that was killed"))

@@ -14,9 +14,10 @@ from tensorbundle.errors import BundleError, ConflictError, MissingFileError
 from tensorbundle.filenames import STATE_FILE, index_path, is_member_name, shard_path
 from tensorbundle.index import BundleIndex
 from tensorbundle.locating import resolve_prefix, what_is_there
-from tensorbundle.members import prefixes_in, shards_of, v1_files
+from tensorbundle.members import is_file, prefixes_in, shards_of, v1_files
 from tensorbundle.state import CheckpointState
 from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import basename, join, split
 from tensorbundle.table import TableReader
 from tensorbundle.tools.operations.directories.unfinished import Unfinished, unfinished
 
@@ -80,7 +81,7 @@ class Found:
     @property
     def name(self) -> str:
         """What to call it: as the state file does, or the last part of its prefix."""
-        return (os.path.basename(self.prefix) or self.prefix) if self.path is None else self.path
+        return (basename(self.prefix) or self.prefix) if self.path is None else self.path
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data; a timestamp that is no number at all, as text format allows, is None."""
@@ -158,7 +159,7 @@ def inspect(prefix: str) -> Found:
     """
     found = Found(prefix)
     index = index_path(prefix)
-    if not os.path.isfile(index):
+    if not is_file(index):
         return _inspect_v1(found)
     try:
         with BundleIndex(prefix) as bundle:
@@ -176,7 +177,7 @@ def inspect(prefix: str) -> Found:
         shards = [path for (_, of), path in shards_of(prefix).items() if of == count]
     else:
         expected = (shard_path(prefix, number, count) for number in range(count))
-        shards = [path for path in expected if os.path.isfile(path)]
+        shards = [path for path in expected if is_file(path)]
     missing = count - len(shards)
     problem = (
         f"{missing} of {count} data shards {_are(missing)} not there"
@@ -189,9 +190,9 @@ def inspect(prefix: str) -> Found:
 def _too_short(sizes: Mapping[str, int], shards: Iterable[str]) -> str | None:
     """What is wrong with data shards that are shorter than the index needs them to be, or None."""
     for path in shards:
-        size, needed = os.path.getsize(path), sizes.get(path, 0)
+        size, needed = store_of(path).size(path), sizes.get(path, 0)
         if size < needed:
-            return f"{os.path.basename(path)} is cut short: it has {size} of at least {needed} bytes"
+            return f"{basename(path)} is cut short: it has {size} of at least {needed} bytes"
     return None
 
 
@@ -200,7 +201,7 @@ def _inspect_v1(found: Found) -> Found:
         files = v1_files(found.prefix)
     except ConflictError as error:
         return replace(found, problem=error.reason)
-    there = [path for path in files if os.path.isfile(path)]
+    there = [path for path in files if is_file(path)]
     if not there:
         shards = _one_set(found.prefix)
         problem = (
@@ -283,7 +284,7 @@ def _prefixes_on_disk(directory: str) -> list[str]:
                 old.add(resolve_prefix(entry.path))
             except ConflictError:
                 old.add(entry.path)
-    return sorted({os.path.join(directory, name) for name in names} | old)
+    return sorted({join(directory, name) for name in names} | old)
 
 
 def _with_meta(found: Sequence[Found]) -> Iterator[Found]:
@@ -291,7 +292,7 @@ def _with_meta(found: Sequence[Found]) -> Iterator[Found]:
     claims = Counter(_meta_path(prefix) for prefix in {place_of(each.prefix) for each in found})
     for each in found:
         meta = _meta_path(each.prefix)
-        if each.file_format and claims[_meta_path(place_of(each.prefix))] == 1 and os.path.isfile(meta):
+        if each.file_format and claims[_meta_path(place_of(each.prefix))] == 1 and is_file(meta):
             size = os.lstat(meta).st_size
             yield replace(each, files=(*each.files, meta), nbytes=each.nbytes + size)
         else:
@@ -325,7 +326,7 @@ def latest(directory: str, *, newest: bool = False) -> Latest:
     is_missing = isinstance(trouble, MissingFileError) and trouble.path != directory
     why = "a directory without a 'checkpoint' state file" if is_missing else trouble.reason
     if not newest or not candidates:
-        names = [os.path.basename(each.prefix) for each in candidates]
+        names = [basename(each.prefix) for each in candidates]
         offer = "; --newest takes the one whose index was written last" if names else ""
         offer += "".join(f"; {each}" for each in unfinished(directory))
         raise type(trouble)(
@@ -366,9 +367,9 @@ def _latest_of(state: CheckpointState) -> Latest:
 
 def _seen_by_tensorflow(prefix: str) -> bool:
     """Whether some file passes `tf.train.latest_checkpoint`'s test, which takes any file for a V1 checkpoint."""
-    if os.path.isfile(index_path(prefix)) or os.path.exists(prefix):
+    if is_file(index_path(prefix)) or os.path.exists(prefix):
         return True
-    return "?" in os.path.basename(prefix) and any(map(os.path.isfile, v1_files(prefix)))
+    return "?" in basename(prefix) and any(map(is_file, v1_files(prefix)))
 
 
 def must_exist(directory: str) -> None:
@@ -387,7 +388,7 @@ def _are(count: int) -> str:
 
 def number_of(prefix: str) -> tuple[tuple[str, str], tuple[int, str]]:
     """What is around the last number in a checkpoint's name, and that number, in a form that compares."""
-    name = _V1_PARTS.sub("", os.path.basename(prefix))
+    name = _V1_PARTS.sub("", basename(prefix))
     match = _LAST_NUMBER.fullmatch(name)
     if match is None:
         return (name, ""), (0, "")
@@ -397,5 +398,5 @@ def number_of(prefix: str) -> tuple[tuple[str, str], tuple[int, str]]:
 
 def place_of(prefix: str) -> str:
     """The one path that a prefix or file has, whatever directories were written; the name itself is not followed."""
-    directory, name = os.path.split(prefix)
-    return os.path.join(os.path.realpath(directory or "."), name)
+    directory, name = split(prefix)
+    return join(os.path.realpath(directory or "."), name)

@@ -24,7 +24,7 @@ from tensorbundle.members import is_checkpoint
 from tensorbundle.state import CheckpointState
 from tensorbundle.storage import store_of
 from tensorbundle.storage.content import describe_content
-from tensorbundle.storage.paths import join
+from tensorbundle.storage.paths import absolute, basename, dirname, join, split
 from tensorbundle.tools.operations.directories.inventory import (
     NOT_THERE,
     inspect,
@@ -133,7 +133,7 @@ def _state_or_empty(found: Survey) -> CheckpointState:
 
 
 def _checkpoint_to_add(found: Survey, name: str) -> Found:
-    for path in (os.path.join(found.directory, name), name):
+    for path in (join(found.directory, name), name):
         if os.path.isdir(path) and not is_checkpoint(path):
             continue
         try:
@@ -150,7 +150,7 @@ def _no_such(found: Survey, name: str) -> MissingFileError:
     known = [each.name for each in found.checkpoints]
     return MissingFileError(
         f"no checkpoint of this name; {what_is_there(near_names(name, known) or known)}",
-        path=os.path.join(found.directory, name),
+        path=join(found.directory, name),
     )
 
 
@@ -252,7 +252,7 @@ def _without(state: CheckpointState, left: Sequence[Found]) -> CheckpointState |
 def _chosen(found: Survey, name: str) -> list[Found]:
     """The checkpoints that a name means: one, unless the state file lists it more than once."""
     exact = [each.prefix for each in found.listed if each.path == name]
-    for prefix in (*exact, os.path.join(found.directory, name), name):
+    for prefix in (*exact, join(found.directory, name), name):
         place = place_of(prefix)
         chosen = [each for each in found.checkpoints if place_of(each.prefix) == place]
         if chosen:
@@ -260,10 +260,10 @@ def _chosen(found: Survey, name: str) -> list[Found]:
         there = inspect(prefix)
         if there.file_format:
             return [there]
-    if is_member_name(os.path.basename(name)):
+    if is_member_name(basename(name)):
         raise MissingFileError(
             "this names a file of a checkpoint; give the prefix, without the ending",
-            path=os.path.join(found.directory, name),
+            path=join(found.directory, name),
         )
     raise _no_such(found, name)
 
@@ -423,7 +423,7 @@ def _must_be_replaceable(found: Survey) -> None:
     Raises:
         ConflictError: it is a table, or something that `describe_content` knows.
     """
-    path = os.path.join(found.directory, STATE_FILE)
+    path = join(found.directory, STATE_FILE)
     if found.trouble is None:
         return
     if is_v1_file(path):
@@ -438,7 +438,7 @@ def _beside(directory: str, found: Found) -> Found:
     """A listed checkpoint, or where it lies elsewhere, the one of the same name in the directory if there is one."""
     if _is_inside(directory, found):
         return found
-    copy = inspect(os.path.join(directory, os.path.basename(found.prefix)))
+    copy = inspect(join(directory, basename(found.prefix)))
     if not copy.file_format:
         return found
     return replace(
@@ -456,14 +456,14 @@ def _in_order(found: Iterable[Found]) -> list[Found]:
 
 def _relative(directory: str, prefix: str) -> str:
     """The path under which a state file in the directory names a prefix."""
-    above, name = os.path.split(prefix)
-    return CheckpointState.of_prefixes(directory, os.path.join(os.path.abspath(above), name)).latest_path
+    above, name = split(prefix)
+    return CheckpointState.of_prefixes(directory, join(absolute(above), name)).latest_path
 
 
 def _is_inside(directory: str, found: Found) -> bool:
     """Whether a checkpoint lies in the directory or below."""
     root = os.path.realpath(directory)
-    return os.path.commonpath([root, os.path.dirname(place_of(found.prefix))]) == root
+    return os.path.commonpath([root, dirname(place_of(found.prefix))]) == root
 
 
 def _reasons_to_stay(found: Survey, doomed: Sequence[Found]) -> dict[str, str]:
@@ -475,11 +475,11 @@ def _reasons_to_stay(found: Survey, doomed: Sequence[Found]) -> dict[str, str]:
         for file in each.files if id(each) not in ids else ():
             if place_of(file) in mine:
                 reasons[mine[place_of(file)]] = f"{each.name!r} has the same files"
-    for directory in {os.path.dirname(path) for path in mine} | {os.path.realpath(found.directory)}:
+    for directory in {dirname(path) for path in mine} | {os.path.realpath(found.directory)}:
         for entry in os.scandir(directory):
             if not entry.is_symlink() or entry.path in mine:
                 continue
-            next_one = os.path.join(directory, os.readlink(entry.path))
+            next_one = join(directory, os.readlink(entry.path))
             for target in (os.path.realpath(entry.path), place_of(next_one)):
                 if target in mine:
                     reasons[mine[target]] = f"{entry.name!r} is a symbolic link to it"

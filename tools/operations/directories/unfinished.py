@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.filenames import part_prefixes, parts_prefix
-from tensorbundle.members import prefixes_in
+from tensorbundle.members import is_file, prefixes_in
+from tensorbundle.storage.paths import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def unfinished(directory: str) -> tuple[Unfinished, ...]:
 
 
 def _unfinished(directory: str) -> Iterator[Unfinished]:
-    beside = {parts_prefix(os.path.join(directory, name)) for name in prefixes_in(directory)}
+    beside = {parts_prefix(join(directory, name)) for name in prefixes_in(directory)}
     for whole in beside - {None}:
         found = None if whole is None else _BESIDE.fullmatch(whole)
         if whole is not None and found:
@@ -77,12 +78,12 @@ def _unfinished(directory: str) -> Iterator[Unfinished]:
         names = os.listdir(entry.path)
         if not any(name.startswith("part-") for name in names):
             continue
-        wholes = {parts_prefix(os.path.join(entry.path, name)) for name in prefixes_in(entry.path)} - {None}
+        wholes = {parts_prefix(join(entry.path, name)) for name in prefixes_in(entry.path)} - {None}
         counts = _counted(wholes.pop() or "") if len(wholes) == 1 else (0, 0)
-        yield Unfinished(entry.path, os.path.join(directory, found["prefix"]), *counts)
+        yield Unfinished(entry.path, join(directory, found["prefix"]), *counts)
 
 
 def _counted(whole: str) -> tuple[int, int]:
     """How many parts have an index, and how many there should be."""
     prefixes = part_prefixes(whole)
-    return sum(os.path.isfile(f"{each}.index") for each in prefixes), len(prefixes)
+    return sum(is_file(f"{each}.index") for each in prefixes), len(prefixes)

@@ -20,9 +20,10 @@ from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, 
 from tensorbundle.filenames import index_path, shard_path
 from tensorbundle.index import BundleIndex, Index
 from tensorbundle.keys import decode_key
-from tensorbundle.members import shards_of
+from tensorbundle.members import is_file, shards_of
 from tensorbundle.payloads import payload_checksum
 from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import basename, split
 from tensorbundle.table import TRAILER_BYTES
 from tensorbundle.tools.operations.inspecting.blocks import METAINDEX, find_blocks, loose_entries
 
@@ -77,7 +78,7 @@ class FoundIndex(Index):
         """The path of a data shard, or of a temporary file that a killed save left of it."""
         if shard not in self._paths:
             path = shard_path(self.prefix, shard, self.header.num_shards)
-            if not os.path.isfile(path):
+            if not is_file(path):
                 left = _temporaries(path)
                 path = left[0] if left else path
             self._paths[shard] = path
@@ -118,7 +119,7 @@ class FoundIndex(Index):
 
 def _temporaries(path: str) -> list[str]:
     """What killed saves left of a file under temporary names, the newest first."""
-    directory, name = os.path.split(path)
+    directory, name = split(path)
     found = []
     with contextlib.suppress(OSError), os.scandir(directory or ".") as listing:
         found = [
@@ -135,9 +136,7 @@ def find_index(prefix: str) -> FoundIndex:
     Raises:
         MissingFileError: nothing of it is there.
     """
-    candidates = [
-        path for path in [index_path(prefix), *_temporaries(index_path(prefix))] if os.path.isfile(path)
-    ]
+    candidates = [path for path in [index_path(prefix), *_temporaries(index_path(prefix))] if is_file(path)]
     if not candidates:
         raise MissingFileError("its index is not there, nor a temporary file of it", path=index_path(prefix))
     best: FoundIndex | None = None
@@ -157,7 +156,7 @@ def _entries_in(prefix: str, path: str) -> FoundIndex:
             found.header = index.header
             header = b""
     if path != index_path(prefix):
-        found.notes.append(f"entries are from {os.path.basename(path)}, which a killed save left")
+        found.notes.append(f"entries are from {basename(path)}, which a killed save left")
     try:
         with store_of(path).open(path) as file:
             data = file.read(0, min(file.size, _INDEX_BYTES))
@@ -190,7 +189,7 @@ def _entries_in(prefix: str, path: str) -> FoundIndex:
 
 
 def _counts_of_temporaries(prefix: str) -> Counter[int]:
-    directory, base = os.path.split(prefix)
+    directory, base = split(prefix)
     pattern = re.compile(re.escape(base) + r"\.data-\d{5,}-of-(\d{5,})\.tempstate\d+", re.ASCII)
     with contextlib.suppress(OSError):
         return Counter(int(each[1]) for each in map(pattern.fullmatch, os.listdir(directory or ".")) if each)

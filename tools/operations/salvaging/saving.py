@@ -20,6 +20,7 @@ from tensorbundle.keys import decode_key
 from tensorbundle.locating import resolve_prefix, what_is_there
 from tensorbundle.members import prefixes_in
 from tensorbundle.slices import must_tile, readable_key
+from tensorbundle.storage.paths import dirname
 from tensorbundle.tools.operations.salvaging.finding import find_index, index_like
 from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 from tensorbundle.tools.rewriting.expressions import Stored
@@ -152,7 +153,7 @@ def _found(prefix: str, sibling: Path | None, progress: Callable[[int], None] | 
         if sibling is None:
             return find_index(prefix)
     except MissingFileError as error:
-        others = prefixes_in(os.path.dirname(prefix) or ".")
+        others = prefixes_in(dirname(prefix) or ".")
         raise MissingFileError(
             f"{error.reason}; --index CKPT takes that of another checkpoint of the same model; "
             f"{what_is_there(others)}",
