@@ -48,6 +48,7 @@ __all__ = [
     "LOSS_SCALE",
     "MOMENTUM",
     "MOMENTUM_SLOTS",
+    "SCALED_BY_STEPS",
     "TF1_CLASSES",
     "TF1_SCALAR",
     "TF1_SUFFIX",
@@ -64,6 +65,8 @@ Shape = tuple[int, ...]
 GRADIENT_SUM: Final = "gradient_sum"
 MOMENTUM: Final = "momentum"
 _AVERAGED: Final = frozenset({"vr", "vc", "mesh_vr", "mesh_vc"})
+# Means whose updates are scaled by the number of steps, so that zeros beside many steps are wrong: Adam's, Adafactor's.
+SCALED_BY_STEPS: Final = frozenset({"m", "v", "vr", "vc"})
 COPIES: Final = frozenset({"average", "slow", "schedule_free"})
 _MOMENTS: Final = ("m", "v")
 

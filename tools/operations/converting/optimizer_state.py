@@ -17,7 +17,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.tools.matching.sides import FLOATING, described, values_of
 from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
-from tensorbundle.tools.optimizers.table import COPIES, GRADIENT_SUM, MOMENTUM, is_unused
+from tensorbundle.tools.optimizers.table import COPIES, GRADIENT_SUM, MOMENTUM, SCALED_BY_STEPS, is_unused
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, Constant, Scaled
 
@@ -82,7 +82,7 @@ class OptimizerState:
         """The places of one of the template's optimizers whose own value would mean something else than it should.
 
         Those of an optimizer that got slots: all of them, and what counts its steps. Those of one that got a number of
-        steps: slots of variables that have a place, as zeros do not go with steps. And copies of such variables.
+        steps: means that it scales by these, of variables that have a place. And copies of such variables.
         """
         got = bool(self.gave[optimizer])
         roles: dict[str, set[str]] = defaultdict(set)
@@ -91,7 +91,8 @@ class OptimizerState:
         places = set()
         for (role, variable), place in optimizer.slots.items():
             has_place = variable in self._placing.givers
-            goes_on = has_place if role in COPIES else got or (optimizer in self._counted and has_place)
+            counted = optimizer in self._counted and role in SCALED_BY_STEPS
+            goes_on = has_place if role in COPIES else got or (counted and has_place)
             stored = self._target.draft.tensors.get(variable)
             unused = stored is not None and is_unused(role, stored.shape, roles[variable])
             if goes_on and role not in _EMPTY and not unused:

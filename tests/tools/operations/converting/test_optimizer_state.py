@@ -73,6 +73,8 @@ def test_steps_without_moments(tmp_path):
     assert "6 missing" in reason
     found, _ = fit(tmp_path, "legacy-sgd", "legacy-adam", allow_missing=True)
     assert found["optimizer/iter"] == 7
+    found, _ = fit(tmp_path, "legacy-sgd", "legacy-sgd-momentum")  # whose momentum may begin anew
+    assert found["optimizer/iter"] == 7
 
 
 def test_an_optimizer_without_any_state_stays(tmp_path):
