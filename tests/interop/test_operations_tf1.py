@@ -720,7 +720,7 @@ def test_average(accumulator, count, tmp_path, capsys):
         "--accumulator",
         accumulator,
     )
-    assert ("'step'" in capsys.readouterr().err) == (count > 1)
+    assert ("from the last: step\n" in capsys.readouterr().err) == (count > 1)
     found = their_reading(tmp_path / "out")
     for name, (dtype, shape, _) in sources[0].items():
         if dtype in (*means, "float32"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -40,7 +41,7 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
         epilog=f"example: {command.EXAMPLE}",
         add_help=False,
         allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("-h", action=_ShortHelp, nargs=0, help="show the arguments and an example")
     parser.add_argument("--help", action="help", help="show the options, too")
@@ -49,6 +50,17 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
     command.add_arguments(parser)
     parser.usage = parser.short_usage()
     return parser
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal, without what `argparse` imports to find that out whenever an argument is declared."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = int(os.environ.get("COLUMNS", 0)) or os.get_terminal_size().columns
+        except (ValueError, OSError):  # not a number; not a terminal
+            width = 80
+        super().__init__(prog, width=width - 2)
 
 
 class _Parser(argparse.ArgumentParser):
