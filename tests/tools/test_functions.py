@@ -111,7 +111,7 @@ def test_merging_under_names(tmp_path, call):
         ("convert", {"to": "tf2", "save_counter": "no"}, "step convert: 'no' is neither true nor false"),
         ("convert", {"to": "tf2", "map": {1: "a"}}, "step convert: {1: 'a'} is not a table"),
         ("cast", {"rules": {"*": "Float16"}}, "no data type 'Float16'"),
-        ("cast", {"rules": "bfloat16"}, "step cast: 'bfloat16' is not a table"),
+        ("cast", {"rules": "bfloat16"}, "'bfloat16' is not a table"),
         ("reshard", {"shards": "2"}, "step reshard: '2' is not a whole number"),
         ("reshard", {"max_shard_size": "big"}, "'big' is not a size"),
         ("rename", {"rules": {"a/w": 1}}, "step rename: 1 is not text"),
@@ -133,6 +133,8 @@ def test_arguments_are_refused_as_on_the_command_line(tmp_path, source, name, ar
     [
         (lambda path: TransferOptions(data="cpy"), "data = 'cpy', expected 'share' or 'copy'"),
         (lambda path: tools.merge([path, path], "o", prefer="frist"), "prefer = 'frist', expected 'first' or 'last'"),
+        (lambda path: tools.average([], "o"), "[] is not a list of checkpoints"),
+        (lambda path: tools.merge(path, "o"), "is not a list of checkpoints"),
         (lambda path: tools.average([path], "o", accumulator="float16"), "accumulator = 'float16', expected"),
         (lambda path: tools.check(path, path, method="load"), "method = 'load', expected 'restore' or 'read'"),
         (lambda path: tools.manage("/", "delete"), "action = 'delete', expected 'list', 'add'"),

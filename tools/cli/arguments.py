@@ -57,7 +57,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         try:
-            width = int(os.environ.get("COLUMNS", 0)) or os.get_terminal_size().columns
+            width = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size().columns
         except (ValueError, OSError):  # not a number; not a terminal
             width = 80
         super().__init__(prog, width=width - 2)

@@ -25,7 +25,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "suggest": "propose a rename map from A's names to B's",
     },
     "make a new checkpoint of one": {
-        "convert": "convert name-based (TF1) to object-based (TF2), or V1 files to V2; or back",
+        "convert": "convert between TF1 (names) and TF2 (objects), V1 and V2 files, and other formats",
         "rename": "rename tensors, or objects of a TF2 checkpoint",
         "cast": "cast tensors to another type",
         "drop": "remove matching tensors",

@@ -21,7 +21,8 @@ from tensorbundle.errors import BundleError, check_word
 from tensorbundle.tools.operations.directories import managing
 from tensorbundle.tools.operations.directories.cleaning import clean
 from tensorbundle.tools.operations.directories.inventory import survey
-from tensorbundle.tools.operations.steps.recipe import rewrite_with, step_of
+from tensorbundle.tools.operations.steps.recipe import rewrite_with, shipped_recipes, step_of
+from tensorbundle.tools.operations.steps.step import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +48,7 @@ __all__ = [
     "manage",
     "merge",
     "partition",
+    "recipes",
     "rename",
     "reshape",
     "reshard",
@@ -68,6 +70,12 @@ def _make(
     return rewrite_with([step_of(name, value)], source, destination, options)
 
 
+def _several(sources: object) -> Sequence[Path]:
+    if not isinstance(sources, (list, tuple)) or not sources:
+        raise BundleError(f"{sources!r} is not a list of checkpoints")
+    return sources
+
+
 def average(
     sources: Sequence[Path],
     destination: Path,
@@ -83,7 +91,7 @@ def average(
         accumulator: the type that sums are computed in, "float32" or "float64".
         options: how the output is made.
     """
-    first, *others = sources
+    first, *others = _several(sources)
     return _make("average", {"with": others, "accumulator": accumulator}, first, destination, options)
 
 
@@ -99,7 +107,7 @@ def cast(
 
     To integers and booleans that lack values of a tensor's type only with `allow_lossy`.
     """
-    return _make("cast", {**rules, "allow_lossy": allow_lossy}, source, destination, options)
+    return _make("cast", {**table(rules), "allow_lossy": allow_lossy}, source, destination, options)
 
 
 def compact(source: Path, destination: Path, *, options: TransferOptions | None = None) -> Summary:
@@ -215,7 +223,7 @@ def extract(
 
 
 def manage(
-    directory: str,
+    directory: Path,
     action: Action = "list",
     prefixes: Sequence[str] = (),
     *,
@@ -245,7 +253,7 @@ def manage(
     """
     check_word("action", action, ACTIONS)
     if action == "list":
-        return survey(directory)
+        return survey(str(directory))
     if action == "prune" and max_to_keep is None:
         raise BundleError("prune needs max_to_keep (--max-to-keep)")
     plans: dict[str, Callable[[Survey], Change]] = {
@@ -255,7 +263,7 @@ def manage(
         "repair": managing.repair,
         "clean": clean,
     }
-    return managing.manage(directory, plans[action], dry_run=dry_run)
+    return managing.manage(str(directory), plans[action], dry_run=dry_run)
 
 
 def merge(
@@ -278,7 +286,7 @@ def merge(
         (under, first), *pairs = sources.items()
         others = dict(pairs)
     else:
-        first, *others = sources
+        first, *others = _several(sources)
     return _make("merge", {"with": others, "prefer": prefer, "under": under}, first, destination, options)
 
 
@@ -287,6 +295,11 @@ def partition(
 ) -> Summary:
     """Store tensors in slices: `partition("src", "dst", {"a": 4, "b": {"slices": 2, "axis": 1}})`."""
     return _make("partition", parts, source, destination, options)
+
+
+def recipes() -> dict[str, str]:
+    """The recipes that come with the package, as TOML text by the names that `rewrite` takes."""
+    return {name: recipe.read_text(encoding="utf-8") for name, recipe in shipped_recipes().items()}
 
 
 def rename(
@@ -308,10 +321,10 @@ def rename(
         regex: regular expressions to replacements as `re.sub` takes them; applied after `map`.
         options: how the output is made.
     """
-    table: dict[str, object] = dict(rules or {})
-    table |= {} if map is None else {"map": [map]}
-    table |= {} if regex is None else {"regex": regex}
-    return _make("rename", table, source, destination, options)
+    given = {} if rules is None else dict(table(rules))
+    given |= {} if map is None else {"map": [map]}
+    given |= {} if regex is None else {"regex": regex}
+    return _make("rename", given, source, destination, options)
 
 
 def reshape(

@@ -159,7 +159,16 @@ class TestDispatch:
         )
         output = spawn(*argv, script=script).communicate()[0]
         found = set(output.split("\n")[-2].split())
-        slow = {"numpy", "rich", "google.protobuf", "ml_dtypes", "tensorflow", "json", "importlib.metadata", "shutil"}
+        slow = {
+            "numpy",
+            "rich",
+            "google.protobuf",
+            "ml_dtypes",
+            "tensorflow",
+            "json",
+            "importlib.metadata",
+            "shutil",
+        }
         assert not found & slow
         commands = {each.rpartition(".")[2] for each in found if ".cli.commands." in each}
         assert commands == {argv[0]} & COMMANDS.keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tensorbundle.tools.cli.console import columns
-from tensorbundle.tools.operations.steps.recipe import shipped_recipes
+from tensorbundle.tools.operations.functions import recipes
 
 if TYPE_CHECKING:
     import argparse
@@ -17,15 +17,12 @@ EXAMPLE = "tensorbundle recipes --show hf:bert"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "--show", metavar="NAME", choices=list(shipped_recipes()), help="print a recipe's steps"
-    )
+    parser.add_argument("--show", metavar="NAME", choices=list(recipes()), help="print a recipe's steps")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """List the recipes, or print one."""
-    shipped = shipped_recipes()
-    texts = {name: recipe.read_text(encoding="utf-8") for name, recipe in shipped.items()}
+    texts = recipes()
     if args.show is not None:
         console.record({"recipe": args.show, "text": texts[args.show]})
         console.lines(texts[args.show].splitlines())
