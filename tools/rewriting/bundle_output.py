@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import HEADER_KEY
 from tensorbundle.storage.protocols import SharingError
-from tensorbundle.tools.rewriting.appending import append_entries, check_wholes
+from tensorbundle.tools.rewriting.aliasing import append_aliased
+from tensorbundle.tools.rewriting.appending import check_wholes
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.plan import Carried
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
@@ -253,6 +254,6 @@ def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], No
 def _write_shard(job: _Job) -> tuple[dict[bytes, TensorEntry], Written]:
     """Write one data shard: the entries of what it contains, and what was read. Depends on nothing but the plan."""
     with job.store.writer(job.name) as file:
-        done, written = append_entries(file, job.entries, verify=job.verify, progress=job.progress)
+        done, written = append_aliased(file, job.entries, verify=job.verify, progress=job.progress)
     keys = [each.key for each in job.entries]
     return {key: entry._replace(shard=job.number) for key, entry in zip(keys, done, strict=True)}, written
