@@ -146,7 +146,7 @@ def cast(draw, model):
         key: cast_values(array, tb.DType[target].numpy) if key in keys else array
         for key, array in model.arrays.items()
     }
-    return [("cast", {keys[0] if one else "*": target})], Model(arrays, model.cuts)
+    return [("cast", {keys[0] if one else "*": target, "allow_lossy": True})], Model(arrays, model.cuts)
 
 
 def select(draw, model):
