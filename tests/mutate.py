@@ -48,7 +48,7 @@ TESTS = {
     "bundle/slices.py": ["tests/bundle/test_slices.py"],
     "bundle/entries.py": ["tests/bundle/test_entries.py", "tests/proto/test_schema.py"],
     "bundle/payloads.py": ["tests/bundle/test_payloads.py"],
-    "bundle/filenames.py": ["tests/bundle/test_locating.py"],
+    "bundle/filenames.py": ["tests/bundle/test_filenames.py"],
     "proto/paths.py": ["tests/proto/test_paths.py"],
     "proto/nodes.py": ["tests/proto/test_graph.py", "tests/proto/test_schema.py"],
     "proto/reach.py": ["tests/proto/test_graph.py"],

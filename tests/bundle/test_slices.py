@@ -77,6 +77,12 @@ def test_shapes_as_text():
     assert [shape_text(shape) for shape in ((), (7,), (38, 32))] == ["[]", "[7]", "[38,32]"]
 
 
+def test_key_of_the_largest_rank():
+    part = TensorSlice(((0, -1),) * MAX_RANK)
+    assert TensorSlice.parse_key(part.key(b"y")) == (b"y", part)
+    assert TensorSlice.parse(part.encode()) == part
+
+
 def test_key_of_a_name_with_special_bytes():
     part = TensorSlice.parse_spec("0,1")
     key = raw("00 61 00ff ff00 0001 0101 8081")

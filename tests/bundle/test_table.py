@@ -310,6 +310,11 @@ def test_bad_data_block(opened, data, number, inside, reason):
     assert caught.value.path == table.path
 
 
+def test_data_blocks_may_be_empty(opened):
+    table = opened(assemble([(b"a", b"1")], block([]), [(b"~~", b"2")]))
+    assert list(table.items()) == [(b"a", b"1"), (b"~~", b"2")]
+
+
 def test_a_lookup_in_a_bad_data_block(opened):
     """The error says where in the file."""
     table = opened(assemble([(b"a", b"1")], raw('0001 05 "b" 00000000 01000000')))
