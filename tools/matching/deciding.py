@@ -387,22 +387,22 @@ class _Deciding:
             {item: item.full_name or item.name for item in self._right.values()},
         )
         view = View(*steps)
-        # Names that differ in numbers only, one of which may be left out.
-        alike = [
-            Counter(tuple(word for word in each.skeleton if word != "#") for each in labels.values())
-            for labels in (view.left, view.right)
-        ]
+        # By words alone: where numbers are, on both sides. Of `a/b` and `a_1/b`, the first may be a number less.
+        alike: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
+        crowds: Counter[tuple[str, ...]] = Counter()
+        for labels in (view.left, view.right):
+            for each in labels.values():
+                alike[_unnumbered(each)].add(each.skeleton)
+            crowds |= Counter(map(_unnumbered, labels.values()))
         pairs: dict[Pair, str] = {}
         for key, ours in view.by_key[0].items():
             theirs = view.by_key[1].get(key, ())
             if len(ours) != 1 or len(theirs) != 1:
                 continue
             label = view.left[ours[0]]
-            if label.families:
-                same = not (label.is_shifted or label.is_open)
-            else:
-                same = are_telling(label.skeleton) and all(each[label.skeleton] == 1 for each in alike)
-            if same and not label.is_open:
+            words = _unnumbered(label)
+            told = bool(label.families) or (are_telling(words) and crowds[words] == 1)
+            if told and len(alike[words]) == 1 and not (label.is_shifted or label.is_open):
                 pairs[ours[0], theirs[0]] = "words"
         self._take_unique({pair: how for pair, how in pairs.items() if not self._against(*pair)})
 
@@ -437,6 +437,11 @@ class _Deciding:
                 for one, other in zip(sorted(ours, key=natural), sorted(theirs, key=natural), strict=True):
                     if self._may_be(one, other):
                         self._take(one, other, "order", "possible", settled=False)
+
+
+def _unnumbered(label: Label) -> tuple[str, ...]:
+    """The words of a name that was read by words."""
+    return tuple(word for word in label.skeleton if word != "#")
 
 
 def _sum_key(item: Item) -> Hashable:

@@ -144,9 +144,24 @@ class _Search:
         matches += self._slots(matches)
         matches = [replace(each, evidence=each.evidence.replace("path", "name")) for each in matches]
         taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
+        # A slot is known by its variable alone.
+        slots = [
+            {key for each in side.optimizers for key in each.slots.values()}
+            if self._use != "template"
+            else set()
+            for side in self._sides
+        ]
         others = match(
-            [olds[name] for name in sorted(state[0] - taken_old)],
-            [news[name] for name in sorted((state[1] or news.keys()) - taken_new)],
+            [
+                olds[name]
+                for name in sorted(state[0] - taken_old)
+                if slots[0].isdisjoint(self._olds[name].keys)
+            ],
+            [
+                news[name]
+                for name in sorted((state[1] or news.keys()) - taken_new)
+                if slots[1].isdisjoint(self._news[name].keys)
+            ],
         )
         # Also a dictionary of all tensors that a TF1 checkpoint had.
         matches += [

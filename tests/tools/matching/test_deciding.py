@@ -1,0 +1,31 @@
+"""What `convert --template` and `suggest` make of generated pairs of programs, judged by the truth."""
+
+import os
+
+import pytest
+
+from support.depth import DEEP
+from support.judging import judge, make_pair
+
+PAIRS = int(os.environ.get("TENSORBUNDLE_PAIRS", "400" if DEEP else "48"))
+AT_ONCE = 12
+
+
+@pytest.fixture(scope="module")
+def tally():
+    """How many pairs the files tell, and of how many of these not all is found."""
+    return {"told": 0, "refused": []}
+
+
+@pytest.mark.parametrize("first", range(0, PAIRS, AT_ONCE))
+def test_no_tensor_has_another_ones_values(first, tally, tmp_path):
+    """Right or refused; and nothing that `suggest` calls certain or likely is wrong."""
+    for seed in range(first, min(first + AT_ONCE, PAIRS)):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        pair = make_pair(seed, folder)
+        verdict = judge(pair, folder)
+        assert not verdict.faults, (pair.label, verdict.faults)
+        tally["told"] += pair.told
+        tally["refused"] += [pair.label] if verdict.refused else []
+    assert len(tally["refused"]) <= 2 + tally["told"] / 20, tally["refused"]
