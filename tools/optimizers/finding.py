@@ -86,6 +86,12 @@ class Optimizers:
         averages = {key for each in self.found if each.generation == "average" for key in each.owned}
         return (self.owned | self.private) - averages
 
+    @property
+    def trained(self) -> set[str]:
+        """The keys of the variables that optimizers are known to train."""
+        listed = {key for each in self.found for key in each.listed}
+        return listed | {variable for each in self.found for _, variable in each.slots}
+
     def slots_of(self, variable: str) -> Iterator[tuple[str, str]]:
         """The role and the key of every slot of a variable."""
         for optimizer in self.found:

@@ -308,6 +308,7 @@ class TestGraphs:
             roles = [(role, each) for each in nameless for role in ("m", "v")]
             assert found.slots == (dict(zip(roles, keys, strict=True)) if told else {})
             assert found.doubtful == ({} if told else dict.fromkeys(keys, nameless))
+            assert found.listed == set(nameless)
 
     def test_wrapped(self):
         """The inner optimizer's steps and hyperparameters count, where both have them."""

@@ -230,20 +230,8 @@ def _model_of(draft: Draft, graph: ObjectGraph, model: KerasModel) -> tuple[Laye
                 told[key] = is_trained
     for pattern, _ in patterns:
         pattern.must_be_used()
-    slots = {variable for each in Optimizers.of_draft(draft).found for _, variable in each.slots}
-    trained = slots | _trained_of_keras_3(graph)
+    trained = Optimizers.of_draft(draft).trained
     return layer, Ordering(lambda variable: told.get(variable.key), trained)
-
-
-def _trained_of_keras_3(graph: ObjectGraph) -> set[str]:
-    """The keys of the variables that optimizers of Keras 3 list as theirs to train."""
-    return {
-        each.checkpoint_key
-        for node in graph.nodes
-        if "_trainable_variables" in node.children and "_iterations" in node.children
-        for variable in node.children["_trainable_variables"].children.values()
-        for each in variable.attributes
-    }
 
 
 def _classes(draft: Draft, graph: ObjectGraph, model: KerasModel) -> Classes:
@@ -320,8 +308,9 @@ def _become(
     used: set[str],
     model: Layer,
 ) -> None:
-    state = Optimizers.of_draft(draft).state
-    lost = set() if draft.graph is None else _trained_of_keras_3(draft.graph)
+    optimizers = Optimizers.of_draft(draft)
+    state = optimizers.state
+    lost = {key for each in optimizers.found for key in each.listed}
     for key in draft.tensors:
         if key in used:
             continue
