@@ -18,7 +18,7 @@ def source(tmp_path):
 def test_patterns(run, tmp_path, source):
     summary = check_writing(run, tmp_path, "reshape", [source], "a=3,-1", "n=[]")
     assert summary["bytes_shared"] > 0
-    assert summary["notes"] == [{"what": "reshaped", "keys": ["a", "a/Adam", "n"]}]
+    assert summary["notes"] == [{"what": "reshaped", "keys": ["a", "n", "a/Adam"]}]
     with tb.open(tmp_path / "out") as ckpt:
         assert {key: array.shape for key, array in ckpt.items()} == {"a": (3, 2), "a/Adam": (3, 2), "n": ()}
 

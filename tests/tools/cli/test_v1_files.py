@@ -143,7 +143,7 @@ def test_verify(run, sources, kind):
     [summary] = run("verify", sources[kind], "--json").records
     with tb.open(sources[kind]) as ckpt:
         size = sum(handle.size for table in ckpt.index.tables for handle in table.handles)
-    assert summary == {"tensors": 10, "bytes": size, "problems": 0}
+    assert summary == {"prefix": sources[kind], "tensors": 10, "bytes": size, "problems": 0}
 
 
 # Writing: arguments beside the source and the destination
@@ -151,7 +151,7 @@ def test_verify(run, sources, kind):
 WRITING = {
     "convert": [["--to", "tf2"], ["--to", "v2"], ["--to", "tf2", "--root", "a/b", "--no-save-counter"]],
     "rename": [["emb=table", "emb/Adam=table/Adam"], ["--regex", "(.*)=>scope/\\1"]],
-    "cast": [["*=bfloat16"], ["emb=float64", "n=int8"]],
+    "cast": [["*=bfloat16"], ["emb=float64", "n=int8", "--allow-lossy"]],
     "drop": [["emb*"], ["words"]],
     "extract": [["emb*", "words"]],
     "slim": [[]],
@@ -495,24 +495,17 @@ def test_slices_that_do_not_fit(run, work):
         assert (problem.kind, problem.key, problem.message) == ("slices", "emb", message)
         assert run.error("show", work / "m", "emb") == f"{work / 'm'}: key 'emb': {message}"
         found = check_refusal(run, work, "cast", work / "m", work / "out", "emb=float64")
-        assert found == f"{work / 'm'}: key 'emb': {message}"
+        assert found.startswith(f"{work / 'm'}: key 'emb': {message}")
 
 
 @pytest.mark.parametrize("to", ["v1", "v2"])
-def test_slices_with_a_hole_are_carried_as_they_are(run, work, to):
-    """As between bundles."""
+def test_a_tensor_that_lacks_slices_is_not_written(run, work, to):
     grid = np.arange(8, dtype=np.float32).reshape(4, 2)
     specs = ["0,2:-", "3,1:-"]
     items = [item("emb", grid[tb.TensorSlice.parse_spec(spec).box((4, 2))], spec) for spec in specs]
     (work / "m").write_bytes(v1_bytes([saved("emb", "float32", (4, 2), specs)], items))
-    run("convert", work / "m", work / "out", "--to", to)
-    with tb.open(work / "out") as ckpt:
-        assert [str(each) for each in ckpt.entry("emb").slices] == specs
-        assert ckpt.read("emb", np.s_[:2]).tolist() == grid[:2].tolist()
-        with pytest.raises(tb.CorruptionError, match="its slices hold 6 of the 8 elements wanted"):
-            ckpt["emb"]
-    if to == "v1":
-        assert (work / "out").read_bytes() == (work / "m").read_bytes()
+    found = check_refusal(run, work, "convert", work / "m", work / "out", "--to", to)
+    assert "its slices hold 6 of the 8 elements wanted: slices are missing" in found
 
 
 def test_a_damaged_meta_record(run, work):
@@ -531,7 +524,7 @@ def test_a_missing_file(run, sources):
     os.unlink(path)
     [problem, summary] = run("verify", sources["two files"], "--json", status=1).records
     assert (problem["kind"], problem["path"], problem["severity"]) == ("missing-shard", path, "error")
-    assert summary == {"tensors": 0, "bytes": 0, "problems": 1}
+    assert summary == {"prefix": sources["two files"], "tensors": 0, "bytes": 0, "problems": 1}
     assert (
         run.error("ls", sources["two files"])
         == f"{path}: no such file: one of the files of a V1 checkpoint is missing"

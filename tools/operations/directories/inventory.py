@@ -24,6 +24,8 @@ from tensorbundle.tools.operations.directories.unfinished import Unfinished, unf
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from tensorbundle.checkpoint import Path
+
 __all__ = [
     "NOT_THERE",
     "Found",
@@ -304,7 +306,7 @@ def _meta_path(prefix: str) -> str:
     return f"{_V1_PARTS.sub('', prefix)}.meta"
 
 
-def latest(directory: str, *, newest: bool = False) -> Latest:
+def latest(directory: Path, *, newest: bool = False) -> Latest:
     """The latest checkpoint of a directory: what `tf.train.latest_checkpoint` returns, or where that has moved to.
 
     Args:
@@ -315,6 +317,7 @@ def latest(directory: str, *, newest: bool = False) -> Latest:
         MissingFileError: there is none; the reason says what there is.
         CorruptionError: the state file can't be read, and TensorFlow ignores it.
     """
+    directory = str(directory)
     must_exist(directory)
     try:
         found = _latest_of(CheckpointState.read(directory))
