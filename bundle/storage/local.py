@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import mmap
 import os
 import stat
@@ -21,13 +22,16 @@ from tensorbundle.storage.protocols import SharingError
 from tensorbundle.storage.staging import RenamedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tensorbundle.storage.protocols import Buffer, SharedHow
 
 __all__ = ["LocalFile", "LocalStore", "LocalWriter"]
 
-_WRITE_BUFFER_BYTES: Final = 1 << 20
+_SMALL_WRITE_BYTES: Final = 1 << 16  # less than that is collected
+WRITE_BYTES: Final = 1 << 18
+FLUSH_BYTES: Final = 32 << 20
+_SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
 _FICLONE: Final = 0x40049409  # linux/fs.h: share the extents of another file
 _CAN_NOT_SHARE: Final = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES}
@@ -141,16 +145,28 @@ class LocalFile:
 
 
 class LocalWriter:
-    """A local file while it is written (`WritableFile`)."""
+    """A local file while it is written (`WritableFile`).
+
+    Pieces of 256 KiB are written faster than larger ones on kernels with large folios. Every 32 MiB the kernel is asked
+    to begin to put on disk what was written, so that moving and flushing overlap, and little is left to flush at the end.
+    """
 
     def __init__(self, path: str) -> None:
         self.size = 0
-        self._file = open(path, "r+b", buffering=_WRITE_BUFFER_BYTES)  # noqa: SIM115  closed by close()
+        self._begun = 0  # bytes that the kernel was asked to put on disk
+        self._file = open(path, "r+b", buffering=_SMALL_WRITE_BYTES)  # noqa: SIM115  closed by close()
 
     def write(self, data: Buffer) -> None:
         """See `WritableFile`."""
-        self._file.write(data)
-        self.size += memoryview(data).nbytes
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), WRITE_BYTES):
+            piece = view[start : start + WRITE_BYTES]
+            self._file.write(piece)
+            self.size += len(piece)
+            if self.size - self._begun >= FLUSH_BYTES:
+                self._file.flush()
+                _begin_flush(self._file.fileno(), self._begun, self.size - self._begun)
+                self._begun = self.size
 
     def close(self) -> None:
         """See `WritableFile`."""
@@ -161,6 +177,27 @@ class LocalWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _begin_flush(descriptor: int, offset: int, size: int) -> None:
+    """Let the kernel begin to put a range of a file on disk, without waiting; where it can't, `fsync` does all later."""
+    begin = _sync_file_range()
+    if begin is not None:
+        begin(descriptor, offset, size, _SYNC_FILE_RANGE_WRITE)
+
+
+@functools.cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """Linux's function of that name, which Python does not have; None elsewhere."""
+    import ctypes  # only large files need it
+
+    try:
+        function = ctypes.CDLL(None).sync_file_range
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    found: Callable[[int, int, int, int], int] = function
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUFFER_BYTES", "OpenFiles", "TensorRange", "runs", "stream"]
 
-BUFFER_BYTES: Final = 1 << 20
+BUFFER_BYTES: Final = 1 << 18  # what stays in the caches of a processor between reading, checking and writing
 _MAX_OPEN: Final = 64  # files at a time; a process may have 1024
 
 

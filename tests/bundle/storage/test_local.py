@@ -5,8 +5,9 @@ import os
 import pytest
 
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
+from tensorbundle.storage import local
 from tensorbundle.storage.content import describe_content
-from tensorbundle.storage.local import LocalFile
+from tensorbundle.storage.local import LocalFile, LocalWriter
 
 
 @pytest.fixture
@@ -106,3 +107,35 @@ def test_not_a_regular_file(tmp_path):
 def test_describe_content(head, meaning):
     described = describe_content(head)
     assert described is None if meaning is None else meaning in described
+
+
+def test_what_is_written_arrives_in_order(tmp_path, monkeypatch):
+    """Small pieces, large ones, and arrays of any type; flushing begins on the way, each time where it ended before."""
+    monkeypatch.setattr(local, "FLUSH_BYTES", 1 << 20)
+    begun = []
+    begin = local._begin_flush
+
+    def watched(descriptor, offset, size):
+        assert os.fstat(descriptor).st_size == offset + size
+        begun.append((offset, size))
+        begin(descriptor, offset, size)
+
+    monkeypatch.setattr(local, "_begin_flush", watched)
+    (tmp_path / "f").touch()
+    pieces = [b"a" * 10, b"b" * 300_000, memoryview(b"c" * 3_000_001), bytearray(b"d"), b"", b"e" * 70_000]
+    with LocalWriter(str(tmp_path / "f")) as file:
+        for piece in [*pieces, memoryview(bytes(80_000)).cast("Q", [100, 100])]:
+            file.write(piece)
+        assert file.size == sum(map(len, pieces)) + 80_000
+    assert (tmp_path / "f").read_bytes() == b"".join(pieces) + bytes(80_000)
+    assert len(begun) == 3
+    assert all(offset == sum(size for _, size in begun[:number]) for number, (offset, _) in enumerate(begun))
+
+
+def test_where_the_kernel_can_not_begin_to_flush(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "_sync_file_range", lambda: None)
+    monkeypatch.setattr(local, "FLUSH_BYTES", 10)
+    (tmp_path / "f").touch()
+    with LocalWriter(str(tmp_path / "f")) as file:
+        file.write(b"x" * 25)
+    assert (tmp_path / "f").read_bytes() == b"x" * 25

@@ -204,7 +204,7 @@ def to_v2(draft: Draft) -> None:
         UnsupportedError: it is one already.
     """
     output = BundleOutput()
-    if draft.source_format == draft.output.file_format == output.file_format:
+    if {draft.source_format, draft.output.file_format} == {output.file_format}:
         raise UnsupportedError("a V2 checkpoint already; --to v1 is the other way", path=draft.prefix)
     draft.write_to(output)
 

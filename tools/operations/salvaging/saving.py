@@ -16,6 +16,7 @@ from tensorbundle.errors import (
     UnsupportedError,
 )
 from tensorbundle.filenames import index_path
+from tensorbundle.index import BundleIndex
 from tensorbundle.keys import decode_key
 from tensorbundle.locating import resolve_prefix, what_is_there
 from tensorbundle.members import prefixes_in
@@ -161,7 +162,7 @@ def _found(prefix: str, sibling: Path | None, progress: Callable[[int], None] | 
         ) from None
     assert sibling is not None
     with open_checkpoint(sibling) as other:
-        if other.index.file_format != "v2":
+        if not isinstance(other.index, BundleIndex):
             raise UnsupportedError(
                 "its index does not say where tensors are in data shards", path=other.prefix
             )
