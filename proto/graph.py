@@ -291,7 +291,7 @@ class ObjectGraph:
             ]
             if len(left) < len(node.attributes):
                 node.attributes = left
-                if not (node.children or node.owns_something) and node is not self.root:
+                if not (node.children or node.owns_something):
                     emptied.add(node)
         self._remove(emptied)
         self._rekey(before)

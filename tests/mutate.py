@@ -259,10 +259,11 @@ def main() -> int:
                 print(f"{module}: its tests fail without a change")
                 return 2
             source = (ROOT / module).read_text(encoding="utf-8")
-            every = [each for each in mutants(source) if f"{module}: {each.name}" not in known]
+            every = list(mutants(source))
             tried = (
                 every if options.all else random.Random(options.seed).sample(every, min(SAMPLE, len(every)))
             )
+            tried = [each for each in tried if f"{module}: {each.name}" not in known]
             count = 0
             for each in sandbox.survivors(module, tried):
                 print(f"  line {each.line}\n{module}: {each.name}", flush=True)

@@ -761,3 +761,9 @@ def test_name_based_checkpoints_have_none(tmp_path):
         writer.add("w", 1.0)
     with tb.open(tmp_path / "m") as ckpt:
         assert ckpt.object_graph is None
+
+
+def test_a_root_stays_when_its_tensors_go():
+    graph = ObjectGraph(Node(attributes=[Attribute("o", "", "k")]))
+    graph.drop_keys({"k"}, set())
+    assert (len(graph), graph.root.attributes) == (1, [])
