@@ -8,5 +8,6 @@
 - `alignment.py`: sequences side by side.
 - `substitutions.py`: how names change, learned from pairs.
 - `deciding.py`: pairs of tensors, by proof, and by hints that nothing contradicts.
+- `correspondence.py`: where another checkpoint of one program has the same tensors.
 - `placing.py`: which variable belongs in which place of a template.
 """

@@ -17,6 +17,7 @@ from tensorbundle.proto.graph import Attribute, Node
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
 from tensorbundle.shards import ShardReader
 from tensorbundle.slices import find_overlap
+from tensorbundle.tools.matching.correspondence import keys_in
 from tensorbundle.tools.rewriting.expressions import Mean, Stored
 from tensorbundle.tools.rewriting.plan import Literal as LiteralTensor
 
@@ -148,17 +149,19 @@ def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tupl
     Floating-point and complex tensors are averaged; whatever else must agree, or is taken from the last draft.
 
     Raises:
-        ConflictError: the drafts have not the same tensors, types and shapes.
+        ConflictError: the drafts have not the same tensors, types and shapes, or do not tell which is which.
         UnsupportedError: a draft was changed already.
     """
     last = drafts[-1]
-    for draft in drafts[:-1]:
-        _must_agree(draft, last)
+    keys = [_must_agree(draft, last) for draft in drafts[:-1]]
     from_last = []
     for key, tensor in last.tensors.items():
         if isinstance(tensor.expression, LiteralTensor):
             continue
-        parts = [_values(draft.tensors[key]) for draft in drafts]
+        parts = [
+            *(_values(draft.tensors[there[key]]) for draft, there in zip(drafts, keys, strict=False)),
+            _values(tensor),
+        ]
         if tensor.expression.dtype in _AVERAGED:
             last.tensors[key] = replace(tensor, expression=Mean(tuple(parts), accumulator))
         elif _differ(parts):
@@ -219,21 +222,24 @@ def _refuse(clashes: Sequence[str], first: Draft, draft: Draft) -> None:
     )
 
 
-def _must_agree(draft: Draft, last: Draft) -> None:
+def _must_agree(draft: Draft, last: Draft) -> dict[str, str]:
+    """The key of each of the last draft's tensors in another one, which must have it in one type and shape."""
     missing = [key for key in last.tensors if key not in draft.tensors]
     extra = [key for key in draft.tensors if key not in last.tensors]
     for keys, without in ((missing, draft), (extra, last)):
         if keys:
             shown = ", ".join(map(repr, keys[:_SHOWN]))
             raise ConflictError(f"has no {shown}{' ...' if len(keys) > _SHOWN else ''}", path=without.prefix)
+    there = keys_in(draft, last)
     for key, tensor in last.tensors.items():
-        mine, other = _values(draft.tensors[key]), _values(tensor)
+        mine, other = _values(draft.tensors[there[key]]), _values(tensor)
         if (mine.dtype, mine.shape) != (other.dtype, other.shape):
             raise ConflictError(
                 f"{mine.dtype} {list(mine.shape)}, in {last.prefix} {other.dtype} {list(other.shape)}",
                 path=draft.prefix,
-                key=key,
+                key=there[key],
             )
+    return there
 
 
 def _values(tensor: DraftTensor) -> Stored:

@@ -369,3 +369,27 @@ class TestAverage:
             averaged(sources, tmp_path / "out")
         assert caught.value.path == str(tmp_path / "a.data-00000-of-00001")
         averaged(sources, tmp_path / "out", verify=False)
+
+
+class TestListsOfAnotherOrder:
+    """Keras 3 exports list all variables in the order of a set, which is another one in each export."""
+
+    def export(self, prefix, names, first):
+        listed = [variable(name) for name in names]
+        root = tree({"_all_variables": {str(number): each for number, each in enumerate(listed)}})
+        values = {name: np.float32([first + number]) for number, name in enumerate(sorted(names))}
+        graph = finished(root)
+        tensors = {each.checkpoint_key: values[each.full_name] for _, _, each in graph.attributes()}
+        return write(prefix, tensors, graph=graph)
+
+    def test_names_tell(self, tmp_path):
+        one = self.export(tmp_path / "a", [f"sequential/{name}/kernel" for name in "abc"], 0)
+        other = self.export(tmp_path / "b", [f"sequential_1/{name}/kernel" for name in "cab"], 10)
+        found = lists(rewritten(one, tmp_path / "out", average={"with": [other]}))
+        assert list(found.values()) == [[7], [5], [6]]
+
+    def test_names_do_not_tell(self, tmp_path):
+        one = self.export(tmp_path / "a", ["p/kernel", "q/kernel"], 0)
+        other = self.export(tmp_path / "b", ["r/kernel", "s/kernel"], 10)
+        with pytest.raises(tb.ConflictError, match=r"names do not tell what is here what .*_all_variables/0"):
+            rewrite(one, tmp_path / "out", average={"with": [other]})

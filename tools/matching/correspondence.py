@@ -1,0 +1,54 @@
+"""Where one checkpoint of a program has the tensors that another one of it has at certain keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import ConflictError
+from tensorbundle.tools.matching.deciding import match
+from tensorbundle.tools.matching.sides import Side, listed
+
+if TYPE_CHECKING:
+    from tensorbundle.tools.rewriting.draft import Draft
+
+__all__ = ["keys_in"]
+
+
+def keys_in(draft: Draft, other: Draft) -> dict[str, str]:
+    """The key in `draft` of what `other` has at each of its keys.
+
+    Mostly this is the same key. It is not where a key is a place in a list that has another order in each checkpoint, as
+    `_all_variables/3` of what Keras 3 exports; the names of variables tell then.
+
+    Raises:
+        ConflictError: names differ, and do not tell which variable is which; the reason lists these.
+    """
+    same = {key: key for key in other.tensors}
+    if draft.graph is None or other.graph is None:
+        return same
+    ours, theirs = Side.of(draft), Side.of(other)
+    if ours.names == theirs.names:
+        return same
+    decided = match(
+        [ours.item(key) for key in ours.names if key not in ours.owned],
+        [theirs.item(key) for key in theirs.names if key not in theirs.owned],
+    )
+    meant = {each.new: each.old for each in decided.matches if each.settled}
+    kept = {slot: key for each in ours.optimizers for slot, key in each.slots.items()}
+    for optimizer in theirs.optimizers:
+        for (role, variable), key in optimizer.slots.items():
+            slot = kept.get((role, meant.get(variable, "")))
+            if slot is not None:
+                meant[key] = slot
+            elif meant.get(variable) == variable:
+                meant[key] = key
+    told = {key for each in theirs.optimizers for key in each.slots.values()}
+    told |= {key for key in theirs.names if key not in theirs.owned}
+    doubts = [theirs.label(key) for key in theirs.names if key in told and key not in meant]
+    if doubts:
+        raise ConflictError(
+            f"names do not tell what is here what {other.prefix} has at {listed(doubts)}; convert --template {other.prefix} "
+            "--map FILE gives it the same structure",
+            path=draft.prefix,
+        )
+    return same | meant
