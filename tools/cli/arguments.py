@@ -70,8 +70,10 @@ class _Parser(argparse.ArgumentParser):
 
     def short_usage(self) -> str:
         """What must be given, and that there are options."""
-        needed = list(map(_usage, self._needed()))
-        return " ".join([self.prog, *needed, "[OPTION...]"]).replace("%", "%%")
+        either = [action for group in self._required_groups() for action in group]
+        needed = [_usage(action) for action in self._needed() if action not in either]
+        choices = [f"({' | '.join(map(_usage, group))})" for group in self._required_groups()]
+        return " ".join([self.prog, *needed, *choices, "[OPTION...]"]).replace("%", "%%")
 
     def short_help(self) -> str:
         """What must be given, with an example."""
@@ -86,11 +88,15 @@ class _Parser(argparse.ArgumentParser):
 
     def _needed(self) -> Iterator[argparse.Action]:
         """Arguments that are not options, and options that must be given."""
-        groups = [each for each in self._mutually_exclusive_groups if each.required]
-        either = [action for group in groups for action in group._group_actions]
+        either = [action for group in self._required_groups() for action in group]
         for action in self._actions:
             if not action.option_strings or action.required or action in either:
                 yield action
+
+    def _required_groups(self) -> list[list[argparse.Action]]:
+        """The options of which one must be given."""
+        groups = [each for each in self._mutually_exclusive_groups if each.required]
+        return [each._group_actions for each in groups]
 
     def parse_args(  # type: ignore[override]  # the overloads of `argparse` are all this
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -122,9 +128,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _usage(action: argparse.Action) -> str:
-    metavar = action.metavar or "|".join(map(str, action.choices or [action.dest]))
+    metavar = str(action.metavar or "|".join(map(str, action.choices or [action.dest])))
     if action.option_strings:
         return f"{max(action.option_strings, key=len)} {metavar}"
+    if action.nargs == argparse.PARSER:
+        return metavar if action.required else f"[{metavar}]"
     return _COUNTS.get(str(action.nargs), "{0}").format(metavar)
 
 

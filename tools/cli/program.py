@@ -61,9 +61,11 @@ def _overview(name: str) -> int:
     if name == "--version":
         sys.stdout.write(f"tensorbundle {__version__}\n")
         return 0
-    what = "option" if name.startswith("-") else "command"
-    hint = near_hint(name, COMMANDS)
-    sys.stderr.write(f"tensorbundle: no {what} {escape(repr(name))}{hint}; 'tensorbundle help' lists all\n")
+    if name.startswith("-"):
+        message = f"no option {name!r} before the command; 'tensorbundle COMMAND --help' lists those after it"
+    else:
+        message = f"no command {name!r}{near_hint(name, COMMANDS)}; 'tensorbundle help' lists all"
+    sys.stderr.write(f"tensorbundle: {escape(message)}\n")
     return COULD_NOT
 
 

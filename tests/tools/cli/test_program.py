@@ -81,7 +81,10 @@ class TestDispatch:
             (["frob"], "no command 'frob'; 'tensorbundle help' lists all"),
             (["verfy"], "no command 'verfy'; near: 'verify'; 'tensorbundle help' lists all"),
             (["help", "renam"], "no command 'renam'; near: 'rename'; 'tensorbundle help' lists all"),
-            (["--json"], "no option '--json'; 'tensorbundle help' lists all"),
+            (
+                ["--json", "ls"],
+                "no option '--json' before the command; 'tensorbundle COMMAND --help' lists those after it",
+            ),
             (["\x1b[1m"], r"no command '\x1b[1m'; 'tensorbundle help' lists all"),
         ],
     )
@@ -114,8 +117,13 @@ class TestDispatch:
                 "argument --to: invalid choice: 'V1' (choose from 'tf1', 'tf2', 'v1', 'v2')",
             ),
             (
+                ["manage"],
+                "manage DIR [ACTION] [OPTION...]",
+                "the following arguments are required: DIR",
+            ),
+            (
                 ["reshard", "a", "b"],
-                "reshard SRC DST --shards N --max-shard-size SIZE [OPTION...]",
+                "reshard SRC DST (--shards N | --max-shard-size SIZE) [OPTION...]",
                 "one of the arguments --shards --max-shard-size is required",
             ),
         ],
