@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.optimizers.making import class_of
-from tensorbundle.tools.optimizers.table import TF1_SUFFIX
+from tensorbundle.tools.optimizers.table import COPIES, TF1_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,7 +43,11 @@ def class_names(optimizers: Iterable[Optimizer], names: Mapping[str, str]) -> li
 def _of_keras(optimizer: Optimizer, names: Mapping[str, str]) -> str:
     scope = names.get(optimizer.iterations or "", "").rpartition("/")[0].rpartition("/")[2]
     scope = scope or optimizer.path.rpartition("/")[2] if optimizer.node is None else scope
-    roles = [role for role, _ in optimizer.slots]
+    roles = {role for role, _ in optimizer.slots} - COPIES
+    if optimizer.generation == "keras2" and roles == {"momentum"}:
+        return "SGD or Lion"  # whose lists are called the same
+    if roles == {"m"}:
+        return "Lion"
     name = class_of(roles) if roles else optimizer.class_name
     if scope and (not name or name.lower() in scope.lower()):  # Adam in AdamW
         return scope

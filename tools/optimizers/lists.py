@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
+from tensorbundle.proto.graph import Node
 from tensorbundle.tools.optimizers.naming import tails
 from tensorbundle.tools.optimizers.nodes import generation_of
 from tensorbundle.tools.optimizers.table import (
@@ -31,7 +32,6 @@ from tensorbundle.tools.optimizers.table import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from tensorbundle.proto.graph import Node
     from tensorbundle.tools.optimizers.optimizer import Optimizer
     from tensorbundle.tools.optimizers.table import Shape
 
@@ -78,8 +78,17 @@ class _Lists:
         self._edges = node.children
         marks = [mark for mark in LISTS_OF if mark in self._edges]
         self._roles = KERAS_LISTS | {name: role for mark in marks for name, role in LISTS_OF[mark].items()}
-        name = _full_name(self._edges["_iterations"])
-        self._roles |= next((roles for start, roles in LISTS_OF_NAMES.items() if name.startswith(start)), {})
+        # Keras 3 puts its name before that of its steps, Keras 2 before those of slots that training made.
+        first = next(iter(_numbered(self._edges.get("momentums")).values()), Node())
+        names = [_full_name(each).lower() for each in (self._edges["_iterations"], first)]
+        self._roles |= next(
+            (
+                roles
+                for start, roles in LISTS_OF_NAMES.items()
+                if any(name.startswith(start) for name in names)
+            ),
+            {},
+        )
         self._lists = {
             self._roles.get(name, name): _numbered(child)
             for name, child in self._edges.items()

@@ -189,7 +189,7 @@ LISTS_OF: Final = {
     "adam_velocities": {"momentums": "muon"},
 }
 # The same of classes that are known by nothing but the name that Keras gives an optimizer, which begins so.
-LISTS_OF_NAMES: Final = {"schedule_free": {"_momentums": "schedule_free"}}
+LISTS_OF_NAMES: Final = {"schedule_free": {"_momentums": "schedule_free"}, "lion": {"momentums": "m"}}
 # Keras 3 calls a slot `optimizer/variable_path_suffix` (keras optimizers/base_optimizer.py,
 # `add_variable_from_reference`), also where its lists are not in the graph: Muon, Adafactor, and all before 3.9.
 KERAS_SUFFIXES: Final = {

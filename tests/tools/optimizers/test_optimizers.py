@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support.rewriting import finished, keras_like, tree, variable
 from tensorbundle.proto.graph import Node, ObjectGraph, Slot
 from tensorbundle.proto.paths import attribute_key
+from tensorbundle.tools.optimizers.classes import class_names
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
 from tensorbundle.tools.optimizers.naming import optimizers_in_names
@@ -309,6 +310,16 @@ class TestGraphs:
             assert found.slots == (dict(zip(roles, keys, strict=True)) if told else {})
             assert found.doubtful == ({} if told else dict.fromkeys(keys, nameless))
             assert found.listed == set(nameless)
+
+    @pytest.mark.parametrize(("scope", "role"), [("Lion/", "m"), ("SGD/", "momentum"), ("", "momentum")])
+    def test_lion(self, scope, role):
+        """Its list is called as that of SGD; training puts the optimizer's name before that of a slot."""
+        optimizer = tree({"_iterations": None, "_variables": {}})
+        optimizer.children["momentums"] = numbered(variable(f"{scope}m/d/kernel"))
+        _, [found] = in_graph(Node(children={"a": variable("d/kernel"), "o": optimizer}))
+        assert found.slots == {(role, attribute_key("a")): attribute_key("o/momentums/0")}
+        names = class_names([found], {})
+        assert names == (["Lion"] if role == "m" else ["SGD or Lion"])
 
     def test_wrapped(self):
         """The inner optimizer's steps and hyperparameters count, where both have them."""
