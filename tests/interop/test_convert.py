@@ -66,7 +66,8 @@ def beside(path, tmp_path):
 
 
 def by_names(*selected):
-    return pytest.mark.parametrize("path", [NAME_BASED[name] for name in selected], ids=selected)
+    paths = {str(case): case.path for case in golden.load_all()} | {"sample": golden.SAMPLE}
+    return pytest.mark.parametrize("path", [paths[name] for name in selected], ids=selected)
 
 
 # TF1 to TF2
