@@ -20,7 +20,7 @@ __all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "find", "iterate", "seek"]
 
 DATA_RESTART_INTERVAL: Final = 16
 # Shared prefixes let a small block stand for long keys; far more than that is an attack on memory.
-MAX_KEY_RATIO: Final = 256
+MAX_KEY_RATIO: Final = 64
 _UINT32_MAX: Final = 2**32 - 1
 
 

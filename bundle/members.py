@@ -5,6 +5,8 @@ Functions look into the store that has the prefix, unless they are given one.
 
 from __future__ import annotations
 
+import contextlib
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import ConflictError
@@ -13,9 +15,57 @@ from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import join, split
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tensorbundle.storage.protocols import Store
 
-__all__ = ["is_checkpoint", "is_file", "prefixes_in", "shards_of", "v1_files"]
+__all__ = ["is_checkpoint", "is_file", "listed_once", "prefixes_in", "shards_of", "v1_files"]
+
+
+class _Names:
+    """The names in one directory, by what they belong to.
+
+    Attributes:
+        every: all of them, in any order.
+        shards: of each base name the data shards: (shard, count) to name.
+        v1: of each base name the V1 files: numbers of files, each with the digits of those that are there.
+    """
+
+    def __init__(self, every: list[str]) -> None:
+        self.every = every
+        self.shards: dict[str, dict[tuple[int, int], str]] = {}
+        self.v1: dict[str, dict[str, set[str]]] = {}
+        for name in every:
+            shard = parse_shard_name(name)
+            if shard is not None:
+                self.shards.setdefault(shard[0], {})[shard[1:]] = name
+            part = parse_v1_name(name)
+            if part is not None and "?" not in part.shard + part.total:
+                self.v1.setdefault(part.base, {}).setdefault(part.total, set()).add(part.shard)
+
+
+_listed: ContextVar[dict[tuple[type, str], _Names] | None] = ContextVar("_listed", default=None)
+
+
+@contextlib.contextmanager
+def listed_once() -> Iterator[None]:
+    """While the block runs, each directory is listed once: for looking at many checkpoints, each by its prefix."""
+    token = _listed.set({})
+    try:
+        yield
+    finally:
+        _listed.reset(token)
+
+
+def _names_in(directory: str, store: Store) -> _Names:
+    known = _listed.get()
+    place = (type(store), directory)
+    if known is not None and place in known:
+        return known[place]
+    names = _Names(store.list(directory))
+    if known is not None:
+        known[place] = names
+    return names
 
 
 def is_file(path: str) -> bool:
@@ -26,17 +76,13 @@ def is_file(path: str) -> bool:
 def shards_of(prefix: str, store: Store | None = None) -> dict[tuple[int, int], str]:
     """The data shards that are named after `prefix`: (shard, count) to path, in this order."""
     directory, base = split(prefix)
-    found = {}
-    for name in (store or store_of(prefix)).list(directory):
-        parsed = parse_shard_name(name)
-        if parsed is not None and parsed[0] == base:
-            found[parsed[1:]] = join(directory, name)
-    return dict(sorted(found.items()))
+    found = _names_in(directory, store or store_of(prefix)).shards.get(base, {})
+    return {number: join(directory, name) for number, name in sorted(found.items())}
 
 
 def prefixes_in(directory: str, store: Store | None = None) -> list[str]:
     """The prefixes of the bundles in a directory: the names that have an index, sorted, without the directory."""
-    names = (store or store_of(directory)).list(directory)
+    names = _names_in(directory, store or store_of(directory)).every
     return sorted(name.removesuffix(".index") for name in names if name.endswith(".index"))
 
 
@@ -70,10 +116,7 @@ def v1_files(prefix: str, store: Store | None = None) -> list[str]:
             return [prefix]
         pattern = None
     base = name if pattern is None else pattern.base
-    there: dict[str, set[str]] = {}  # by the number of shards
-    for each in map(parse_v1_name, store.list(directory)):
-        if each and each.base == base and "?" not in each.shard + each.total:
-            there.setdefault(each.total, set()).add(each.shard)
+    there = _names_in(directory, store).v1.get(base, {})  # by the number of files
     if pattern is not None and "?" not in pattern.total:
         there = {count: shards for count, shards in there.items() if count == pattern.total}
     if len(there) > 1:

@@ -33,6 +33,7 @@ TABLE_MAGIC: Final = 0xDB4775248B80FB57
 MAX_HANDLE_BYTES: Final = 10 + 10  # two varint64
 FOOTER_BYTES: Final = 2 * MAX_HANDLE_BYTES + 8
 TRAILER_BYTES: Final = 1 + 4
+_MANY_LOOKUPS: Final = 16  # in one block, after which it is decoded as a whole
 BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
 UNCOMPRESSED, SNAPPY = 0, 1
 # The longest run that one snappy element makes of its own bytes: 64 from 3.
@@ -119,6 +120,9 @@ class TableReader:
         self._file = file
         self.compressed = 0
         self._last_block: tuple[int, bytes, int] | None = None
+        # Lookups in that block, then its contents: restart points may be far apart, and slices are looked up one by one.
+        self._lookups = 0
+        self._last_items: tuple[int, dict[bytes, bytes]] | None = None
         if file.size < FOOTER_BYTES:
             head = file.read(0, file.size)
             raise CorruptionError(
@@ -175,13 +179,33 @@ class TableReader:
             block, size = self._load(self.handles[number], f"data block {number}")
             # Nobody looks up a tensor of gigabytes twice in a row.
             self._last_block = (number, block, size) if size < 4 * BLOCK_BYTES else None
+            self._lookups = 0
         else:
             _, block, size = last
+            self._lookups += 1
+            if self._lookups >= _MANY_LOOKUPS:
+                value = self._all_of(number, block, size).get(key)
+                return None if value is None else memoryview(value)
         try:
             place = find(block, key, size)
         except CorruptionError as error:
             raise self._inside(self.handles[number], error) from None
         return None if place is None else memoryview(block)[place[0] : place[1]]
+
+    def _all_of(self, number: int, block: bytes, size: int) -> dict[bytes, bytes]:
+        """Every key and value of the block that was looked into last.
+
+        Raises:
+            CorruptionError: the block is damaged.
+        """
+        known = self._last_items
+        if known is None or known[0] != number:
+            try:
+                known = number, dict(iterate(block, size))
+            except CorruptionError as error:
+                raise self._inside(self.handles[number], error) from None
+            self._last_items = known
+        return known[1]
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value, in key order.

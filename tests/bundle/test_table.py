@@ -3,7 +3,9 @@
 import cramjam
 import pytest
 
+from support.altered import Table
 from support.bundles import raw, table_bytes
+from tensorbundle import table
 from tensorbundle.block import BlockBuilder
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask
 from tensorbundle.errors import ConflictError, CorruptionError
@@ -385,3 +387,17 @@ def test_bad_snappy(opened, content, reason):
     table = opened(assemble(content, compression=1))
     with pytest.raises(CorruptionError, match=f"^.*table0: offset 0x0: data block 0: {reason}"):
         list(table.items())
+
+
+def test_many_lookups_in_one_block_decode_it_once(tmp_path, monkeypatch):
+    """Counts what is decoded: with one restart point, each lookup would go through the block from its start."""
+    items = [(b"%06d" % number, b"value") for number in range(2000)]
+    (tmp_path / "t").write_bytes(Table(items, interval=1 << 30).encode())
+    calls = []
+    real = table.find
+    monkeypatch.setattr(table, "find", lambda *args: calls.append(args) or real(*args))
+    with LocalFile(str(tmp_path / "t")) as file:
+        reader = TableReader(file)
+        assert [reader.get(key) for key, _ in items] == [value for _, value in items]
+        assert reader.get(b"000000x") is None
+    assert len(calls) < 20

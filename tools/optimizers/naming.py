@@ -53,9 +53,12 @@ def optimizers_in_names(variables: Mapping[str, str], shapes: Mapping[str, Shape
 
 def tails(name: str) -> Iterator[str]:
     """A name, and what is left of it without its first part, its first two, and so on."""
-    parts = name.split("/")
-    for start in range(min(len(parts), _MAX_PARTS)):
-        yield "/".join(parts[start:])
+    start = 0
+    for _ in range(_MAX_PARTS):
+        yield name[start:]  # one copy, where joining parts would look at each of them
+        start = name.find("/", start) + 1
+        if not start:
+            return
 
 
 class _Tf1:

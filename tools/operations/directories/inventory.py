@@ -14,7 +14,7 @@ from tensorbundle.errors import BundleError, ConflictError, MissingFileError
 from tensorbundle.filenames import STATE_FILE, index_path, is_member_name, shard_path
 from tensorbundle.index import BundleIndex
 from tensorbundle.locating import resolve_prefix, what_is_there
-from tensorbundle.members import is_file, prefixes_in, shards_of, v1_files
+from tensorbundle.members import is_file, listed_once, prefixes_in, shards_of, v1_files
 from tensorbundle.state import CheckpointState
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename, join, split
@@ -239,6 +239,7 @@ def _with_files(found: Found, files: Sequence[str]) -> Found:
     return replace(found, files=tuple(files), nbytes=sum(each.st_size for each in status), modified=modified)
 
 
+@listed_once()
 def survey(directory: str) -> Survey:
     """What the state file of a directory says, and what there is. Reads every index, and no data shard.
 
@@ -306,6 +307,7 @@ def _meta_path(prefix: str) -> str:
     return f"{_V1_PARTS.sub('', prefix)}.meta"
 
 
+@listed_once()
 def latest(directory: Path, *, newest: bool = False) -> Latest:
     """The latest checkpoint of a directory: what `tf.train.latest_checkpoint` returns, or where that has moved to.
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from tensorbundle.errors import BundleError, ConflictError, MissingFileError, near_names
 from tensorbundle.filenames import STATE_FILE, is_member_name
 from tensorbundle.locating import resolve_prefix, what_is_there
-from tensorbundle.members import is_checkpoint
+from tensorbundle.members import is_checkpoint, listed_once
 from tensorbundle.state import CheckpointState
 from tensorbundle.storage import store_of
 from tensorbundle.storage.content import describe_content
@@ -511,7 +511,8 @@ def manage(directory: str, plan: Callable[[Survey], Change], *, dry_run: bool = 
     """
     must_exist(directory)
     with _staging(directory).locked():
-        change = plan(survey(directory))
+        with listed_once():
+            change = plan(survey(directory))
         change = replace(change, bytes_freed=_bytes_freed(change.files))
         if not dry_run:
             _carry_out(change)

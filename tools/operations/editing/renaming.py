@@ -85,8 +85,9 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
     if not any(rule.whole == SAVE_COUNTER for rule in given):
         targets.pop(SAVE_COUNTER, None)
     moves: dict[str, str] = {}
+    nearest: dict[str, str | None] = {}
     for path in sorted(targets, key=lambda each: each.count("/")):
-        above = next((each for each in _parents(path) if each in moves), None)
+        above = _moved_above(path, moves, nearest)
         if above is not None and targets[path] == (moves[above] + path[len(above) :]).removeprefix("/"):
             continue  # it goes along with what it is in
         if targets[path] != path:
@@ -209,7 +210,16 @@ def _aliases(graph: ObjectGraph, rules: Sequence[Rule]) -> list[str]:
     return [path for path in named if path and path not in shortest and path in graph]
 
 
-def _parents(path: str) -> list[str]:
-    """The paths above a path, the nearest first."""
-    parts = path.split("/")
-    return ["/".join(parts[:size]) for size in range(len(parts) - 1, 0, -1)]
+def _moved_above(path: str, moves: Mapping[str, str], nearest: dict[str, str | None]) -> str | None:
+    """The nearest path above one that moves, or None; `nearest` keeps it for each path that was looked at.
+
+    Paths above must have been looked at before those below, so that a deep one takes a step and not all of them.
+    """
+    passed = []
+    above = path.rpartition("/")[0]
+    while above and above not in moves and above not in nearest:
+        passed.append(above)
+        above = above.rpartition("/")[0]
+    found = above if above in moves else nearest.get(above)
+    nearest.update(dict.fromkeys(passed, found))
+    return found

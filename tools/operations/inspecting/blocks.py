@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.block import DATA_RESTART_INTERVAL, iterate
+from tensorbundle.block import DATA_RESTART_INTERVAL, MAX_KEY_RATIO, iterate
 from tensorbundle.coding import FIXED32, crc32c, read_varint, unmask
 from tensorbundle.errors import CorruptionError
 from tensorbundle.table import TRAILER_BYTES, UNCOMPRESSED
@@ -99,13 +99,15 @@ def _entry_at(data: bytes, pos: int, last: int) -> tuple[int, int, int, int] | N
 def loose_entries(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
     """What look like the keys and values of a block whose checksum is wrong, up to where they stop to make sense."""
     pos, key = start, b""
-    while pos < end:
+    allowed = MAX_KEY_RATIO * (end - start) + (1 << 20)  # bytes of all keys together
+    while pos < end and allowed > 0:
         found = _entry_at(data, pos, len(key))
         if found is None:
             return
         shared, size, value, stop = found
         if stop > end or (not size and key):
             return
+        allowed -= size
         following = key[:shared] + data[value - (size - shared) : value]
         if key and following <= key:
             return

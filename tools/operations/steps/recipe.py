@@ -110,6 +110,8 @@ def read_recipe(path: str) -> list[Step]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"not TOML: {error}", path=path) from None
+    except RecursionError:
+        raise BundleError("nested too deep", path=path) from None
     except OSError as error:
         raise cannot_read(error, path, "recipe") from None
     tables: list[tuple[str, Any]] = []

@@ -282,3 +282,14 @@ def test_order_of_many(tmp_path):
     ordered = sorted(numbers, key=number_of)
     assert ordered == [f"m-{number}" for number in sorted((2, 10, 9, 10**30, 3))]
     assert np.all([number_of(each)[0] == ("m-", "") for each in ordered])
+
+
+def test_the_directory_is_listed_once_whatever_its_state_file_names(tmp_path, monkeypatch):
+    """Counts listings: one for all names, not one for each."""
+    names = "".join(f'all_model_checkpoint_paths: "a{number}"\n' for number in range(50))
+    (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "a"\n{names}')
+    listings = []
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listings.append(path) or real(path))
+    assert len(survey(str(tmp_path)).checkpoints) == 51
+    assert len(listings) <= 2

@@ -21,6 +21,7 @@ from support.rewriting import (
 )
 from tensorbundle.proto.paths import escape_name
 from tensorbundle.tools import rewrite
+from tensorbundle.tools.operations.editing.renaming import _moved_above
 from tensorbundle.tools.operations.editing.rules import parse_map, parse_rule, regex_rule
 
 NAMES = ["a/b/w", "a/b/w/Adam", "a/c", "d", "[x]", "e.f"]
@@ -417,3 +418,12 @@ class TestOrder:
 )
 def test_a_printed_assignment_map(text):
     assert [(rule.old, rule.new) for rule in parse_map(text, "map")] == [("a", "new/a"), ("b", "c")]
+
+
+def test_deep_paths_take_a_step_each():
+    """Counts what is kept of the paths above: one for each object of a chain, not one for each pair of them."""
+    moves, nearest = {"a": "zz/a"}, {}
+    paths = ["/".join("a" * depth) for depth in range(2, 200)]
+    assert [_moved_above(path, moves, nearest) for path in paths] == ["a"] * len(paths)
+    assert len(nearest) < len(paths)
+    assert _moved_above("b/c", moves, nearest) is None
