@@ -9,7 +9,7 @@ from tensorbundle.tools.matching.deciding import match
 from tensorbundle.tools.matching.sides import described, signature_of
 
 if TYPE_CHECKING:
-    from tensorbundle.tools.matching.sides import Side
+    from tensorbundle.tools.matching.sides import Side, Signature
     from tensorbundle.tools.rewriting.draft import DraftTensor
     from tensorbundle.tools.rewriting.expressions import Expression
 
@@ -56,7 +56,7 @@ class Placing:
         if expression is not None:
             tensor = replace(tensor, expression=expression)
         want, have = self.target.signature(place), signature_of(tensor)
-        if want is not None and want != have:
+        if want is not None and want != have and not self._grows(place, want, have):
             self.conflicts.append(
                 f"{self.target.label(place)} is {described(*want)}, {self.source.label(key)} {described(*have)}"
             )
@@ -65,6 +65,10 @@ class Placing:
         self.found[place] = replace(tensor, slices=slices, matched=how)
         self.givers[place] = key
         self.used.add(key)
+
+    def _grows(self, place: str, want: Signature, have: Signature) -> bool:
+        """Whether this is of no variable, but of a table or an iterator, which TensorFlow restores whatever their sizes."""
+        return place not in self.target.names and want[0] is have[0] and len(want[1]) == len(have[1])
 
     def fits(self, place: str, key: str) -> bool:
         """Whether a tensor of the source has the type and shape of a place, as far as that is known."""

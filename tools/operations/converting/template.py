@@ -122,10 +122,14 @@ class _Template:
         return True
 
     def others(self) -> None:
-        """Match what is no variable, such as Python state, by its key."""
+        """Match what is no variable, such as Python state, tables and iterators, by its key; tables may grow or shrink."""
+        tensors = self.source.draft.tensors
         for key, tensor in self.target.draft.tensors.items():
-            known = key in self.target.names or key in self.source.names or key == COUNTER
-            if not known and self.source.signature(key) == signature_of(tensor):
+            known = key in self.target.names or key in self.source.names or key in self.placing.found
+            if known or key == COUNTER or key not in tensors or key in self.placing.used:
+                continue
+            want, have = signature_of(tensor), signature_of(tensors[key])
+            if want[0] is have[0] and len(want[1]) == len(have[1]):
                 self.placing.give(key, key, _PATH)
 
     def refuse_other_shapes(self) -> None:

@@ -15,6 +15,7 @@ from support.rewriting import (
     assert_sound,
     by_path,
     finished,
+    strings,
     tensors_in,
     tree,
     variable,
@@ -1005,3 +1006,45 @@ class TestOtherThings:
         with pytest.raises(tb.BundleError) as caught:
             convert("names", "out", **options)
         assert reason in str(caught.value)
+
+
+class TestTablesAndIterators:
+    """Of any size, as TensorFlow restores them."""
+
+    def program(self, prefix, keys, state):
+        root = Node(
+            children={
+                "table": Node(attributes=[Attribute("table", "", "")]),
+                "iterator": Node(attributes=[Attribute("ITERATOR_STATE", "", "")]),
+                "w": variable("w"),
+            }
+        )
+        graph = finished(root)
+        values = np.arange(len(keys), dtype=np.int64) + len(keys)
+        tensors = {
+            "table/.ATTRIBUTES/table-keys": strings(*keys),
+            "table/.ATTRIBUTES/table-values": values,
+            "iterator/.ATTRIBUTES/ITERATOR_STATE": strings(*state),
+            "w/.ATTRIBUTES/VARIABLE_VALUE": np.float32([len(keys)]),
+        }
+        return write(prefix, tensors, graph=graph)
+
+    @pytest.mark.parametrize("keys", [[b"x", b"y"], [], [b"z"]])
+    def test_by_their_objects(self, keys, tmp_path):
+        source = self.program(tmp_path / "source", keys, [b"s"] * 5)
+        template = self.program(tmp_path / "template", [b"u", b"v", b"w"], [b"t"] * 2)
+        summary = convert(source, tmp_path / "out", to="tf2", template=template)
+        assert count(summary) == {"by name": 1, "by path": 3}
+        before, after = our_reading(source), our_reading(tmp_path / "out")
+        assert after == before
+
+    def test_of_tf1_by_rules(self, tmp_path):
+        tensors = {"vocab-keys": strings(b"x", b"y"), "vocab-values": np.int64([1, 2]), "w": np.float32([3])}
+        source = write(tmp_path / "source", tensors)
+        template = self.program(tmp_path / "template", [b"u"], [b"t"])
+        rules = {f"vocab-{each}": f"table/.ATTRIBUTES/table-{each}" for each in ("keys", "values")}
+        summary = convert(source, tmp_path / "out", to="tf2", template=template, map=rules)
+        assert summary.changes["by rule"] == 2
+        with tb.open(tmp_path / "out") as out:
+            assert out["table/.ATTRIBUTES/table-keys"].tolist() == [b"x", b"y"]
+            assert out["table/.ATTRIBUTES/table-values"].tolist() == [1, 2]
