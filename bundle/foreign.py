@@ -23,6 +23,7 @@ _READERS: Final = {
     ".h5": "hdf5_index.Hdf5Index",
     ".hdf5": "hdf5_index.Hdf5Index",
     ".keras": "hdf5_index.KerasArchiveIndex",
+    ".weights.json": "keras_shards_index.KerasShardsIndex",
 }
 
 

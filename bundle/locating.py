@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import MissingFileError, near_names
+from tensorbundle.errors import MissingFileError, near_hint, near_names
 from tensorbundle.filenames import (
     STATE_FILE,
     bundle_prefix,
@@ -142,6 +142,10 @@ def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
         )
     if not store.is_directory(directory):
         return MissingFileError(f"no such directory as {directory!r}", path=path)
+    ending = foreign_ending(path)
+    if ending is not None:
+        there = [each for each in store.list(directory) if foreign_ending(each) is not None]
+        return MissingFileError(f"no such file{near_hint(base, there)}", path=path)
     there = prefixes_in(directory, store)
     near = near_names(base, there)
     return MissingFileError(

@@ -268,8 +268,8 @@ def test_hostile_files_are_refused(tmp_path):
     (tmp_path / "m.npz").write_bytes(b"PK\3\4")
     with pytest.raises(CorruptionError, match=r"m.npz: no end record"):
         tb.open(tmp_path / "m.npz")
-    with pytest.raises(MissingFileError):
-        tb.open(tmp_path / "none.safetensors")
+    with pytest.raises(MissingFileError, match=r"n.safetensors: no such file; near: 'm.safetensors'"):
+        tb.open(tmp_path / "n.safetensors")
 
 
 def test_verify_checks_what_the_format_has(bundle, tmp_path, capsys):

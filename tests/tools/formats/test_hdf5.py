@@ -1,6 +1,7 @@
 """HDF5 files, opened as checkpoints and written by plans."""
 
 import io
+import json
 import zipfile
 
 import ml_dtypes
@@ -8,7 +9,13 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
-from tensorbundle.errors import BundleError, ConflictError, CorruptionError, UnsupportedError
+from tensorbundle.errors import (
+    BundleError,
+    ConflictError,
+    CorruptionError,
+    MissingFileError,
+    UnsupportedError,
+)
 from tensorbundle.tools import rewrite
 
 h5py = pytest.importorskip("h5py")
@@ -109,6 +116,42 @@ def test_a_keras_archive(compression, weights, tmp_path):
         tb.open(tmp_path / "none.keras")
     with pytest.raises(UnsupportedError, match=r"write a .weights.h5 file"):
         rewrite(weights, tmp_path / "out.keras")
+
+
+def in_two_files(tmp_path, **change):
+    halves = [dict(list(TENSORS.items())[:3]), dict(list(TENSORS.items())[3:])]
+    weights = {}
+    for number, tensors in enumerate(halves):
+        with h5py.File(tmp_path / f"m_0000{number}.weights.h5", "w") as file:
+            for key, values in tensors.items():
+                dataset = file.create_dataset(key, data=values)
+                if values.dtype == ml_dtypes.bfloat16:
+                    dataset.attrs["dtype"] = "bfloat16"
+                weights.setdefault(f"/{key.rpartition('/')[0]}", []).append(f"m_0000{number}.weights.h5")
+    (tmp_path / "m.weights.json").write_text(json.dumps({"weight_map": weights | change}))
+    return tmp_path / "m.weights.json"
+
+
+def test_weights_in_several_files(tmp_path):
+    path = in_two_files(tmp_path)
+    assert_has(path)
+    rewrite(path, tmp_path / "ckpt")
+    assert_has(tmp_path / "ckpt")
+    for number in range(2):
+        part = tmp_path / f"m_0000{number}.weights.h5"
+        assert (tmp_path / f"ckpt.data-0000{number}-of-00002").samefile(part)
+    for name, message in (("../x.h5", "is not the name of a file"), (7, "7 is not the name of a file")):
+        with pytest.raises(CorruptionError, match=rf"m.weights.json: key '/x': .*{message}"):
+            tb.open(in_two_files(tmp_path, **{"/x": name}))
+    with pytest.raises(MissingFileError, match=r"no.h5: no such file"):
+        tb.open(in_two_files(tmp_path, **{"/x": "no.h5"}))
+    (tmp_path / "again.h5").write_bytes((tmp_path / "m_00000.weights.h5").read_bytes())
+    with pytest.raises(CorruptionError, match="another file has this dataset too"):
+        tb.open(in_two_files(tmp_path, **{"/x": "again.h5"}))
+    for content in (b"{", b"[]", b'{"weight_map": []}'):
+        path.write_bytes(content)
+        with pytest.raises(CorruptionError, match=r"m.weights.json: (not JSON|no 'weight_map')"):
+            tb.open(path)
 
 
 def hostile(path, name):
