@@ -7,7 +7,7 @@
 
 The layers, lowest first; each imports only from those before it:
 
-- bytes: `errors.py`, `coding.py` (varints, checksums, ordered code), `keys.py`
+- bytes: `errors.py`, `limits.py`, `coding.py` (varints, checksums, ordered code), `keys.py`
 - storage: `storage/` (the only place that touches files)
 - table: `block.py`, `table.py` (keys and values are bytes)
 - bundle: `dtypes.py`, `slices.py`, `entries.py`, `payloads.py`, `filenames.py`, `members.py`, `index.py`,

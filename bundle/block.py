@@ -15,12 +15,11 @@ from typing import Final
 
 from tensorbundle.coding import FIXED32, encode_varint, read_varint
 from tensorbundle.errors import CorruptionError
+from tensorbundle.limits import MAX_KEY_RATIO
 
 __all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "find", "iterate", "seek"]
 
 DATA_RESTART_INTERVAL: Final = 16
-# Shared prefixes let a small block stand for long keys; far more than that is an attack on memory.
-MAX_KEY_RATIO: Final = 64
 _UINT32_MAX: Final = 2**32 - 1
 
 

@@ -25,7 +25,8 @@ from tensorbundle.coding import (
 )
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError, UnsupportedError
-from tensorbundle.slices import MAX_RANK, TensorSlice
+from tensorbundle.limits import MAX_RANK, MAX_SHARDS
+from tensorbundle.slices import TensorSlice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,7 +46,6 @@ __all__ = [
 ]
 
 HEADER_KEY: Final = b""
-MAX_SHARDS: Final = 1_000_000
 _ENTRY_WIRE_TYPES: Final = {1: 0, 2: 2, 3: 0, 4: 0, 5: 0, 6: 5, 7: 2}
 _VERSION: Final = 1  # kTensorBundleVersion, and TF_CHECKPOINT_VERSION of V1 files
 VERSIONS: Final = b"\x08\x01"  # the VersionDef that TensorFlow writes: producer 1

@@ -28,6 +28,7 @@ from tensorbundle.coding import (
     signed64,
 )
 from tensorbundle.errors import ArgumentError, CorruptionError
+from tensorbundle.limits import MAX_RANK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,6 @@ __all__ = [
 Box = tuple[slice, ...]
 
 WHOLE: Final = -1  # a length: all of the dimension
-MAX_RANK: Final = 254  # TensorShape's limit
 _EXTENT: Final = re.compile(r"([0-9]+),([0-9]+)")
 
 

@@ -19,6 +19,7 @@ from tensorbundle.errors import (
     UnsupportedError,
 )
 from tensorbundle.filenames import STATE_FILE, index_path
+from tensorbundle.limits import MAX_STATE_BYTES
 from tensorbundle.members import is_checkpoint
 from tensorbundle.proto import checkpoint_pb2
 from tensorbundle.storage import store_of
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckpointState"]
 
-_MAX_BYTES: Final = 16 << 20  # more than 100,000 checkpoints take; a second or two to parse
 _ESCAPES: Final = {code: f"\\{code:03o}" for code in (*range(0x20), 0x7F)} | {
     ord(char): f"\\{letter}" for char, letter in zip("\t\n\r\"'\\", "tnr\"'\\", strict=True)
 }
@@ -91,7 +91,7 @@ class CheckpointState:
         path = join(directory, STATE_FILE)
         try:
             with (store or store_of(directory)).open(path) as file:
-                if file.size > _MAX_BYTES:
+                if file.size > MAX_STATE_BYTES:
                     raise CorruptionError(f"not a state file: {file.size} bytes", path=path)
                 text = file.read(0, file.size).decode()
             message = text_format.Merge(text, checkpoint_pb2.CheckpointState())

@@ -9,9 +9,10 @@ leads to an object without a number.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tensorbundle.errors import CorruptionError
+from tensorbundle.limits import MAX_PATHS
 from tensorbundle.proto.nodes import Slot
 from tensorbundle.proto.paths import escape_name, slot_path
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from tensorbundle.proto.nodes import Node
 
 __all__ = ["check_paths", "reach", "walk"]
-
-MAX_PATHS: Final = 1 << 26  # characters in the paths of all objects together
 
 
 def reach(root: Node) -> Iterator[tuple[Node, Node | None, str | Slot]]:

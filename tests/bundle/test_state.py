@@ -145,7 +145,7 @@ def test_a_directory_of_that_name_is_no_state_file(tmp_path):
 
 def test_the_size_is_bounded(tmp_path):
     with open(tmp_path / "checkpoint", "wb") as file:
-        file.truncate(state_module._MAX_BYTES + 1)
+        file.truncate(state_module.MAX_STATE_BYTES + 1)
     with pytest.raises(tb.CorruptionError, match="not a state file: 16777217 bytes"):
         CheckpointState.read(str(tmp_path))
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.block import DATA_RESTART_INTERVAL, MAX_KEY_RATIO, iterate
+from tensorbundle.block import DATA_RESTART_INTERVAL, iterate
 from tensorbundle.coding import FIXED32, crc32c, read_varint, unmask
 from tensorbundle.errors import CorruptionError
+from tensorbundle.limits import MAX_KEY_RATIO
 from tensorbundle.table import TRAILER_BYTES, UNCOMPRESSED
 
 if TYPE_CHECKING:
