@@ -16,7 +16,7 @@ settings.register_profile(
     "quick",  # the same few examples every time
     deadline=None,
     derandomize=True,
-    max_examples=20,
+    max_examples=15,
     phases=[
         Phase.explicit,
         Phase.generate,
