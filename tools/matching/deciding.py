@@ -103,7 +103,7 @@ class _Deciding:
     def run(self) -> None:
         """Decide by proof, then by one kind of hints after another, the strongest first."""
         for ours, theirs in self._sums.values():
-            if len(ours) == len(theirs) == 1 and ours[0].telling:
+            if len(ours) == len(theirs) == 1 and ours[0].telling and self._are_free(ours[0], theirs[0]):
                 self._take(ours[0], theirs[0], "checksum", "certain")
         proven = dict(self.pairs), dict(self.found)
         self._views = [View(*steps) for steps in self._steps]

@@ -6,6 +6,8 @@ import pytest
 
 from support.depth import DEEP
 from support.judging import judge, make_pair
+from tensorbundle.tools.matching.deciding import match
+from tensorbundle.tools.matching.items import Item
 
 PAIRS = int(os.environ.get("TENSORBUNDLE_PAIRS", "400" if DEEP else "48"))
 AT_ONCE = 12
@@ -29,3 +31,12 @@ def test_no_tensor_has_another_ones_values(first, tally, tmp_path):
         tally["told"] += pair.told
         tally["refused"] += [pair.label] if verdict.refused else []
     assert len(tally["refused"]) <= 2 + tally["told"] / 20, tally["refused"]
+
+
+def test_known_pairs_stay():
+    """Also where values say something else, or the same once more."""
+    left = [Item(name, "kind", checksum=name, full_name=name) for name in "ab"]
+    right = [Item(name, "kind", checksum=name, full_name=name) for name in "ab"]
+    for known in ({"a": "a"}, {"a": "b"}, {"a": "a", "b": "b"}):
+        found = match(left, right, known).matches
+        assert {each.old: each.new for each in found}.keys().isdisjoint(known)
