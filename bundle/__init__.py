@@ -13,7 +13,7 @@ The layers, lowest first; each imports only from those before it:
 - bundle: `dtypes.py`, `slices.py`, `entries.py`, `payloads.py`, `filenames.py`, `members.py`, `index.py`,
   `parts.py`, `shards.py` (NumPy from here), `writer.py`, `v1/`
 - messages: `tensorbundle.proto` (object graph)
-- checkpoint: `state.py`, `foreign.py`, `locating.py`, `checkpoint.py`, `creation.py`, `compat.py` (names of `tf.train`)
+- checkpoint: `state.py`, `foreign.py`, `locating.py`, `checkpoint.py`, `creation.py`, `compat/` (names of `tf.train`)
 - rewriting, operations and command line: `tensorbundle.tools`
 """
 

@@ -48,7 +48,7 @@ def test_public_names():
         [
             name
             for name in vars(compat)
-            if getattr(vars(compat)[name], "__module__", "") == compat.__name__ and name[0] != "_"
+            if getattr(vars(compat)[name], "__module__", "").startswith(compat.__name__) and name[0] != "_"
         ],
         key=str.lower,
     )
