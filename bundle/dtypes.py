@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from tensorbundle.errors import BundleError, UnsupportedError, near_hint
 
 if TYPE_CHECKING:
+    import builtins
+
     import numpy as np
 
     Array = np.ndarray[Any, np.dtype[Any]]
@@ -111,6 +113,36 @@ class DType(enum.StrEnum):
         raise UnsupportedError(f"NumPy type {name} has no TensorFlow counterpart")
 
     @property
+    def is_floating(self) -> builtins.bool:  # in this class, `bool` is a member
+        """Whether its values are real floating-point numbers."""
+        return self.value.startswith(("float", "bfloat"))
+
+    @property
+    def is_complex(self) -> builtins.bool:
+        """Whether its values are complex numbers."""
+        return self.value.startswith("complex")
+
+    @property
+    def is_integer(self) -> builtins.bool:
+        """Whether its values are stored as integers: those of quantised types too, unlike `tf.DType.is_integer`."""
+        return self.value.lstrip("qu").startswith("int")
+
+    @property
+    def is_quantized(self) -> builtins.bool:
+        """Whether its values are integers that stand for other numbers."""
+        return self.value.startswith(("qint", "quint"))
+
+    @property
+    def is_numeric(self) -> builtins.bool:
+        """Whether its values are numbers or booleans: not strings, variants or resources."""
+        return self.itemsize > 0
+
+    @property
+    def has_values(self) -> builtins.bool:
+        """Whether its values can be arrays: not variants or resources."""
+        return self not in (DType.variant, DType.resource)
+
+    @property
     def numpy(self) -> np.dtype[Any]:
         """The NumPy type of its values, little-endian: quantised types as plain integers, strings as objects.
 
@@ -122,7 +154,7 @@ class DType(enum.StrEnum):
 
         if self is DType.string:
             return np.dtype(object)
-        if self in (DType.variant, DType.resource):
+        if not self.has_values:
             raise UnsupportedError(f"values of type {self.value} can't be NumPy arrays")
         plain = self.value.removeprefix("q").replace("quint", "uint")
         if plain in _NUMPY_NAMES:
@@ -139,7 +171,7 @@ class DType(enum.StrEnum):
     @property
     def swap_width(self) -> int:
         """Bytes of the units whose order changes with endianness (core/util/tensor_bundle/byte_swap_array.cc)."""
-        return self.itemsize // 2 if self in (DType.complex64, DType.complex128) else self.itemsize
+        return self.itemsize // 2 if self.is_complex else self.itemsize
 
 
 _BY_NUMBER = {member.number: member for member in DType}
@@ -154,5 +186,5 @@ _NUMPY_NAMES = frozenset(
     for bits in sizes
 ) | {"bool"}
 _STORED_AS_ITSELF = frozenset(
-    member.value for member in DType if member.itemsize and not member.value.startswith(("qint", "quint"))
+    member.value for member in DType if member.is_numeric and not member.is_quantized
 )

@@ -115,6 +115,33 @@ def test_swap_width(name, width):
     assert DType[name].swap_width == width
 
 
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (
+            "is_floating",
+            (
+                "bfloat16 float16 float32 float64 float4_e2m1fn float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz float8_e5m2 "
+                "float8_e5m2fnuz"
+            ),
+        ),
+        ("is_complex", "complex64 complex128"),
+        (
+            "is_integer",
+            "int2 int4 int8 int16 int32 int64 uint2 uint4 uint8 uint16 uint32 uint64 qint8 qint16 qint32 quint8 quint16",
+        ),
+        ("is_quantized", "qint8 qint16 qint32 quint8 quint16"),
+    ],
+)
+def test_kinds_of_numbers(kind, names):
+    assert {each.value for each in DType if getattr(each, kind)} == set(names.split())
+
+
+def test_types_without_numbers():
+    assert {each.value for each in DType if not each.is_numeric} == {"string", "variant", "resource"}
+    assert {each.value for each in DType if not each.has_values} == {"variant", "resource"}
+
+
 def test_a_type_is_a_string_in_json_and_in_dictionaries():
     import json
 

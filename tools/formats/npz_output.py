@@ -50,7 +50,7 @@ class NpzOutput:
     def lacks(self, key: bytes, dtype: DType, shape: tuple[int, ...]) -> str | None:
         """See `Output`."""
         del shape
-        if not dtype.itemsize or dtype.value.startswith(("qint", "quint")):
+        if not dtype.is_numeric or dtype.is_quantized:
             return f"npz files have no values of type {dtype}"
         if len(key) > _MAX_NAME or b"\0" in key or not is_text(decode_key(key)):
             return "not a name that a member of an archive can have; rename the tensor first"

@@ -16,7 +16,7 @@ from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
 from tensorbundle.tools.matching.items import Item
 from tensorbundle.tools.matching.values import checksum_of, is_telling
 from tensorbundle.tools.optimizers.finding import Optimizers, names_in_graph
-from tensorbundle.tools.rewriting.expressions import INTEGERS, Constant, Stored
+from tensorbundle.tools.rewriting.expressions import Constant, Stored
 from tensorbundle.tools.rewriting.plan import Literal
 from tensorbundle.tools.rewriting.reading import Reading
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.expressions import Expression
 
 __all__ = [
-    "FLOATING",
     "Number",
     "Side",
     "Signature",
@@ -40,7 +39,6 @@ __all__ = [
     "values_of",
 ]
 
-FLOATING: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat")))
 _SHOWN: Final = 10
 _UNNAMED: Final = re.compile(r"(?:[Vv]ariable(?:_\d+)?)?")  # full names of variables without one of their own
 
@@ -208,11 +206,11 @@ def values_of(tensor: DraftTensor) -> Expression:
 def _scalar(tensor: DraftTensor) -> Number | None:
     """The value of a number; None of anything else."""
     dtype, shape = signature_of(tensor)
-    if shape or dtype not in INTEGERS | FLOATING:
+    if shape or not (dtype.is_integer or dtype.is_floating):
         return None
     with Reading() as reading:
         value = values_of(tensor).read((), reading)
-    return int(value) if dtype in INTEGERS else float(value)
+    return int(value) if dtype.is_integer else float(value)
 
 
 def described(dtype: DType | None, shape: tuple[int, ...] | None) -> str:

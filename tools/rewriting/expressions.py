@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.reading import Reading
 
 __all__ = [
-    "INTEGERS",
     "Cast",
     "Concat",
     "Constant",
@@ -49,7 +48,6 @@ __all__ = [
 
 _GREATEST: Final = {DType.bfloat16: (2 - 2**-7) * 2.0**127, DType.float16: 65504.0}
 CHUNK_ELEMENTS: Final = 1 << 18
-INTEGERS: Final = frozenset(each for each in DType if each.value.lstrip("qu").startswith("int"))
 
 
 class Expression(Protocol):
@@ -167,8 +165,8 @@ class Cast:
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
         values = self.source.read(box, reading)
-        if self.dtype in INTEGERS:
-            whole = self.source.dtype in INTEGERS
+        if self.dtype.is_integer:
+            whole = self.source.dtype.is_integer
             out, fits = _saturated(values, whole, self.dtype)
             reading.overflowed += fits.size - int(np.count_nonzero(fits))
             kept = fits if whole else fits & (out.astype(values.dtype) == values)
@@ -181,7 +179,7 @@ class Cast:
             if _in_range(values, self.dtype):
                 return out
             if self.dtype is not DType.bool and not (finite := np.isfinite(out)).all():
-                whole = self.source.dtype in INTEGERS  # ml_dtypes says nothing of its integers being finite
+                whole = self.source.dtype.is_integer  # ml_dtypes says nothing of its integers being finite
                 reading.overflowed += int(np.count_nonzero(~finite & (whole or np.isfinite(values))))
         return out
 
@@ -353,7 +351,7 @@ class Mean:
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
         wide = self.accumulator.numpy
-        if self.dtype in (DType.complex64, DType.complex128):
+        if self.dtype.is_complex:
             wide = DType.complex128.numpy
         with np.errstate(all="ignore"):
             total = self.parts[0].read(box, reading).astype(wide)
@@ -390,7 +388,7 @@ class Scaled:
 
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
-        is_complex = self.dtype in (DType.complex64, DType.complex128)
+        is_complex = self.dtype.is_complex
         wide = DType.complex128 if is_complex else DType.float64
         with np.errstate(all="ignore"):
             return _rounded(self.source.read(box, reading).astype(wide.numpy) * self.factor, self.dtype)

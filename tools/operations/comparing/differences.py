@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Comparison", "Difference", "TensorSummary", "diff"]
 
 Change = Literal["added", "removed", "renamed", "dtype", "shape", "value", "same"]
-_WITHOUT_VALUES: Final = (DType.variant, DType.resource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +228,8 @@ def _with_values(found: Difference, a: Side, b: Side, *, rtol: float, atol: floa
     other = found.key if found.to is None else found.to
     first, second = a.entries[found.key], b.entries[other]
     text = (first.dtype is DType.string) + (second.dtype is DType.string)
-    if first.shape != second.shape or text == 1 or {first.dtype, second.dtype} & set(_WITHOUT_VALUES):
+    comparable = first.dtype.has_values and second.dtype.has_values
+    if first.shape != second.shape or text == 1 or not comparable:
         return found
     apart = compare_values(
         flat_values(a.checkpoint.index, found.key, first, verify=a.verify),

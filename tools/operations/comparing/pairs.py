@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.coding import crc32c_of_zeros
-from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE, key_path
 from tensorbundle.tools.operations.comparing.checksums import computed_checksum, stored_checksum
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tensorbundle.checkpoint import Checkpoint
+    from tensorbundle.dtypes import DType
     from tensorbundle.entries import TensorEntry
 
 __all__ = ["Pair", "Side", "find_pairs"]
@@ -67,7 +67,7 @@ class Side:
     def checksum(self, key: str) -> int | None:
         """The checksum of a tensor, from its values where the index has none; None of a variant without one."""
         found = self.stored(key)
-        if found is None and self.entries[key].dtype not in (DType.variant, DType.resource):
+        if found is None and self.entries[key].dtype.has_values:
             entry = self.entries[key]
             found = computed_checksum(self.checkpoint.index, key, entry, verify=self.verify)
             self._checksums[key] = found

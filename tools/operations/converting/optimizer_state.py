@@ -15,11 +15,11 @@ import numpy as np
 
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
-from tensorbundle.tools.matching.sides import FLOATING, described, values_of
+from tensorbundle.tools.matching.sides import described, values_of
 from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
 from tensorbundle.tools.optimizers.table import COPIES, GRADIENT_SUM, MOMENTUM, SCALED_BY_STEPS, is_unused
 from tensorbundle.tools.rewriting.draft import DraftTensor
-from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, Constant, Scaled
+from tensorbundle.tools.rewriting.expressions import Cast, Constant, Scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -262,15 +262,20 @@ class OptimizerState:
         """Let a place have a number of steps, which may be an integer of another type."""
         values = values_of(self._source.draft.tensors[key])
         want = self._target.signature(place)
-        other = want is not None and want[0] is not values.dtype and {want[0], values.dtype} <= INTEGERS
+        other = (
+            want is not None
+            and want[0] is not values.dtype
+            and want[0].is_integer
+            and values.dtype.is_integer
+        )
         self._placing.give(place, key, _STATE, Cast(values, want[0]) if want is not None and other else None)
 
     def _compute(self, place: str, value: Number, name: str) -> None:
         """Let a place have a number of our own."""
         whole = isinstance(value, int)
         dtype, shape = self._target.signature(place) or (DType.int64 if whole else DType.float32, ())
-        kind = INTEGERS if whole else FLOATING
-        if shape or dtype not in kind or (isinstance(value, int) and value >> (8 * dtype.itemsize - 1)):
+        alike = dtype.is_integer if whole else dtype.is_floating
+        if shape or not alike or (isinstance(value, int) and value >> (8 * dtype.itemsize - 1)):
             self._placing.conflicts.append(
                 f"{self._target.label(place)} is {described(dtype, shape)}, and is to be {name}"
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.tools.patterns import Pattern
-from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, integer_range
+from tensorbundle.tools.rewriting.expressions import Cast, integer_range
 from tensorbundle.tools.rewriting.plan import Literal
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["cast"]
 
 _SHOWN: Final = 10
-_FLOATING: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat")))
-_COMPLEX: Final = frozenset({DType.complex64, DType.complex128})
-_NOT_NUMBERS: Final = frozenset({DType.string, DType.variant, DType.resource})
 
 
 def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = False) -> None:
@@ -52,11 +49,11 @@ def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = 
                 continue
             source = tensor.dtype
             named = key in pattern.named
-            if named and source in _NOT_NUMBERS:
+            if named and not source.is_numeric:
                 raise UnsupportedError(f"values of type {source} can't be cast", path=draft.prefix, key=key)
-            if named and source in _COMPLEX and target not in _COMPLEX:
+            if named and source.is_complex and not target.is_complex:
                 raise UnsupportedError(f"{source} to {target} would lose a part", path=draft.prefix, key=key)
-            if source in _FLOATING or named:
+            if source.is_floating or named:
                 chosen[key] = target
                 done.add(text)
     for pattern, text, _ in parsed:
@@ -90,11 +87,11 @@ def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = 
 
 def _is_lossy(source: DType, target: DType) -> bool:
     """Whether a type of whole numbers or truth lacks values that another type has."""
-    if source is target or (target is not DType.bool and target not in INTEGERS):
+    if source is target or (target is not DType.bool and not target.is_integer):
         return False
     if source is DType.bool or target is DType.bool:
         return target is DType.bool
-    if source not in INTEGERS:
+    if not source.is_integer:
         return True
     have, need = integer_range(target), integer_range(source)
     return bool(need.min < have.min or need.max > have.max)
@@ -102,6 +99,6 @@ def _is_lossy(source: DType, target: DType) -> bool:
 
 def _numeric(dtype: DType | str) -> DType:
     target = DType.named(dtype)
-    if target in _NOT_NUMBERS:
+    if not target.is_numeric:
         raise UnsupportedError(f"nothing can be cast to {target}")
     return target

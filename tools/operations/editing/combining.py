@@ -31,7 +31,6 @@ __all__ = ["PREFERENCES", "Prefer", "average", "merge"]
 
 Prefer = Literal["first", "last"]
 PREFERENCES: Final = get_args(Prefer)
-_AVERAGED: Final = frozenset(each for each in DType if each.value.startswith(("float", "bfloat", "complex")))
 _SHOWN: Final = 10
 
 
@@ -162,7 +161,7 @@ def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tupl
             *(_values(draft.tensors[there[key]]) for draft, there in zip(drafts, keys, strict=False)),
             _values(tensor),
         ]
-        if tensor.expression.dtype in _AVERAGED:
+        if tensor.expression.dtype.is_floating or tensor.expression.dtype.is_complex:
             last.tensors[key] = replace(tensor, expression=Mean(tuple(parts), accumulator))
         elif _differ(parts):
             from_last.append(key)

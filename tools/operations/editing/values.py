@@ -16,7 +16,7 @@ from tensorbundle.proto.naming import new_path
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
 from tensorbundle.slices import whole_box
 from tensorbundle.tools.rewriting.draft import DraftTensor
-from tensorbundle.tools.rewriting.expressions import INTEGERS, Cast, Constant
+from tensorbundle.tools.rewriting.expressions import Cast, Constant
 from tensorbundle.tools.rewriting.plan import Literal
 from tensorbundle.tools.rewriting.reading import Reading
 
@@ -30,7 +30,6 @@ __all__ = ["add_tensor", "find_key", "set_values"]
 
 _SHOWN: Final = 100
 _DECLARED: Final = re.compile(r"(?P<values>.*):(?P<dtype>\w+)(?:\[(?P<shape>\d*(?:,\d+)*)\])?", re.DOTALL)
-_COMPLEX: Final = frozenset({DType.complex64, DType.complex128})
 
 
 def set_values(
@@ -193,7 +192,7 @@ def _array(values: Any, dtype: DType) -> tuple[Array, str]:
 def _numbers(array: Array, dtype: DType, path: str, key: str) -> Array:
     """The values in the tensor's type, if it has them; only fractions are rounded, and not to integers."""
     source = DType.of(array.dtype)
-    if source is DType.string or (source in _COMPLEX and dtype not in _COMPLEX):
+    if source is DType.string or (source.is_complex and not dtype.is_complex):
         raise ConflictError(f"values of type {array.dtype}, the tensor is {dtype}", path=path, key=key)
     given = array.astype(array.dtype.newbyteorder("="), copy=False)
     counting = Reading(verify=False)
@@ -202,7 +201,7 @@ def _numbers(array: Array, dtype: DType, path: str, key: str) -> Array:
         raise ConflictError(
             f"{counting.overflowed} values are out of the range of {dtype}", path=path, key=key
         )
-    whole = dtype is DType.bool or dtype in INTEGERS
+    whole = dtype is DType.bool or dtype.is_integer
     if whole and not (out.astype(given.dtype) == given).all():
         raise ConflictError(f"values of type {array.dtype}, the tensor is {dtype}", path=path, key=key)
     return out

@@ -175,7 +175,9 @@ def _steps(names: Mapping[str, str], optimizers: list[Optimizer]) -> list[str]:
 def _scalar(checkpoint: Checkpoint, key: str, entries: Mapping[str, TensorEntry]) -> int | None:
     """The value of a scalar integer; None if it is none or can't be read."""
     entry = entries.get(key)
-    if entry is None or entry.shape or entry.slices or not str(entry.dtype).startswith(("int", "uint")):
+    if entry is None or entry.shape or entry.slices:
+        return None
+    if not entry.dtype.is_integer or entry.dtype.is_quantized:
         return None
     try:
         return int(checkpoint.read(key))

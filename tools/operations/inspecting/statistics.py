@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.dtypes import DType
 from tensorbundle.tools.operations.inspecting.passes import flat_values, over_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorbundle.checkpoint import Path
-    from tensorbundle.dtypes import Array
+    from tensorbundle.dtypes import Array, DType
     from tensorbundle.entries import TensorEntry
 
 __all__ = ["TensorStatistics", "numbers", "stats", "summarize"]
 
 _CHUNK_ELEMENTS: Final = 1 << 20
-_WITHOUT_VALUES: Final = (DType.variant, DType.resource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ def stats(
 
         def of(key: str, entry: TensorEntry) -> TensorStatistics:
             chunks: Iterable[Array] = ()
-            if entry.dtype not in _WITHOUT_VALUES:
+            if entry.dtype.has_values:
                 chunks = flat_values(checkpoint.index, key, entry, verify=verify)
             return TensorStatistics.of(key, entry, chunks)
 

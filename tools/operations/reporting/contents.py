@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle import __version__
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
 from tensorbundle.keys import decode_key
 from tensorbundle.proto.paths import key_path
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 _BINS: Final = 40
-_WITHOUT_NUMBERS: Final = (DType.variant, DType.resource, DType.string)
 _MOST_PROBLEMS: Final = 1000
 
 
@@ -139,7 +137,7 @@ def _tensors(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> dict[st
 
 def _statistics(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> dict[str, Any] | None:
     """The statistics of one tensor, with a histogram; None where it has no numbers, or they are damaged."""
-    if entry.dtype in _WITHOUT_NUMBERS:
+    if not entry.dtype.is_numeric:
         return None
     histogram = Histogram()
 

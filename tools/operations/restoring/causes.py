@@ -46,7 +46,6 @@ _IN_ONE_COMMAND: Final = 12  # rules or patterns
 _SHOWN: Final = 3  # scopes in one sentence
 _GROUPS: Final = 8
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
-_FLOATING: Final = ("float", "bfloat")
 
 
 def find_causes(forecast: Forecast, source: Source, target: Target) -> list[Cause]:
@@ -317,7 +316,7 @@ class _Search:
                 groups[stored, wanted].append(each)
         for (stored, wanted), found in groups.items():
             what = f"{counted(found, 'tensor')} {_is(found)} {stored} in A, and {wanted} in B"
-            if not {stored, wanted}.isdisjoint((DType.string, DType.variant, DType.resource)):
+            if not (stored.is_numeric and wanted.is_numeric):
                 yield Cause(what, tuple(found), (Advice("no command casts these"),))
                 continue
             patterns = self._patterns(found, stored, wanted)
@@ -342,7 +341,7 @@ class _Search:
     def _patterns(self, found: Sequence[Finding], stored: DType, wanted: DType) -> list[str]:
         """Patterns for `cast` that fit what was found and no other floating-point tensors."""
         paths = sorted({path_in_source(self._source, each) for each in found})
-        if not stored.startswith(_FLOATING):
+        if not stored.is_floating:
             return [glob.escape(each) for each in paths]  # which are cast by their whole name only
         inside = set(paths)
         other = sorted(path for path, dtype in self._floating() if path not in inside and dtype is not wanted)
@@ -365,7 +364,7 @@ class _Search:
     def _floating(self) -> Iterator[tuple[str, DType]]:
         """The path, or the name, of every floating-point tensor of the checkpoint, and its type."""
         for key, entry in self._source.entries.items():
-            if entry.dtype.startswith(_FLOATING):
+            if entry.dtype.is_floating:
                 yield (key if self._source.graph is None else key_path(key) or key), entry.dtype
 
     def _shapes(self) -> Iterator[Cause]:
