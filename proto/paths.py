@@ -13,6 +13,7 @@ from typing import Final
 
 __all__ = [
     "OBJECT_GRAPH_KEY",
+    "OPTIMIZER_SLOT",
     "SAVE_COUNTER",
     "VARIABLE_VALUE",
     "attribute_key",
@@ -29,7 +30,7 @@ OBJECT_GRAPH_KEY: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VARIABLE_VALUE: Final = "VARIABLE_VALUE"
 SAVE_COUNTER: Final = "save_counter"
 _ATTRIBUTES: Final = "/.ATTRIBUTES/"
-_OPTIMIZER_SLOT: Final = "/.OPTIMIZER_SLOT/"
+OPTIMIZER_SLOT: Final = "/.OPTIMIZER_SLOT/"
 _ESCAPED: Final = re.compile(r"\.(.?)", re.DOTALL)
 _MEANS: Final = {".": ".", "S": "/"}
 
@@ -98,4 +99,4 @@ def key_path(key: str) -> str | None:
 
 def slot_path(variable: str, optimizer: str, name: str) -> str:
     """The path of an optimizer's slot variable `name` for the variable at the path `variable`."""
-    return f"{variable}{_OPTIMIZER_SLOT}{optimizer}/{escape_name(name)}"
+    return f"{variable}{OPTIMIZER_SLOT}{optimizer}/{escape_name(name)}"

@@ -8,6 +8,7 @@ import pytest
 import tensorbundle as tb
 from support.cli import GOLDEN
 from support.depth import sample
+from tensorbundle import tools
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, RegisteredSaver, Slot
 
 CYCLIC = """\
@@ -147,6 +148,127 @@ def test_slots_have_the_depth_of_their_variables(run, in_golden):
 
     assert ids(2) == set(range(13))
     assert ids(3) == set(range(25))
+
+
+LAYER = """\
+net/layer_with_weights-1 #6
+├─ kernel #15  float32 [3,1] 'dense_1/kernel'
+│  ├─ m (slot of #2) #19  float32 [3,1] 'Adam/dense_1/kernel/m'
+│  └─ v (slot of #2) #23  float32 [3,1] 'Adam/dense_1/kernel/v'
+└─ bias #16  float32 [1] 'dense_1/bias'
+   ├─ m (slot of #2) #20  float32 [1] 'Adam/dense_1/bias/m'
+   └─ v (slot of #2) #24  float32 [1] 'Adam/dense_1/bias/v'
+"""
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "path", "text"),
+    [
+        ("cyclic", "", CYCLIC),
+        ("cyclic", "(root)", CYCLIC),
+        ("cyclic", "module/checkpoint", CYCLIC),
+        ("cyclic", "module/child", "module/child #3\n├─ parent -> #1\n└─ v #5  float32 [2]\n"),
+        (
+            "cyclic",
+            "module/child/parent",
+            (
+                "module #1\n├─ self_ref -> #1\n├─ child #3\n│  ├─ parent -> #1\n│  └─ v #5  float32 [2]\n"
+                "├─ w #4  float32 [3]\n└─ checkpoint -> #0\n"
+            ),
+        ),
+        ("shared-nodes", "encoder", "encoder #3\n└─ kernel #5  float32 [2,3]\n"),
+        ("keras-legacy-adam-slots", "net/layer_with_weights-1", LAYER),
+        ("keras-legacy-adam-slots", "net/layer-1", LAYER),
+        ("keras-legacy-adam-slots", "(root).net.layer_with_weights-1", LAYER),
+        (
+            "keras-legacy-adam-slots",
+            "Adam/dense_1/bias/m",
+            (
+                "net/layer_with_weights-1/bias/.OPTIMIZER_SLOT/optimizer/m #20  float32 [1] 'Adam/dense_1/bias/m'\n"
+            ),
+        ),
+        (
+            "keras-legacy-adam-slots",
+            "net/layer_with_weights-1/bias/.ATTRIBUTES/VARIABLE_VALUE",
+            (
+                "net/layer_with_weights-1/bias #16  float32 [1] 'dense_1/bias'\n"
+                "├─ m (slot of #2) #20  float32 [1] 'Adam/dense_1/bias/m'\n"
+                "└─ v (slot of #2) #24  float32 [1] 'Adam/dense_1/bias/v'\n"
+            ),
+        ),
+    ],
+)
+def test_a_part(run, in_golden, checkpoint, path, text):
+    assert run("graph", checkpoint, path).out == text
+
+
+def test_a_part_has_the_ids_and_paths_of_the_whole(run, in_golden):
+    whole = run("graph", "keras-legacy-adam-slots", "--json").records
+    part = run("graph", "keras-legacy-adam-slots", "net/layer_with_weights-1", "--json").records
+    assert part == [whole[number] for number in (6, 15, 16, 19, 20, 23, 24)]
+
+
+def test_the_depth_of_a_part_is_from_its_top(run, in_golden):
+    output = run("graph", "keras-legacy-adam-slots", "net/layer_with_weights-1", "--depth", 0)
+    assert output.out == "net/layer_with_weights-1 #6\n├─ kernel #15 ...\n└─ bias #16 ...\n"
+    assert run("graph", "keras-legacy-adam-slots", "net/layer_with_weights-1", "--depth", 1).out == LAYER
+
+
+@pytest.mark.parametrize("form", ["tree", "json", "dot"])
+def test_a_path_that_does_not_exist(run, in_golden, form):
+    assert run.error("graph", "cyclic", "module/chid", "--format", form) == (
+        "cyclic/ckpt-1: no object has the name 'module/chid'; near: 'module/child', 'module/child/v', 'module/w'"
+    )
+
+
+VARIABLES = """\
+(root) #0
+├─ save_counter #2  int64 []
+├─ module/w #4  float32 [3] 'w'
+└─ module/child/v #5  float32 [2] 'v'
+"""
+
+
+def test_variables(run, in_golden):
+    """Only variables, in each form, by their paths."""
+    assert run("graph", "cyclic", "--variables").out == VARIABLES
+    assert run("graph", "cyclic", "module/child", "--variables").out == (
+        "module/child #3\n└─ module/child/v #5  float32 [2] 'v'\n"
+    )
+    assert run("graph", "cyclic", "--variables", "--depth", 1).out == (
+        "(root) #0\n└─ save_counter #2  int64 []\n"
+    )
+    whole = run("graph", "cyclic", "--json").records
+    assert run("graph", "cyclic", "--variables", "--json").records == [whole[2], whole[4], whole[5]]
+    assert run("graph", "cyclic", "--variables", "--format", "mermaid").out == (
+        'flowchart LR\n  n2["save_counter  int64 []"]\n  n4["module/w  float32 [3] \'w\'"]\n'
+        "  n5[\"module/child/v  float32 [2] 'v'\"]\n"
+    )
+
+
+def test_slots_among_variables(run, in_golden):
+    """Each below its variable, once; drawn as arrows between the two."""
+    command = ["graph", "keras-legacy-adam-slots", "--variables"]
+    lines = run(*command).out.splitlines()
+    at = lines.index("├─ net/layer_with_weights-0/bias #14  float32 [3] 'dense/bias'")
+    assert lines[at + 1] == "│  ├─ m (slot of #2) #18  float32 [3] 'Adam/dense/bias/m'"
+    ids = [int(line.split("#")[-1].split()[0]) for line in lines]
+    assert sorted(ids) == [0, 3, 4, *range(8, 25)]
+    arrows = [line for line in run(*command, "--format", "dot").out.splitlines() if "->" in line]
+    assert len(arrows) == 8
+    assert '  n13 -> n17 [label="m of #2", style=dashed];' in arrows
+
+
+def test_a_root_that_is_a_variable(run, in_golden):
+    assert run("graph", "variable-root/only", "--variables").out == "(root) #0  float32 [] 'only'\n"
+
+
+def test_parts_in_python(in_golden):
+    view = tools.graph("cyclic", path="module/child", variables=True)
+    assert list(view.paths.values()) == ["module/child/v"]
+    assert (view.root.id, view.path, [node.id for node in view.nodes]) == (3, "module/child", [5])
+    with pytest.raises(tb.TensorNotFoundError, match=r"'modul'; near: 'module'"):
+        tools.graph("cyclic", path="modul")
 
 
 def test_json(run, in_golden):
@@ -321,6 +443,14 @@ def test_slots_of_slots(run, tmp_path):
         "└─ o #2  TF1 optimizer\n"
         "   └─ self (slot of #2) -> #2\n"
     )
+    variable.attributes = [Attribute("VARIABLE_VALUE", "", "v")]
+    optimizer.slots[0].slot.attributes = [Attribute("VARIABLE_VALUE", "", "m")]
+    assert run("graph", write(tmp_path / "n", graph, "m", "v"), "--variables").out == (
+        "(root) #0\n"
+        "└─ v #1  float32 [] key v\n"
+        "   ├─ m (slot of #2) #3  float32 [] key m\n"
+        "   └─ v (slot of #2) -> #1\n"
+    )
 
 
 @pytest.mark.parametrize("form", ["tree", "json", "dot", "mermaid"])
@@ -332,6 +462,7 @@ def test_a_long_chain_of_objects(run, tmp_path, form):
     path = write(tmp_path / "m", ObjectGraph(root))
     output = run("graph", path, "--format", form)
     assert output.out.count("\n") == {"tree": 202, "json": 1201, "dot": 2404, "mermaid": 2402}[form]
+    assert len(run("graph", path, "n/n/n", "--json").records) == 1198
     assert form != "tree" or output.out.endswith("└─ n #201 ...\n")
     assert run("graph", path, "--depth", 300).out.endswith("└─ n #301 ...\n")
     assert run("graph", path, "--depth", 2).out == "(root) #0\n└─ n #1\n   └─ n #2\n      └─ n #3 ...\n"
@@ -346,6 +477,7 @@ def test_two_edges_to_every_object(run, tmp_path):
         node = child
     path = write(tmp_path / "m", ObjectGraph(root))
     assert run("graph", path).out.count("\n") == 201
+    assert run("graph", path, "a").out.count("\n") == 199
     assert len(run("graph", path, "--json", "--depth", 10**12).records) == 101
 
 

@@ -7,6 +7,9 @@ import pytest
 
 import tensorbundle as tb
 from support.cli import V215, V221
+from tensorbundle import tools
+from tensorbundle.tools.cli.console import Console
+from tensorbundle.tools.cli.program import main
 
 
 def keys(output):
@@ -29,16 +32,17 @@ def test_text(run, in_golden):
 @pytest.mark.parametrize("option", ["--long", "-l"])
 def test_long_text(run, in_golden, option):
     assert run("ls", "partitioned-sharded", option).out == (
-        "emb              float32  [10,4]  160 B  -    -  3 slices\n"
-        "  slice 0,4:0,4  float32  [4,4]    64 B  0    0  65913ca9\n"
-        "  slice 7,3:0,4  float32  [3,4]    48 B  0   64  a0e1886c\n"
-        "  slice 4,3:0,4  float32  [3,4]    48 B  1    0  a0e1886c\n"
-        "plain            float32  [3]      12 B  1   48  62234275\n"
-        "w2               float32  [4,9]   144 B  -    -  4 slices\n"
-        "  slice 0,4:0,3  float32  [4,3]    48 B  0  112  28049003\n"
-        "  slice 0,4:5,2  float32  [4,2]    32 B  0  160  6fe982d8\n"
-        "  slice 0,4:3,2  float32  [4,2]    32 B  1   60  6fe982d8\n"
-        "  slice 0,4:7,2  float32  [4,2]    32 B  1   92  6fe982d8\n"
+        "key              dtype    shape    size  shard  offset  crc32c\n"
+        "emb              float32  [10,4]  160 B      -       -  3 slices\n"
+        "  slice 0,4:0,4  float32  [4,4]    64 B      0       0  65913ca9\n"
+        "  slice 7,3:0,4  float32  [3,4]    48 B      0      64  a0e1886c\n"
+        "  slice 4,3:0,4  float32  [3,4]    48 B      1       0  a0e1886c\n"
+        "plain            float32  [3]      12 B      1      48  62234275\n"
+        "w2               float32  [4,9]   144 B      -       -  4 slices\n"
+        "  slice 0,4:0,3  float32  [4,3]    48 B      0     112  28049003\n"
+        "  slice 0,4:5,2  float32  [4,2]    32 B      0     160  6fe982d8\n"
+        "  slice 0,4:3,2  float32  [4,2]    32 B      1      60  6fe982d8\n"
+        "  slice 0,4:7,2  float32  [4,2]    32 B      1      92  6fe982d8\n"
         "3 tensors, 79 elements, 316 B in 2 data shards\n"
     )
 
@@ -122,6 +126,55 @@ def test_patterns(run, in_golden, patterns, expected):
     assert keys(run("ls", "guide-tf2", *patterns, "--json")) == expected
 
 
+@pytest.fixture
+def sizes(tmp_path):
+    """Tensors whose order by size is neither that of their keys nor that of their shapes; `c` and `d` have one size."""
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("a", np.zeros(3, np.int8))
+        writer.add("b", np.zeros((2, 2), np.float64))
+        writer.add("c", np.zeros(2, np.float32))
+        writer.add("d", np.zeros((8, 1), np.int8))
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ["a", "b", "c", "d"]),
+        (["--sort", "key"], ["a", "b", "c", "d"]),
+        (["--sort", "size"], ["b", "c", "d", "a"]),
+        (["[acd]", "--sort", "size"], ["c", "d", "a"]),
+    ],
+)
+def test_sort(run, sizes, options, expected):
+    assert keys(run("ls", sizes, *options, "--json")) == expected
+    lines = run("ls", sizes, *options, "--long").out.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == ["key", *expected]
+
+
+def test_sort_in_python(sizes):
+    assert [each.key for each in tools.ls(sizes, sort="size")] == ["b", "c", "d", "a"]
+    assert tools.ls(sizes, sort="key") == tools.ls(sizes)
+    with pytest.raises(tb.BundleError, match=r"^sort = 'shape', expected 'key' or 'size'$"):
+        tools.ls(sizes, sort="shape")
+
+
+def test_json_is_printed_while_the_index_is_read(in_golden, monkeypatch):
+    """The first record comes out before the last tensor is read."""
+    events = []
+
+    def entries(checkpoint):
+        for key, entry in original(checkpoint):
+            events.append(f"read {key}")
+            yield key, entry
+
+    original = tb.Checkpoint.entries
+    monkeypatch.setattr(tb.Checkpoint, "entries", entries)
+    monkeypatch.setattr(Console, "record", lambda console, fields: events.append(f"printed {fields['key']}"))
+    assert main(["ls", "partitioned-sharded", "--json"]) == 0
+    assert events == [f"{what} {key}" for key in ("emb", "plain", "w2") for what in ("read", "printed")]
+
+
 def test_totals_count_only_what_is_listed(run, in_golden):
     assert run("ls", "partitioned-sharded", "w*").out == (
         "w2  float32  [4,9]  144 B\n1 tensors, 36 elements, 144 B in 2 data shards\n"
@@ -151,7 +204,8 @@ def test_a_graph_alone(run, in_golden):
 def test_a_checkpoint_without_tensors(run, tmp_path):
     with tb.create(tmp_path / "m"):
         pass
-    assert run("ls", tmp_path / "m").out == "0 tensors, 0 elements, 0 B in 1 data shard\n"
+    for options in ([], ["--long"]):
+        assert run("ls", tmp_path / "m", *options).out == "0 tensors, 0 elements, 0 B in 1 data shard\n"
     assert run("ls", tmp_path / "m", "--json").out == ""
 
 

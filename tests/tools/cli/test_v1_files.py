@@ -89,6 +89,7 @@ def test_ls(run, sources, kind):
 def test_ls_long(run, sources):
     lines = [line.split() for line in run("ls", "--long", sources["one file"], "emb", "n").out.splitlines()]
     assert lines == [
+        ["key", "dtype", "shape", "size", "shard", "offset", "crc32c"],
         ["emb", "float32", "[8,5]", "160", "B", "-", "-", "3", "slices"],
         ["slice", "0,3:0,5", "float32", "[3,5]", "60", "B", "0", "-", "-"],
         ["slice", "3,3:0,5", "float32", "[3,5]", "60", "B", "0", "-", "-"],

@@ -27,13 +27,17 @@ _MERMAID = str.maketrans({"#": "#35;", "&": "#amp;", '"': "#quot;", "<": "#lt;",
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", metavar="CKPT")
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", default="", help="only what this object leads to; any of its names"
+    )
     parser.add_argument("--format", choices=("tree", "json", "dot", "mermaid"), help="tree by default")
     parser.add_argument(
         "--depth",
         type=int,
         metavar="N",
-        help=f"only objects at most N edges from the root; a tree is drawn {DRAWN_DEPTH} deep by default",
+        help=f"only objects at most N edges from the root or PATH; a tree is drawn {DRAWN_DEPTH} deep by default",
     )
+    parser.add_argument("--variables", action="store_true", help="only variables, by their paths")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -41,12 +45,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     chosen = args.format or ("json" if console.json else "tree")
     if console.json and chosen != "json":
         raise UnsupportedError(f"--json prints JSON, and --format {chosen} does not")
-    view = graph(args.checkpoint, DRAWN_DEPTH if args.depth is None and chosen == "tree" else args.depth)
+    drawn = chosen == "tree" and args.depth is None and not args.variables
+    depth = DRAWN_DEPTH if drawn else args.depth
+    view = graph(args.checkpoint, depth, path=args.path, variables=args.variables)
     if chosen == "json":
         console.json = True
-        for node in view.graph.nodes:
-            if args.depth is None or node in view.paths:
-                console.record(view.to_json(node))
+        for node in view.nodes:
+            console.record(view.to_json(node))
     else:
         console.lines({"tree": _tree, "dot": _dot, "mermaid": _mermaid}[chosen](view))
     return 0
@@ -54,12 +59,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _tree(view: GraphView) -> Iterator[str]:
     edges = view.edges()
-    yield f"(root) #0{_details(view, view.graph.root)}"
+    details = _details(view, view.root) if view.root in view.paths else ""
+    yield f"{escape(view.path) or '(root)'} #{view.root.id}{details}"
 
     def below(edge: Edge) -> list[Edge]:
         return edges[edge.node] if edge.in_full and edge.node in view.paths else []
 
-    for lead, edge in branches(edges[view.graph.root], below):
+    for lead, edge in branches(edges[view.root], below):
         label, node = _edge_label(edge), edge.node
         if not edge.in_full:
             yield f"{lead}{label} -> #{node.id}"
@@ -126,7 +132,8 @@ def _mermaid(view: GraphView) -> Iterator[str]:
 
 
 def _label(view: GraphView, node: Node) -> str:
-    name = escape(view.paths[node].rpartition("/")[2]) or "(root)"
+    path = view.paths[node]
+    name = escape(path if view.variables else path.rpartition("/")[2]) or "(root)"
     return "  ".join([name, *_parts(view, node, name)])
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
 from tensorbundle.slices import shape_text
 from tensorbundle.tools.cli.console import columns, escape, human_bytes
-from tensorbundle.tools.operations.inspecting.listing import listed, owners, slices_of
+from tensorbundle.tools.operations.inspecting.listing import SORTS, listed, owners, slices_of
 
 if TYPE_CHECKING:
     import argparse
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.inspecting.listing import ListedTensor, Owner
 
 EXAMPLE = "tensorbundle ls run/model.ckpt-1000 'encoder/*' --long"
+_HEADS: Final = ["key", "dtype", "shape", "size", "shard", "offset", "crc32c"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", metavar="CKPT")
     parser.add_argument("patterns", metavar="PATTERN", nargs="*", help="a glob, or re:REGEX; all by default")
+    parser.add_argument("--sort", choices=SORTS, default="key", help="by key (the default), or largest first")
     parser.add_argument(
         "--long", "-l", action="store_true", help="also shard, offset, crc32c, slices and full names"
     )
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the list."""
     with open_checkpoint(args.checkpoint) as checkpoint:
-        rows = list(listed(checkpoint, args.patterns))
+        found = listed(checkpoint, args.patterns, args.sort)
         try:
             owned = owners(checkpoint) if args.long else {}
         except (BundleError, OSError) as error:
@@ -43,9 +45,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
             )
             owned = {}
         if console.json:
-            for each in rows:
+            for each in found:
                 console.record(each.to_json() | (_owner_record(owned.get(each.key)) if args.long else {}))
         else:
+            rows = list(found)
             console.lines(_table(checkpoint, rows, owned, long=args.long))
             console.summary(_total(checkpoint, rows))
     return 0
@@ -58,8 +61,8 @@ def _owner_record(owner: Owner | None) -> dict[str, object]:
 def _table(
     checkpoint: Checkpoint, rows: list[ListedTensor], owned: Mapping[str, Owner], *, long: bool
 ) -> Iterable[str]:
-    cells = []
     named = any(each.full_name for each in owned.values())
+    cells = [[*_HEADS, "full name"] if named else _HEADS] if long and rows else []
     for each in rows:
         owner = owned.get(each.key)
         full_name = [escape(owner.full_name if owner else "")] if named else []

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.errors import UnsupportedError
+from tensorbundle.errors import TensorNotFoundError, UnsupportedError, near_hint
+from tensorbundle.proto.paths import OPTIMIZER_SLOT, VARIABLE_VALUE, split_path
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
-    from tensorbundle.proto.graph import Node, ObjectGraph
+    from tensorbundle.proto.graph import Node, ObjectGraph, Slot
 
 __all__ = ["Arrow", "Edge", "GraphView", "graph", "view_of"]
 
@@ -42,27 +43,51 @@ class GraphView(NamedTuple):
         graph: all of it.
         tensors: the tensors that are stored.
         hints: what kind of object the nodes are.
-        paths: the nodes that are shown, and their paths.
+        paths: the nodes that are shown and can be reached, and their paths in the whole graph.
+        nodes: the nodes that are shown; of a whole graph also those that cannot be reached.
+        root: where the view starts, shown or not.
+        path: the path of `root`; empty for the whole graph.
+        variables: whether only variables are shown.
     """
 
     graph: ObjectGraph
     tensors: Tensors
     hints: Mapping[Node, str]
     paths: Mapping[Node, str]
+    nodes: Sequence[Node]
+    root: Node
+    path: str
+    variables: bool
 
     def edges(self) -> dict[Node, list[Edge]]:
-        """The edges of every object: each object in full below the parent on its shortest path, slots below variables."""
+        """The edges of every object: each object in full below the parent on its shortest path, slots below variables.
+
+        Of variables only, `root` has an edge to each that is no slot, with its path as the name.
+        """
         edges: dict[Node, list[Edge]] = {node: [] for node in self.graph.nodes}
-        shown = {self.graph.root}
-        for node in self.paths:
-            for name, child in node.children.items():
-                edges[node].append(Edge(name, None, child, child not in shown))
-                shown.add(child)
-        for optimizer in self.paths:
-            for slot in optimizer.slots:
-                edges[slot.variable].append(Edge(slot.name, optimizer, slot.slot, slot.slot not in shown))
-                shown.add(slot.slot)
+        shown = {self.root, *_above(self.graph, self.path)}
+        if self.variables:
+            slots = {slot.slot for _, slot in self.slots()}
+            for node, path in self.paths.items():
+                if node is not self.root and not (node in slots and OPTIMIZER_SLOT in path):
+                    edges[self.root].append(Edge(path, None, node, in_full=True))
+                    shown.add(node)
+        else:
+            for node in self.paths:
+                for name, child in node.children.items():
+                    edges[node].append(Edge(name, None, child, child not in shown))
+                    shown.add(child)
+        for optimizer, slot in self.slots():
+            edges[slot.variable].append(Edge(slot.name, optimizer, slot.slot, slot.slot not in shown))
+            shown.add(slot.slot)
         return edges
+
+    def slots(self) -> Iterator[tuple[Node, Slot]]:
+        """The slots of shown variables, with their optimizers, which need not be shown."""
+        for optimizer in self.graph.nodes:
+            for slot in optimizer.slots:
+                if slot.variable in self.paths and slot.slot in self.paths:
+                    yield optimizer, slot
 
     def arrows(self) -> Iterator[Arrow]:
         """Every edge between shown objects, slots from their variables."""
@@ -70,9 +95,8 @@ class GraphView(NamedTuple):
             for name, child in node.children.items():
                 if child in self.paths:
                     yield Arrow(node, name, child, None)
-            for slot in node.slots:
-                if slot.slot in self.paths and slot.variable in self.paths:
-                    yield Arrow(slot.variable, slot.name, slot.slot, node)
+        for optimizer, slot in self.slots():
+            yield Arrow(slot.variable, slot.name, slot.slot, optimizer)
 
     def to_json(self, node: Node) -> dict[str, object]:
         """One object; its path is null where nothing leads to it, its hint where nothing tells what it is."""
@@ -96,22 +120,29 @@ class GraphView(NamedTuple):
         return fields
 
 
-def graph(source: Path, depth: int | None = None) -> GraphView:
-    """The object graph of a checkpoint.
+def graph(source: Path, depth: int | None = None, *, path: str = "", variables: bool = False) -> GraphView:
+    """The object graph of a checkpoint, or a part of it.
 
     Args:
         source: anything that `tensorbundle.open` takes.
-        depth: only objects at most so many edges from the root, with their slots; all if None.
+        depth: only objects at most so many edges from where the view starts, with their slots; all if None.
+        path: the view starts at this object, given by any name that it or one of its tensors has, and shows what it
+            leads to, but not the objects on the way to it; at the root by default.
+        variables: only variables, slot variables among them.
 
     Raises:
         UnsupportedError: it is name-based and has none.
+        TensorNotFoundError: no object has the name `path`; the reason shows near paths.
+        ConflictError: `path` is the full name of several variables.
         BundleError: it can't be read.
     """
     with open_checkpoint(source) as checkpoint:
-        return view_of(checkpoint, depth)
+        return view_of(checkpoint, depth, path=path, variables=variables)
 
 
-def view_of(checkpoint: Checkpoint, depth: int | None = None) -> GraphView:
+def view_of(
+    checkpoint: Checkpoint, depth: int | None = None, *, path: str = "", variables: bool = False
+) -> GraphView:
     """`graph` of an open checkpoint."""
     whole = checkpoint.object_graph
     if whole is None:
@@ -120,19 +151,52 @@ def view_of(checkpoint: Checkpoint, depth: int | None = None) -> GraphView:
             path=checkpoint.prefix,
         )
     paths = whole.paths()
-    if depth is not None:
-        near = _within(whole, depth)
-        paths = {node: path for node, path in paths.items() if node in near}
+    found = checkpoint.naming.path(path)
+    if found is None:
+        near = near_hint(path, paths.values())
+        raise TensorNotFoundError(f"no object has the name {path!r}{near}", path=checkpoint.prefix)
+    root = whole[found]
+    start = paths[root]
+    part = depth is not None or root is not whole.root or variables
+    if part:
+        below = _below(whole, root, _above(whole, start), depth)
+        shown = [node for node in paths if node in below and (not variables or _is_variable(node))]
+        paths = {node: paths[node] for node in shown}
+    nodes = [node for node in whole.nodes if node in paths] if part else whole.nodes
     tensors = Tensors(dict(checkpoint.entries()))
-    return GraphView(whole, tensors, hints(checkpoint, whole, tensors), paths)
+    return GraphView(whole, tensors, hints(checkpoint, whole, tensors), paths, nodes, root, start, variables)
 
 
-def _within(graph: ObjectGraph, depth: int) -> set[Node]:
-    seen = {graph.root}
-    level = [graph.root]
-    while level and depth > 0:
-        found = {child: None for node in level for child in node.children.values() if child not in seen}
-        seen.update(found)
-        level = list(found)
-        depth -= 1
-    return seen | {slot.slot for node in seen for slot in node.slots if slot.variable in seen}
+def _is_variable(node: Node) -> bool:
+    return any(each.name == VARIABLE_VALUE for each in node.attributes)
+
+
+def _above(graph: ObjectGraph, path: str) -> set[Node]:
+    """The objects on the way from the root to the one at `path`, without that."""
+    variable, slot, _ = path.partition(OPTIMIZER_SLOT)
+    way = [graph.root]
+    for name in split_path(variable):
+        way.append(way[-1].children[name])
+    return set(way) if slot else set(way) - {way[-1]}
+
+
+def _below(graph: ObjectGraph, root: Node, above: Collection[Node], depth: int | None) -> set[Node]:
+    """What `root` leads to without the objects above it, at most `depth` edges away; slots are as far as variables."""
+    slots: dict[Node, list[Node]] = {}
+    for optimizer in graph.nodes:
+        for slot in optimizer.slots:
+            slots.setdefault(slot.variable, []).append(slot.slot)
+    seen: set[Node] = set()
+    level = [root]
+    while level:
+        for node in level:  # which grows by their slots
+            if node not in seen:
+                seen.add(node)
+                level += [each for each in slots.get(node, ()) if each not in above]
+        if depth is not None:
+            if depth <= 0:
+                break
+            depth -= 1
+        fresh = {child: None for node in level for child in node.children.values()}
+        level = [child for child in fresh if child not in seen and child not in above]
+    return seen

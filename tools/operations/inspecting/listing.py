@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.errors import check_word
 from tensorbundle.keys import encode_key
 from tensorbundle.tools.patterns import select
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.entries import StoredRange, TensorEntry
 
-__all__ = ["ListedSlice", "ListedTensor", "Owner", "listed", "ls", "owners", "slices_of"]
+__all__ = ["SORTS", "ListedSlice", "ListedTensor", "Owner", "listed", "ls", "owners", "slices_of"]
+
+SORTS: Final = ("key", "size")
 
 
 class ListedTensor(NamedTuple):
@@ -61,25 +64,28 @@ class Owner(NamedTuple):
     full_name: str
 
 
-def ls(source: Path, patterns: Sequence[str] = ()) -> list[ListedTensor]:
-    """The tensors of a checkpoint in the order of their keys, from its index alone.
+def ls(source: Path, patterns: Sequence[str] = (), *, sort: str = "key") -> list[ListedTensor]:
+    """The tensors of a checkpoint, from its index alone.
 
     Args:
         source: anything that `tensorbundle.open` takes.
         patterns: only tensors that match one of them; all if there is none.
+        sort: "key", or "size" for most bytes first, and tensors of the same size by key.
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.
-        BundleError: the checkpoint can't be read.
+        BundleError: the checkpoint can't be read, or `sort` is another word.
     """
+    check_word("sort", sort, SORTS)
     with open_checkpoint(source) as checkpoint:
-        return list(listed(checkpoint, patterns))
+        return list(listed(checkpoint, patterns, sort))
 
 
-def listed(checkpoint: Checkpoint, patterns: Sequence[str] = ()) -> Iterator[ListedTensor]:
-    """`ls` of an open checkpoint, a tensor at a time."""
+def listed(checkpoint: Checkpoint, patterns: Sequence[str] = (), sort: str = "key") -> Iterator[ListedTensor]:
+    """`ls` of an open checkpoint, a tensor at a time; sorted by size, all entries are held in memory."""
     index = checkpoint.index
-    for key, entry in select(checkpoint.entries(), patterns, checkpoint.naming):
+    found = select(checkpoint.entries(), patterns, checkpoint.naming)
+    for key, entry in sorted(found, key=lambda each: -each[1].nbytes) if sort == "size" else found:
         yield ListedTensor(key, entry, None if entry.slices else index.stored(encode_key(key), entry))
 
 
