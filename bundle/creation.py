@@ -44,7 +44,7 @@ def create(prefix: Path, *, overwrite: bool = False, store: Store | None = None)
 
 
 class CheckpointWriter:
-    """Writes a checkpoint: tensors lie in the data shard in the order they are added, as TensorFlow writes them."""
+    """Writes a checkpoint: tensors are stored in the order they are added, as TensorFlow writes them."""
 
     def __init__(self, prefix: str, *, overwrite: bool = False, store: Store | None = None) -> None:
         """See `create`."""
@@ -58,7 +58,7 @@ class CheckpointWriter:
 
     @property
     def prefix(self) -> str:
-        """Where the checkpoint goes."""
+        """The prefix of the new checkpoint."""
         return self._bundle.prefix
 
     def add(self, key: str, values: ArrayLike) -> TensorEntry:

@@ -106,7 +106,7 @@ class BundleHeader:
 
 
 class TensorEntry(NamedTuple):
-    """Where a tensor lies, and what it is.
+    """The place, type and shape of a stored tensor.
 
     Attributes:
         dtype: its data type; compares equal to TensorFlow's name for it.

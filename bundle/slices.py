@@ -5,7 +5,7 @@ The tensor's own entry lists its slices and holds no data; each piece is an ordi
     slice key = num(0) name num(rank), then for each dimension snum(start) snum(length)
 
 in ordered code (TensorFlow core/util/saved_tensor_slice_util.cc, `EncodeTensorNameSlice`). As the first byte is 00,
-slice keys sort after the header and before the names of tensors. A length of -1 stands for the whole dimension;
+slice keys sort after the header and before the names of tensors. A length of -1 means the whole dimension;
 as a protobuf field it is then absent (core/framework/tensor_slice.proto).
 """
 

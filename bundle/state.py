@@ -44,7 +44,7 @@ class CheckpointState:
     """What a state file says.
 
     Attributes:
-        directory: where the file lies; paths that are not absolute count from there.
+        directory: the directory of the file; relative paths start there.
         latest_path: the latest checkpoint, as written in the file.
         all_paths: all checkpoints, oldest first, as written.
         timestamps: when each was saved, seconds since the epoch; only managers write them.
@@ -127,7 +127,7 @@ class CheckpointState:
         As in checkpoint_management.py, `update_checkpoint_state_internal` and `generate_checkpoint_state_proto`.
 
         Args:
-            directory: where the file goes.
+            directory: the directory to write it to.
             latest: the prefix of the latest checkpoint; it is listed last.
             prefixes: of all of them, oldest first.
             timestamps: when each was saved, or none.
@@ -206,7 +206,7 @@ class CheckpointState:
             return "".join(f"{line}\n" for line in lines).encode()
         except UnicodeEncodeError:
             raise UnsupportedError(
-                "a checkpoint whose path is not UTF-8 can't stand in a state file; rename it", path=self.path
+                "a state file can't contain a path that is not UTF-8; rename the checkpoint", path=self.path
             ) from None
 
     def write(self, store: Store | None = None) -> None:

@@ -43,7 +43,7 @@ _MAGIC: Final = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True)
 class BlockHandle:
-    """Where one block lies.
+    """The place of one block.
 
     Attributes:
         offset: bytes from the start of the file.
@@ -107,7 +107,7 @@ class TableReader:
 
     Attributes:
         separators: for each data block, a key at or after its last one.
-        handles: for each data block, where it lies.
+        handles: for each data block, its place.
         compressed: how many of the blocks read so far were compressed.
     """
 

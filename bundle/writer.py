@@ -248,7 +248,7 @@ class BundleWriter:
             self.abort()
 
     def _remove(self, old_shards: list[str]) -> None:
-        """Remove what only the overwritten index named; what can't be removed is in nobody's way."""
+        """Remove what only the overwritten index named; what can't be removed does no harm."""
         count = len(self._shards)
         kept = {shard_path(self.prefix, number, count) for number in range(count)}
         for path in set(old_shards) - kept:
@@ -256,7 +256,7 @@ class BundleWriter:
                 self.store.remove(path)
 
     def abort(self) -> None:
-        """Give up: every temporary file goes, the destination stays as it is. A second call does nothing."""
+        """Give up: remove every temporary file and leave the destination as it is. A second call does nothing."""
         for shard in self._open:
             with contextlib.suppress(OSError):  # a full disk, once more
                 shard.close()

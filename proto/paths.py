@@ -36,7 +36,7 @@ _MEANS: Final = {".": ".", "S": "/"}
 
 
 def escape_name(name: str) -> str:
-    """A local name as it stands in a path: '.' becomes '..', then '/' becomes '.S'."""
+    """A local name as it is written in a path: '.' becomes '..', then '/' becomes '.S'."""
     return name.replace(".", "..").replace("/", ".S")
 
 

@@ -98,7 +98,7 @@ class RenamedFiles:
     def create(self, final: str, *, replace: bool = False) -> str:
         """See `Staging`; the file exists then, and is empty."""
         temporary = f"{final}.tempstate{int.from_bytes(os.urandom(8), 'little')}"
-        # Noted before it exists, so that an interrupt in between leaves no file that nobody knows of.
+        # Noted before it exists, so that an interrupt in between leaves no unknown file.
         self._staged.append(_Staged(temporary, final, replace or self._overwrite))
         try:
             self._disk.create(temporary)

@@ -292,7 +292,7 @@ def _as_unsigned(values: Array, dtype: DType) -> Array:
 
 
 def _as_type(values: Array, dtype: DType) -> Array:
-    """The numbers that varints stand for; as in TensorFlow, bits that a type does not have are cut off."""
+    """The numbers that varints encode; as in TensorFlow, bits that a type does not have are cut off."""
     if dtype is DType.bool:
         return np.not_equal(values, 0)
     if dtype in (DType.float16, DType.bfloat16):

@@ -271,7 +271,7 @@ class TestWriting:
             write_state(tmp_path / "nope", ["a"])
 
     def test_a_path_that_is_not_utf_8(self, tmp_path):
-        with pytest.raises(tb.UnsupportedError, match="whose path is not UTF-8"):
+        with pytest.raises(tb.UnsupportedError, match="path that is not UTF-8"):
             write_state(tmp_path, ["a\udcff"])
         assert snapshot(tmp_path) == {}
 

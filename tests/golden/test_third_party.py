@@ -111,7 +111,7 @@ def test_verify_names_the_missing_shard(path):
     shard, count = MISSING[path]
     assert (problem.severity, problem.kind, problem.key) == ("error", "missing-shard", None)
     assert f".data-{shard:05d}-of-" in problem.path
-    assert problem.message.startswith(f"no such file; {count} tensors lie in it, ")
+    assert problem.message.startswith(f"no such file; {count} tensors are stored in it, ")
     assert problem.cause == "it was not copied along, or was deleted"
 
 

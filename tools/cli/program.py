@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "main"]
 
 COULD_NOT: Final = 2
-# With this environment variable set, an error that nobody foresaw comes with its traceback.
+# With this environment variable set, an unexpected error comes with its traceback.
 DEBUG: Final = "TENSORBUNDLE_DEBUG"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
@@ -157,7 +157,7 @@ def _handle_signals() -> dict[signal.Signals, _Handler]:
         try:
             signal.signal(number, _terminate)
         except ValueError:
-            break  # not in the main thread, where nobody is terminated by signals
+            break  # not in the main thread, which alone gets signals
         previous[number] = handler
     return previous
 

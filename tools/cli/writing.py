@@ -156,7 +156,7 @@ def carry_out(
     if any(each in destination for each in _PATTERN_CHARACTERS):
         console.note(
             f"{escape(destination)}: TensorFlow takes a prefix for a pattern and may not find one with any of "
-            f"{_PATTERN_CHARACTERS} in it; here it is read as it stands"
+            f"{_PATTERN_CHARACTERS} in it; here it is taken literally"
         )
     variables = dirname(absolute(destination))
     fingerprint = join(dirname(variables), "fingerprint.pb")

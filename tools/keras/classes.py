@@ -5,7 +5,7 @@ Sources, best first:
 - the config of the model: `model.to_json()`, `config.json` in a `.keras` file, or what `get_config()` returns;
 - a SavedModel: `keras_metadata.pb` (tf_keras/src/saving/legacy/saved_model, `SavedMetadata`), up to TensorFlow 2.4 the same
   JSON in `saved_model.pb` (`SavedUserObject.metadata`);
-- a guess: a layer that nobody named is named after its class, and the full names of its variables have that name.
+- a guess: a layer without a given name is named after its class, and the full names of its variables have that name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What pairs of old and new names have in common: scopes and last parts that change alike, whatever lies between.
+"""What pairs of old and new names have in common: scopes and last parts that change alike, whatever is between.
 
 A name is parts with '/' between them. Of a pair, the longest run of parts that both names have is taken to be what
 stays; what is before it is a scope, what is after it a tail, and both may change. Numbers that are the same on both
-sides stand for any number: `bert/layer_3/w` and `model/layers/3/kernel` say `bert/layer_*/w=model/layers/*/kernel`.
+sides mean any number: `bert/layer_3/w` and `model/layers/3/kernel` say `bert/layer_*/w=model/layers/*/kernel`.
 """
 
 from __future__ import annotations

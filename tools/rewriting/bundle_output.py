@@ -1,4 +1,4 @@
-"""Writes a plan as a bundle: whole files of sources are shared as data shards, the rest goes into new ones.
+"""Writes a plan as a bundle: whole files of sources are shared as data shards, the rest is written to new ones.
 
 Sharing checks the checksums of each shared file's smallest tensors, a few megabytes or at least one, so that an index
 beside the data of another checkpoint is found; copying checks every checksum.
@@ -34,7 +34,7 @@ __all__ = ["DEAD_BYTES", "BundleOutput", "dead_bytes"]
 SAMPLE_BYTES: Final = 4 << 20  # read of each shared file, unless its smallest tensor has more
 SAMPLE_TENSORS: Final = 1000
 DEAD_BYTES: Final = 1 << 20  # that a shared file may have, whatever share of it they are
-COPIED_BYTES: Final = 64 << 20  # what is copied, or goes into one new data shard, rather than kept apart
+COPIED_BYTES: Final = 64 << 20  # bytes up to which tensors are copied, or written to one new data shard
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,14 +77,14 @@ class Draft:
 
     Attributes:
         prefix: the checkpoint it began as, for messages.
-        tensors: by key, in the order in which they lie in the data shards; the object graph is not among them.
+        tensors: by key, in the order in which they are stored in the data shards; the object graph is not among them.
         graph: its object graph, or None if it is name-based.
         left_out: tensors that were left out on purpose, and why.
         notes: what operations say of what they did.
         tally: what was done.
         must_copy: whether the data shards are to be laid out anew.
         layout: how the data shards are to be laid out.
-        keeps_order: whether tensors lie in each data shard in the order in which their sources do, rather than in
+        keeps_order: whether tensors are stored in each data shard in the order of their sources, rather than in
             that of `tensors`.
         shards: how many data shards the sources have.
         output: the format that it is to be written in.

@@ -403,7 +403,7 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Take:
-    """Rows of another tensor along an axis, in an order of their own; -1 stands for a row of zeros."""
+    """Rows of another tensor along an axis, in an order of their own; -1 means a row of zeros."""
 
     source: Expression
     axis: int

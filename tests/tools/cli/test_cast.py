@@ -35,7 +35,7 @@ def test_text(run, tmp_path, source):
         ("a=float99", "no data type 'float99'"),
         (
             "n*=float16",
-            "SOURCE: pattern 'n*' fits no floating-point tensor; others are cast only by their whole name",
+            "SOURCE: pattern 'n*' matches no floating-point tensor; others are cast only by their whole name",
         ),
         ("b=float16", "SOURCE: no tensor matches the pattern 'b'"),
     ],

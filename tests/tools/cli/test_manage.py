@@ -159,7 +159,7 @@ class TestRemove:
     def test_all(self, run, three):
         output = run("manage", three, "remove", "ckpt-1", "ckpt-2", "ckpt-3")
         assert output.out.splitlines()[-1] == f"{three}: has no state file; 384 B freed"
-        assert output.err == f"{three}: the state file goes too: it would name nothing\n"
+        assert output.err == f"{three}: the state file is removed too: it would name no checkpoint\n"
         assert snapshot(three) == {}
 
     def test_what_is_not_there(self, run, three):

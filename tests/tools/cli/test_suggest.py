@@ -10,7 +10,7 @@ from support.rewriting import finished, tree, write
 MAP = """\
 # What the names in a are in b. To use this map:
 #   tensorbundle rename a DST --map FILE
-# 3 pairs are certain, 2 likely; 1 names are the same. Of several rules that fit a name, the first decides.
+# 3 pairs are certain, 2 likely; 1 names are the same. Of several rules that match a name, the first applies.
 
 # Only possible: where one is right, remove the '#' before it.
 # order, checksum
@@ -136,7 +136,7 @@ def test_equal_checkpoints(run, folder):
     assert run("suggest", "a", "a").out == (
         "# What the names in a are in a. To use this map:\n"
         "#   tensorbundle rename a DST --map FILE\n"
-        "# 4 pairs are certain, 4 likely; 8 names are the same. Of several rules that fit a name, the first decides.\n"
+        "# 4 pairs are certain, 4 likely; 8 names are the same. Of several rules that match a name, the first applies.\n"
         "\n# Left over in a: nothing\n\n# Left over in a: nothing\n"
     )
 

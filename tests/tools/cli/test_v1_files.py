@@ -471,8 +471,8 @@ def test_problems(run, work):
         ("error", "entry", "d", "3 values stored, the slice has 2 elements", None),
         ("error", "checksum", None, report.problems[2].message, handle.offset),
         ("warning", "orphan-slice", "z[-]", "a record that the meta record does not list", None),
-        ("error", "entry", "c", "the meta record lists it, its own record lies in a damaged block", None),
-        ("error", "entry", "large", "the meta record lists it, its own record lies in a damaged block", None),
+        ("error", "entry", "c", "the meta record lists it, its own record is in a damaged block", None),
+        ("error", "entry", "large", "the meta record lists it, its own record is in a damaged block", None),
     ]
     assert report.problems[2].message.startswith("data block 1: crc32c stored ")
     assert report.tensors == 2

@@ -23,10 +23,10 @@ LFS = (
 LFS_CAUSE = "a Git-LFS pointer: fetch the real file with 'git lfs pull'"
 CHANGED = "its bytes changed after they were written, on disk or while copying"
 NEVER_WRITTEN = "all zeros: these bytes were never written (a full disk, or a crash while saving)"
-OTHER_CHECKPOINT = "nothing in this file fits the index: one of the two belongs to another checkpoint"
+OTHER_CHECKPOINT = "nothing in this file matches the index: one of the two belongs to another checkpoint"
 ZERO_TAIL = "zeros from offset 0x7d0 on: the end was never written"
 CUT_SHORT = "the file was cut short: it has 4020 of at least 4025 bytes, 5 are missing"
-NO_SHARD = r"no such file; 3 tensors lie in it, .* first"
+NO_SHARD = r"no such file; 3 tensors are stored in it, .* first"
 NOT_COPIED = "it was not copied along, or was deleted"
 FIELDS = ["prefix", "severity", "kind", "key", "path", "offset", "message", "cause"]
 FIRST, SECOND, INDEX = "m.data-00000-of-00002", "m.data-00001-of-00002", "m.index"
@@ -260,7 +260,7 @@ def test_the_shard_of_another_checkpoint_with_fewer_changes(run, tmp_path):
     found = problems(run, tmp_path / "m")
     assert [each["key"] for each in found] == ["v", "w", "x"]
     assert {each["cause"] for each in found} == {
-        "3 of 4 tensors in this file do not fit the index: one of the two belongs to another checkpoint"
+        "3 of 4 tensors in this file do not match the index: one of the two belongs to another checkpoint"
     }
 
 
@@ -299,7 +299,7 @@ def test_a_shard_that_can_not_be_opened(run, ckpt, monkeypatch, error):
         return real(path, *arguments, **named)
 
     monkeypatch.setattr(os, "open", refuse)
-    message = rf"can't be read: {error.strerror}; 3 tensors lie in it, 'a' first"
+    message = rf"can't be read: {error.strerror}; 3 tensors are stored in it, 'a' first"
     check(problems(run, ckpt / "m"), ("error", "unreadable-shard", None, FIRST, None, message, None))
     assert verify(ckpt / "m").tensors == 3
 
@@ -477,7 +477,7 @@ def test_a_shard_that_the_header_does_not_count(run, raw):
             None,
             "m.data-00005-of-00002",
             None,
-            r"data shard 5 of 2; 1 tensors? lies? in it, 'b' first",
+            r"data shard 5 of 2; 1 tensors are stored in it, 'b' first",
             None,
         ),
     )

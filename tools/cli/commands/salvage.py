@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--index",
         metavar="CKPT",
-        help="another checkpoint of the same model, whose index stands for a lost one",
+        help="another checkpoint of the same model, whose index replaces a lost one",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what can be saved and write nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="A")
     parser.add_argument("target", metavar="B")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="where the map goes instead of standard output"
+        "-o", "--output", metavar="FILE", help="write the map to FILE instead of standard output"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
 
@@ -70,7 +70,7 @@ def _lines(found: Suggestion, file: str) -> Iterator[str]:
     counts = found.counts
     yield (
         f"# {counts['certain']} pairs are certain, {counts['likely']} likely; "
-        f"{counts['unchanged']} names are the same. Of several rules that fit a name, the first decides."
+        f"{counts['unchanged']} names are the same. Of several rules that match a name, the first applies."
     )
     possible = [each for each in found.matches if each.confidence == "possible"]
     if possible:

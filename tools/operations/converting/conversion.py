@@ -75,7 +75,7 @@ def saves_in_name(prefix: str) -> int:
 def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None:
     """Give a name-based draft an object graph.
 
-    Objects are numbered, and tensors lie in the data file, as `tf.train.Checkpoint(vars=...)` with the variables in
+    Objects are numbered, and tensors are stored in the data file, as `tf.train.Checkpoint(vars=...)` with the variables in
     sorted order would have it. The full names are the TF1 names, so that restoring by name works as well.
 
     Args:

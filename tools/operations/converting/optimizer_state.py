@@ -170,7 +170,7 @@ class OptimizerState:
         graph = self._target.draft.graph
         for optimizer, slots in wanted.items():
             if graph is None or (not optimizer.ran and class_of(role for role, _ in slots) is None):
-                continue  # of several kinds of optimizers: nobody knows which one this is
+                continue  # of several kinds of optimizers: which one is unknown
             for (role, place), key in add_slots(graph, optimizer, slots).items():
                 self._slot(optimizer, role, slots[role, place], key)
 

@@ -1,7 +1,7 @@
 """Structure files: what objects a program has, written down in JSON or TOML.
 
 A structure is what the program hands to `tf.train.Checkpoint(**structure)`: nested dictionaries and lists, where a text
-stands for a variable and says what it is called elsewhere, by its TF1 name, its key or its object path.
+means a variable and gives its name elsewhere, by its TF1 name, its key or its object path.
 
     {"encoder": {"layers": ["bert/layer_0/kernel", "bert/layer_1/kernel"]}, "step": "global_step"}
 
@@ -104,7 +104,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, value in pairs:
         if name in out:
-            raise BundleError(f"the name {name!r} stands twice in one dictionary")
+            raise BundleError(f"the name {name!r} appears twice in one dictionary")
         out[name] = value
     return out
 

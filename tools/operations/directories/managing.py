@@ -1,11 +1,11 @@
 """Which checkpoints a directory has, and which of them stay: the state file, and what it names.
 
 `manage` carries out a plan (`add`, `remove`, `prune`, `repair`) on a survey of the directory. A plan is data. Nothing is
-deleted but the files of a checkpoint that the state file or the caller names, never what lies outside of the directory,
+deleted but the files of a checkpoint that the state file or the caller names, never a file outside the directory,
 what another checkpoint has too, or what a symbolic link points at.
 
 The state file is written first, without what is about to go, and on disk before the first file is deleted; of each
-checkpoint the index goes first. So it never names what is not there, whatever happens in between: a crash leaves
+checkpoint the index is deleted first. So it never names what is not there, whatever happens in between: a crash leaves
 checkpoints that it does not name. (TensorFlow deletes, then writes the state file without what it has deleted.)
 """
 
@@ -233,7 +233,7 @@ def remove(found: Survey, names: Iterable[str]) -> Change:
     left = [each for each in found.listed if each.path not in gone]
     after = _without(state, left) if found.state is not None else None
     lost = found.state is not None and after is None
-    notes = ("the state file goes too: it would name nothing",) if lost else ()
+    notes = ("the state file is removed too: it would name no checkpoint",) if lost else ()
     return Change(found.directory, found.state, after, tuple(steps), notes)
 
 
@@ -435,7 +435,7 @@ def _must_be_replaceable(found: Survey) -> None:
 
 
 def _beside(directory: str, found: Found) -> Found:
-    """A listed checkpoint, or where it lies elsewhere, the one of the same name in the directory if there is one."""
+    """A listed checkpoint, or if it is elsewhere, the one of the same name in the directory if there is one."""
     if _is_inside(directory, found):
         return found
     copy = inspect(join(directory, basename(found.prefix)))
@@ -461,7 +461,7 @@ def _relative(directory: str, prefix: str) -> str:
 
 
 def _is_inside(directory: str, found: Found) -> bool:
-    """Whether a checkpoint lies in the directory or below."""
+    """Whether a checkpoint is in the directory or a folder of it."""
     root = os.path.realpath(directory)
     return os.path.commonpath([root, dirname(place_of(found.prefix))]) == root
 
@@ -498,7 +498,7 @@ def _delete(found: Found) -> Step:
 
 
 def manage(directory: str, plan: Callable[[Survey], Change], *, dry_run: bool = False) -> Change:
-    """Survey a directory, plan a change and carry it out, while no other commit goes on there; returns the change.
+    """Survey a directory, plan a change and carry it out, while no other commit runs there; returns the change.
 
     Args:
         directory: where.

@@ -60,7 +60,7 @@ def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = 
         pattern.must_be_used()
         if text not in done:
             raise ConflictError(
-                f"pattern {text!r} fits no floating-point tensor; others are cast only by their whole name",
+                f"pattern {text!r} matches no floating-point tensor; others are cast only by their whole name",
                 path=draft.prefix,
             )
     lossy = [

@@ -1,4 +1,4 @@
-"""How tensors lie in data shards: partitioned or whole, in how many shards, without dead bytes."""
+"""How tensors are stored in data shards: partitioned or whole, in how many shards, without dead bytes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _SHOWN: Final = 10
 
 
 def drop(draft: Draft, patterns: Sequence[str]) -> None:
-    """Leave out what the patterns fit.
+    """Remove the tensors that match the patterns.
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.
@@ -33,7 +33,7 @@ def drop(draft: Draft, patterns: Sequence[str]) -> None:
 
 
 def extract(draft: Draft, patterns: Sequence[str]) -> None:
-    """Leave out all but what the patterns fit; the save counter stays too, as restoring needs it.
+    """Keep only the tensors that match the patterns, and the save counter, which restoring needs.
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.

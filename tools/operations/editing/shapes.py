@@ -37,7 +37,7 @@ def reshape(draft: Draft, shapes: Mapping[str, Sequence[int]]) -> list[str]:
 
     Args:
         draft: what to change.
-        shapes: patterns, each with the new shape, in which -1 stands for a length that follows from the others. Of several
+        shapes: patterns, each with the new shape, in which -1 means a length that follows from the others. Of several
             that match a tensor, the last decides. Slots that no pattern matches change with their variable, if they have
             its shape.
 

@@ -116,7 +116,7 @@ _CAUSES: Final = (
     ),
     Cause(
         "text-conversion",
-        "the file was decoded as text: {count} replacement characters (ef bf bd) stand for bytes that are lost",
+        "the file was decoded as text: {count} replacement characters (ef bf bd) replace bytes that are lost",
         ("download it again as binary",),
     ),
     Cause(
@@ -131,12 +131,12 @@ _CAUSES: Final = (
     ),
     Cause(
         "other-checkpoint",
-        "nothing in this file fits the index: one of the two belongs to another checkpoint",
+        "nothing in this file matches the index: one of the two belongs to another checkpoint",
         ("take index and data shards from one save: compare the times of the files",),
     ),
     Cause(
         "mostly-other-checkpoint",
-        "{changed} of {telling} tensors in this file do not fit the index: one of the two belongs to another checkpoint",
+        "{changed} of {telling} tensors in this file do not match the index: one of the two belongs to another checkpoint",
         ("take index and data shards from one save: compare the times of the files",),
     ),
     Cause(

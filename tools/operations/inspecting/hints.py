@@ -87,7 +87,7 @@ class Tensors:
         """The tensors of an attribute, each with its name: the one with its key, else those whose keys go on after it.
 
         Tables and iterators have such (python/checkpoint/saveable_compat.py, `legacy_saveable_name`): the attribute
-        `table` stands for `table-keys` and `table-values`.
+        `table` means `table-keys` and `table-values`.
         """
         key = attribute.checkpoint_key
         if key in self.entries:

@@ -1,6 +1,6 @@
 """Everything that can be wrong with a checkpoint's files, found in one pass and explained as far as possible.
 
-Unlike reading, which stops at the first error, this goes on: every block of the index, every data shard, every
+Unlike reading, which stops at the first error, this continues: every block of the index, every data shard, every
 checksum, the slices, the object graph.
 """
 
@@ -236,7 +236,7 @@ class _Verification:
                             key=readable_key(record),
                         )
                         self._add("orphan-slice", orphan, severity="warning")
-            what = "is missing" if whole else "lies in a damaged block"
+            what = "is missing" if whole else "is in a damaged block"
             for record in sorted(keys.keys() - found):
                 gone = CorruptionError(
                     f"the meta record lists it, its own record {what}",
@@ -269,7 +269,7 @@ class _Verification:
                 self._add("shape", shape, severity="warning")
 
     def _check_shards(self, index: BundleIndex) -> None:
-        """What lies in each data shard; the shard's own absence or refusal is told once."""
+        """The tensors of each data shard; a missing or unreadable shard is reported once."""
         by_shard: dict[int, list[tuple[TensorRange, TensorEntry]]] = {}
         for key, entry in self._entries.items():
             if not entry.slices:
@@ -278,7 +278,7 @@ class _Verification:
         for shard, ranges in sorted(by_shard.items()):
             first = ranges[0][0]
             path = first.stored.path
-            what = f"{len(ranges)} tensors lie in it, {first.key!r} first"
+            what = f"{len(ranges)} tensors are stored in it, {first.key!r} first"
             if shard >= index.header.num_shards:
                 reason = f"data shard {shard} of {index.header.num_shards}; {what}"
                 self._add("missing-shard", CorruptionError(reason, path=path))
@@ -295,7 +295,7 @@ class _Verification:
                 self._add("unreadable-shard", error, cause=cause_line("shrank"))
 
     def _check_shard(self, file: RandomAccessFile, ranges: list[tuple[TensorRange, TensorEntry]]) -> None:
-        """The ranges and the checksums of what should lie in one data shard.
+        """The ranges and the checksums of what one data shard should contain.
 
         Raises:
             UnreadableFileError, CorruptionError: it can't be read to its end; what was found until then was reported.

@@ -1,4 +1,4 @@
-"""Why a checkpoint does not fit a program, and what to do: hundreds of mismatches are told by a few causes."""
+"""Why a checkpoint does not match a program, and what to do: a few causes for hundreds of mismatches."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class _Search:
     # Other names
 
     def _moved(self) -> Iterator[Cause]:
-        """What has other names in the program, as far as the checkpoint fits better when it is renamed."""
+        """What has other names in the program, as far as renaming makes the checkpoint match better."""
         if self._forecast.way == "saver" and self._source.graph is not None:
             return  # full names are not renamed along with paths
         unused = {each.path for each in self._open("unused") if not _follows(each)}
@@ -339,7 +339,7 @@ class _Search:
             yield Cause("B's objects can't take what A stores", tuple(rest))
 
     def _patterns(self, found: Sequence[Finding], stored: DType, wanted: DType) -> list[str]:
-        """Patterns for `cast` that fit what was found and no other floating-point tensors."""
+        """Patterns for `cast` that match what was found and no other floating-point tensors."""
         paths = sorted({path_in_source(self._source, each) for each in found})
         if not stored.is_floating:
             return [glob.escape(each) for each in paths]  # which are cast by their whole name only
@@ -465,10 +465,10 @@ def _place(name: str) -> str:
 
 def _everything_text(old: str, new: str) -> str:
     if new == "/":
-        return f"everything in A lies below {old!r}, what B has at the root"
+        return f"everything that A has in {old!r} is at the root in B"
     if old == "/":
-        return f"everything in A lies at the root, what B has below {new!r}"
-    return f"everything in A lies below {old!r}, what B has below {new!r}"
+        return f"everything that A has at the root is in {new!r} in B"
+    return f"everything that A has in {old!r} is in {new!r} in B"
 
 
 def _difference(stored: tuple[int, ...] | None, wanted: tuple[int, ...] | None) -> str:
@@ -500,7 +500,7 @@ def _has(found: Sequence[object]) -> str:
 
 
 def _by_scope(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
-    """Findings by what they lie below, as the end of a sentence; all in one where these are many."""
+    """Findings by the scope that contains them, as the end of a sentence; in one group if there are many scopes."""
     groups: dict[str, list[Finding]] = defaultdict(list)
     for each in findings:
         groups[each.path.partition("/")[0]].append(each)

@@ -116,7 +116,7 @@ def check(source: Path, against: Path, *, method: Method = "restore") -> Forecas
     Args:
         source: anything that `tensorbundle.open` takes.
         against: a checkpoint that the program wrote, a SavedModel directory of it, or a structure file (.json, .toml).
-            It stands for the objects that there are when the restore is called. A name-based one stands for a v1 Saver
+            It means the objects that exist when the restore is called. A name-based one means a v1 Saver
             with its variables.
         method: "restore" makes a save counter where the program has none, "read" does not.
 

@@ -151,7 +151,7 @@ def renumberings(program: Mapping[str, Spec], stored: Mapping[str, Spec]) -> Ite
     """Numbers of layers, or of elements of a list, that are others in the program.
 
     Members of a family have one scope and one stem, `model/layer_with_weights-3` and `-4`; they are the same if the same
-    tensors lie below them. What would be in the way of a moved one is moved aside.
+    tensors are inside them. A scope that would be in the way of a moved one is moved aside.
 
     Args:
         program: all names that the program has.
@@ -193,7 +193,7 @@ def renumberings(program: Mapping[str, Spec], stored: Mapping[str, Spec]) -> Ite
 
 
 def _families(names: Mapping[str, Spec]) -> dict[tuple[str, str], dict[int, tuple[tuple[str, str], ...]]]:
-    """By scope and stem, by number: what lies below each member, with its type and shape."""
+    """By scope and stem, by number: what each member contains, with its type and shape."""
     found: dict[tuple[str, str], dict[int, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for name, spec in names.items():
         if _SLOT_MARK in name:

@@ -39,7 +39,7 @@ Status = Literal["restored", "missing", "unused", "shape", "dtype", "dangling"]
 Method = Literal["restore", "read"]
 METHODS: Final = get_args(Method)
 Assertion = Literal[True] | str  # it passes, or why it does not
-# How TensorFlow goes about it: by the object graph, by the full names of a program's variables, or as a v1 Saver.
+# How TensorFlow restores: by the object graph, by the full names of a program's variables, or as a v1 Saver.
 Way = Literal["objects", "names", "saver"]
 
 _SHOWN: Final = 5
@@ -100,7 +100,7 @@ class Forecast:
     """What a restore would do.
 
     Attributes:
-        way: how TensorFlow goes about it.
+        way: how TensorFlow restores.
         method: what is called.
         findings: every object with values, those of the program first.
         assert_consumed: whether this assertion of the restore's status passes, or why not. A v1 Saver has no status:

@@ -31,7 +31,7 @@ SlotHandling = Literal["none", "queued", "at once", "refused", "unknown"]
 # The tensors of a lookup table.
 TABLE: Final = ("table-keys", "table-values")
 _PYTHON_STATE: Final = "py_state"
-# Attributes that stand for tensors of other names (python/checkpoint/saveable_compat.py, `legacy_saveable_name`).
+# Attributes that mean tensors of other names (python/checkpoint/saveable_compat.py, `legacy_saveable_name`).
 _TENSORS_OF: Final = {"table": TABLE, "ITERATOR": ("ITERATOR_STATE",)}
 
 
@@ -51,7 +51,7 @@ class LiveObject:
         path: its object path.
         children: the objects it has, by local name.
         tensors: what it stores in checkpoints, by the name of the tensor.
-        legacy_name: the attribute that stands for all of these, if they are not attributes themselves.
+        legacy_name: the attribute that means all of these, if they are not attributes themselves.
         full_name: a variable's name in TF1 terms.
         python: whether it is a PythonState.
         saver: the registered saver that saves it, if one does.

@@ -79,7 +79,7 @@ class _Batch:
 
 
 class Restoration:
-    """A restore of one checkpoint into one program. It goes on after an exception, to tell what else there is.
+    """A restore of one checkpoint into one program. It continues after an exception, to find what else does not match.
 
     Attributes:
         program: where to; slot variables and the save counter that restoring makes are added.

@@ -32,7 +32,7 @@ _TRIED: Final = 200_000
 
 
 class Mending:
-    """The search for names under which a checkpoint fits better.
+    """The search for names under which a checkpoint matches better.
 
     Attributes:
         source: the checkpoint, with the names that were found so far.
@@ -89,9 +89,9 @@ class Mending:
         return renumberings(program, stored)
 
     def _helpful(self, proposed: Sequence[Move]) -> list[Move]:
-        """Those moves after which the checkpoint fits better: all of them, or else those that do good one by one.
+        """The moves that make the checkpoint match better: all of them, or else those that help one by one.
 
-        The search goes on with the checkpoint as it is then.
+        The search continues with the moved checkpoint.
         """
         gain = 2 * sum(len(move.pairs) for move in proposed)
         if proposed and self._rename([*self.moves, *proposed], gain):
@@ -104,7 +104,7 @@ class Mending:
         return chosen
 
     def _rename(self, moves: Sequence[Move], gain: int) -> bool:
-        """Take the checkpoint with other names for the given one, if it fits better by so much."""
+        """Take the checkpoint with other names for the given one, if it matches better by so much."""
         rules = [_rule(old, new) for move in moves for old, new in move.rules]
         try:
             with open_checkpoint(self.source.path) as checkpoint:
@@ -160,5 +160,5 @@ def _rule(old: str, new: str) -> Rule:
 
 
 def _score(forecast: Forecast) -> int:
-    """How well a checkpoint fits: what is restored counts twice what only differs in type or shape."""
+    """How well a checkpoint matches: a restored object counts twice as much as one that differs in type or shape."""
     return sum({"restored": 2, "dtype": 1, "shape": 1}.get(each.status, 0) for each in forecast.findings)

@@ -103,7 +103,7 @@ def salvage(
     Args:
         source: its prefix or any of its files, damaged, under temporary names or without an index.
         destination: the prefix of the new checkpoint; None to find out only what can be saved.
-        sibling: another checkpoint of the same model, whose index stands for a lost one.
+        sibling: another checkpoint of the same model, whose index replaces a lost one.
         overwrite: whether the destination may be replaced.
         progress: told how many bytes are done.
 

@@ -29,7 +29,7 @@ class Deciding:
     Attributes:
         rule: the rule.
         text: the line that a map has for it.
-        names: the names that it fits, and no rule before it does.
+        names: the names that it matches and no rule before it does.
     """
 
     rule: Rule
@@ -40,7 +40,7 @@ class Deciding:
 def rules_for(
     wanted: Mapping[str, str], others: Iterable[str], may_be: Callable[[str, str], bool]
 ) -> list[Deciding]:
-    """Few rules that give names their new names; of those that fit a name, the first decides.
+    """Few rules that give names their new names; of those that match a name, the first applies.
 
     Args:
         wanted: old names to new ones, equal ones included.
@@ -55,7 +55,7 @@ def rules_for(
 class _Rules:
     """The search for rules: greedy, the rule that most names need first.
 
-    A rule that is found later stands before those that were found earlier.
+    A rule that is found later precedes those that were found earlier.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class _Rules:
         return -needed, self._harm.get(sides, 0), not sides[0].endswith("/"), sum(map(len, sides))
 
     def _results(self, rule: Rule, old: str, new: str) -> Iterator[tuple[str, str]]:
-        """The names that a rule fits, and their new names; as `Rule.apply`, but for many names at once."""
+        """The names that a rule matches, and their new names; as `Rule.apply`, but for many names at once."""
         start = old.partition("*")[0] if rule.scope is None else rule.scope
         first, *pieces = (new if rule.scope is None else f"{new.removeprefix('/')}*").split("*")
         for number in range(bisect_left(self._names, start), len(self._names)):

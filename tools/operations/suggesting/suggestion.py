@@ -229,7 +229,7 @@ class _Search:
         others = {name for name in olds if name not in wanted}
 
         def may_be(name: str, new: str) -> bool:
-            """Whether a rule may change a name that is left over: into nobody's, or that of a tensor of another kind."""
+            """Whether a rule may change a name that is left over: into a free one, or that of a tensor of another kind."""
             return (
                 new not in claimed
                 and new not in olds
@@ -295,7 +295,7 @@ def _possible(each: Match) -> Match:
 
 @dataclass(frozen=True, slots=True)
 class _Tensors:
-    """What goes by one name: a tensor, or those of one object.
+    """What has one name: a tensor, or those of one object.
 
     Attributes:
         keys: of the tensors.

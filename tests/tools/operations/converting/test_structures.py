@@ -137,7 +137,7 @@ def test_empty_containers_are_objects(tmp_path):
         ('{"a": {"b": [null]}}', "a/b/0", "a NoneType, where"),
         ('{"a": {"b.c": [true]}}', "a/b..c/0", "a bool, where"),
         ("a = 1979-05-27", "a", "a date, where"),
-        ('{"a": "x", "a": "y"}', None, "the name 'a' stands twice in one dictionary"),
+        ('{"a": "x", "a": "y"}', None, "the name 'a' appears twice in one dictionary"),
         ('{"": "x"}', "", "an object needs a name"),
         ('{"a": {"x.ATTRIBUTES": "y"}}', "a/x..ATTRIBUTES", "TensorFlow can't restore"),
         ('{"\\ud800": "y"}', "\ud800", "the names of objects are UTF-8"),

@@ -291,7 +291,10 @@ class TestRemove:
         managed(tmp_path, 2)
         write_checkpoints(tmp_path, ["other"])
         change = remove(tmp_path, "ckpt-1", "ckpt-2")
-        assert (change.after, change.notes) == (None, ("the state file goes too: it would name nothing",))
+        assert (change.after, change.notes) == (
+            None,
+            ("the state file is removed too: it would name no checkpoint",),
+        )
         assert there(tmp_path) == ["other"]
         assert not (tmp_path / "checkpoint").exists()
         assert remove(tmp_path, "other").before is None

@@ -135,9 +135,9 @@ def test_objects(tmp_path):
         (
             {"*n": "float16"},
             tb.ConflictError,
-            r"'\*n' fits no floating-point tensor; others are cast only by",
+            r"'\*n' matches no floating-point tensor; others are cast only by",
         ),
-        ({"s*": "float16"}, tb.ConflictError, r"'s\*' fits no floating-point tensor"),
+        ({"s*": "float16"}, tb.ConflictError, r"'s\*' matches no floating-point tensor"),
         ({"s": "float16"}, tb.UnsupportedError, r"key 's': values of type string can't be cast$"),
         ({"*": "string"}, tb.UnsupportedError, r"nothing can be cast to string$"),
         ({"*": "float61"}, tb.BundleError, r"no data type 'float61'; near: .*float16"),

@@ -66,10 +66,10 @@ def test_nothing_to_say(tmp_path):
 @pytest.mark.parametrize(
     ("source", "target", "what", "command"),
     [
-        ("model", "", "everything in A lies below 'model/', what B has at the root", "model/=/"),
-        ("", "model", "everything in A lies at the root, what B has below 'model/'", "/=model/"),
-        ("net", "model", "everything in A lies below 'net/', what B has below 'model/'", "net/=model/"),
-        ("a/b", "c", "everything in A lies below 'a/b/', what B has below 'c/'", "a/b/=c/"),
+        ("model", "", "everything that A has in 'model/' is at the root in B", "model/=/"),
+        ("", "model", "everything that A has at the root is in 'model/' in B", "/=model/"),
+        ("net", "model", "everything that A has in 'net/' is in 'model/' in B", "net/=model/"),
+        ("a/b", "c", "everything that A has in 'a/b/' is in 'c/' in B", "a/b/=c/"),
     ],
 )
 def test_everything_elsewhere(tmp_path, monkeypatch, source, target, what, command):
