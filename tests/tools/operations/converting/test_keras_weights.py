@@ -130,6 +130,8 @@ def test_what_keras_3_did_not_save_is_named(tmp_path):
             "model": {"_tracked": {}, "net": {"_kernel": "net/dense/kernel"}},
             "optimizer": {
                 "_iterations": "iteration",
+                "_learning_rate": "learning_rate",
+                "_variables": {"0": "iteration", "1": "learning_rate"},
                 "_trainable_variables": {"0": "x", "1": "net/blocks/kernel"},
             },
         }
