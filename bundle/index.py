@@ -28,8 +28,8 @@ from tensorbundle.table import TableReader
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
-    from tensorbundle.slices import Box
     from tensorbundle.storage.protocols import Store
 
 __all__ = ["BundleIndex", "Index"]

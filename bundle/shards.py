@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
+from tensorbundle.boxes import intersect, must_tile, relative, whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.payloads import decode_strings, payload_checksum
-from tensorbundle.slices import intersect, must_tile, relative, whole_box
 from tensorbundle.storage.content import describe_content
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
     from tensorbundle.entries import StoredRange, TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.slices import Box
     from tensorbundle.storage.protocols import RandomAccessFile
 
 

@@ -45,6 +45,7 @@ TESTS = {
     "bundle/coding.py": ["tests/bundle/test_coding.py"],
     "bundle/block.py": ["tests/bundle/test_block.py", "tests/bundle/test_table.py"],
     "bundle/table.py": ["tests/bundle/test_table.py"],
+    "bundle/boxes.py": ["tests/bundle/test_boxes.py"],
     "bundle/slices.py": ["tests/bundle/test_slices.py"],
     "bundle/entries.py": ["tests/bundle/test_entries.py", "tests/proto/test_schema.py"],
     "bundle/payloads.py": ["tests/bundle/test_payloads.py"],

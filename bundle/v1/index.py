@@ -45,8 +45,8 @@ from tensorbundle.writer import refuse_name, refuse_taken
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
-    from tensorbundle.slices import Box
     from tensorbundle.storage.protocols import RandomAccessFile, Store
 
 __all__ = ["V1Index", "refuse_existing_v1", "whole_slice", "why_not_writable", "write_v1"]

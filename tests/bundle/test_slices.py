@@ -1,25 +1,10 @@
-"""Slices of partitioned tensors: messages, keys, specs, boxes, overlap."""
-
-import itertools
+"""Slices of partitioned tensors: messages, keys, specs."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from support.bundles import raw
 from tensorbundle.errors import CorruptionError
-from tensorbundle.slices import (
-    MAX_RANK,
-    TensorSlice,
-    find_overlap,
-    intersect,
-    must_cover,
-    must_tile,
-    readable_key,
-    relative,
-    shape_text,
-    whole_box,
-)
+from tensorbundle.slices import MAX_RANK, TensorSlice, readable_key, shape_text
 
 # spec, TensorSliceProto, the key of that slice of a tensor `y`
 SLICES = [
@@ -40,37 +25,6 @@ def test_slice(spec, message, key):
     assert TensorSlice.parse(raw(message)) == part
     assert part.key(b"y") == raw(key)
     assert TensorSlice.parse_key(raw(key)) == (b"y", part)
-
-
-@pytest.mark.parametrize(
-    ("specs", "reason"),
-    [
-        (["0,2:-", "2,2:-"], None),
-        (["0,2:-", "2,2:0,1", "2,2:1,2"], None),
-        (["0,2:-"], "its slices hold 6 of the 12 elements wanted"),
-        (["0,3:-", "2,2:-"], "slices .* and .* overlap"),
-        ([], "its slices hold 0 of the 12 elements wanted"),
-    ],
-)
-def test_slices_must_hold_every_element_once(specs, reason):
-    boxes = [TensorSlice.parse_spec(spec).box((4, 3)) for spec in specs]
-    if reason is None:
-        must_tile(boxes, (4, 3))
-        return
-    with pytest.raises(CorruptionError, match=reason):
-        must_tile(boxes, (4, 3))
-
-
-def test_slices_may_overlap_but_not_be_missing():
-    def boxes(*specs):
-        return [TensorSlice.parse_spec(spec).box((4,)) for spec in specs]
-
-    must_cover(boxes("0,2", "2,2"), (4,))
-    must_cover(boxes("0,3", "2,1"), (4,))  # reading refuses it
-    with pytest.raises(
-        CorruptionError, match="its slices hold 2 of the 4 elements wanted: slices are missing"
-    ):
-        must_cover(boxes("0,2"), (4,))
 
 
 def test_shapes_as_text():
@@ -185,41 +139,3 @@ def test_readable_key():
     assert readable_key(b"emb") == "emb"
     assert readable_key(b"\0emb") == "\0emb"
     assert readable_key(b"\xff") == "\udcff"
-
-
-def test_boxes_in_boxes():
-    a, b = (slice(0, 4), slice(2, 5)), (slice(3, 9), slice(0, 3))
-    assert intersect(a, b) == intersect(b, a) == (slice(3, 4), slice(2, 3))
-    assert relative((slice(3, 4), slice(2, 3)), a) == (slice(3, 4), slice(0, 1))
-    assert intersect(a, (slice(4, 5), slice(2, 5))) is None
-    assert intersect((), ()) == ()
-    assert whole_box((2, 3)) == (slice(0, 2), slice(0, 3))
-
-
-boxes = st.integers(1, 3).flatmap(
-    lambda rank: st.lists(
-        st.lists(
-            st.tuples(st.integers(0, 6), st.integers(0, 4)).map(lambda each: slice(each[0], sum(each))),
-            min_size=rank,
-            max_size=rank,
-        ).map(tuple),
-        max_size=8,
-    )
-)
-
-
-@given(boxes)
-def test_find_overlap_agrees_with_trying_all_pairs(found):
-    pairs = {
-        (i, j)
-        for (i, a), (j, b) in itertools.combinations(enumerate(found), 2)
-        if all(set(range(x.start, x.stop)) & set(range(y.start, y.stop)) for x, y in zip(a, b, strict=True))
-    }
-    overlap = find_overlap(found)
-    assert (overlap in pairs) if pairs else overlap is None
-
-
-def test_find_overlap_is_quick_for_many_pieces():
-    rows = [(slice(i, i + 1), slice(0, 9)) for i in range(20_000)]
-    assert find_overlap(rows) is None
-    assert find_overlap([*rows, (slice(7, 8), slice(3, 4))]) == (7, 20_000)

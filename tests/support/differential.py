@@ -15,11 +15,12 @@ import tensorbundle as tb
 from support.bundles import write_bundle
 from support.contents import any_bits, content
 from support.tensorflow import QUANTISED, joined_by_tensorflow, save_raw, tensor, tf
+from tensorbundle.boxes import whole_box
 from tensorbundle.coding import crc32c, encode_varint, mask
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.keys import decode_key
-from tensorbundle.slices import WHOLE, whole_box
+from tensorbundle.slices import WHOLE
 from tensorbundle.v1.index import whole_slice, write_v1
 from tensorbundle.v1.saved_slices import SavedTensor
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.contents import Tensor
-    from tensorbundle.slices import Box
+    from tensorbundle.boxes import Box
 
 MAX_JOINED_RANK = 8  # kTensorSliceMaxRank: of more dimensions, TensorFlow dies putting slices together
 

@@ -26,8 +26,8 @@ from tensorbundle.tools.formats.zips import InflatedFile, members_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
-    from tensorbundle.slices import Box
     from tensorbundle.storage.protocols import RandomAccessFile, Store
 
 __all__ = ["Hdf5Index", "KerasArchiveIndex", "hdf5"]

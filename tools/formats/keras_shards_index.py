@@ -17,9 +17,9 @@ from tensorbundle.tools.formats.hdf5_index import Hdf5Index
 from tensorbundle.tools.formats.listed_index import ListedIndex
 
 if TYPE_CHECKING:
+    from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
-    from tensorbundle.slices import Box
     from tensorbundle.storage.protocols import Store
 
 __all__ = ["KerasShardsIndex"]

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.shards import check_shape, swap_bytes
-from tensorbundle.slices import whole_box
 from tensorbundle.tools.formats.listed_index import ListedIndex, refuse
 from tensorbundle.tools.formats.npy import START_BYTES, Array, npy_size, parse_npy
 from tensorbundle.tools.formats.zips import InflatedFile, Member, members_of
@@ -25,8 +25,8 @@ from tensorbundle.tools.rewriting.reading import gather
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array as NumPyArray
-    from tensorbundle.slices import Box
     from tensorbundle.storage.protocols import RandomAccessFile, Store
 
 __all__ = ["NpzIndex"]

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from tensorbundle.boxes import intersect, must_tile, relative, whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
 from tensorbundle.keys import decode_key
-from tensorbundle.slices import intersect, must_tile, relative, whole_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.slices import Box, TensorSlice
+    from tensorbundle.slices import TensorSlice
     from tensorbundle.tools.rewriting.reading import Reading
 
 __all__ = [

@@ -6,18 +6,19 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tensorbundle.boxes import must_cover, must_tile, whole_box
 from tensorbundle.coding import combine_crc32c
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import CorruptionError
 from tensorbundle.keys import decode_key
-from tensorbundle.slices import must_cover, must_tile, whole_box
 from tensorbundle.tools.rewriting.expressions import Region, Stored
 from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal, PlannedEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorbundle.slices import Box, TensorSlice
+    from tensorbundle.boxes import Box
+    from tensorbundle.slices import TensorSlice
     from tensorbundle.tools.rewriting.expressions import Expression
     from tensorbundle.tools.rewriting.plan import Plan
 

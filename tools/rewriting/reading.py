@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from tensorbundle.boxes import whole_box
 from tensorbundle.coding import crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
 from tensorbundle.shards import ShardReader, swap_bytes
-from tensorbundle.slices import whole_box
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.slices import Box
 
 __all__ = ["Reading", "gather"]
 

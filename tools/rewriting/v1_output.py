@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import UnsupportedError
 from tensorbundle.payloads import decode_strings
-from tensorbundle.slices import readable_key, whole_box
+from tensorbundle.slices import readable_key
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.plan import Converted, Literal
 from tensorbundle.tools.rewriting.reading import Reading

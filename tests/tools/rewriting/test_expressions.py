@@ -15,10 +15,10 @@ import tensorbundle as tb
 from support.bundles import plain, write_bundle
 from support.contents import any_bits
 from support.rewriting import described, strings, write
+from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader
 from tensorbundle.keys import encode_key
-from tensorbundle.slices import whole_box
 from tensorbundle.tools.rewriting import expressions, reading
 from tensorbundle.tools.rewriting.expressions import (
     Cast,

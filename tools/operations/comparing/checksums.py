@@ -14,9 +14,9 @@ from tensorbundle.payloads import encode_strings
 from tensorbundle.tools.operations.inspecting.passes import flat_values
 
 if TYPE_CHECKING:
+    from tensorbundle.boxes import Box
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.slices import Box
 
 __all__ = ["computed_checksum", "has_checksums", "stored_checksum"]
 

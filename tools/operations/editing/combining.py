@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 
+from tensorbundle.boxes import find_overlap
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.filenames import part_prefixes, parts_prefix
@@ -16,7 +17,6 @@ from tensorbundle.parts import PartsIndex
 from tensorbundle.proto.graph import Attribute, Node
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
 from tensorbundle.shards import ShardReader
-from tensorbundle.slices import find_overlap
 from tensorbundle.tools.matching.correspondence import keys_in
 from tensorbundle.tools.rewriting.expressions import Mean, Stored
 from tensorbundle.tools.rewriting.plan import Literal as LiteralTensor

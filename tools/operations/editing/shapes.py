@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from tensorbundle.boxes import whole_box
 from tensorbundle.errors import ConflictError, UnsupportedError
-from tensorbundle.slices import whole_box
 from tensorbundle.tools.operations.editing.values import add_tensor, find_key
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.optimizers.following import slots_of

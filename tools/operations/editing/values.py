@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tensorbundle.boxes import whole_box
 from tensorbundle.creation import as_array
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, ConflictError, MissingFileError, TensorNotFoundError
 from tensorbundle.proto.naming import new_path
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
-from tensorbundle.slices import whole_box
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import Cast, Constant
 from tensorbundle.tools.rewriting.plan import Literal

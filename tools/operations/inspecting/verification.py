@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tensorbundle.boxes import must_tile
 from tensorbundle.checkpoint import open_index
 from tensorbundle.entries import HEADER_KEY, BundleHeader, check_range, parse_entries
 from tensorbundle.errors import (
@@ -28,7 +29,7 @@ from tensorbundle.locating import resolve_prefix
 from tensorbundle.members import shards_of
 from tensorbundle.parts import PartsIndex
 from tensorbundle.shards import ShardReader
-from tensorbundle.slices import TensorSlice, must_tile, readable_key
+from tensorbundle.slices import TensorSlice, readable_key
 from tensorbundle.storage import store_of
 from tensorbundle.storage.content import describe_content
 from tensorbundle.tools.formats.listed_index import ListedIndex

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
+from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
-from tensorbundle.slices import shape_text, whole_box
+from tensorbundle.slices import shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from tensorbundle.boxes import must_tile
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import (
     BundleError,
@@ -20,7 +21,7 @@ from tensorbundle.index import BundleIndex
 from tensorbundle.keys import decode_key
 from tensorbundle.locating import resolve_prefix, what_is_there
 from tensorbundle.members import prefixes_in
-from tensorbundle.slices import must_tile, readable_key
+from tensorbundle.slices import readable_key
 from tensorbundle.storage.paths import dirname
 from tensorbundle.tools.operations.salvaging.finding import find_index, index_like
 from tensorbundle.tools.rewriting.draft import Draft, DraftTensor

@@ -1,0 +1,81 @@
+"""Boxes: parts of a tensor, a range of elements along each dimension."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tensorbundle.errors import CorruptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Box", "find_overlap", "intersect", "must_cover", "must_tile", "relative", "whole_box"]
+
+Box = tuple[slice, ...]
+
+
+def whole_box(shape: tuple[int, ...]) -> Box:
+    """The box that is all of a tensor."""
+    return tuple(slice(0, size) for size in shape)
+
+
+def relative(box: Box, origin: Box) -> Box:
+    """A box seen from the corner of another."""
+    return tuple(slice(x.start - y.start, x.stop - y.start) for x, y in zip(box, origin, strict=True))
+
+
+def intersect(a: Box, b: Box) -> Box | None:
+    """What two boxes of one tensor have in common, or None."""
+    common = tuple(slice(max(x.start, y.start), min(x.stop, y.stop)) for x, y in zip(a, b, strict=True))
+    return common if all(part.start < part.stop for part in common) else None
+
+
+def find_overlap(boxes: Sequence[Box]) -> tuple[int, int] | None:
+    """Two of the boxes that have elements in common, as positions in `boxes`, or None.
+
+    Sweeps along the dimension in which the boxes begin at the most places, so that pieces cut along one dimension
+    take linear time after sorting.
+    """
+    if len(boxes) < 2 or not boxes[0]:
+        return None
+    axis = max(range(len(boxes[0])), key=lambda each: len({box[each].start for box in boxes}))
+    active: list[int] = []
+    for number in sorted(range(len(boxes)), key=lambda each: boxes[each][axis].start):
+        box = boxes[number]
+        active = [each for each in active if boxes[each][axis].stop > box[axis].start]
+        for other in active:
+            if intersect(boxes[other], box) is not None:
+                return min(other, number), max(other, number)
+        active.append(number)
+    return None
+
+
+def must_cover(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
+    """Refuse slices that leave out a part of their tensor, unless they overlap, which only reading refuses.
+
+    Raises:
+        CorruptionError: something is left out.
+    """
+    if find_overlap(boxes) is None:
+        try:
+            must_tile(boxes, shape)
+        except CorruptionError as error:
+            raise CorruptionError(
+                f"{error.reason}: slices are missing; 'tensorbundle merge' joins the parts of a save, and drop leaves the "
+                "tensor out"
+            ) from None
+
+
+def must_tile(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
+    """Refuse boxes that do not hold every element of a tensor of this shape exactly once.
+
+    Raises:
+        CorruptionError: two overlap, or something is left out.
+    """
+    overlap = find_overlap(boxes)
+    if overlap is not None:
+        raise CorruptionError(f"slices {overlap[0]} and {overlap[1]} overlap")
+    covered = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
+    if covered != math.prod(shape):
+        raise CorruptionError(f"its slices hold {covered} of the {math.prod(shape)} elements wanted")
