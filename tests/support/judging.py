@@ -94,7 +94,7 @@ def _settle_layers(layers: list[Layer], others: list[Layer], by_attribute: bool)
         if same and not by_attribute:
             for one, other in zip(ours, theirs, strict=True):
                 _identify(one, other)
-    names = {each.name for each in layers} & {each.name for each in others}
+    names = {each.name for each in layers} & {each.name for each in others} - {None}
     if [each.spec() for each in layers] == [each.spec() for each in others]:
         at = {each.name: number for number, each in enumerate(layers)}
         if all(at[each.name] == number for number, each in enumerate(others) if each.name in names):
