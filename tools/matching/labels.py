@@ -353,11 +353,15 @@ def _by_key(labels: Mapping[Item, Label]) -> dict[Key, list[Item]]:
 def _aligned(
     left: dict[Item, tuple[Step, ...]], right: dict[Item, tuple[Step, ...]]
 ) -> tuple[dict[Item, tuple[Step, ...]], dict[Item, tuple[Step, ...]]]:
-    """Both sides without the scope that all names of one begin with, if more names agree then."""
-    if not left or not right:
+    """Both sides without the scope that all names of one begin with, if more names agree then.
+
+    A name of one step, such as `global_step`, is in no scope.
+    """
+    scoped = [[steps for steps in side.values() if len(steps) > 1] for side in (left, right)]
+    if not all(scoped):
         return left, right
-    lengths = [min(_common(side.values()), _MAX_SCOPE) for side in (left, right)]
-    ours, theirs = ([_skeleton(steps) for steps in side.values()] for side in (left, right))
+    lengths = [min(_common(side), _MAX_SCOPE) for side in scoped]
+    ours, theirs = ([_skeleton(steps) for steps in side] for side in scoped)
     shortest = [min(map(len, side)) for side in (ours, theirs)]
     best, chosen = -1, (0, 0)
     for cut, other in sorted(itertools.product(range(lengths[0] + 1), range(lengths[1] + 1)), key=_sum):
@@ -366,11 +370,11 @@ def _aligned(
         agreeing = len({each[cut:] for each in ours} & {each[other:] for each in theirs})
         if agreeing > best:
             best, chosen = agreeing, (cut, other)
-    cut, other = chosen
-    return (
-        {item: steps[cut:] for item, steps in left.items()},
-        {item: steps[other:] for item, steps in right.items()},
-    )
+    return _cut(left, chosen[0]), _cut(right, chosen[1])
+
+
+def _cut(side: dict[Item, tuple[Step, ...]], cut: int) -> dict[Item, tuple[Step, ...]]:
+    return {item: steps[cut:] if len(steps) > 1 else steps for item, steps in side.items()}
 
 
 def _sum(cuts: tuple[int, int]) -> tuple[int, tuple[int, int]]:

@@ -40,3 +40,19 @@ def test_known_pairs_stay():
     for known in ({"a": "a"}, {"a": "b"}, {"a": "a", "b": "b"}):
         found = match(left, right, known).matches
         assert {each.old: each.new for each in found}.keys().isdisjoint(known)
+
+
+def test_a_name_without_a_scope_hides_no_scope():
+    """As `global_step` is beside what TF1 code puts into one scope."""
+
+    def items(*names):
+        return [Item(name, "kind", full_name=name) for name in names]
+
+    left = items("net/dense/kernel", "net/conv1d/kernel")
+    for others in ([], ["global_step"]):
+        right = items("tower/Conv/weights", "tower/fully_connected/weights", *others)
+        found = match(left, right).matches
+        assert {each.old: each.new for each in found if each.settled} == {
+            "net/dense/kernel": "tower/fully_connected/weights",
+            "net/conv1d/kernel": "tower/Conv/weights",
+        }
