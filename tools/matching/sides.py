@@ -135,7 +135,7 @@ class Side:
             ("random state", signature) if self.is_random_state(key) else signature,
             checksum_of([stored]) if isinstance(stored, Stored) else None,
             isinstance(stored, Stored) and is_telling(stored),
-            1 if stored is None or isinstance(stored, Literal) else math.prod(stored.shape),
+            1 if tensor is None else math.prod(tensor.shape),
             "" if self.paths and _UNNAMED.fullmatch(name) else name,
             self.paths.get(key, ""),
         )
@@ -186,12 +186,7 @@ def _paths_elsewhere(graph: ObjectGraph, optimizers: Collection[Node | None]) ->
 
 def signature_of(tensor: DraftTensor) -> Signature:
     """The type and shape of a tensor."""
-    values = tensor.expression
-    return (
-        (values.entry.dtype, values.entry.shape)
-        if isinstance(values, Literal)
-        else (values.dtype, values.shape)
-    )
+    return tensor.dtype, tensor.shape
 
 
 def values_of(tensor: DraftTensor) -> Expression:

@@ -18,8 +18,8 @@ from tensorbundle.proto.graph import Attribute, Node
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
 from tensorbundle.shards import ShardReader
 from tensorbundle.tools.matching.correspondence import keys_in
+from tensorbundle.tools.rewriting import plan
 from tensorbundle.tools.rewriting.expressions import Mean, Stored
-from tensorbundle.tools.rewriting.plan import Literal as LiteralTensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,7 +155,7 @@ def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tupl
     keys = [_must_agree(draft, last) for draft in drafts[:-1]]
     from_last = []
     for key, tensor in last.tensors.items():
-        if isinstance(tensor.expression, LiteralTensor):
+        if isinstance(tensor.expression, plan.Literal):
             continue
         parts = [
             *(_values(draft.tensors[there[key]]) for draft, there in zip(drafts, keys, strict=False)),

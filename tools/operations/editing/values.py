@@ -17,7 +17,6 @@ from tensorbundle.proto.naming import new_path
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import Cast, Constant
-from tensorbundle.tools.rewriting.plan import Literal
 from tensorbundle.tools.rewriting.reading import Reading
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ def set_values(
     """
     naming = draft.naming()
     key = naming.find(name)
-    old = None if key is None else draft.tensors[key].expression
-    known = None if old is None else old.entry.dtype if isinstance(old, Literal) else old.dtype
+    old = None if key is None else draft.tensors[key]
+    known = None if old is None else old.dtype
     if isinstance(values, str) and dtype is None and known is not DType.string:
         values, dtype, shape = _declared(values)
     given = None if dtype is None else DType.named(dtype)
@@ -73,7 +72,7 @@ def set_values(
         constant = _constant(values, given, None if shape is None else tuple(shape), draft.prefix, name)
         add_tensor(draft, name, DraftTensor(constant))
         return True
-    size = old.entry.shape if isinstance(old, Literal) else old.shape
+    size = old.shape
     if given not in (None, known) or (shape is not None and tuple(shape) != size):
         raise ConflictError(
             f"values of {given} {list(size if shape is None else shape)}, the tensor is {known} {list(size)}",
