@@ -29,6 +29,7 @@ On purpose, this is not TensorFlow's behaviour:
 - Paths are literal. TensorFlow looks for them as for patterns: it can't read `g[1]`, sees a checkpoint `*` wherever
   there is any, and removes all of them for it. The `?` of `P-?????-of-00002`, a V1 checkpoint in several files, do match.
   A `..` is the operating system's; TensorFlow strikes it out together with the name before it.
+- A URL in a state file is a URL. TensorFlow takes those that it can't read for paths in the directory.
 - Any file of a checkpoint means all of it; TensorFlow lists nothing for `P.index`, half of it for one of several V1 files,
   and refuses the others. If one of several V1 files is missing, that is an error.
 - Damage in the index is an error when the damaged part is read. TensorFlow leaves out the keys that it can't read, or

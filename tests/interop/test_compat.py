@@ -466,7 +466,7 @@ def test_kinds_of_paths(path, function, tree):
 
 
 @pytest.mark.parametrize("function", ABOUT_A_PATH)
-@pytest.mark.parametrize("path", [None, 1, 1.5, ["m"], object()], ids=repr)
+@pytest.mark.parametrize("path", [None, 1, 1.5, ["m"], object()], ids=lambda each: type(each).__name__)
 def test_what_is_no_path(path, function):
     compare(ABOUT_A_PATH[function], path)
 
@@ -531,6 +531,17 @@ STATE_DIFFERENCES = {
     ("brackets", "list_variables"): ("it is there", lambda answer: answer == [("a", [])]),
     ("index", "load_checkpoint"): ("any file of a checkpoint means it", lambda answer: answer == {"a": []}),
     ("index", "list_variables"): ("any file of a checkpoint means it", lambda answer: answer == [("a", [])]),
+    ("URL", "get_checkpoint_state"): (
+        "a URL is no path in the directory",
+        lambda answer: b"//bucket" in answer,
+    ),
+}
+STATE_DIFFERENCES |= {
+    ("URL", name): (
+        "where no URL can be read, it says so",
+        lambda answer: isinstance(answer, tb.UnsupportedError),
+    )
+    for name in ("latest_checkpoint", "load_checkpoint", "list_variables")
 }
 ABOUT_A_STATE = ["get_checkpoint_state", "latest_checkpoint", "load_checkpoint", "list_variables"]
 
