@@ -24,8 +24,8 @@ _SIGNATURES: Final = (
         b"TFL3",
         "a TensorFlow Lite model, with its weights inside: give the checkpoint or the SavedModel that it was made of",
     ),
-    (8, b'{"', "a safetensors file, not a TensorFlow checkpoint"),
-    (0, b"\x89HDF", "an HDF5 file (Keras .h5 weights), not a TensorFlow checkpoint"),
+    (8, b'{"', "a safetensors file, which is read if its name ends in .safetensors"),
+    (0, b"\x89HDF", "an HDF5 file (Keras weights), which is read if its name ends in .h5"),
     (0, b"\x93NUMPY", "a NumPy array file, not a TensorFlow checkpoint"),
     (0, b"\x80\x02", "a Python pickle (a PyTorch checkpoint?), not a TensorFlow checkpoint"),
     (0, b"node {", "a graph as text (GraphDef), without values: give the checkpoint of its variables"),
@@ -40,9 +40,9 @@ _MEMBERS: Final = (
     (rb"[^/]+/(data\.pkl|version|byteorder|\.format_version)", "a PyTorch checkpoint, not a TensorFlow one"),
     (
         rb"metadata\.json|config\.json|model\.weights\.h5",
-        "a Keras model (.keras), not a TensorFlow checkpoint",
+        "a Keras model, which is read if its name ends in .keras",
     ),
-    (rb".*\.npy", "a NumPy archive (.npz), not a TensorFlow checkpoint"),
+    (rb".*\.npy", "a NumPy archive, which is read if its name ends in .npz"),
     (rb".*", "a zip archive: unpack it first"),
 )
 # The whole name of a file, and what it means where the bytes do not tell.
