@@ -1,4 +1,4 @@
-"""How tests are run: which hypothesis profile, and how many processes.
+"""How tests are run: which hypothesis profile, how many processes, and how many cases of each test.
 
 TENSORBUNDLE_DEEP makes every test complete (see `support/depth.py`). TENSORBUNDLE_HYPOTHESIS names another profile.
 """
@@ -8,15 +8,16 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from support.depth import DEEP
+from support.depth import DEEP, sample
 
 MOST_PROCESSES = 8  # each needs a second to start
+MOST_CASES = 3  # of each test function, where all of them are run
 
 settings.register_profile(
     "quick",  # the same few examples every time
     deadline=None,
     derandomize=True,
-    max_examples=15,
+    max_examples=10,
     phases=[
         Phase.explicit,
         Phase.generate,
@@ -50,3 +51,15 @@ def pytest_xdist_auto_num_workers(config):
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # xdist reads it
     return min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where all of `tests` is run, a few cases of each test function, unless everything is asked for."""
+    if DEEP or [os.path.basename(each) for each in config.args] != ["tests"]:
+        return
+    functions = {}
+    for item in items:
+        functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {case for cases in functions.values() for case in sample(cases, MOST_CASES)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]

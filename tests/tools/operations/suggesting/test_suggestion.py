@@ -722,7 +722,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize(("name", "kinds"), sample(itertools.product(NAMES, [1, 20]), 2), ids=str)
+@pytest.mark.parametrize(("name", "kinds"), sample(itertools.product(NAMES, [20, 1]), 1), ids=str)
 def test_many_in_little_time(name, kinds):
     """Whatever they are called, also where all have one type and shape and no checksum says anything."""
 
