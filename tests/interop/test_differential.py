@@ -186,6 +186,11 @@ def check_soundness(prefix, saved):
     assert found == [("slices", decode_key(name)) for name in sorted(missing)]
 
 
+def complete(saved):
+    """Whether all tensors have all of their slices; others are read, and never written again."""
+    return all(each.complete for each in saved.tensors.values())
+
+
 def test_nothing_is_missing():
     assert sum(EXAMPLES.values()) >= 1000
 
@@ -199,7 +204,11 @@ def test_theirs(saved):
         check_listing(theirs, saved)
         check_values(theirs, saved)
         check_soundness(theirs, saved)
-        assert_same_files(copied(theirs, here / "copied"), theirs)
+        if complete(saved):
+            assert_same_files(copied(theirs, here / "copied"), theirs)
+            return
+        with pytest.raises(tb.CorruptionError, match="slices are missing"):
+            copied(theirs, here / "copied")
 
 
 @examples("ours")
@@ -272,6 +281,10 @@ def test_v1(saved):
         check_soundness(theirs, saved)
         one = saved.together()
         assert_same_bytes(write_our_v1(here / "ours", one), write_their_v1(here / "one", one))
+        if not complete(saved):
+            with pytest.raises(tb.CorruptionError, match="slices are missing"):
+                convert(theirs, here / "v2", to="v2")
+            return
         convert(theirs, here / "v2", to="v2")
         check_listing(here / "v2", saved)
         check_values(here / "v2", saved)
@@ -405,7 +418,11 @@ def test_big_endian(saved):
         check_listing(big, saved)
         check_values(big, saved, refused=NOT_SWAPPED)
         check_soundness(big, saved)
-        assert_same_files(copied(big, here / "little"), write_theirs(here / "theirs", saved))
+        if complete(saved):
+            assert_same_files(copied(big, here / "little"), write_theirs(here / "theirs", saved))
+            return
+        with pytest.raises(tb.CorruptionError, match="slices are missing"):
+            copied(big, here / "little")
 
 
 @pytest.fixture(scope="module")

@@ -159,16 +159,17 @@ class Mean(tf.Module):
 
 
 class Pretender(tf.Module):
-    """Has attributes of the names that other classes have, for purposes of its own."""
+    """Has attributes of the names that other classes have, for purposes of its own.
+
+    Not those of an optimizer (`iter` and `decay`, or `_iterations` and `_variables`): every command takes it for one.
+    """
 
     def __init__(self):
         super().__init__()
         self._state_var = tf.Variable(1.0)
         self._losses = []
         self.keras = module(_tracked=[], _inbound_nodes=[], kernel=tf.Variable(1.0))
-        self.loop = module(iter=tf.Variable(np.int64(0), name="iter"), decay=tf.Variable(0.9))
         self.random = module(_state_var=tf.Variable(np.zeros(3, np.int64), name="state"))
-        self.lists = module(_iterations=[tf.Variable(1)], _variables=[tf.Variable(1.0)])
         self.lazy = module(_initializer=tf.Variable(1.0))
         self.table = tf.Variable([1.0])
         self.mean = Mean()

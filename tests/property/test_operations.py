@@ -293,7 +293,7 @@ def object_based(draw):
             node = tree({})
             holders.append(node)
         else:
-            node = variable(name)
+            node = variable()  # without a full name, which patterns match, too
             variables.append(node)
         parent.children[name] = node
     assume(variables)

@@ -147,7 +147,9 @@ def test_equal_values_give_the_exact_map(tmp_path_factory, names, alike, random)
     tensors |= {name: np.zeros_like(tensors[name]) for name in zeros}
     suggestion = found(tmp_path, tensors, {new: tensors[old] for old, new in names.items()})
     by_checksum = {each.old: each.new for each in suggestion.matches if each.evidence.startswith("checksum")}
-    assert by_checksum == {old: new for old, new in names.items() if old not in zeros}
+    by_slot = {each.old: each.new for each in suggestion.matches if each.evidence == "slot"}
+    assert by_checksum == {old: new for old, new in names.items() if old not in zeros | by_slot.keys()}
+    assert by_slot.items() <= names.items()
     applied = check_keys(tmp_path, suggestion)
     for each in suggestion.matches:
         assert each.old in zeros or each.confidence == "certain" or is_in_the_way(each, applied)
@@ -182,7 +184,10 @@ def test_some_values_changed(tmp_path_factory, names, random, data):
         old: names[old] for old in one if names[old] in other and np.array_equal(one[old], other[names[old]])
     }
     by_checksum = {each.old: each for each in suggestion.matches if each.evidence.startswith("checksum")}
+    by_slot = {each.old: each.new for each in suggestion.matches if each.evidence == "slot"}
+    same = {old: new for old, new in same.items() if old not in by_slot}
     assert {old: each.new for old, each in by_checksum.items()} == same
+    assert by_slot.items() <= names.items()
     assert all(each.confidence == "certain" or is_in_the_way(each, applied) for each in by_checksum.values())
 
 
@@ -741,7 +746,7 @@ def test_many_in_little_time(name, kinds):
 
         return work
 
-    assert growth(prepare, 1_250) < 6 if DEEP else growth(prepare, 100) < 12
+    assert growth(prepare, 1_250) < 8 if DEEP else growth(prepare, 100) < 12
 
 
 class TestSubstitutions:
