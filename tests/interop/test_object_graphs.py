@@ -525,7 +525,7 @@ def check_saved_model(path):
         elif hint == "static lookup table":
             assert which == "resource" or identifier == "trackable_resource", (at, which, identifier)
         elif hint in ("Keras 2 optimizer", "Keras legacy optimizer"):
-            assert identifier == "optimizer", (at, identifier)
+            assert identifier in ("optimizer", "experimentalOptimizer"), (at, identifier)
     return found
 
 
