@@ -128,7 +128,7 @@ class BundleWriter:
         self._overwrite = overwrite
         self._entries: dict[bytes, TensorEntry] = {}
         self._beside: dict[str, bytes] = {}
-        self._shards: list[str] = []  # their names for now
+        self._shards: list[str] = []  # temporary names, until `commit`
         self._written: list[str] = []
         self._open: list[WritableFile] = []
         self.staging: Staging = self.store.stage(prefix, overwrite=overwrite)
@@ -143,7 +143,7 @@ class BundleWriter:
         return number, self._open[-1]
 
     def stage_shard(self) -> tuple[int, str]:
-        """A new, empty data shard that another writer fills before `commit`: its number, and its name for now."""
+        """A new, empty data shard that another writer fills before `commit`: its number, and its temporary name."""
         number = len(self._shards)
         name = self.staging.create(self._shard_path(number))
         self._shards.append(name)
