@@ -10,8 +10,8 @@ The layers, lowest first; each imports only from those before it:
 - bytes: `errors.py`, `limits.py`, `coding.py` (varints, checksums, ordered code), `keys.py`
 - storage: `storage/` (the only place that touches files)
 - table: `block.py`, `table.py` (keys and values are bytes)
-- bundle: `dtypes.py`, `boxes.py`, `slices.py`, `entries.py`, `payloads.py`, `filenames.py`, `members.py`, `index.py`,
-  `parts.py`, `shards.py` (NumPy from here), `writer.py`, `v1/`
+- bundle: `dtypes.py`, `specs.py`, `boxes.py`, `slices.py`, `entries.py`, `payloads.py`, `filenames.py`, `members.py`,
+  `index.py`, `parts.py`, `shards.py` (NumPy from here), `writer.py`, `v1/`
 - messages: `tensorbundle.proto` (object graph)
 - checkpoint: `state.py`, `foreign.py`, `locating.py`, `checkpoint.py`, `creation.py`, `compat/` (names of `tf.train`)
 - rewriting, operations and command line: `tensorbundle.tools`

@@ -14,7 +14,7 @@ from tensorbundle.keys import encode_key
 from tensorbundle.locating import resolve_prefix
 from tensorbundle.members import is_checkpoint
 from tensorbundle.parts import PartsIndex
-from tensorbundle.slices import shape_text
+from tensorbundle.specs import shape_text
 from tensorbundle.storage import store_of
 
 if TYPE_CHECKING:

@@ -128,7 +128,7 @@ class CheckpointWriter:
             self.add(key, array)
             return
         known = self._partitioned.get(key, TensorEntry(dtype, full, 0, self._number))
-        if (known.dtype, known.shape) != (dtype, full):
+        if known.spec != (dtype, full):
             raise ConflictError(
                 f"slice of {dtype} {list(full)}, before it {known.dtype} {list(known.shape)}",
                 path=self.prefix,

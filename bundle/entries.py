@@ -27,6 +27,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.limits import MAX_RANK, MAX_SHARDS
 from tensorbundle.slices import TensorSlice
+from tensorbundle.specs import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,6 +126,11 @@ class TensorEntry(NamedTuple):
     offset: int = 0
     crc32c: int = 0
     slices: tuple[TensorSlice, ...] = ()
+
+    @property
+    def spec(self) -> Spec:
+        """Its type and shape."""
+        return Spec(self.dtype, self.shape)
 
     @property
     def elements(self) -> int:

@@ -143,7 +143,7 @@ class Index(ABC):
                 expected = each.shape(entry.shape)
                 if piece is None:
                     raise CorruptionError(f"slice {each} is listed, its own entry is missing")
-                if (piece.dtype, piece.shape) != (entry.dtype, expected) or piece.slices:
+                if piece.spec != (entry.dtype, expected) or piece.slices:
                     raise CorruptionError(
                         f"slice {each} is stored as {piece.dtype} {list(piece.shape)}, "
                         f"expected {entry.dtype} {list(expected)}"

@@ -126,7 +126,7 @@ class PartsIndex(Index):
         if len(entries) < 2:
             return next(iter(entries), None)
         first = entries[0]
-        if any((each.dtype, each.shape) != (first.dtype, first.shape) or not each.slices for each in entries):
+        if any(each.spec != first.spec or not each.slices for each in entries):
             raise CorruptionError(
                 "several parts of this save have this tensor, and not as slices of one",
                 path=self.prefix,

@@ -30,8 +30,6 @@ from tensorbundle.errors import ArgumentError, CorruptionError
 from tensorbundle.limits import MAX_RANK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tensorbundle.boxes import Box
 
 __all__ = [
@@ -39,7 +37,6 @@ __all__ = [
     "WHOLE",
     "TensorSlice",
     "readable_key",
-    "shape_text",
 ]
 
 WHOLE: Final = -1  # a length: all of the dimension
@@ -178,8 +175,3 @@ def readable_key(key: bytes) -> str:
         else:
             return f"{name.decode('utf-8', 'surrogateescape')}[{part}]"
     return key.decode("utf-8", "surrogateescape")
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """A shape as it is printed everywhere: `[38,32]`, `[]` for a scalar."""
-    return f"[{','.join(map(str, shape))}]"

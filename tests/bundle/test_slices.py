@@ -4,7 +4,7 @@ import pytest
 
 from support.bundles import raw
 from tensorbundle.errors import CorruptionError
-from tensorbundle.slices import MAX_RANK, TensorSlice, readable_key, shape_text
+from tensorbundle.slices import MAX_RANK, TensorSlice, readable_key
 
 # spec, TensorSliceProto, the key of that slice of a tensor `y`
 SLICES = [
@@ -25,10 +25,6 @@ def test_slice(spec, message, key):
     assert TensorSlice.parse(raw(message)) == part
     assert part.key(b"y") == raw(key)
     assert TensorSlice.parse_key(raw(key)) == (b"y", part)
-
-
-def test_shapes_as_text():
-    assert [shape_text(shape) for shape in ((), (7,), (38, 32))] == ["[]", "[7]", "[38,32]"]
 
 
 def test_key_of_the_largest_rank():

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
-from tensorbundle.slices import readable_key, shape_text
+from tensorbundle.slices import readable_key
+from tensorbundle.specs import shape_text
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import absolute, basename, dirname, join
 from tensorbundle.tools.cli.console import columns, escape, human_bytes, shell

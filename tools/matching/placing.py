@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.matching.deciding import match
-from tensorbundle.tools.matching.sides import described, signature_of
 
 if TYPE_CHECKING:
-    from tensorbundle.tools.matching.sides import Side, Signature
+    from tensorbundle.specs import Spec
+    from tensorbundle.tools.matching.sides import Side
     from tensorbundle.tools.rewriting.draft import DraftTensor
     from tensorbundle.tools.rewriting.expressions import Expression
 
@@ -55,24 +55,22 @@ class Placing:
         tensor = self.source.draft.tensors[key]
         if expression is not None:
             tensor = replace(tensor, expression=expression)
-        want, have = self.target.signature(place), signature_of(tensor)
+        want, have = self.target.spec(place), tensor.spec
         if want is not None and want != have and not self._grows(place, want, have):
-            self.conflicts.append(
-                f"{self.target.label(place)} is {described(*want)}, {self.source.label(key)} {described(*have)}"
-            )
+            self.conflicts.append(f"{self.target.label(place)} is {want}, {self.source.label(key)} {have}")
         old = self.target.draft.tensors.get(place)
         slices = old.slices if old is not None and old.slices else tensor.slices
         self.found[place] = replace(tensor, slices=slices, matched=how)
         self.givers[place] = key
         self.used.add(key)
 
-    def _grows(self, place: str, want: Signature, have: Signature) -> bool:
+    def _grows(self, place: str, want: Spec, have: Spec) -> bool:
         """Whether this is of no variable, but of a table or an iterator, which TensorFlow restores whatever their sizes."""
-        return place not in self.target.names and want[0] is have[0] and len(want[1]) == len(have[1])
+        return place not in self.target.names and want.dtype is have.dtype and want.rank == have.rank
 
     def fits(self, place: str, key: str) -> bool:
         """Whether a tensor of the source has the type and shape of a place, as far as that is known."""
-        return self.target.signature(place) in (None, self.source.signature(key))
+        return self.target.spec(place) in (None, self.source.spec(key))
 
     def free(self) -> tuple[list[str], list[str]]:
         """The variables of the template, and those of the source, that are not matched yet; not those of optimizers."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
 from tensorbundle.tools.matching.items import Item
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.proto.graph import Node, ObjectGraph
     from tensorbundle.proto.naming import Naming
+    from tensorbundle.specs import Spec
     from tensorbundle.tools.optimizers.optimizer import Optimizer
     from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
     from tensorbundle.tools.rewriting.expressions import Expression
@@ -32,17 +32,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Number",
     "Side",
-    "Signature",
-    "described",
     "listed",
-    "signature_of",
     "values_of",
 ]
 
 _SHOWN: Final = 10
 _UNNAMED: Final = re.compile(r"(?:[Vv]ariable(?:_\d+)?)?")  # full names of variables without one of their own
 
-Signature = tuple[DType, tuple[int, ...]]
 Number = int | float
 
 
@@ -129,10 +125,10 @@ class Side:
         tensor = self.draft.tensors.get(key)
         stored = tensor.expression if tensor is not None else None
         name = self.names.get(key, "")
-        signature = self.signature(key)
+        spec = self.spec(key)
         return Item(
             key,
-            ("random state", signature) if self.is_random_state(key) else signature,
+            ("random state", spec) if self.is_random_state(key) else spec,
             checksum_of([stored]) if isinstance(stored, Stored) else None,
             isinstance(stored, Stored) and is_telling(stored),
             1 if tensor is None else math.prod(tensor.shape),
@@ -150,9 +146,10 @@ class Side:
         path, name = self.paths.get(key, key), self.names.get(key, key)
         return repr(path) if name in ("", path, key) else f"{path!r} ({name})"
 
-    def signature(self, key: str) -> Signature | None:
+    def spec(self, key: str) -> Spec | None:
         """The type and shape of a tensor; None if it is not stored."""
-        return signature_of(self.draft.tensors[key]) if key in self.draft.tensors else None
+        tensor = self.draft.tensors.get(key)
+        return None if tensor is None else tensor.spec
 
     def value(self, key: str | None) -> Number | None:
         """A scalar; None if it is not stored."""
@@ -184,11 +181,6 @@ def _paths_elsewhere(graph: ObjectGraph, optimizers: Collection[Node | None]) ->
     return found
 
 
-def signature_of(tensor: DraftTensor) -> Signature:
-    """The type and shape of a tensor."""
-    return tensor.dtype, tensor.shape
-
-
 def values_of(tensor: DraftTensor) -> Expression:
     """A tensor as an expression."""
     literal = tensor.expression
@@ -200,18 +192,12 @@ def values_of(tensor: DraftTensor) -> Expression:
 
 def _scalar(tensor: DraftTensor) -> Number | None:
     """The value of a number; None of anything else."""
-    dtype, shape = signature_of(tensor)
-    if shape or not (dtype.is_integer or dtype.is_floating):
+    dtype = tensor.dtype
+    if tensor.shape or not (dtype.is_integer or dtype.is_floating):
         return None
     with Reading() as reading:
         value = values_of(tensor).read((), reading)
     return int(value) if dtype.is_integer else float(value)
-
-
-def described(dtype: DType | None, shape: tuple[int, ...] | None) -> str:
-    """A type and a shape as they are printed everywhere, as far as they are known."""
-    known = [] if dtype is None else [str(dtype)]
-    return " ".join(known if shape is None else [*known, f"[{','.join(map(str, shape))}]"])
 
 
 def listed(texts: Sequence[str]) -> str:

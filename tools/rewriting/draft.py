@@ -16,6 +16,7 @@ from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.naming import Naming
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
+from tensorbundle.specs import Spec
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.expressions import Stored
 from tensorbundle.tools.rewriting.plan import LeftOut, Literal, Note, Plan
@@ -60,6 +61,11 @@ class DraftTensor:
         """Its shape."""
         values = self.expression
         return values.entry.shape if isinstance(values, Literal) else values.shape
+
+    @property
+    def spec(self) -> Spec:
+        """Its type and shape."""
+        return Spec(self.dtype, self.shape)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from tensorbundle.slices import shape_text
 from tensorbundle.tools.cli.console import (
     Console,
     Progress,
@@ -55,11 +54,6 @@ def test_escape(text, expected):
 )
 def test_human_bytes(size, expected):
     assert human_bytes(size) == expected
-
-
-@pytest.mark.parametrize(("shape", "expected"), [((), "[]"), ((3,), "[3]"), ([38, 0, 1], "[38,0,1]")])
-def test_shape_text(shape, expected):
-    assert shape_text(shape) == expected
 
 
 def test_columns():

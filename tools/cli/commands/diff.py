@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.slices import shape_text
+from tensorbundle.specs import Spec
 from tensorbundle.tools.cli.console import columns, escape
 from tensorbundle.tools.cli.reading import add_jobs, add_patterns, bytes_of, json_number, number_text
 from tensorbundle.tools.operations.comparing.differences import diff
@@ -100,4 +100,4 @@ def _row(each: Difference) -> list[str]:
 
 
 def _spec(summary: TensorSummary) -> str:
-    return f"{summary.dtype} {shape_text(summary.shape)}"
+    return str(Spec(summary.dtype, summary.shape))

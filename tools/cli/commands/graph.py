@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.errors import UnsupportedError
 from tensorbundle.proto.paths import VARIABLE_VALUE, attribute_key
-from tensorbundle.slices import shape_text
+from tensorbundle.specs import shape_text
 from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, escape
 from tensorbundle.tools.operations.inspecting.graph_view import graph
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
-from tensorbundle.slices import shape_text
+from tensorbundle.specs import shape_text
 from tensorbundle.tools.cli.console import columns, escape, human_bytes
 from tensorbundle.tools.operations.inspecting.listing import SORTS, listed, owners, slices_of
 

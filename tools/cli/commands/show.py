@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorbundle.errors import BundleError
-from tensorbundle.slices import shape_text
+from tensorbundle.specs import shape_text
 from tensorbundle.tools.cli.console import escape
 from tensorbundle.tools.cli.files import write_array
 from tensorbundle.tools.cli.reading import json_number, number_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.slices import shape_text
+from tensorbundle.specs import shape_text
 from tensorbundle.tools.cli.console import columns, escape
 from tensorbundle.tools.cli.reading import add_jobs, add_patterns, bytes_of, json_number, number_text
 from tensorbundle.tools.operations.inspecting.statistics import stats

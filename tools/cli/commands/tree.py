@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.slices import shape_text
 from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, columns, escape, human_bytes
 from tensorbundle.tools.operations.inspecting.scopes import tree
 
@@ -68,5 +67,5 @@ def _content(scope: Scope) -> str:
     below = f"{count} tensor{'' if count == 1 else 's'}" if count else ""
     if scope.entry is None:
         return below
-    own = f"{scope.entry.dtype} {shape_text(scope.entry.shape)}"
+    own = str(scope.entry.spec)
     return f"{own} and {below} below" if below else own

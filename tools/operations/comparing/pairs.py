@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tensorbundle.checkpoint import Checkpoint
-    from tensorbundle.dtypes import DType
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.specs import Spec
 
 __all__ = ["Pair", "Side", "find_pairs"]
 
@@ -159,10 +159,10 @@ def _by_names(objects: Side, left: Mapping[str, None], right: Mapping[str, None]
 def _by_content(
     a: Side, left: Mapping[str, None], b: Side, right: Mapping[str, None]
 ) -> Iterator[tuple[str, str]]:
-    def kinds(side: Side, keys: Iterable[str]) -> dict[tuple[DType, tuple[int, ...]], list[str]]:
+    def kinds(side: Side, keys: Iterable[str]) -> dict[Spec, list[str]]:
         found = defaultdict(list)
         for key in keys:
-            found[side.entries[key].dtype, side.entries[key].shape].append(key)
+            found[side.entries[key].spec].append(key)
         return found
 
     budget = _READ_BYTES

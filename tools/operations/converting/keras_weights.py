@@ -188,7 +188,7 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
     tensors = dict(template.tensors)
     for path, variable in pairs:
         source, target = draft.tensors[path], tensors[variable.key]
-        if (source.dtype, source.shape) != (target.dtype, target.shape):
+        if source.spec != target.spec:
             raise ConflictError(
                 f"{source.dtype} {list(source.shape)}, the template has {target.dtype} {list(target.shape)}; "
                 "cast or reshape it first",

@@ -15,7 +15,8 @@ import numpy as np
 
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
-from tensorbundle.tools.matching.sides import described, values_of
+from tensorbundle.specs import Spec
+from tensorbundle.tools.matching.sides import values_of
 from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
 from tensorbundle.tools.optimizers.table import COPIES, GRADIENT_SUM, MOMENTUM, SCALED_BY_STEPS, is_unused
 from tensorbundle.tools.rewriting.draft import DraftTensor
@@ -110,7 +111,7 @@ class OptimizerState:
                 key = placing.givers.get(variable)
                 if role in COPIES and key is not None and place not in placing.found:
                     values = values_of(placing.found[variable])
-                    if self._target.signature(place) == (values.dtype, values.shape):
+                    if self._target.spec(place) == Spec(values.dtype, values.shape):
                         placing.give(place, key, _COPIED, values)
 
     def _slot(self, optimizer: Optimizer, role: str, variable: str, place: str) -> None:
@@ -159,7 +160,7 @@ class OptimizerState:
         for (kind, variable), keepers in self._keepers.items():
             role = MOMENTUM if kind == GRADIENT_SUM else kind
             key = keepers[0].slots[kind, variable]
-            if key in self._placing.used or self._source.signature(key) != self._source.signature(variable):
+            if key in self._placing.used or self._source.spec(key) != self._source.spec(variable):
                 continue
             for place in places[variable]:
                 able = [
@@ -220,7 +221,7 @@ class OptimizerState:
                 self._compute(place, steps, f"{steps} steps, by {' and '.join(powers[0])}")
         for pair in optimizer.powers:
             for key, beta in zip(pair, betas, strict=True):
-                if self._source.signature(key) is not None:
+                if self._source.spec(key) is not None:
                     self._placing.give(key, key, _NAME)
                 elif 0 < beta < 1:
                     self._compute(key, beta ** (steps + 1), f"{beta:.7g} ** {steps + 1}")
@@ -261,23 +262,24 @@ class OptimizerState:
     def _count(self, place: str, key: str) -> None:
         """Let a place have a number of steps, which may be an integer of another type."""
         values = values_of(self._source.draft.tensors[key])
-        want = self._target.signature(place)
-        other = (
-            want is not None
-            and want[0] is not values.dtype
-            and want[0].is_integer
-            and values.dtype.is_integer
-        )
-        self._placing.give(place, key, _STATE, Cast(values, want[0]) if want is not None and other else None)
+        there = self._target.draft.tensors.get(place)
+        dtype = values.dtype if there is None else there.dtype
+        other = dtype is not values.dtype and dtype.is_integer and values.dtype.is_integer
+        self._placing.give(place, key, _STATE, Cast(values, dtype) if other else None)
 
     def _compute(self, place: str, value: Number, name: str) -> None:
         """Let a place have a number of our own."""
         whole = isinstance(value, int)
-        dtype, shape = self._target.signature(place) or (DType.int64 if whole else DType.float32, ())
+        there = self._target.draft.tensors.get(place)
+        dtype = there.dtype if there is not None else DType.int64 if whole else DType.float32
         alike = dtype.is_integer if whole else dtype.is_floating
-        if shape or not alike or (isinstance(value, int) and value >> (8 * dtype.itemsize - 1)):
+        if (
+            (there is not None and there.shape)
+            or not alike
+            or (isinstance(value, int) and value >> (8 * dtype.itemsize - 1))
+        ):
             self._placing.conflicts.append(
-                f"{self._target.label(place)} is {described(dtype, shape)}, and is to be {name}"
+                f"{self._target.label(place)} is {self._target.spec(place)}, and is to be {name}"
             )
             return
         self._placing.found[place] = DraftTensor(

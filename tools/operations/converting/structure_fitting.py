@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import ConflictError, near_names
-from tensorbundle.tools.matching.sides import Side, described, signature_of
+from tensorbundle.tools.matching.sides import Side
 from tensorbundle.tools.operations.converting.fitting import (
     COUNTER,
     OLD_COUNTER,
@@ -54,9 +54,9 @@ def fit_structure(
             missing.append((each.full_name, path))
             continue
         used.add(key)
-        wanted, found = structure.expected[each.checkpoint_key], signature_of(draft.tensors[key])
-        if any(want not in (None, have) for want, have in zip(wanted, found, strict=True)):
-            conflicts.append(f"{path!r} is {described(*wanted)}, {source.label(key)} {described(*found)}")
+        wanted, found = structure.expected[each.checkpoint_key], draft.tensors[key].spec
+        if not wanted.allows(found):
+            conflicts.append(f"{path!r} is {wanted}, {source.label(key)} {found}")
         each.full_name = source.names.get(key) or each.full_name
         tensors[each.checkpoint_key] = replace(draft.tensors[key], matched=_NAME)
     refuse_conflicts(conflicts, draft.prefix)

@@ -21,11 +21,12 @@ from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, cannot_read
 from tensorbundle.proto.graph import Nested, ObjectGraph
 from tensorbundle.proto.paths import attribute_key, join_path, name_fault, split_path
+from tensorbundle.specs import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Expected", "Structure", "read_structure"]
+__all__ = ["Structure", "read_structure"]
 
 _MAX_BYTES: Final = 32 << 20
 _MAX_TOML_BYTES: Final = 2 << 20  # tomllib takes time with the square of the depth of keys
@@ -35,8 +36,6 @@ _MAX_RANK: Final = 254  # core/framework/tensor_shape.h
 _MAX_PATHS: Final = 1 << 26  # characters, as in an object graph
 _SHOWN: Final = 100
 _NAME, _DTYPE, _SHAPE = "$name", "$dtype", "$shape"
-
-Expected = tuple[DType | None, tuple[int, ...] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Structure:
 
     path: str
     graph: ObjectGraph
-    expected: dict[str, Expected]
+    expected: dict[str, Spec]
 
 
 def read_structure(path: str) -> Structure:
@@ -135,7 +134,7 @@ def _dots(line: str) -> int:
 def _structure(path: str, value: dict[str, Any]) -> Structure:
     """The structure of a parsed file."""
     nested: dict[str, Nested] = {}
-    expected: dict[str, Expected] = {}
+    expected: dict[str, Spec] = {}
     # The arguments of tf.train.Checkpoint come sorted (python/checkpoint/checkpoint.py).
     root = dict(sorted(value.items()))
     queue: deque[tuple[str, dict[str, Any] | list[Any], dict[str, Nested]]] = deque([("", root, nested)])
@@ -184,7 +183,7 @@ def _is_mark(name: str) -> bool:
     return name.startswith("$") and not name.startswith("$$")
 
 
-def _variable(described: dict[str, Any], place: str) -> tuple[str, Expected]:
+def _variable(described: dict[str, Any], place: str) -> tuple[str, Spec]:
     """What a variable is called, and its type and shape."""
     unknown = next((each for each in described if each not in (_NAME, _DTYPE, _SHAPE)), None)
     if unknown is not None:
@@ -197,7 +196,7 @@ def _variable(described: dict[str, Any], place: str) -> tuple[str, Expected]:
         raise BundleError(f"{_DTYPE} is no data type: {_kind(dtype)}", key=place)
     if shape is not None and not _is_shape(shape):
         raise BundleError(f"{_SHAPE} is no list of sizes: {_kind(shape)}", key=place)
-    return name, (None if dtype is None else DType[dtype], None if shape is None else tuple(shape))
+    return name, Spec(None if dtype is None else DType[dtype], None if shape is None else tuple(shape))
 
 
 def _kind(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.errors import ConflictError, TensorNotFoundError, near_names
 from tensorbundle.proto.paths import SAVE_COUNTER
 from tensorbundle.tools.matching.placing import Placing
-from tensorbundle.tools.matching.sides import Side, described, listed, signature_of
+from tensorbundle.tools.matching.sides import Side, listed
 from tensorbundle.tools.operations.converting.fitting import (
     COUNTER,
     KEPT,
@@ -128,8 +128,8 @@ class _Template:
             known = key in self.target.names or key in self.source.names or key in self.placing.found
             if known or key == COUNTER or key not in tensors or key in self.placing.used:
                 continue
-            want, have = signature_of(tensor), signature_of(tensors[key])
-            if want[0] is have[0] and len(want[1]) == len(have[1]):
+            want, have = tensor.spec, tensors[key].spec
+            if want.dtype is have.dtype and want.rank == have.rank:
                 self.placing.give(key, key, _PATH)
 
     def refuse_other_shapes(self) -> None:
@@ -138,14 +138,9 @@ class _Template:
         hint = ""
         if not (self.fitting.allow_missing and self.fitting.allow_unused):
             for place, key in self.placing.resized.items():
-                want, have = (
-                    side.signature(each) for side, each in ((self.target, place), (self.source, key))
-                )
+                want, have = (side.spec(each) for side, each in ((self.target, place), (self.source, key)))
                 if want is not None and have is not None:
-                    conflicts.append(
-                        f"{self.target.label(place)} is {described(*want)}, "
-                        f"{self.source.label(key)} {described(*have)}"
-                    )
+                    conflicts.append(f"{self.target.label(place)} is {want}, {self.source.label(key)} {have}")
                     hint = "; --allow-missing and --allow-unused together keep the template's values there"
         refuse_conflicts(conflicts, self.source.draft.prefix, hint)
 
@@ -187,7 +182,7 @@ class _Template:
             if key not in self.placing.used and key not in self.state.reasons and key != COUNTER
         )
         labels = [f"{self.target.label(key)}{self._shape_of(key)}" for key in missing]
-        left = [f"{self.source.label(key)} {described(*signature_of(source.tensors[key]))}" for key in unused]
+        left = [f"{self.source.label(key)} {source.tensors[key].spec}" for key in unused]
         hint = self._hint(unused) + self._undecided(missing)
         refuse_leftovers(labels, left, self.fitting, source.prefix, template.prefix, hint)
         reasons = dict.fromkeys(unused, "no place in the template")
@@ -209,8 +204,8 @@ class _Template:
         rebuild(source, tensors, template.graph)
 
     def _shape_of(self, key: str) -> str:
-        signature = self.target.signature(key)
-        return "" if signature is None else f" {described(*signature)}"
+        spec = self.target.spec(key)
+        return "" if spec is None else f" {spec}"
 
     def _stays(self) -> set[str]:
         """The places that may keep the template's value: nothing in the source belongs there.

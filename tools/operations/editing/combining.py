@@ -135,7 +135,7 @@ def _join_slices(drafts: Sequence[Draft]) -> None:
 def _are_slices_of_one(tensors: Sequence[DraftTensor], stored: Sequence[Stored]) -> bool:
     """Whether tensors, as they are stored, are different slices of one tensor."""
     first = stored[0]
-    if any((each.key, each.dtype, each.shape) != (first.key, first.dtype, first.shape) for each in stored):
+    if any((each.key, each.entry.spec) != (first.key, first.entry.spec) for each in stored):
         return False
     if any(tensor.slices != each.entry.slices for tensor, each in zip(tensors, stored, strict=True)):
         return False

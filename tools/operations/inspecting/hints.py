@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE
+from tensorbundle.specs import Spec
 from tensorbundle.tools.optimizers.nodes import generation_of
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class _Hints:
         for each in node.attributes:
             stored = list(self._tensors.of(each))
             names = [name for name, _ in stored]
-            kinds = [(entry.dtype, entry.shape) for _, entry in stored]
+            kinds = [entry.spec for _, entry in stored]
             if each.name == VARIABLE_VALUE:
                 if node in self._slots:
                     return "slot variable"
@@ -161,9 +162,9 @@ class _Hints:
                 return self._configured(each)
             if names == ["table-keys", "table-values"]:
                 return "lookup table"
-            if names in (["ITERATOR"], ["ITERATOR_STATE"]) and kinds[0][0] is DType.variant:
+            if names in (["ITERATOR"], ["ITERATOR_STATE"]) and kinds[0].dtype is DType.variant:
                 return "dataset iterator"
-            if names == ["py_state"] and kinds == [(DType.string, ())]:
+            if names == ["py_state"] and kinds == [Spec(DType.string, ())]:
                 return "Python state"
         return None
 
@@ -195,8 +196,8 @@ class _Hints:
         names = node.children.keys()
         if names == {"_state_var"}:
             # python/ops/stateful_random_ops.py, `Generator`
-            name, kind = self._variable(node.children["_state_var"])
-            is_state = name.endswith("StateVar") and kind is not None and kind[0] is DType.int64
+            name, spec = self._variable(node.children["_state_var"])
+            is_state = name.endswith("StateVar") and spec.dtype is DType.int64
             return "random generator" if is_state else None
         initializer = node.children.get("_initializer")
         if (
@@ -220,15 +221,15 @@ class _Hints:
         return "tf.train.Checkpoint" if self._is_counter(counter) else None
 
     def _is_counter(self, node: Node) -> bool:
-        return self._variable(node)[1] == (DType.int64, ())
+        return self._variable(node)[1] == Spec(DType.int64, ())
 
-    def _variable(self, node: Node) -> tuple[str, tuple[DType, tuple[int, ...]] | None]:
-        """Full name of the variable that a node is, its type and its shape, the last two None if it is not stored."""
+    def _variable(self, node: Node) -> tuple[str, Spec]:
+        """The full name of the variable that a node is, its type and its shape; "" and nothing if it is not stored."""
         for each in node.attributes:
             entry = self._tensors.entries.get(each.checkpoint_key)
             if each.name == VARIABLE_VALUE and entry is not None:
-                return each.full_name, (entry.dtype, entry.shape)
-        return "", None
+                return each.full_name, entry.spec
+        return "", Spec()
 
 
 def _keras(node: Node) -> str | None:

@@ -13,7 +13,7 @@ from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
-from tensorbundle.slices import shape_text
+from tensorbundle.specs import shape_text
 from tensorbundle.tools.operations.converting.conversion import fit
 from tensorbundle.tools.operations.converting.fitting import Fitting
 from tensorbundle.tools.operations.converting.structures import read_structure

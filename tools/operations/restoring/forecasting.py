@@ -21,7 +21,6 @@ from tensorbundle.tools.operations.restoring.outcomes import (
     Forecast,
     counted,
     some,
-    spec_text,
 )
 from tensorbundle.tools.operations.restoring.programs import Program
 from tensorbundle.tools.operations.restoring.restoring import Restoration
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.entries import TensorEntry
     from tensorbundle.proto.graph import Node, ObjectGraph
-    from tensorbundle.tools.operations.converting.structures import Expected
+    from tensorbundle.specs import Spec
     from tensorbundle.tools.operations.restoring.outcomes import Method, Reason
 
 __all__ = ["Source", "Target", "check", "forecast", "predict"]
@@ -84,7 +83,7 @@ class Target:
     path: str
     graph: ObjectGraph | None
     entries: dict[str, TensorEntry] = field(default_factory=dict)
-    expected: Mapping[str, Expected] | None = None
+    expected: Mapping[str, Spec] | None = None
 
     @classmethod
     def read(cls, path: Path) -> Target:
@@ -227,7 +226,7 @@ def _unused(
         key = node.attributes[0].checkpoint_key if node.attributes else None
         entry = source.entries.get(key) if key is not None else None
         if entry is not None:
-            detail = f"{spec_text(entry.dtype, entry.shape)}, {detail}"
+            detail = f"{entry.spec}, {detail}"
         yield Finding(paths[number], "unused", detail, key, reason=reason)
 
 

@@ -18,7 +18,7 @@ from tensorbundle.tools.operations.editing.rules import is_plain
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from tensorbundle.tools.operations.restoring.programs import Spec
+    from tensorbundle.specs import Spec
 
 __all__ = ["Move", "renumberings", "scope_moves"]
 
@@ -111,10 +111,10 @@ def _votes(
         else:
             if name in fixed:
                 continue
-            left[name.rpartition("/")[0], spec._replace(slices=())].append(name)
+            left[name.rpartition("/")[0], spec].append(name)
     gone: dict[tuple[str, Spec], list[str]] = defaultdict(list)
     for name, spec in missing.items():
-        gone[name.rpartition("/")[0], spec._replace(slices=())].append(name)
+        gone[name.rpartition("/")[0], spec].append(name)
     for place, names in left.items():
         if len(names) == 1 == len(gone.get(place, ())):
             votes[names[0], gone[place][0]] += 1

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
-from tensorbundle.slices import shape_text
+from tensorbundle.specs import shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tensorbundle.entries import TensorEntry
-    from tensorbundle.tools.operations.restoring.programs import Spec
+    from tensorbundle.specs import Spec
+    from tensorbundle.tools.operations.restoring.programs import ProgramTensor
 
 __all__ = [
     "METHODS",
@@ -28,7 +29,6 @@ __all__ = [
     "counted",
     "differ_text",
     "some",
-    "spec_text",
     "unreadable",
 ]
 
@@ -142,29 +142,25 @@ class Forecast:
         self.assert_consumed = self.assert_existing_objects_matched = self.assert_nontrivial_match = value
 
 
-def unreadable(entry: TensorEntry, wanted: Spec) -> tuple[Status, str, Failure] | None:
+def unreadable(entry: TensorEntry, wanted: ProgramTensor) -> tuple[Status, str, Failure] | None:
     """Why RestoreV2 can't read a stored tensor: the status, the reason for a person, and what it raises."""
-    if wanted.dtype not in (None, entry.dtype):
-        message = f"expected dtype {wanted.dtype} does not equal original dtype {entry.dtype}"
-        return "dtype", differ_text(entry.dtype, wanted.dtype), Failure("InvalidArgumentError", message)
-    if wanted.slices and wanted.shape not in (None, entry.shape):
+    dtype, shape = wanted.spec
+    if dtype not in (None, entry.dtype):
+        message = f"expected dtype {dtype} does not equal original dtype {entry.dtype}"
+        return "dtype", differ_text(entry.dtype, dtype), Failure("InvalidArgumentError", message)
+    if wanted.slices and shape not in (None, entry.shape):
         message = f"Shape in shape_and_slice spec does not match the shape in the save file: {entry.shape}"
-        return "shape", differ_text(entry.shape, wanted.shape), Failure("InvalidArgumentError", message)
+        return "shape", differ_text(entry.shape, shape), Failure("InvalidArgumentError", message)
     if entry.dtype not in _JOINED and not _extents(wanted, entry) <= _extents(entry, entry):
         detail = f"TensorFlow can't join slices of {entry.dtype}"
         return "dtype", detail, Failure("InvalidArgumentError", f"Dtype {entry.dtype} not supported")
     return None
 
 
-def _extents(sliced: Spec | TensorEntry, entry: TensorEntry) -> set[tuple[tuple[int, int], ...]]:
+def _extents(sliced: ProgramTensor | TensorEntry, entry: TensorEntry) -> set[tuple[tuple[int, int], ...]]:
     """What of a tensor each slice is, of one without slices the whole: starts and ends."""
     boxes = [each.box(entry.shape) for each in sliced.slices] or [whole_box(entry.shape)]
     return {tuple((each.start, each.stop) for each in box) for box in boxes}
-
-
-def spec_text(dtype: DType, shape: Iterable[int]) -> str:
-    """A type and a shape, for a person."""
-    return f"{dtype} {shape_text(tuple(shape))}"
 
 
 def differ_text(found: DType | Iterable[int], wanted: DType | Iterable[int] | None) -> str:

@@ -9,19 +9,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from tensorbundle.proto.paths import VARIABLE_VALUE, escape_name
+from tensorbundle.specs import Spec
 from tensorbundle.tools.operations.inspecting.hints import OBJECT_CONFIG_JSON
 from tensorbundle.tools.optimizers.nodes import POWERS, generation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tensorbundle.dtypes import DType
     from tensorbundle.proto.graph import Node, ObjectGraph
     from tensorbundle.slices import TensorSlice
-    from tensorbundle.tools.operations.converting.structures import Expected
     from tensorbundle.tools.operations.inspecting.hints import Tensors
 
-__all__ = ["TABLE", "LiveObject", "Program", "SlotHandling", "Spec", "slot_handling"]
+__all__ = ["TABLE", "LiveObject", "Program", "ProgramTensor", "SlotHandling", "slot_handling"]
 
 # How an object takes slot variables: not being an optimizer, not at all. An optimizer of tf_keras (legacy) hands them
 # back, to be restored with everything else; one of tf.compat.v1 restores each at once; one of Keras 2.11 and later
@@ -35,11 +34,15 @@ _PYTHON_STATE: Final = "py_state"
 _TENSORS_OF: Final = {"table": TABLE, "ITERATOR": ("ITERATOR_STATE",)}
 
 
-class Spec(NamedTuple):
-    """What a program expects of a tensor, None where that is not known, and in which slices it keeps it."""
+class ProgramTensor(NamedTuple):
+    """A tensor of a program, which is more than a `Spec`: TensorFlow restores a partitioned one slice by slice.
 
-    dtype: DType | None
-    shape: tuple[int, ...] | None
+    Attributes:
+        spec: what the program expects of it, as far as that is known.
+        slices: the slices that the program keeps it in; empty for one that is not partitioned.
+    """
+
+    spec: Spec = Spec()
     slices: tuple[TensorSlice, ...] = ()
 
 
@@ -63,7 +66,7 @@ class LiveObject:
 
     path: str
     children: dict[str, LiveObject] = field(default_factory=dict)
-    tensors: dict[str, Spec] = field(default_factory=dict)
+    tensors: dict[str, ProgramTensor] = field(default_factory=dict)
     legacy_name: str = ""
     full_name: str = ""
     python: bool = False
@@ -86,7 +89,7 @@ class LiveObject:
     @property
     def wanted(self) -> Spec | None:
         """What it expects of its tensor, the first one if there are several."""
-        return next(iter(self.tensors.values()), None)
+        return next((each.spec for each in self.tensors.values()), None)
 
     def __repr__(self) -> str:
         return f"LiveObject({self.path!r})"
@@ -120,20 +123,22 @@ class Program:
                     continue  # what Keras stored up to TensorFlow 2.2, no object has as a tensor now
                 stored = {escape_name(name): entry for name, entry in tensors.of(each)}
                 live.tensors |= {
-                    name: Spec(entry.dtype, entry.shape, entry.slices) for name, entry in stored.items()
+                    name: ProgramTensor(entry.spec, entry.slices) for name, entry in stored.items()
                 }
                 for name in () if stored else _TENSORS_OF.get(each.name, (escape_name(each.name),)):
-                    live.tensors[name] = Spec(None, None)
+                    live.tensors[name] = ProgramTensor()
 
         return cls._build(graph, describe)
 
     @classmethod
-    def of_structure(cls, graph: ObjectGraph, expected: Mapping[str, Expected]) -> Program:
+    def of_structure(cls, graph: ObjectGraph, expected: Mapping[str, Spec]) -> Program:
         """The program that a structure file describes."""
 
         def describe(node: Node, live: LiveObject) -> None:
             for each in node.attributes:
-                live.tensors[escape_name(each.name)] = Spec(*expected.get(each.checkpoint_key, (None, None)))
+                live.tensors[escape_name(each.name)] = ProgramTensor(
+                    expected.get(each.checkpoint_key, Spec())
+                )
 
         return cls._build(graph, describe)
 

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Final, Literal
 from tensorbundle.dtypes import DType
 from tensorbundle.proto import checkpoint_pb2
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, slot_path
+from tensorbundle.specs import Spec
 from tensorbundle.tools.operations.restoring.outcomes import (
     Failure,
     Reason,
     Status,
     differ_text,
-    spec_text,
     unreadable,
 )
 from tensorbundle.tools.operations.restoring.programs import (
     TABLE,
     LiveObject,
     Program,
+    ProgramTensor,
     SlotHandling,
-    Spec,
     slot_handling,
 )
 
@@ -224,9 +224,8 @@ class Restoration:
         wanted = variable.tensors[VARIABLE_VALUE]
         live = LiveObject(slot_path(variable.path, owner.path, name), tensors={VARIABLE_VALUE: wanted})
         if owner.handling == "queued":
-            live.tensors[VARIABLE_VALUE] = wanted._replace(
-                shape=None
-            )  # these take their shape from the value
+            # These take their shape from the value.
+            live.tensors[VARIABLE_VALUE] = wanted._replace(spec=wanted.spec._replace(shape=None))
         owner.slots[variable, name] = live
         self.program.objects.append(live)
         return live if self._initialise(live, slot, key) else None
@@ -234,7 +233,7 @@ class Restoration:
     def _initialise(self, live: LiveObject, number: int, key: str) -> bool:
         """Make a variable whose initial value is a stored tensor; whether that is possible."""
         entry = self._entries.get(key)
-        wanted = live.tensors[VARIABLE_VALUE]
+        wanted = live.tensors[VARIABLE_VALUE].spec
         if entry is None:
             self._outcome(live, "dangling", f"{key!r} is not stored", number)
             return self._fail("KeyError", repr(key))
@@ -268,7 +267,7 @@ class Restoration:
         root, attached = self.program.root, self.program.attached
         if SAVE_COUNTER in root.children or SAVE_COUNTER in dict(attached or ()):
             return
-        live = LiveObject(SAVE_COUNTER, tensors={VARIABLE_VALUE: Spec(DType.int64, ())})
+        live = LiveObject(SAVE_COUNTER, tensors={VARIABLE_VALUE: ProgramTensor(Spec(DType.int64, ()))})
         live.full_name = SAVE_COUNTER
         self.program.objects.append(live)
         waiting = root.deferred.pop(SAVE_COUNTER, [])
@@ -278,7 +277,7 @@ class Restoration:
         else:
             root.children[SAVE_COUNTER] = live
             if waiting and all(map(self._is_simple, waiting)):
-                live.tensors[VARIABLE_VALUE] = Spec(DType.int64, None)
+                live.tensors[VARIABLE_VALUE] = ProgramTensor(Spec(DType.int64))
                 self._initialise(live, waiting[0], self._nodes[waiting[0]].attributes[0].checkpoint_key)
         for number in waiting:
             self._restore(number, live)
@@ -381,7 +380,7 @@ class Restoration:
             self._outcome(live, "dangling", f"{key!r} is not stored", number)
             self._fail("NotFoundError", f"Key {key} not found in checkpoint")
         elif entry.dtype is not DType.string or entry.shape:
-            found = spec_text(entry.dtype, entry.shape)
+            found = str(entry.spec)
             self._outcome(live, "dtype", f"{found} in A, a Python state in B", number, key)
             self._fail("an error of its `deserialize`", f"{live.path!r} gets {found} instead of a string")
         else:
@@ -389,7 +388,7 @@ class Restoration:
 
     def _hand_out(self, live: LiveObject, number: int, keys: dict[str, str]) -> None:
         for name, key in keys.items():
-            entry, wanted = self._entries[key], live.tensors[name].shape
+            entry, wanted = self._entries[key], live.tensors[name].spec.shape
             if name in TABLE and wanted is not None:  # as many values as keys, and any number of them
                 wanted = self._entries[keys[TABLE[0]]].shape[:1] + wanted[1:]
             if wanted is None or entry.shape == wanted or not (live.is_variable or name in TABLE):
@@ -411,7 +410,7 @@ class Restoration:
 
     def _assign(self, live: LiveObject, number: int, key: str) -> None:
         entry = self._entries[key]
-        self._outcome(live, "restored", spec_text(entry.dtype, entry.shape), number, key)
+        self._outcome(live, "restored", str(entry.spec), number, key)
         if not self.failures:
             self.changed[live] = key
 

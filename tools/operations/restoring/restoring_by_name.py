@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE
+from tensorbundle.specs import Spec
 from tensorbundle.tools.operations.restoring.outcomes import (
     Failure,
     Finding,
@@ -13,10 +14,9 @@ from tensorbundle.tools.operations.restoring.outcomes import (
     counted,
     differ_text,
     some,
-    spec_text,
     unreadable,
 )
-from tensorbundle.tools.operations.restoring.programs import LiveObject, Spec
+from tensorbundle.tools.operations.restoring.programs import LiveObject, ProgramTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ def restore_by_names(entries: Mapping[str, TensorEntry], program: Program, metho
     if method == "restore" and SAVE_COUNTER not in names:
         overlooked = program.attached is not None
         if not overlooked:
-            counter = LiveObject(SAVE_COUNTER, tensors={VARIABLE_VALUE: Spec(DType.int64, ())})
+            counter = LiveObject(SAVE_COUNTER, tensors={VARIABLE_VALUE: ProgramTensor(Spec(DType.int64, ()))})
             counter.full_name = SAVE_COUNTER
             objects.append(counter)
     for live in objects:
@@ -81,11 +81,11 @@ def restore_by_names(entries: Mapping[str, TensorEntry], program: Program, metho
 
 def _assign(result: Forecast, live: LiveObject, key: str, entry: TensorEntry) -> None:
     """Assign one tensor to one variable, unless that fails or something has failed before."""
-    wanted = live.tensors[VARIABLE_VALUE]
-    if wanted.slices and wanted.shape is not None:
+    wanted, slices = live.tensors[VARIABLE_VALUE]
+    if slices and wanted.shape is not None:
         # Every part reads all of the tensor, and of parts with one name the last one is restored.
-        wanted = Spec(wanted.dtype, wanted.slices[-1].shape(wanted.shape))
-    found = unreadable(entry, Spec(None, None))
+        wanted = Spec(wanted.dtype, slices[-1].shape(wanted.shape))
+    found = unreadable(entry, ProgramTensor())
     if found is None and wanted.shape not in (None, entry.shape):
         message = f"Received incompatible tensor with shape {entry.shape}, variable with shape {wanted.shape}"
         found = "shape", differ_text(entry.shape, wanted.shape), Failure("ValueError", message)
@@ -96,7 +96,7 @@ def _assign(result: Forecast, live: LiveObject, key: str, entry: TensorEntry) ->
         status, detail, failure = found
         result.failure = result.failure or failure.of(key)
     else:
-        status, detail = "restored", spec_text(entry.dtype, entry.shape)
+        status, detail = "restored", str(entry.spec)
         if result.failure is None:
             result.changed[live.path] = key
     result.findings.append(Finding(live.path, status, f"{detail}, A's {key!r}", key, wanted, key))
@@ -150,7 +150,6 @@ def restore_into_saver(
     unread: list[Failure] = []
     unfit: list[Failure] = []
     for name, own in sorted(variables.items()):
-        wanted = Spec(own.dtype, own.shape, own.slices)
         key = keys.get(name)
         entry = entries.get(key) if key is not None else None
         status: Status = "restored"
@@ -159,7 +158,7 @@ def restore_into_saver(
             if key not in (None, name):
                 status, detail = "dangling", f"{key!r} is not stored"
             missing.append(name)
-        elif (fault := unreadable(entry, wanted)) is not None:
+        elif (fault := unreadable(entry, ProgramTensor(own.spec, own.slices))) is not None:
             status, detail = fault[:2]
             unread.append(fault[2].of(key))
         elif entry.shape != own.shape:
@@ -171,12 +170,12 @@ def restore_into_saver(
         elif own.slices and key != name:
             status, detail = "missing", "by full names, TensorFlow restores only the last slice of a variable"
         else:
-            detail = spec_text(entry.dtype, entry.shape)
+            detail = str(entry.spec)
             if not unfit:
                 result.changed[name] = key
         if key not in (None, name):
             detail = f"{detail}, A's {key!r}"
-        result.findings.append(Finding(name, status, detail, key, wanted, name))
+        result.findings.append(Finding(name, status, detail, key, own.spec, name))
     result.findings += _unused(entries, {each.key for each in result.findings})
     if missing:
         result.failure = Failure("NotFoundError", f"{counted(missing, 'variable')} not in A: {some(missing)}")
@@ -192,4 +191,4 @@ def restore_into_saver(
 def _unused(entries: Mapping[str, TensorEntry], used: set[str] | set[str | None]) -> Iterator[Finding]:
     for key, entry in entries.items():
         if key not in used:
-            yield Finding(key, "unused", f"{spec_text(entry.dtype, entry.shape)}, no variable of B", key)
+            yield Finding(key, "unused", f"{entry.spec}, no variable of B", key)

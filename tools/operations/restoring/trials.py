@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
+from tensorbundle.specs import Spec
 from tensorbundle.tools.operations.editing.renaming import rename
 from tensorbundle.tools.operations.editing.rules import parse_rule, whole_rule
 from tensorbundle.tools.operations.restoring.forecasting import Source, predict
 from tensorbundle.tools.operations.restoring.moves import renumberings, scope_moves
-from tensorbundle.tools.operations.restoring.programs import Spec
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.expressions import Stored
@@ -65,7 +65,7 @@ class Mending:
         return [each for each in self.forecast.findings if each.status == status and not each.reason]
 
     def _scope_moves(self) -> Iterator[Move]:
-        missing = {name_of(each): each.wanted or Spec(None, None) for each in self._open("missing")}
+        missing = {name_of(each): each.wanted or Spec() for each in self._open("missing")}
         unused = {each.path: stored_spec(self.source, each) for each in self._open("unused")}
         kept = {path_in_source(self.source, each) for each in self.forecast.findings if each.key is not None}
         for each in (missing, unused):
@@ -134,7 +134,7 @@ def path_in_source(source: Source, finding: Finding) -> str:
 def stored_spec(source: Source, finding: Finding) -> Spec:
     """Type and shape of the stored tensor that a finding is about."""
     entry = source.entries.get(finding.key or "")
-    return Spec(None, None) if entry is None else Spec(entry.dtype, entry.shape)
+    return Spec() if entry is None else entry.spec
 
 
 def name_of(finding: Finding) -> str:

@@ -347,7 +347,7 @@ def _of_object(
 
 def _kind(tensors: _Tensors) -> tuple[object, ...]:
     stored = zip(tensors.labels, tensors.stored, strict=True)
-    return tuple((label, each.dtype, each.shape) for label, each in stored)
+    return tuple((label, each.entry.spec) for label, each in stored)
 
 
 def _described(tensors: _Tensors) -> str:
