@@ -59,7 +59,8 @@ document.getElementById("theme").addEventListener("click", () => setTheme(theme(
 // The library draws on a canvas; its tooltips are drawn there too, as its HTML ones would be markup.
 function chart(element, option) {
   const drawn = echarts.init(element, null, { renderer: "canvas" });
-  const draw = () => drawn.setOption(option(), { notMerge: true });
+  // Drawn at once, not with the next frame: a click in between would hit what was there before.
+  const draw = () => { drawn.setOption(option(), { notMerge: true }); drawn.getZr().flush(); };
   draw();
   charts.push(draw);
   new ResizeObserver(() => drawn.resize()).observe(element);
