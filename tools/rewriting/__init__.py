@@ -3,6 +3,7 @@
 - `options.py`: how an output is to be made, and what was done to make it.
 - `ranges.py`: byte ranges of files, read in long runs and checked.
 - `reading.py`: boxes of values of stored tensors, read and checked.
+- `rounding.py`: numbers of one data type as those of another.
 - `expressions.py`: how the values of an output tensor are computed from stored ones.
 - `plan.py`: plans, which are data: where the bytes of each tensor come from; and `Output`, the seam to formats.
 - `planning.py`: from expressions to the entries of a plan.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tensorbundle.boxes import intersect, must_tile, relative, whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
 from tensorbundle.keys import decode_key
+from tensorbundle.tools.rewriting.rounding import in_range, rounded, saturated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,11 +44,9 @@ __all__ = [
     "Take",
     "Transpose",
     "flat_boxes",
-    "integer_range",
     "stream",
 ]
 
-_GREATEST: Final = {DType.bfloat16: (2 - 2**-7) * 2.0**127, DType.float16: 65504.0}
 CHUNK_ELEMENTS: Final = 1 << 18
 
 
@@ -168,16 +167,16 @@ class Cast:
         values = self.source.read(box, reading)
         if self.dtype.is_integer:
             whole = self.source.dtype.is_integer
-            out, fits = _saturated(values, whole, self.dtype)
+            out, fits = saturated(values, whole, self.dtype)
             reading.overflowed += fits.size - int(np.count_nonzero(fits))
             kept = fits if whole else fits & (out.astype(values.dtype) == values)
             reading.lost += kept.size - int(np.count_nonzero(kept))
             return out
         with np.errstate(all="ignore"):
-            out = _rounded(values, self.dtype)
+            out = rounded(values, self.dtype)
             if self.dtype is DType.bool and self.source.dtype is not DType.bool:
                 reading.lost += int(np.count_nonzero(out.astype(values.dtype) != values))
-            if _in_range(values, self.dtype):
+            if in_range(values, self.dtype):
                 return out
             if self.dtype is not DType.bool and not (finite := np.isfinite(out)).all():
                 whole = self.source.dtype.is_integer  # ml_dtypes says nothing of its integers being finite
@@ -359,7 +358,7 @@ class Mean:
             for part in self.parts[1:]:
                 total += part.read(box, reading).astype(wide)
             total /= len(self.parts)
-            return _rounded(total, self.dtype)
+            return rounded(total, self.dtype)
 
     def inputs(self) -> Iterator[Stored]:
         """Those of the parts."""
@@ -392,7 +391,7 @@ class Scaled:
         is_complex = self.dtype.is_complex
         wide = DType.complex128 if is_complex else DType.float64
         with np.errstate(all="ignore"):
-            return _rounded(self.source.read(box, reading).astype(wide.numpy) * self.factor, self.dtype)
+            return rounded(self.source.read(box, reading).astype(wide.numpy) * self.factor, self.dtype)
 
     def inputs(self) -> Iterator[Stored]:
         """Those of the source."""
@@ -536,60 +535,3 @@ def _flat_runs(shape: tuple[int, ...], box: Box) -> Iterator[tuple[int, int]]:
             for each, offset, stride in zip(box, position, strides, strict=False)
         )
         yield base + box[run_axis].start * row, base + box[run_axis].stop * row
-
-
-def _saturated(values: Array, whole: bool, dtype: DType) -> tuple[Array, Array]:
-    """Numbers as integers of a type, the nearest that it has where they are out of its range, and which are in it."""
-    info, target = integer_range(dtype), dtype.numpy
-    if whole or values.dtype == bool:
-        wide = values if values.dtype == np.uint64 else values.astype(np.int64)
-        have = np.iinfo(wide.dtype)
-        clipped = np.clip(wide, max(info.min, have.min), min(info.max, have.max))
-        return np.asarray(clipped).astype(target), clipped == wide
-    cut = np.trunc(values.astype(np.float64))
-    # One more than the greatest is a power of two, which a float holds exactly.
-    fits = (cut >= float(info.min)) & (cut < float(info.max + 1))
-    out = np.where(fits, cut, 0).astype(np.int64 if info.min else np.uint64).astype(target)
-    out[~fits & (cut > 0)] = info.max
-    out[~fits & (cut < 0)] = info.min
-    return out, fits
-
-
-def integer_range(dtype: DType) -> Any:
-    """The least and the greatest value of an integer type, as `min` and `max`."""
-    target = dtype.numpy
-    if target.kind in "iu":
-        return np.iinfo(target)
-    import ml_dtypes
-
-    iinfo: Any = ml_dtypes.iinfo  # has no types
-    return iinfo(target)
-
-
-def _rounded(values: Array, dtype: DType) -> Array:
-    """Numbers in a type that has fractions, or as booleans."""
-    if values.dtype == np.float64 and dtype.value.startswith(("float8", "float4")):
-        values = _round_to_odd(values)
-    out: Array = values.astype(dtype.numpy)
-    return out
-
-
-def _in_range(values: Array, target: DType) -> bool:
-    """Whether no float32 can overflow, told by the extremes: far quicker than to look at every result."""
-    if values.dtype != np.float32 or target not in _GREATEST or not values.size:
-        return False
-    limit = _GREATEST[target]
-    return -limit <= float(values.min()) and float(values.max()) <= limit  # false for NaN
-
-
-def _round_to_odd(wide: Array) -> Array:
-    """float64 as float32, inexact values with an odd last bit, so that rounding them once more rounds only once.
-
-    ml_dtypes goes through float32 on the way to eight bits, which would otherwise round twice.
-    """
-    narrow = wide.astype(np.float32)
-    exact = (narrow == wide) | np.isnan(wide)
-    bits = narrow.view(np.uint32)
-    bits -= np.abs(narrow) > np.abs(wide)
-    bits |= ~exact
-    return narrow

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.tools.patterns import Pattern
-from tensorbundle.tools.rewriting.expressions import Cast, integer_range
+from tensorbundle.tools.rewriting.expressions import Cast
 from tensorbundle.tools.rewriting.plan import Literal
+from tensorbundle.tools.rewriting.rounding import integer_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
