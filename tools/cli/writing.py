@@ -18,8 +18,9 @@ from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.sizes import parse_size
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps, table_of_pairs
 from tensorbundle.tools.rewriting.bundle_output import DEAD_BYTES, dead_bytes
+from tensorbundle.tools.rewriting.expressions import Constant
 from tensorbundle.tools.rewriting.options import TransferOptions
-from tensorbundle.tools.rewriting.plan import Carried, Converted
+from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
 from tensorbundle.tools.rewriting.transfer import bytes_to_read, check_sources, transfer
 
 if TYPE_CHECKING:
@@ -217,7 +218,11 @@ def _action(planned: PlannedEntry, shared: Collection[str]) -> tuple[str, str | 
     origin = planned.origin
     if isinstance(origin, Carried):
         return "share" if origin.path in shared else "copy", readable_key(origin.key)
-    return ("convert", str(origin.expression)) if isinstance(origin, Converted) else ("write", None)
+    if isinstance(origin, Literal):
+        return "write", None
+    if isinstance(origin.expression, Constant):
+        return "write", origin.expression.name or None
+    return "convert", str(origin.expression)
 
 
 def _is_unchanged(planned: PlannedEntry, plan: Plan) -> bool:

@@ -8,15 +8,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from tensorbundle.errors import ConflictError
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
 from tensorbundle.tools.matching.items import Item
 from tensorbundle.tools.matching.values import checksum_of, is_telling
 from tensorbundle.tools.optimizers.finding import Optimizers, names_in_graph
-from tensorbundle.tools.rewriting.expressions import Constant, Stored
-from tensorbundle.tools.rewriting.plan import Literal
+from tensorbundle.tools.rewriting.expressions import Stored
 from tensorbundle.tools.rewriting.reading import Reading
 
 if TYPE_CHECKING:
@@ -27,13 +24,11 @@ if TYPE_CHECKING:
     from tensorbundle.specs import Spec
     from tensorbundle.tools.optimizers.optimizer import Optimizer
     from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
-    from tensorbundle.tools.rewriting.expressions import Expression
 
 __all__ = [
     "Number",
     "Side",
     "listed",
-    "values_of",
 ]
 
 _SHOWN: Final = 10
@@ -181,22 +176,13 @@ def _paths_elsewhere(graph: ObjectGraph, optimizers: Collection[Node | None]) ->
     return found
 
 
-def values_of(tensor: DraftTensor) -> Expression:
-    """A tensor as an expression."""
-    literal = tensor.expression
-    if not isinstance(literal, Literal):
-        return literal
-    values = np.frombuffer(literal.payload, literal.entry.dtype.numpy).reshape(literal.entry.shape)
-    return Constant(values, "a new value", literal.entry.dtype)
-
-
 def _scalar(tensor: DraftTensor) -> Number | None:
     """The value of a number; None of anything else."""
     dtype = tensor.dtype
     if tensor.shape or not (dtype.is_integer or dtype.is_floating):
         return None
     with Reading() as reading:
-        value = values_of(tensor).read((), reading)
+        value = tensor.expression.read((), reading)
     return int(value) if dtype.is_integer else float(value)
 
 

@@ -19,7 +19,7 @@ from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
 from tensorbundle.specs import Spec
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.expressions import Stored
-from tensorbundle.tools.rewriting.plan import LeftOut, Literal, Note, Plan
+from tensorbundle.tools.rewriting.plan import LeftOut, Literal, Note, Plan, PlannedEntry
 from tensorbundle.tools.rewriting.planning import Layout, add_entries, source_place
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class DraftTensor:
         matched: how it came to its place, if it had to be found; for the plan and the summary.
     """
 
-    expression: Expression | Literal
+    expression: Expression
     slices: tuple[TensorSlice, ...] = ()
     base: int = 0
     matched: str = ""
@@ -53,14 +53,12 @@ class DraftTensor:
     @property
     def dtype(self) -> DType:
         """Its data type."""
-        values = self.expression
-        return values.entry.dtype if isinstance(values, Literal) else values.dtype
+        return self.expression.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Its shape."""
-        values = self.expression
-        return values.entry.shape if isinstance(values, Literal) else values.shape
+        return self.expression.shape
 
     @property
     def spec(self) -> Spec:
@@ -199,7 +197,7 @@ class Draft:
         if keys:
             self.notes.append(Note(what, tuple(keys)))
 
-    def set_tensor(self, key: str, expression: Expression | Literal) -> None:
+    def set_tensor(self, key: str, expression: Expression) -> None:
         """Give a tensor other values, or add one."""
         old = self.tensors.get(key, DraftTensor(expression))
         self.tensors[key] = replace(old, expression=expression)
@@ -260,4 +258,4 @@ class Draft:
             add_entries(plan, key, old.expression, old.slices, old.base)
         else:
             last = max((each.shard for each in plan.entries), default=0)
-            add_entries(plan, key, Literal.string(data), base=last)
+            plan.entries.append(PlannedEntry(key, Literal.string(data), last))

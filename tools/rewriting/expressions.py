@@ -447,11 +447,22 @@ class Take:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Constant:
-    """Values that are given."""
+    """Values that are given.
+
+    Attributes:
+        values: in the array type of `dtype`.
+        name: where they come from, for a plan; "" if that needs no saying.
+        dtype: their data type.
+    """
 
     values: Array
     name: str
     dtype: DType
+
+    @classmethod
+    def scalar(cls, value: float, dtype: DType, name: str = "") -> Constant:
+        """One number."""
+        return cls(np.array(value, dtype.numpy), name, dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -467,7 +478,7 @@ class Constant:
         return iter(())
 
     def __str__(self) -> str:
-        return self.name
+        return self.name or "new values"
 
 
 def stream(expression: Expression, reading: Reading) -> Iterator[Array]:

@@ -9,11 +9,9 @@ format is read through an `Index` (`bundle/index.py`); what is between the two a
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from tensorbundle.coding import crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import ConflictError, UnsupportedError
@@ -96,21 +94,15 @@ class Converted:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """Bytes that the plan holds itself.
+    """Bytes that the plan holds itself: those of an object graph. New values are a `Constant` expression, converted.
 
     Attributes:
-        payload: as they go into the data shard.
+        payload: as they are stored in the data shard.
         entry: what they are; shard and offset mean nothing yet.
     """
 
     payload: bytes
     entry: TensorEntry
-
-    @classmethod
-    def int64(cls, value: int) -> Literal:
-        """A scalar int64."""
-        payload = struct.pack("<q", value)
-        return cls(payload, TensorEntry(DType.int64, (), len(payload), crc32c=crc32c(payload)))
 
     @classmethod
     def string(cls, value: bytes) -> Literal:

@@ -12,7 +12,7 @@ from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import CorruptionError
 from tensorbundle.keys import decode_key
 from tensorbundle.tools.rewriting.expressions import Region, Stored
-from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal, PlannedEntry
+from tensorbundle.tools.rewriting.plan import Carried, Converted, PlannedEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def _corners(box: Box) -> tuple[tuple[int, int], ...]:
 def add_entries(
     plan: Plan,
     key: bytes,
-    values: Expression | Literal,
+    values: Expression,
     slices: tuple[TensorSlice, ...] = (),
     base: int = 0,
 ) -> None:
@@ -110,9 +110,6 @@ def add_entries(
     Raises:
         CorruptionError: slices leave something out; or values are computed from slices that overlap.
     """
-    if isinstance(values, Literal):
-        plan.entries.append(PlannedEntry(key, values, base))
-        return
     shape = values.shape
     source = _Values(values)
     # TensorFlow, too, stores a slice that is everything as a tensor that is not partitioned.

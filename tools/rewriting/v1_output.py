@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tensorbundle.boxes import whole_box
-from tensorbundle.dtypes import DType
 from tensorbundle.errors import UnsupportedError
 from tensorbundle.payloads import decode_strings
 from tensorbundle.slices import readable_key
@@ -24,7 +23,7 @@ from tensorbundle.v1.saved_slices import SavedTensor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tensorbundle.dtypes import Array
+    from tensorbundle.dtypes import Array, DType
     from tensorbundle.entries import StoredRange
     from tensorbundle.slices import TensorSlice
     from tensorbundle.storage.protocols import Store
@@ -116,9 +115,6 @@ def _values(planned: PlannedEntry, options: TransferOptions, written: Written) -
 
 
 def _decode(literal: Literal) -> Array:
-    entry = literal.entry
-    if entry.dtype is DType.string:
-        values = np.empty(entry.elements, object)
-        values[:] = decode_strings(memoryview(literal.payload), entry.elements)
-        return values.reshape(entry.shape)
-    return np.frombuffer(literal.payload, entry.dtype.numpy).reshape(entry.shape)
+    values = np.empty(literal.entry.elements, object)
+    values[:] = decode_strings(memoryview(literal.payload), literal.entry.elements)
+    return values.reshape(literal.entry.shape)

@@ -126,11 +126,11 @@ def test_values(tmp_path, draft_of):
     draft = draft_of(write(tmp_path / "m", {"a": np.float32([1, 2]), "b": 1.0}, new_shard_at=["b"]))
     draft.set_tensor("a", Cast(draft.tensors["a"].expression, DType.float16))
     draft.set_tensor("b", Constant(np.array(2.0), "2.0", DType.float64))
-    draft.set_tensor("new", Literal.int64(5))
+    draft.set_tensor("new", Constant.scalar(5, DType.int64))
     assert outline(draft) == [
         ("a", "converted", "cast a to float16", 0),
         ("b", "converted", "2.0", 0),
-        ("new", "literal", None, 0),
+        ("new", "converted", "new values", 0),
     ]
 
 

@@ -27,12 +27,12 @@ from tensorbundle.proto.paths import (
     split_path,
 )
 from tensorbundle.storage.paths import basename
+from tensorbundle.tools.operations.converting.fitting import save_counter
 from tensorbundle.tools.operations.converting.structure_fitting import fit_structure
 from tensorbundle.tools.operations.converting.template import fit_template
 from tensorbundle.tools.optimizers.finding import USUAL_ROOTS
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
-from tensorbundle.tools.rewriting.draft import DraftTensor
-from tensorbundle.tools.rewriting.plan import LeftOut, Literal
+from tensorbundle.tools.rewriting.plan import LeftOut
 from tensorbundle.tools.rewriting.v1_output import V1Output
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None
     tensors = {}
     for path, _, each in graph.attributes():
         if path == SAVE_COUNTER and counter is not None:
-            tensors[each.checkpoint_key] = DraftTensor(Literal.int64(counter))
+            tensors[each.checkpoint_key] = save_counter(counter)
         else:
             tensors[each.checkpoint_key] = draft.tensors[each.full_name]
     draft.tensors, draft.graph = tensors, graph

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.proto.paths import SAVE_COUNTER, attribute_key
 from tensorbundle.tools.matching.sides import listed
+from tensorbundle.tools.rewriting.draft import DraftTensor
+from tensorbundle.tools.rewriting.expressions import Constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tensorbundle.proto.graph import ObjectGraph
-    from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
+    from tensorbundle.tools.rewriting.draft import Draft
 
 __all__ = [
     "COUNTER",
@@ -24,6 +27,7 @@ __all__ = [
     "rebuild",
     "refuse_conflicts",
     "refuse_leftovers",
+    "save_counter",
 ]
 
 COUNTER: Final = attribute_key(SAVE_COUNTER)
@@ -49,6 +53,11 @@ class Fitting:
     learning_rate: float | None = None
     beta_1: float | None = None
     beta_2: float | None = None
+
+
+def save_counter(saves: int) -> DraftTensor:
+    """The tensor of a save counter."""
+    return DraftTensor(Constant.scalar(saves, DType.int64))
 
 
 def rebuild(draft: Draft, tensors: Mapping[str, DraftTensor], graph: ObjectGraph | None) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.specs import Spec
-from tensorbundle.tools.matching.sides import values_of
 from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
 from tensorbundle.tools.optimizers.table import COPIES, GRADIENT_SUM, MOMENTUM, SCALED_BY_STEPS, is_unused
 from tensorbundle.tools.rewriting.draft import DraftTensor
@@ -110,7 +109,7 @@ class OptimizerState:
             for (role, variable), place in optimizer.slots.items():
                 key = placing.givers.get(variable)
                 if role in COPIES and key is not None and place not in placing.found:
-                    values = values_of(placing.found[variable])
+                    values = placing.found[variable].expression
                     if self._target.spec(place) == Spec(values.dtype, values.shape):
                         placing.give(place, key, _COPIED, values)
 
@@ -131,7 +130,7 @@ class OptimizerState:
         if kind != role:
             rate = self._learning_rate(optimizer if role == MOMENTUM else other)
             factor = -rate if role == MOMENTUM else -1 / rate
-            expression = Scaled(values_of(self._source.draft.tensors[key]), factor)
+            expression = Scaled(self._source.draft.tensors[key].expression, factor)
         self._placing.give(place, key, _STATE, expression)
         self.gave[optimizer].append(other)
 
@@ -261,7 +260,7 @@ class OptimizerState:
 
     def _count(self, place: str, key: str) -> None:
         """Let a place have a number of steps, which may be an integer of another type."""
-        values = values_of(self._source.draft.tensors[key])
+        values = self._source.draft.tensors[key].expression
         there = self._target.draft.tensors.get(place)
         dtype = values.dtype if there is None else there.dtype
         other = dtype is not values.dtype and dtype.is_integer and values.dtype.is_integer
@@ -282,6 +281,4 @@ class OptimizerState:
                 f"{self._target.label(place)} is {self._target.spec(place)}, and is to be {name}"
             )
             return
-        self._placing.found[place] = DraftTensor(
-            Constant(np.array(value, dtype.numpy), name, dtype), matched=_STATE
-        )
+        self._placing.found[place] = DraftTensor(Constant.scalar(value, dtype, name), matched=_STATE)

@@ -14,13 +14,13 @@ from tensorbundle.tools.operations.converting.fitting import (
     rebuild,
     refuse_conflicts,
     refuse_leftovers,
+    save_counter,
 )
-from tensorbundle.tools.rewriting.draft import DraftTensor
-from tensorbundle.tools.rewriting.plan import LeftOut, Literal
+from tensorbundle.tools.rewriting.plan import LeftOut
 
 if TYPE_CHECKING:
     from tensorbundle.tools.operations.converting.structures import Structure
-    from tensorbundle.tools.rewriting.draft import Draft
+    from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 
 __all__ = ["fit_structure"]
 
@@ -73,7 +73,7 @@ def fit_structure(
             graph.add_save_counter()
         except ConflictError as error:
             raise error.locate(path=structure.path) from None
-        tensors[COUNTER] = DraftTensor(Literal.int64(counter))
+        tensors[COUNTER] = save_counter(counter)
     draft.left_out += [LeftOut(key, "no place in the structure") for key in unused]
     draft.left_out += [
         LeftOut(name, f"missing here; the structure has it as {path!r}") for name, path in missing

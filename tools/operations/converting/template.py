@@ -24,11 +24,11 @@ from tensorbundle.tools.operations.converting.fitting import (
     rebuild,
     refuse_conflicts,
     refuse_leftovers,
+    save_counter,
 )
 from tensorbundle.tools.operations.converting.optimizer_state import OptimizerState
 from tensorbundle.tools.operations.editing.renaming import new_names, resolved
-from tensorbundle.tools.rewriting.draft import DraftTensor
-from tensorbundle.tools.rewriting.plan import LeftOut, Literal
+from tensorbundle.tools.rewriting.plan import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -200,7 +200,7 @@ class _Template:
                 template.graph.drop(SAVE_COUNTER)
                 tensors.pop(COUNTER, None)
             else:
-                tensors[COUNTER] = DraftTensor(Literal.int64(counter))
+                tensors[COUNTER] = save_counter(counter)
         rebuild(source, tensors, template.graph)
 
     def _shape_of(self, key: str) -> str:

@@ -9,7 +9,6 @@ from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.tools.patterns import Pattern
 from tensorbundle.tools.rewriting.expressions import Cast
-from tensorbundle.tools.rewriting.plan import Literal
 from tensorbundle.tools.rewriting.rounding import integer_range
 
 if TYPE_CHECKING:
@@ -79,8 +78,6 @@ def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = 
         )
     for key, target in chosen.items():
         tensor = draft.tensors[key]
-        if isinstance(tensor.expression, Literal):
-            raise UnsupportedError("this tensor is new; it can't be cast", path=draft.prefix, key=key)
         if tensor.expression.dtype is not target:
             draft.tensors[key] = replace(tensor, expression=Cast(tensor.expression, target))
             draft.tally.cast += 1

@@ -9,23 +9,23 @@ import numpy as np
 
 from tensorbundle.boxes import find_overlap
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.errors import ConflictError
 from tensorbundle.filenames import part_prefixes, parts_prefix
 from tensorbundle.index import BundleIndex
 from tensorbundle.keys import decode_key
 from tensorbundle.parts import PartsIndex
 from tensorbundle.proto.graph import Attribute, Node
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
-from tensorbundle.shards import ShardReader
 from tensorbundle.tools.matching.correspondence import keys_in
-from tensorbundle.tools.rewriting import plan
-from tensorbundle.tools.rewriting.expressions import Mean, Stored
+from tensorbundle.tools.rewriting.expressions import Mean, Stored, stream
+from tensorbundle.tools.rewriting.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
+    from tensorbundle.tools.rewriting.expressions import Expression
 
 __all__ = ["PREFERENCES", "Prefer", "average", "merge"]
 
@@ -149,19 +149,17 @@ def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tupl
 
     Raises:
         ConflictError: the drafts have not the same tensors, types and shapes, or do not tell which is which.
-        UnsupportedError: a draft was changed already.
+        CorruptionError, MissingFileError, UnreadableFileError: values have to be compared, and can't be read.
     """
     last = drafts[-1]
     keys = [_must_agree(draft, last) for draft in drafts[:-1]]
     from_last = []
     for key, tensor in last.tensors.items():
-        if isinstance(tensor.expression, plan.Literal):
-            continue
         parts = [
-            *(_values(draft.tensors[there[key]]) for draft, there in zip(drafts, keys, strict=False)),
-            _values(tensor),
+            *(draft.tensors[there[key]].expression for draft, there in zip(drafts, keys, strict=False)),
+            tensor.expression,
         ]
-        if tensor.expression.dtype.is_floating or tensor.expression.dtype.is_complex:
+        if tensor.dtype.is_floating or tensor.dtype.is_complex:
             last.tensors[key] = replace(tensor, expression=Mean(tuple(parts), accumulator))
         elif _differ(parts):
             from_last.append(key)
@@ -231,33 +229,30 @@ def _must_agree(draft: Draft, last: Draft) -> dict[str, str]:
             raise ConflictError(f"has no {shown}{' ...' if len(keys) > _SHOWN else ''}", path=without.prefix)
     there = keys_in(draft, last)
     for key, tensor in last.tensors.items():
-        mine, other = _values(draft.tensors[there[key]]), _values(tensor)
-        if (mine.dtype, mine.shape) != (other.dtype, other.shape):
+        mine = draft.tensors[there[key]]
+        if mine.spec != tensor.spec:
             raise ConflictError(
-                f"{mine.dtype} {list(mine.shape)}, in {last.prefix} {other.dtype} {list(other.shape)}",
-                path=draft.prefix,
-                key=there[key],
+                f"{mine.spec}, in {last.prefix} {tensor.spec}", path=draft.prefix, key=there[key]
             )
     return there
 
 
-def _values(tensor: DraftTensor) -> Stored:
-    if not isinstance(tensor.expression, Stored):
-        raise UnsupportedError("only tensors as checkpoints have them can be averaged")
-    return tensor.expression
-
-
-def _differ(parts: Sequence[Stored]) -> bool:
-    """Whether tensors of one type and shape have different values; those without a stored checksum are read for that."""
+def _differ(parts: Sequence[Expression]) -> bool:
+    """Whether tensors of one type and shape have different values; they are read where checksums do not tell."""
     fingerprints = [_fingerprint(each) for each in parts]
     if None not in fingerprints:
         return len(set(fingerprints)) > 1
-    first, *others = (ShardReader(each.index).read(decode_key(each.key)) for each in parts)
-    return not all(np.array_equal(first, each) for each in others)
+    with Reading() as reading:
+        for first, *others in zip(*(stream(each, reading) for each in parts), strict=True):
+            if not all(np.array_equal(first, each) for each in others):
+                return True
+    return False
 
 
-def _fingerprint(tensor: Stored) -> tuple[object, ...] | None:
-    """Equal for tensors of equal bytes, from the index alone; None if it has no checksum."""
+def _fingerprint(tensor: Expression) -> tuple[object, ...] | None:
+    """Equal for tensors of equal bytes, from the index alone; None of what has no checksum there."""
+    if not isinstance(tensor, Stored):
+        return None
     found: list[object] = [tensor.entry.nbytes]
     whole = [] if tensor.pieces else [(None, tensor.key, tensor.entry)]
     for part, key, entry in (*whole, *tensor.pieces):

@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.slices import TensorSlice
 from tensorbundle.tools.operations.editing.values import find_key
 from tensorbundle.tools.patterns import select
-from tensorbundle.tools.rewriting.plan import Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +47,11 @@ def partition(draft: Draft, name: str, count: int, axis: int = 0) -> None:
     """
     key = find_key(draft, name)
     tensor = draft.tensors[key]
-    if isinstance(tensor.expression, Literal) or not (
-        tensor.expression.dtype.itemsize or tensor.expression.dtype.value == "string"
-    ):
-        raise UnsupportedError("this tensor can't be partitioned", path=draft.prefix, key=key)
-    shape = tensor.expression.shape
+    if not (tensor.dtype.itemsize or tensor.dtype is DType.string):
+        raise UnsupportedError(
+            f"values of type {tensor.dtype} can't be partitioned", path=draft.prefix, key=key
+        )
+    shape = tensor.shape
     if not -len(shape) <= axis < len(shape):
         raise ConflictError(f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key)
     if not 1 <= count <= shape[axis] or 0 in shape:
@@ -97,9 +97,7 @@ def reshard(
     if not cut or max_bytes is None:
         return
     for key, tensor in draft.tensors.items():
-        if isinstance(tensor.expression, Literal):
-            continue
-        shape, itemsize = tensor.expression.shape, tensor.expression.dtype.itemsize
+        shape, itemsize = tensor.shape, tensor.dtype.itemsize
         parts = [part.shape(shape) for part in tensor.slices] or [shape]
         if max(map(math.prod, parts)) * itemsize > max_bytes and shape[:1] > (1,):
             rows = max(1, max_bytes // (math.prod(shape[1:]) * itemsize))

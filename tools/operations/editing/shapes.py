@@ -15,7 +15,6 @@ from tensorbundle.tools.optimizers.following import slots_of
 from tensorbundle.tools.patterns import select
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import Concat, Region, Reshape, Stored, Transpose
-from tensorbundle.tools.rewriting.plan import Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,12 +43,11 @@ def reshape(draft: Draft, shapes: Mapping[str, Sequence[int]]) -> list[str]:
     Raises:
         TensorNotFoundError: a pattern matches nothing.
         ConflictError: a shape of another number of elements.
-        UnsupportedError: a tensor that is new.
     """
     found = _with_slots(draft, shapes)
     for key, shape in found.items():
         tensor = draft.tensors[key]
-        expression = _computable(draft, key, tensor)
+        expression = tensor.expression
         total = math.prod(expression.shape)
         known = math.prod(size for size in shape if size != -1)
         new = tuple(total // known if size == -1 and known else size for size in shape)
@@ -72,12 +70,11 @@ def transpose(draft: Draft, orders: Mapping[str, Sequence[int]]) -> list[str]:
     Raises:
         TensorNotFoundError: a pattern matches nothing.
         ConflictError: not each of a tensor's axes once.
-        UnsupportedError: a tensor that is new.
     """
     found = _with_slots(draft, orders)
     for key, axes in found.items():
         tensor = draft.tensors[key]
-        expression = _computable(draft, key, tensor)
+        expression = tensor.expression
         shape = expression.shape
         if sorted(axes) != list(range(len(shape))):
             raise ConflictError(
@@ -104,10 +101,10 @@ def split(draft: Draft, name: str, into: Mapping[str, int], axis: int = 0) -> No
     Raises:
         TensorNotFoundError: no such tensor.
         ConflictError: no such axis, lengths that do not add up, or a name that is taken.
-        UnsupportedError: a tensor that is new, or a variable of an object graph that has slots.
+        UnsupportedError: a variable of an object graph that has slots.
     """
     key = find_key(draft, name)
-    shape = _computable(draft, key, draft.tensors[key]).shape
+    shape = draft.tensors[key].shape
     axis = _axis(draft, key, shape, axis)
     known = sum(size for size in into.values() if size != -1)
     sizes = [shape[axis] - known if size == -1 else size for size in into.values()]
@@ -118,7 +115,7 @@ def split(draft: Draft, name: str, into: Mapping[str, int], axis: int = 0) -> No
     made: dict[str, DraftTensor] = {}
     family = _slots_to_follow(draft, key, shape)
     for each, tail in family.items():
-        expression = _computable(draft, each, draft.tensors[each])
+        expression = draft.tensors[each].expression
         start = 0
         for new, size in zip(into, sizes, strict=True):
             box = list(whole_box(shape))
@@ -143,17 +140,17 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
         TensorNotFoundError: no such tensor.
         ConflictError: other types, or shapes that differ elsewhere too; no such axis; a name that is taken; or
             variables of which not all have the same slots.
-        UnsupportedError: a tensor that is new, or a variable of an object graph that has slots.
+        UnsupportedError: a variable of an object graph that has slots.
     """
     keys = [find_key(draft, name) for name in names]
     if len(set(keys)) != len(keys):
         raise ConflictError(f"{list(names)!r} has a tensor twice", path=draft.prefix)
     by_tail: dict[str, list[str]] = {}
     for key in keys:
-        shape = _computable(draft, key, draft.tensors[key]).shape
+        shape = draft.tensors[key].shape
         for each, tail in _slots_to_follow(draft, key, shape).items():
             by_tail.setdefault(tail, []).append(each)
-    axis = _axis(draft, keys[0], _computable(draft, keys[0], draft.tensors[keys[0]]).shape, axis)
+    axis = _axis(draft, keys[0], draft.tensors[keys[0]].shape, axis)
     made: dict[str, DraftTensor] = {}
     for tail, parts in by_tail.items():
         if len(parts) != len(keys):
@@ -161,7 +158,7 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
                 f"{parts[0]!r} is a slot that not all of {', '.join(map(repr, keys[:_SHOWN]))} have; drop it first",
                 path=draft.prefix,
             )
-        expressions = [_computable(draft, each, draft.tensors[each]) for each in parts]
+        expressions = [draft.tensors[each].expression for each in parts]
         described = {
             (part.dtype, part.shape[:axis], part.shape[axis + 1 :], len(part.shape)) for part in expressions
         }
@@ -240,12 +237,6 @@ def _replace(draft: Draft, old: Sequence[str], made: Mapping[str, DraftTensor]) 
     gone = [key for key in old if key not in kept.values()]
     draft.drop(gone)
     draft.tally.dropped -= len(gone)  # their values are still there
-
-
-def _computable(draft: Draft, key: str, tensor: DraftTensor) -> Expression:
-    if isinstance(tensor.expression, Literal):
-        raise UnsupportedError("this tensor is new; its shape can't be changed", path=draft.prefix, key=key)
-    return tensor.expression
 
 
 def _axis(draft: Draft, key: str, shape: tuple[int, ...], axis: int) -> int:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tensorbundle.errors import ConflictError, UnsupportedError, cannot_read
+from tensorbundle.errors import ConflictError, cannot_read
 from tensorbundle.tools.operations.editing.layout import even_slices
 from tensorbundle.tools.operations.editing.values import find_key
 from tensorbundle.tools.optimizers.following import slots_of
 from tensorbundle.tools.optimizers.table import axes_of
 from tensorbundle.tools.rewriting.expressions import Take
-from tensorbundle.tools.rewriting.plan import Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +93,6 @@ def resize(
         TensorNotFoundError: no such tensor.
         ConflictError: no such axis, a negative number, more old tokens than rows, or a slot of which the checkpoint
             does not tell whether it belongs to this variable, or how it follows it.
-        UnsupportedError: a tensor that is new.
     """
     key = find_key(draft, name)
     if oov < 0:
@@ -138,14 +136,8 @@ def resize(
 
 
 def _taken(draft: Draft, key: str, axis: int, rows: Array) -> DraftTensor:
-    """A tensor with these rows of an axis, in as many slices as it has.
-
-    Raises:
-        UnsupportedError: a tensor that is new.
-    """
+    """A tensor with these rows of an axis, in as many slices as it has."""
     tensor = draft.tensors[key]
-    if isinstance(tensor.expression, Literal):
-        raise UnsupportedError("this tensor can't be resized", path=draft.prefix, key=key)
     resized = Take(tensor.expression, axis, rows)
     slices = tensor.slices
     if 0 in resized.shape:
