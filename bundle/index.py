@@ -48,8 +48,9 @@ class Index(ABC):
     """The tensors of a checkpoint in one of the file formats, by key.
 
     Attributes:
-        file_format: its name, for people: "v2" is a bundle.
+        file_format: its name, for people.
         file_noun: what one of the files with tensors is called, for people.
+        is_bundle: whether the files are those of one bundle or more: V2 checkpoints of TensorFlow.
         store: where its files are.
         prefix: the checkpoint's path prefix.
         path: the file that says which tensors there are, for messages.
@@ -59,6 +60,7 @@ class Index(ABC):
 
     file_format: str
     file_noun: str
+    is_bundle: bool = False
     store: Store
     prefix: str
     path: str
@@ -199,6 +201,7 @@ class BundleIndex(Index):
 
     file_format = "v2"
     file_noun = "data shard"
+    is_bundle = True
 
     def __init__(
         self, prefix: str, *, header: BundleHeader | None = None, store: Store | None = None

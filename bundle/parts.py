@@ -39,6 +39,7 @@ class PartsIndex(Index):
 
     file_format = "v2"
     file_noun = "data shard"
+    is_bundle = True
 
     def __init__(self, prefix: str, parts: Sequence[BundleIndex]) -> None:
         """The union of `parts`, which are closed with it.

@@ -93,7 +93,7 @@ class Draft:
         shards: how many data shards the sources have.
         output: the format that it is to be written in.
         attributes: texts beside tensors (`Index.attributes`), for formats that have them.
-        source_format: the name of the format of the checkpoint it began as.
+        from_bundle: whether the checkpoint it began as is a bundle.
     """
 
     prefix: str
@@ -108,7 +108,7 @@ class Draft:
     shards: int = 1
     output: Output = field(default_factory=BundleOutput)
     attributes: dict[str, dict[str, str | list[str]]] = field(default_factory=dict)
-    source_format: str = "v2"
+    from_bundle: bool = True
     _graph_tensor: DraftTensor | None = None
     _graph_bytes: bytes = b""
 
@@ -119,9 +119,7 @@ class Draft:
         Raises:
             CorruptionError: its index or its object graph is damaged.
         """
-        draft = cls(
-            checkpoint.prefix, shards=checkpoint.num_shards, source_format=checkpoint.index.file_format
-        )
+        draft = cls(checkpoint.prefix, shards=checkpoint.num_shards, from_bundle=checkpoint.index.is_bundle)
         draft.attributes = {path: dict(each) for path, each in checkpoint.index.attributes.items()}
         found: list[tuple[int, int, str, DraftTensor]] = []
         for key, entry in checkpoint.index.entries():

@@ -6,6 +6,7 @@ import pytest
 import tensorbundle as tb
 from support.cli import V215
 from support.golden import SAMPLE
+from support.parts import write_parts
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.tools import info
 
@@ -50,6 +51,10 @@ def test_kinds(path, kind, optimizer, step, written_by):
     found = info(V215 / path)
     assert (found.kind, found.optimizer, found.step, found.written_by) == (kind, optimizer, step, written_by)
     assert found.notes == ()
+
+
+def test_the_kind_of_a_save_that_was_not_merged(tmp_path):
+    assert info(write_parts(tmp_path)).kind == "TF1"
 
 
 def test_dead_bytes(run, tmp_path):

@@ -201,12 +201,11 @@ def to_v2(draft: Draft) -> None:
     """Let a draft become a V2 checkpoint.
 
     Raises:
-        UnsupportedError: it is one already.
+        UnsupportedError: it is one already, or has a tensor that such a checkpoint can't store.
     """
-    output = BundleOutput()
-    if {draft.source_format, draft.output.file_format} == {output.file_format}:
+    if draft.from_bundle and isinstance(draft.output, BundleOutput):
         raise UnsupportedError("a V2 checkpoint already; --to v1 is the other way", path=draft.prefix)
-    draft.write_to(output)
+    draft.write_to(BundleOutput())
 
 
 def _check_root(root: str) -> None:

@@ -131,7 +131,7 @@ def _info(checkpoint: Checkpoint) -> Info:
 
 def _kind(checkpoint: Checkpoint, entries: Mapping[str, TensorEntry]) -> str:
     file_format = checkpoint.index.file_format
-    if not isinstance(checkpoint.index, BundleIndex):
+    if not checkpoint.index.is_bundle:
         return _KINDS.get(file_format, file_format)
     if _saved_model(checkpoint.prefix) is not None:
         return "SavedModel"

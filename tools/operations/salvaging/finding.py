@@ -60,6 +60,7 @@ class FoundIndex(Index):
 
     file_format = "v2"
     file_noun = "data shard"
+    is_bundle = True
 
     def __post_init__(self) -> None:
         super().__init__()
