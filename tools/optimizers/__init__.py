@@ -6,6 +6,7 @@
 - `naming.py`: optimizers that names tell of.
 - `lists.py`: which variable a slot in a list belongs to.
 - `graphs.py`: optimizers in an object graph.
+- `ordering.py`: the order of an optimizer's variables in Keras 3 and its weights files.
 - `finding.py`: `Optimizers`, all of a checkpoint: `slim`, templates, `info` and others ask it.
 - `following.py`: the slots that change where a variable changes its shape.
 - `making.py`: slots for legacy optimizers that have none yet.

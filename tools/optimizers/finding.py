@@ -10,12 +10,13 @@ from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE
 from tensorbundle.tools.optimizers.graphs import optimizers_in_graph
 from tensorbundle.tools.optimizers.naming import optimizers_in_names
 from tensorbundle.tools.optimizers.nodes import optimizer_nodes
+from tensorbundle.tools.optimizers.optimizer import Optimizer
+from tensorbundle.tools.optimizers.ordering import INNER, WHOLE, groups_in_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tensorbundle.proto.graph import Node, ObjectGraph
-    from tensorbundle.tools.optimizers.optimizer import Optimizer
     from tensorbundle.tools.optimizers.table import Shape
     from tensorbundle.tools.rewriting.draft import Draft
 
@@ -58,7 +59,8 @@ class Optimizers:
             shapes: by key, of every tensor that it stores.
         """
         if graph is None:
-            return cls(_something(optimizers_in_names({key: key for key in shapes}, shapes)))
+            named = optimizers_in_names({key: key for key in shapes}, shapes)
+            return cls(_something([*named, *_in_weights(shapes)]))
         nodes = optimizer_nodes(graph)
         elsewhere = _reached_without(graph, {each.chain[0] for each in nodes})
         private = {
@@ -110,6 +112,15 @@ class Optimizers:
                 if among[id(candidates)]:
                     found[slot] = candidates
         return found
+
+
+def _in_weights(names: Iterable[str]) -> Iterator[Optimizer]:
+    """The optimizer in a weights file of Keras 3, which does not tell its slots."""
+    groups = groups_in_weights(names)
+    if groups:
+        iterations, *rest = groups.get(INNER, groups[WHOLE])
+        rest += groups[WHOLE] if INNER in groups else []
+        yield Optimizer("keras3", "optimizer", orphans=rest, iterations=iterations)
 
 
 def _something(optimizers: Iterable[Optimizer]) -> list[Optimizer]:

@@ -20,6 +20,7 @@ from tensorbundle.tools.optimizers.naming import tails
 from tensorbundle.tools.optimizers.nodes import generation_of
 from tensorbundle.tools.optimizers.table import (
     BOOKKEEPING,
+    KERAS_FIRST,
     KERAS_LISTS,
     KERAS_ORDERS,
     KERAS_SUFFIXES,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.optimizers.optimizer import Optimizer
     from tensorbundle.tools.optimizers.table import Shape
 
-__all__ = ["fill_from_lists"]
+__all__ = ["fill_from_lists", "numbered"]
 
 # What TensorFlow calls all slots of partitioned variables (python/distribute/sharded_variable.py).
 _NAMELESS: Final = frozenset({"", "ShardedVariable"})
@@ -79,7 +80,7 @@ class _Lists:
         marks = [mark for mark in LISTS_OF if mark in self._edges]
         self._roles = KERAS_LISTS | {name: role for mark in marks for name, role in LISTS_OF[mark].items()}
         # Keras 3 puts its name before that of its steps, Keras 2 before those of slots that training made.
-        first = next(iter(_numbered(self._edges.get("momentums")).values()), Node())
+        first = next(iter(numbered(self._edges.get("momentums")).values()), Node())
         names = [_full_name(each).lower() for each in (self._edges["_iterations"], first)]
         self._roles |= next(
             (
@@ -90,14 +91,14 @@ class _Lists:
             {},
         )
         self._lists = {
-            self._roles.get(name, name): _numbered(child)
+            self._roles.get(name, name): numbered(child)
             for name, child in self._edges.items()
             if name not in BOOKKEEPING and child not in keys and generation_of(child) is None
         }
         known = {*optimizer.scalars.values(), optimizer.iterations}
         self._members = [
             keys[each]
-            for each in _numbered(self._edges.get("_variables")).values()
+            for each in numbered(self._edges.get("_variables")).values()
             if each in keys and keys[each] not in known
         ]
         self._private = private
@@ -105,7 +106,7 @@ class _Lists:
 
     def fill(self) -> None:
         if "_trainable_variables" in self._edges:
-            self._keras_3(list(_numbered(self._edges["_trainable_variables"]).values()))
+            self._keras_3(list(numbered(self._edges["_trainable_variables"]).values()))
         else:
             self._keras_2()
         told = set(self._optimizer.owned)
@@ -163,8 +164,7 @@ class _Lists:
 
     def _by_order(self, trained: Sequence[Node]) -> None:
         """Tell slots by the order in which the class makes them, if all of them agree with it."""
-        edges = ("_model_variables_moving_average", "_accumulated_gradients")
-        blocks: list[tuple[str, ...]] = [(KERAS_LISTS[edge],) for edge in edges if edge in self._edges]
+        blocks: list[tuple[str, ...]] = [(KERAS_LISTS[edge],) for edge in KERAS_FIRST if edge in self._edges]
         blocks += next((order for mark, order in KERAS_ORDERS.items() if mark in self._edges), ())
         order = [(role, each) for block in blocks for each in trained for role in block]
         known = {key: slot for slot, key in self._optimizer.slots.items()}
@@ -200,6 +200,7 @@ class _Lists:
             for number, slot in slots.items():
                 if slot in self._keys:
                     by_length[len(slots)][number][role] = self._keys[slot]
+                    self._optimizer.lists.setdefault(role, {})[number] = self._keys[slot]
         named[""] = [key for key in self._keys.values() if key not in self._private]
         known: dict[object, tuple[str, ...]] = {}  # places of equal names and shapes are many at times
         for places in by_length.values():
@@ -272,7 +273,7 @@ class _Lists:
             self._optimizer.orphans.append(slot)
 
 
-def _numbered(node: Node | None) -> dict[int, Node]:
+def numbered(node: Node | None) -> dict[int, Node]:
     """The elements of a list, in order, by their number."""
     children = node.children if node is not None else {}
     numbers = sorted((int(name), name) for name in children if name.isdecimal() and len(name) < 10)

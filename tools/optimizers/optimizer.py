@@ -29,6 +29,7 @@ class Optimizer:
         node: its object, if there is an object graph.
         inner: the object of the innermost optimizer that it wraps, or its own.
         slots: by role and variable.
+        lists: the slots that Keras 2 lists, by role and place in the list.
         listed: the variables that Keras 3 lists as trained; none of other optimizers.
         doubtful: slots whose variable the files do not tell, with the variables that come into question.
         orphans: slots whose variable is not stored.
@@ -43,6 +44,7 @@ class Optimizer:
     node: Node | None = None
     inner: Node | None = None
     slots: dict[tuple[str, str], str] = field(default_factory=dict)
+    lists: dict[str, dict[int, str]] = field(default_factory=dict)
     listed: set[str] = field(default_factory=set)
     doubtful: dict[str, tuple[str, ...]] = field(default_factory=dict)
     orphans: list[str] = field(default_factory=list)

@@ -35,6 +35,7 @@ __all__ = [
     "COPIES",
     "GRADIENT_SUM",
     "HYPERPARAMETERS",
+    "KERAS_FIRST",
     "KERAS_LISTS",
     "KERAS_ORDERS",
     "KERAS_SCALARS",
@@ -211,8 +212,10 @@ KERAS_SUFFIXES_OF: Final = {
 }
 # The order of `_variables` of Keras 3, by an attribute of the class, the first that it has: blocks one after another,
 # in each all roles of a variable side by side. Before these come averages and accumulated gradients, if there are some.
+KERAS_FIRST: Final = ("_model_variables_moving_average", "_accumulated_gradients")
 KERAS_ORDERS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "_r": (("vr", "vc", "v"),),
+    "_average_gradients": (("rms",), ("rms_momentum",), ("mg",)),
     "_velocity_hats": (_MOMENTS, ("vhat",)),
     "_velocities": (_MOMENTS,),
     "_u": (_MOMENTS,),

@@ -6,6 +6,7 @@
 - `optimizer_state.py`: slots and numbers of steps in a template.
 - `template.py`: values of one checkpoint in the structure of another.
 - `conversion.py`: `convert`.
+- `keras_optimizer.py`: optimizer state in Keras weights files.
 - `keras_weights.py`: Keras weights files out of checkpoints, and back.
 - `other_formats.py`: what the ending of an output's name asks for.
 """

@@ -26,6 +26,11 @@ from tensorbundle.tools.keras.classes import (
 from tensorbundle.tools.keras.layers import find_model, read_layers
 from tensorbundle.tools.keras.template import groups_of, weights_by_template
 from tensorbundle.tools.keras.weights import Ordering, legacy_groups, weights_of
+from tensorbundle.tools.operations.converting.keras_optimizer import (
+    OPTIMIZER,
+    state_for_weights,
+    state_from_weights,
+)
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.patterns import Pattern
 from tensorbundle.tools.rewriting.plan import LeftOut
@@ -64,12 +69,14 @@ class KerasModel:
         config: the file of its config, as JSON or in a `.keras` archive; None for none.
         trainable: patterns of its variables that are trained.
         non_trainable: and of those that are not.
+        beta_1: of its optimizer, where that counts and is not stored.
     """
 
     root: str | None = None
     config: str | None = None
     trainable: tuple[str, ...] = ()
     non_trainable: tuple[str, ...] = ()
+    beta_1: float | None = None
 
 
 def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = None) -> None:
@@ -103,7 +110,9 @@ def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = N
         tensors[each.path] = _placed(draft, each.variable.key, each.how)
         if each.layer:
             attributes[each.path.rpartition("/")[0]] = {"name": each.layer}
-    _become(draft, tensors, attributes, {each.variable.key for each in weights}, layer)
+    state = state_for_weights(draft, layer, template, model.beta_1)
+    used = {each.variable.key for each in weights} | state.used
+    _become(draft, tensors | state.tensors, attributes, used, layer, state.why_not)
 
 
 def to_legacy_weights(draft: Draft, model: KerasModel) -> None:
@@ -131,7 +140,7 @@ def to_legacy_weights(draft: Draft, model: KerasModel) -> None:
         for name, each in zip(names, group.variables, strict=True):
             tensors[f"{group.name}/{name}"] = _placed(draft, each.key, "by the order of layers")
     used = {each.key for group in groups for each in group.variables}
-    _become(draft, tensors, attributes, used, layer)
+    _become(draft, tensors, attributes, used, layer, "optimizer state, for which this format has no place")
 
 
 def is_keras_weights(draft: Draft) -> bool:
@@ -145,7 +154,7 @@ def is_keras_weights(draft: Draft) -> bool:
 def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None:
     """Let the weights of a Keras file be those of the model in a checkpoint of the target program.
 
-    All that is not the model's, such as optimizer state, is as in the template.
+    All that is neither the model's nor its optimizer's is as in the template.
 
     Args:
         draft: of a `.weights.h5`, `.keras` or legacy `.h5` file; it becomes the checkpoint.
@@ -196,11 +205,15 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
                 key=path,
             )
         tensors[variable.key] = replace(source, matched="matched with the template")
-    used = {path for path, _ in pairs}
-    draft.left_out += [
-        LeftOut(key, "the model of the template does not have it") for key in draft.tensors if key not in used
-    ]
-    others = [key for key in tensors if key not in placed]
+    state = state_from_weights(draft, template, layer, model.beta_1)
+    tensors |= state.tensors
+    used = {path for path, _ in pairs} | state.used
+    for key in draft.tensors:
+        if key not in used:
+            no_place = "the model of the template does not have it"
+            reason = state.why_not if key.startswith(f"{OPTIMIZER}/") and state.why_not else no_place
+            draft.left_out.append(LeftOut(key, reason))
+    others = [key for key in tensors if key not in placed and key not in state.tensors]
     if others:
         draft.note("taken from the template", others)
     draft.tensors, draft.graph, draft.attributes = tensors, graph, {}
@@ -307,6 +320,7 @@ def _become(
     attributes: dict[str, dict[str, str | list[str]]],
     used: set[str],
     model: Layer,
+    no_state: str,
 ) -> None:
     optimizers = Optimizers.of_draft(draft)
     state = optimizers.state
@@ -319,7 +333,8 @@ def _become(
                 "trained, but of no layer: Keras 3 does not save layers in lists, tuples and dictionaries"
             )
         else:
-            reason = "optimizer state" if key in state else _why_left_out(key, model)
+            no_place = "a hyperparameter for which Keras 3 has no place"
+            reason = (no_state or no_place) if key in state else _why_left_out(key, model)
         draft.left_out.append(LeftOut(key, reason))
     draft.tensors, draft.attributes, draft.graph = tensors, attributes, None
     draft.keeps_order = False

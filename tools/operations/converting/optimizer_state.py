@@ -17,6 +17,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.specs import Spec
 from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
+from tensorbundle.tools.optimizers.ordering import NADAM_PRODUCT, nadam_product
 from tensorbundle.tools.optimizers.table import COPIES, GRADIENT_SUM, MOMENTUM, SCALED_BY_STEPS, is_unused
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import Cast, Constant, Scaled
@@ -74,7 +75,9 @@ class OptimizerState:
                 for name, key in partner.scalars.items():
                     scalar = optimizer.scalars.get(name, "")
                     free = scalar and scalar not in self._placing.found and len(partners) == 1
-                    if free and self._placing.fits(scalar, key):
+                    if free and name == NADAM_PRODUCT and self._counts_otherwise(optimizer, partner):
+                        self._nadam_product(scalar, optimizer, partner)
+                    elif free and self._placing.fits(scalar, key):
                         self._placing.give(scalar, key, _STATE)
                     self.reasons[key] = "a hyperparameter for which the template has no place"
 
@@ -233,6 +236,22 @@ class OptimizerState:
                 if other is None
                 else f"{counters[0]} is the number of steps, {steps}; by this it would be {other}"
             )
+
+    def _counts_otherwise(self, optimizer: Optimizer, partner: Optimizer) -> bool:
+        """Whether the product of momentums that a Nadam stores is not what another one takes."""
+        generations = partner.generation, optimizer.generation
+        return len(set(generations)) > 1 and (partner.generation == "keras2" or "legacy" in generations)
+
+    def _nadam_product(self, place: str, optimizer: Optimizer, partner: Optimizer) -> None:
+        """Let a place have the product of Nadam's momentums, computed from the number of steps."""
+        steps = self._source.count(partner.iterations or "")
+        decay = (
+            self._target.value(optimizer.scalars.get("decay")) if optimizer.generation == "legacy" else 1.0
+        )
+        if steps is not None:
+            beta = self._beta("beta_1", optimizer, [partner])
+            value = float(nadam_product(steps, beta, 1.0 if decay is None else decay))
+            self._compute(place, value, f"the product of Nadam's momentums after {steps} steps")
 
     def _beta(self, name: str, optimizer: Optimizer, partners: Iterable[Optimizer]) -> float:
         """A beta: as given, as stored, or what is usual."""

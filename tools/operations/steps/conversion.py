@@ -141,7 +141,7 @@ class Convert(Step):
         return draft
 
     def _model(self) -> KerasModel:
-        return KerasModel(self.root, self.config, self.trainable, self.non_trainable)
+        return KerasModel(self.root, self.config, self.trainable, self.non_trainable, self.fitting.beta_1)
 
     def _to_other_format(self, draft: Draft, context: StepContext) -> None:
         """Prepare what the ending of the output's name says; whatever converts to it does the rest."""

@@ -7,7 +7,7 @@ import pytest
 
 import tensorbundle as tb
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError
-from tensorbundle.tools import convert
+from tensorbundle.tools import convert, info, slim
 
 h5py = pytest.importorskip("h5py")
 
@@ -144,9 +144,103 @@ def test_what_keras_3_did_not_save_is_named(tmp_path):
             writer.add(each.checkpoint_key, np.zeros(3, "f4"))
         writer.add_object_graph(graph)
     summary = convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", root="model")
-    assert sorted(contents(tmp_path / "out.weights.h5")) == ["net/vars/0"]
+    state = ["optimizer/vars/0", "optimizer/vars/1"]
+    assert sorted(contents(tmp_path / "out.weights.h5")) == ["net/vars/0", *state]
     reasons = {each.key.partition("/.ATT")[0]: each.reason for each in summary.left_out}
     assert "Keras 3 does not save layers in lists" in reasons["optimizer/_trainable_variables/1"]
+
+
+ADAM = {
+    "_iterations": "iteration",
+    "_learning_rate": "learning_rate",
+    "_momentums": {
+        str(number): f"Adam/m/{name}" for number, name in enumerate(("dense/kernel", "dense/bias"))
+    },
+    "_velocities": {
+        str(number): f"Adam/v/{name}" for number, name in enumerate(("dense/kernel", "dense/bias"))
+    },
+    "_variables": {},
+}
+
+
+def write_with_state(path, optimizer, **changed):
+    return write(
+        path, {"layer-0": dense("dense"), "optimizer": optimizer}, iteration=(), learning_rate=(), **changed
+    )
+
+
+def names(path):
+    with tb.open(path) as checkpoint:
+        values = {key.partition("/.ATT")[0]: checkpoint[key] for key in checkpoint if "/" in key}
+    return {key: value.flat[0] for key, value in values.items()}
+
+
+def test_optimizer_state_there_and_back(tmp_path):
+    """Slots of one variable are side by side; the template of the way back says where each is stored."""
+    write_with_state(tmp_path / "ckpt", ADAM)
+    summary = convert(tmp_path / "ckpt", tmp_path / "out.weights.h5")
+    assert not summary.left_out
+    found, stored = contents(tmp_path / "out.weights.h5"), names(tmp_path / "ckpt")
+    order = [
+        "_iterations",
+        "_learning_rate",
+        "_momentums/0",
+        "_velocities/0",
+        "_momentums/1",
+        "_velocities/1",
+    ]
+    assert [found[f"optimizer/vars/{number}"] for number in range(6)] == [
+        stored[f"optimizer/{each}"] for each in order
+    ]
+    graph = tb.ObjectGraph.from_nested({"layer-0": dense("dense"), "optimizer": ADAM})
+    with tb.create(tmp_path / "fresh") as writer, tb.open(tmp_path / "ckpt") as checkpoint:
+        for key in checkpoint:
+            if "/" in key:
+                writer.add(key, np.zeros_like(checkpoint[key]))
+        writer.add_object_graph(graph)
+    convert(tmp_path / "out.weights.h5", tmp_path / "back", to="tf2", template=tmp_path / "fresh")
+    assert names(tmp_path / "back") == stored
+
+
+def test_optimizer_state_of_another_optimizer_is_left_out(tmp_path):
+    write_with_state(tmp_path / "ckpt", ADAM)
+    with h5py.File(tmp_path / "fresh.weights.h5", "w") as file:
+        for path in PATHS[:2]:
+            file[path] = np.zeros((2, 3), "f4")
+        for number, shape in enumerate([(), (), (2, 3)]):
+            file[f"optimizer/vars/{number}"] = np.zeros(shape, "f4")
+    given = {"template": tmp_path / "fresh.weights.h5"}
+    summary = convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", **given)
+    assert sorted(contents(tmp_path / "out.weights.h5")) == PATHS[:2]
+    reason = "optimizer state of another optimizer: the template's optimizer has 3 variables, this one 6"
+    assert {each.reason for each in summary.left_out} == {reason}
+    incomplete = {**ADAM, "_velocities": {"1": "Adam/v/dense/bias"}}
+    write_with_state(tmp_path / "other", incomplete)
+    summary = convert(tmp_path / "other", tmp_path / "out2.weights.h5")
+    assert {each.reason for each in summary.left_out} == {
+        "optimizer state that some variables have and others don't have"
+    }
+
+
+def test_a_schedule_in_the_template_has_no_learning_rate(tmp_path):
+    write_with_state(tmp_path / "ckpt", ADAM)
+    with h5py.File(tmp_path / "fresh.weights.h5", "w") as file:
+        for path in PATHS[:2]:
+            file[path] = np.zeros((2, 3), "f4")
+        for number in range(5):
+            file[f"optimizer/vars/{number}"] = np.zeros((2, 3) if number else (), "f4")
+    convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", template=tmp_path / "fresh.weights.h5")
+    found, stored = contents(tmp_path / "out.weights.h5"), names(tmp_path / "ckpt")
+    assert found["optimizer/vars/1"] == stored["optimizer/_momentums/0"]
+    assert "optimizer/vars/5" not in found
+
+
+def test_slim_and_info_know_the_optimizer_in_a_weights_file(tmp_path):
+    write_with_state(tmp_path / "ckpt", ADAM)
+    convert(tmp_path / "ckpt", tmp_path / "out.weights.h5")
+    assert info(tmp_path / "out.weights.h5").parameters_without_optimizer == 12
+    slim(tmp_path / "out.weights.h5", tmp_path / "small.weights.h5")
+    assert sorted(contents(tmp_path / "small.weights.h5")) == PATHS[:2]
 
 
 def test_name_based_tensors_need_the_names_of_datasets(tmp_path):
