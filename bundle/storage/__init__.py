@@ -7,6 +7,7 @@ A *name* is a path or a URL, as text. A *store* is where the files with such nam
 - `content.py`: what a file is instead of a checkpoint, by its first bytes.
 - `staging.py`: the files of one output under temporary names, moved to their final names in the commit.
 - `local.py`: the local file system.
+- `behind.py`: a file that is written by a thread of its own.
 
 Another kind of store is a module here, and a line in `store_of`.
 """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.dtypes import DType
 from tensorbundle.slices import readable_key
+from tensorbundle.storage.behind import WriteBehind
 from tensorbundle.tools.rewriting.options import Written
 from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
@@ -42,8 +43,8 @@ def append_entries(
         OSError: the file can't be written to.
     """
     out: list[TensorEntry] = []
-    with OpenFiles() as files:
-        job = _Job(file, files, verify, progress)
+    with OpenFiles() as files, WriteBehind(file) as behind:
+        job = _Job(behind, files, verify, progress)
         for carried, group in itertools.groupby(entries, lambda each: isinstance(each.origin, Carried)):
             if carried:
                 out += job.copy(list(group))

@@ -1,18 +1,20 @@
 """Reads ranges of files that tensors are stored in, in long runs, and checks them on the way, in bounded memory.
 
-Ranges that follow each other in a file are read together, through one reused buffer, and written on from there: reading
+Ranges that follow each other in a file are read together, through reused buffers, and written on from there: reading
 into a buffer, checksum and writing move more bytes a second than a memory map does, and pages of a map count as memory
 of the process. `reading.py` reads boxes of values; here is no NumPy, which sharing does without.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from tensorbundle.errors import CorruptionError
 from tensorbundle.keys import decode_key
 from tensorbundle.payloads import payload_checksum
+from tensorbundle.storage.behind import BUFFERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUFFER_BYTES", "OpenFiles", "TensorRange", "runs", "stream"]
 
-BUFFER_BYTES: Final = 1 << 18  # what stays in the caches of a processor between reading, checking and writing
+BUFFER_BYTES: Final = 1 << 19  # what stays in the caches of a processor between reading, checking and writing
 _MAX_OPEN: Final = 64  # files at a time; a process may have 1024
 
 
@@ -134,7 +136,7 @@ def stream(
     Args:
         run: ranges that follow each other in one file, as `runs` groups them.
         files: what is open.
-        write: takes each chunk; the buffer is used again when it returns.
+        write: takes each chunk, which changes again when `BUFFERS - 1` others were taken after it.
         verify: whether checksums are checked.
         failed: takes a range whose checksum is wrong, instead of an error that ends the reading.
         computed: takes a range whose checksum was not known, and its checksum.
@@ -147,11 +149,15 @@ def stream(
     """
     start = run[0].stored.offset
     total = run[-1].end - start
-    buffer = memoryview(bytearray(min(BUFFER_BYTES, max(total, 1))))
+    count = 1 if write is None else BUFFERS
+    buffers = [
+        memoryview(bytearray(min(BUFFER_BYTES, total - done)))
+        for done in range(0, min(total, count * BUFFER_BYTES), BUFFER_BYTES)
+    ]
     unknown = computed is not None and any(each.stored.crc32c is None for each in run)
     checker = _Checker(run, failed, computed, verify=verify) if verify or unknown else None
     file = files.open(run[0].store, run[0].stored.path)
-    for done in range(0, total, BUFFER_BYTES):
+    for done, buffer in zip(range(0, total, BUFFER_BYTES), itertools.cycle(buffers), strict=False):
         chunk = buffer[: total - done]
         file.readinto(start + done, chunk)
         if checker is not None:
@@ -161,7 +167,7 @@ def stream(
         if progress is not None:
             progress(len(chunk))
     if checker is not None:
-        checker.update(buffer[:0])
+        checker.update(memoryview(b""))
     return total
 
 
