@@ -209,24 +209,30 @@ class Checkpoint(Mapping[str, "Array"]):
 
     @property
     def object_graph(self) -> ObjectGraph | None:
-        """The object graph, decoded afresh for the first caller and shared by later ones; None if name-based.
+        """The object graph, shared by all who ask for it; None if name-based.
 
         Raises:
             CorruptionError: it is damaged.
         """
+        if self._graph is None:
+            self._graph = self.read_object_graph()
+        return self._graph
+
+    def read_object_graph(self) -> ObjectGraph | None:
+        """The same, decoded afresh, for a caller who edits it."""
         from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 
-        if self._graph is None and OBJECT_GRAPH_KEY in self:
-            from tensorbundle.proto.graph import ObjectGraph
+        if OBJECT_GRAPH_KEY not in self:
+            return None
+        from tensorbundle.proto.graph import ObjectGraph
 
-            value = self.read(OBJECT_GRAPH_KEY)
-            try:
-                if value.dtype != object or value.size != 1:
-                    raise CorruptionError(f"{value.size} values of {value.dtype}, expected one string")
-                self._graph = ObjectGraph.parse(value.reshape(-1)[0])
-            except CorruptionError as error:
-                raise error.locate(path=self.prefix, key=OBJECT_GRAPH_KEY) from None
-        return self._graph
+        value = self.read(OBJECT_GRAPH_KEY)
+        try:
+            if value.dtype != object or value.size != 1:
+                raise CorruptionError(f"{value.size} values of {value.dtype}, expected one string")
+            return ObjectGraph.parse(value.reshape(-1)[0])
+        except CorruptionError as error:
+            raise error.locate(path=self.prefix, key=OBJECT_GRAPH_KEY) from None
 
     def close(self) -> None:
         """Let go of the files; arrays that were read stay valid."""

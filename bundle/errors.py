@@ -26,9 +26,11 @@ __all__ = [
     "check_word",
     "near_hint",
     "near_names",
+    "quoted",
 ]
 
 _COMPARED: Final = 2_000
+_SHOWN: Final = 10
 
 
 class BundleError(Exception):
@@ -130,6 +132,13 @@ def near_hint(name: str, known: Iterable[str]) -> str:
     """The end of a message about a name that does not exist: `; near: 'a', 'b'`, or nothing."""
     near = near_names(name, known)
     return f"; near: {', '.join(map(repr, near))}" if near else ""
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names for a message, in quotes: the first ten, and how many more there are."""
+    found = list(names)
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"{', '.join(map(repr, found[:_SHOWN]))}{more}"
 
 
 def check_word(what: str, value: object, allowed: Sequence[str]) -> str:

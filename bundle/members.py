@@ -26,13 +26,13 @@ class _Names:
     """The names in one directory, by what they belong to.
 
     Attributes:
-        every: all of them, in any order.
+        every: all of them.
         shards: of each base name the data shards: (shard, count) to name.
         v1: of each base name the V1 files: numbers of files, each with the digits of those that are there.
     """
 
     def __init__(self, every: list[str]) -> None:
-        self.every = every
+        self.every = frozenset(every)
         self.shards: dict[str, dict[tuple[int, int], str]] = {}
         self.v1: dict[str, dict[str, set[str]]] = {}
         for name in every:
@@ -49,7 +49,10 @@ _listed: ContextVar[dict[tuple[type, str], _Names] | None] = ContextVar("_listed
 
 @contextlib.contextmanager
 def listed_once() -> Iterator[None]:
-    """While the block runs, each directory is listed once: for looking at many checkpoints, each by its prefix."""
+    """While the block runs, each directory is listed once: for looking at many checkpoints, each by its prefix.
+
+    What is not listed is taken to be not there, without a look.
+    """
     token = _listed.set({})
     try:
         yield
@@ -68,9 +71,14 @@ def _names_in(directory: str, store: Store) -> _Names:
     return names
 
 
-def is_file(path: str) -> bool:
+def is_file(path: str, store: Store | None = None) -> bool:
     """Whether there is a file of this name."""
-    return store_of(path).is_file(path)
+    store = store or store_of(path)
+    if _listed.get() is not None:
+        directory, name = split(path)
+        if name not in _names_in(directory, store).every:
+            return False
+    return store.is_file(path)
 
 
 def shards_of(prefix: str, store: Store | None = None) -> dict[tuple[int, int], str]:
@@ -92,10 +100,10 @@ def is_checkpoint(prefix: str, store: Store | None = None) -> bool:
     Also the parts of a save that was not merged, whose prefix has question marks.
     """
     store = store or store_of(prefix)
-    if any(store.is_file(index_path(each)) for each in (prefix, *part_prefixes(prefix))):
+    if any(is_file(index_path(each), store) for each in (prefix, *part_prefixes(prefix))):
         return True
     try:
-        return any(map(store.is_file, v1_files(prefix, store)))
+        return any(is_file(path, store) for path in v1_files(prefix, store))
     except ConflictError:
         return True
 
@@ -112,7 +120,7 @@ def v1_files(prefix: str, store: Store | None = None) -> list[str]:
     directory, name = split(prefix)
     pattern = parse_v1_name(name)
     if pattern is None or "?" not in pattern.shard:
-        if store.is_file(prefix):
+        if is_file(prefix, store):
             return [prefix]
         pattern = None
     base = name if pattern is None else pattern.base

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names
+from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names, quoted
 from tensorbundle.proto.moving import move_edges
 from tensorbundle.proto.nodes import Attribute, Node, RegisteredSaver, Slot, decode_nodes, encode_nodes
 from tensorbundle.proto.paths import (
@@ -38,11 +38,12 @@ class ObjectGraph:
 
     Attributes:
         nodes: every node, in the order of their numbers; the first is the root.
+        stored: the bytes that it was decoded from; None of a graph that was built.
     """
 
     def __init__(self, root: Node | None = None) -> None:
         """The graph of everything that can be reached from `root` (a fresh one by default), numbered."""
-        self._stored: tuple[bytes, bytes] | None = None
+        self.stored: bytes | None = None
         self.nodes = [root or Node()]
         self.renumber()
 
@@ -62,8 +63,7 @@ class ObjectGraph:
         graph = cls.__new__(cls)
         graph.nodes = decode_nodes(data)
         check_paths(graph.root)
-        again = encode_nodes(graph.nodes)
-        graph._stored = None if again == data else (again, data)
+        graph.stored = data
         return graph
 
     def encode(self) -> bytes:
@@ -79,7 +79,9 @@ class ObjectGraph:
         """
         data = encode_nodes(self.nodes)
         check_paths(self.root)
-        return self._stored[1] if self._stored is not None and self._stored[0] == data else data
+        if self.stored is None or self.stored == data or encode_nodes(decode_nodes(self.stored)) != data:
+            return data
+        return self.stored
 
     # Looking
 
@@ -334,7 +336,7 @@ class ObjectGraph:
             raise ConflictError("its root object has values of its own; put it under a name to keep them")
         clashes = [name for name in other.root.children if name in self.root.children]
         if clashes:
-            raise ConflictError(f"both root objects have {', '.join(map(repr, clashes))}")
+            raise ConflictError(f"both root objects have {quoted(clashes)}")
         old = other.root
         for node in other.nodes:
             node.children = {

@@ -51,6 +51,7 @@ class Naming:
         self._keys = keys
         self._read_graph = graph
         self.prefix = prefix
+        self._asked = False
         self._graph: ObjectGraph | None = None
         self._collected = False
         self._names: dict[
@@ -172,8 +173,8 @@ class Naming:
         return None, None
 
     def _the_graph(self) -> ObjectGraph | None:
-        if self._graph is None:
-            self._graph = self._read_graph()
+        if not self._asked:
+            self._asked, self._graph = True, self._read_graph()
         return self._graph
 
     def _collect(self) -> None:

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from tensorbundle.coding import encode_varint
 from tensorbundle.errors import ConflictError, CorruptionError
+from tensorbundle.limits import MIN_NODES, NODE_BYTES
 from tensorbundle.proto import checkpoint_pb2
 
 if TYPE_CHECKING:
@@ -108,6 +109,10 @@ def decode_nodes(data: bytes) -> list[Node]:
         raise CorruptionError(f"not an object graph: {error}") from None
     if not message.nodes:
         raise CorruptionError("an object graph without nodes")
+    if len(message.nodes) > MIN_NODES + len(data) // NODE_BYTES:
+        raise CorruptionError(
+            f"an object graph of {len(message.nodes)} nodes in {len(data)} bytes: too few for their edges"
+        )
     nodes = [Node(id=number) for number in range(len(message.nodes))]
     extended = _has_unknown_fields(message)
 
@@ -125,13 +130,13 @@ def decode_nodes(data: bytes) -> list[Node]:
             Attribute(item.name, item.full_name, item.checkpoint_key, item.optional_restore)
             for item in source.attributes
         ]
-        each.slots = [
-            Slot(
-                item.slot_name,
-                node(item.original_variable_node_id, each.id, "a slot's variable"),
-                node(item.slot_variable_node_id, each.id, f"slot {item.slot_name!r}"),
-            )
+        listed = (
+            (item.original_variable_node_id, item.slot_name, item.slot_variable_node_id)
             for item in source.slot_variables
+        )
+        each.slots = [
+            Slot(name, node(variable, each.id, "a slot's variable"), node(slot, each.id, f"slot {name!r}"))
+            for variable, name, slot in dict.fromkeys(listed)  # what is listed twice counts once
         ]
         if source.HasField("registered_saver"):
             saver = source.registered_saver

@@ -18,12 +18,12 @@ _URL: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+
 
 def is_url(name: str) -> bool:
     """Whether a name is a URL."""
-    return _URL.match(name) is not None
+    return "://" in name and _URL.match(name) is not None
 
 
 def split(name: str) -> tuple[str, str]:
     """The directory of a name, empty for the working directory, and its last component."""
-    found = _URL.match(name)
+    found = _URL.match(name) if "://" in name else None
     if found is None:
         return os.path.split(name)
     start = found.end()

@@ -767,3 +767,23 @@ def test_a_root_stays_when_its_tensors_go():
     graph = ObjectGraph(Node(attributes=[Attribute("o", "", "k")]))
     graph.drop_keys({"k"}, set())
     assert (len(graph), graph.root.attributes) == (1, [])
+
+
+def test_a_slot_that_is_listed_twice_counts_once():
+    variable_node, slot = raw('1a07 0801 1201 "m" 1802'), raw('1a07 0801 1201 "n" 1802')
+    optimizer = raw('0a06 0801 1202 "va" 0a06 0802 1202 "sl"') + 3 * variable_node + slot
+    data = raw("0a") + bytes([len(optimizer)]) + optimizer + 2 * raw("0a00")
+    graph = ObjectGraph.parse(data)
+    assert [each.name for each in graph.root.slots] == ["m", "n"]
+    assert graph.encode() == data  # as long as nothing was edited
+    graph.root.slots.pop()
+    assert graph.encode() == raw("0a") + bytes([len(optimizer) - 27]) + optimizer[:-27] + 2 * raw("0a00")
+
+
+def test_nodes_without_edges_are_not_believed():
+    most = 1000
+    assert len(ObjectGraph.parse(raw("0a00") * most)) == most
+    with pytest.raises(
+        tb.CorruptionError, match="object graph of 2000 nodes in 4000 bytes: too few for their edges"
+    ):
+        ObjectGraph.parse(raw("0a00") * 2 * most)

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.errors import ConflictError, UnsupportedError, quoted
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def find_model(graph: ObjectGraph, root: str | None = None) -> tuple[str, Node]:
         called = inside[0][0] in ("model", "net", "network", "keras_model")
         models = inside if called or SAVE_COUNTER in top.children else []
     if len({id(node) for _, node in models}) > 1:
-        names = ", ".join(repr(join_path("", name)) for name, _ in models)
+        names = quoted(join_path("", name) for name, _ in models)
         raise ConflictError(f"there are several models: {names}; say which (--root PATH)")
     if models:
         return join_path("", models[0][0]), models[0][1]

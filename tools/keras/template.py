@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError, TensorNotFoundError
+from tensorbundle.errors import ConflictError, TensorNotFoundError, quoted
 from tensorbundle.tools.keras.classes import class_in_names
 from tensorbundle.tools.keras.weights import Ordering, Weight
 
@@ -132,7 +132,7 @@ class _Filling:
             part = public.get(name) or public.get(name.lstrip("_"))
             if part is None:
                 raise TensorNotFoundError(
-                    f"the template has {inner.path!r}, the checkpoint has {', '.join(map(repr, layer.parts)) or 'nothing'} "
+                    f"the template has {inner.path!r}, the checkpoint has {quoted(layer.parts) or 'nothing'} "
                     f"in {layer.path or 'the model'!r}"
                 )
             if (

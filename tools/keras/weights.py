@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.errors import ConflictError, UnsupportedError, quoted
 from tensorbundle.tools.keras.classes import Classes, config_error
 from tensorbundle.tools.keras.naming import Numbering
 
@@ -108,11 +108,11 @@ class Ordering:
         Raises:
             ConflictError: nothing tells which are trained, and the order depends on it.
         """
-        known = [(each, self.is_trained(each, layer)) for each in layer.own]
+        known = list(self.trained(layer))
         unknown = [each.name for each, is_trained in known if is_trained is None]
         if unknown and len(known) > 1:
             raise ConflictError(
-                f"which of the variables {', '.join(map(repr, unknown))} are trained is not known, and Keras stores those "
+                f"which of the variables {quoted(unknown)} are trained is not known, and Keras stores those "
                 "first; say it with --trainable PATTERN or --non-trainable PATTERN",
                 key=layer.path,
             )
@@ -121,16 +121,14 @@ class Ordering:
             *(each for each, is_trained in known if is_trained is False),
         ]
 
-    def is_trained(self, variable: Variable, layer: Layer) -> bool | None:
-        """Whether a variable of a layer is trained: as told, by its name, or by what an optimizer trains of the layer."""
-        told = self._told(variable)
-        if told is not None:
-            return told
-        if variable.name in _NOT_TRAINED or variable.name in _TRAINED:
-            return variable.name in _TRAINED
-        if any(each.key in self._trained for each in layer.own):  # none of a frozen layer is
-            return variable.key in self._trained
-        return None
+    def trained(self, layer: Layer) -> Iterator[tuple[Variable, bool | None]]:
+        """A layer's variables and whether each is trained: as told, by its name, or by what an optimizer trains of the layer."""
+        some_are = any(each.key in self._trained for each in layer.own)  # none of a frozen layer is
+        for each in layer.own:
+            told = self._told(each)
+            if told is None and (each.name in _NOT_TRAINED or each.name in _TRAINED):
+                told = each.name in _TRAINED
+            yield each, each.key in self._trained if told is None and some_are else told
 
 
 def weights_of(model: Layer, classes: Classes, ordering: Ordering) -> list[Weight]:
@@ -278,7 +276,8 @@ def _subtree(layer: Layer, ordering: Ordering, seen: set[Layer]) -> Iterator[tup
     if layer in seen:
         return
     seen.add(layer)
+    trained = dict(ordering.trained(layer))
     for each in ordering.order(layer):
-        yield each, ordering.is_trained(each, layer) is not False
+        yield each, trained[each] is not False
     for below in [*(layer.listed or ()), *layer.parts.values()]:
         yield from _subtree(below, ordering, seen)

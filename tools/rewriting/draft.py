@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.keys import decode_key, encode_key
-from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.naming import Naming
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
 from tensorbundle.specs import Spec
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.dtypes import DType
+    from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.slices import TensorSlice
     from tensorbundle.tools.rewriting.expressions import Expression
     from tensorbundle.tools.rewriting.plan import Output
@@ -110,7 +110,7 @@ class Draft:
     attributes: dict[str, dict[str, str | list[str]]] = field(default_factory=dict)
     from_bundle: bool = True
     _graph_tensor: DraftTensor | None = None
-    _graph_bytes: bytes = b""
+    _graph_bytes: bytes | None = None
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Draft:
@@ -130,10 +130,8 @@ class Draft:
         draft.tensors = {key: tensor for _, _, key, tensor in found}
         draft._graph_tensor = draft.tensors.pop(OBJECT_GRAPH_KEY, None)
         if draft._graph_tensor is not None:
-            # A graph of our own: the one that the checkpoint hands out must not change.
-            value = checkpoint.object_graph
-            draft._graph_bytes = value.encode() if value is not None else b""
-            draft.graph = ObjectGraph.parse(draft._graph_bytes)
+            draft.graph = checkpoint.read_object_graph()
+            draft._graph_bytes = None if draft.graph is None else draft.graph.stored
         return draft
 
     def select(self, keys: Collection[str]) -> dict[str, DraftTensor]:

@@ -53,6 +53,7 @@ class Found:
 
     Attributes:
         prefix: where it is, or would be.
+        place: the one path that it has, whatever directories were written: `place_of` its prefix.
         file_format: "v2" or "v1"; None where there is nothing that can be read as a checkpoint.
         files: its own files that are there, the index or the first of the V1 files first.
         nbytes: bytes of these.
@@ -65,6 +66,7 @@ class Found:
     """
 
     prefix: str
+    place: str
     file_format: Literal["v1", "v2"] | None = None
     files: tuple[str, ...] = ()
     nbytes: int = 0
@@ -153,13 +155,13 @@ class Latest:
         return self.found.to_json() | {"source": self.source, "tensorflow": self.tensorflow}
 
 
-def inspect(prefix: str) -> Found:
+def inspect(prefix: str, place: str | None = None) -> Found:
     """What there is at exactly this prefix: which files are the checkpoint's own, and what is wrong with it.
 
     A bundle's data shards are those that its index counts, and each must be as long as its entries need. Where the index is
-    missing or can't be read, those named after the prefix are shown, if they are of one number.
+    missing or can't be read, those named after the prefix are shown, if they are of one number. `place` need not be given.
     """
-    found = Found(prefix)
+    found = Found(prefix, place_of(prefix) if place is None else place)
     index = index_path(prefix)
     if not is_file(index):
         return _inspect_v1(found)
@@ -206,16 +208,14 @@ def _inspect_v1(found: Found) -> Found:
     there = [path for path in files if is_file(path)]
     if not there:
         shards = _one_set(found.prefix)
-        problem = (
-            f"its index is not there, although {len(shards)} of its data shards {_are(len(shards))}"
-            if shards
-            else None
-        )
+        if not shards:
+            return found
+        problem = f"its index is not there, although {len(shards)} of its data shards {_are(len(shards))}"
         return _with_files(replace(found, problem=problem), shards)
     if not all(map(is_v1_file, there)):
         return replace(found, problem="not a checkpoint: a file of another kind")
-    problem = None if files == there else "not all of its files are there"
-    return _with_files(replace(found, file_format="v1", problem=problem), there)
+    incomplete = None if files == there else "not all of its files are there"
+    return _with_files(replace(found, file_format="v1", problem=incomplete), there)
 
 
 def _one_set(prefix: str) -> list[str]:
@@ -253,9 +253,10 @@ def survey(directory: str) -> Survey:
         state = CheckpointState.read(directory)
     except BundleError as error:
         trouble = error
-    found = [] if state is None else [_listed(state, *each) for each in state.listed.items()]
-    known = {place_of(each.prefix) for each in found}
-    unlisted = (inspect(prefix) for prefix in _prefixes_on_disk(directory) if place_of(prefix) not in known)
+    found = [] if state is None else _listed(state, state.listed)
+    known = {each.place for each in found}
+    there = _with_places(_prefixes_on_disk(directory))
+    unlisted = (inspect(prefix, place) for prefix, place in there if place not in known)
     found += sorted((each for each in unlisted if each.files), key=lambda each: number_of(each.prefix))
     missing = isinstance(trouble, MissingFileError)
     return Survey(
@@ -263,15 +264,20 @@ def survey(directory: str) -> Survey:
     )
 
 
-def _listed(state: CheckpointState, path: str, timestamp: float | None) -> Found:
-    """A checkpoint that the state file names."""
-    return replace(
-        inspect(state.located(path)),
-        path=path,
-        timestamp=timestamp,
-        latest=path == state.latest_path,
-        managed=timestamp is not None and (state.last_preserved or 0.0) < timestamp < math.inf,
-    )
+def _listed(state: CheckpointState, times: Mapping[str, float | None]) -> list[Found]:
+    """Checkpoints that the state file names, by their paths there, with its timestamps."""
+    preserved = state.last_preserved or 0.0
+    found = _with_places(map(state.located, times))
+    return [
+        replace(
+            inspect(prefix, place),
+            path=path,
+            timestamp=timestamp,
+            latest=path == state.latest_path,
+            managed=timestamp is not None and preserved < timestamp < math.inf,
+        )
+        for (path, timestamp), (prefix, place) in zip(times.items(), found, strict=True)
+    ]
 
 
 def _prefixes_on_disk(directory: str) -> list[str]:
@@ -292,10 +298,10 @@ def _prefixes_on_disk(directory: str) -> list[str]:
 
 def _with_meta(found: Sequence[Found]) -> Iterator[Found]:
     """The checkpoints with their `.meta` files, a graph's, each where it is the file of one checkpoint only."""
-    claims = Counter(_meta_path(prefix) for prefix in {place_of(each.prefix) for each in found})
+    claims = Counter(map(_meta_path, {each.place for each in found}))
     for each in found:
         meta = _meta_path(each.prefix)
-        if each.file_format and claims[_meta_path(place_of(each.prefix))] == 1 and is_file(meta):
+        if each.file_format and claims[_meta_path(each.place)] == 1 and is_file(meta):
             size = os.lstat(meta).st_size
             yield replace(each, files=(*each.files, meta), nbytes=each.nbytes + size)
         else:
@@ -344,7 +350,7 @@ def latest(directory: Path, *, newest: bool = False) -> Latest:
 
 def _latest_of(state: CheckpointState) -> Latest:
     directory, path = state.directory, state.latest_path
-    found = _listed(state, path, state.listed[path])
+    [found] = _listed(state, {path: state.listed[path]})
     seen = _seen_by_tensorflow(state.latest)
     if not found.file_format and not seen:
         others = [each for each in state.listed if each != path and inspect(state.located(each)).file_format]
@@ -403,5 +409,14 @@ def number_of(prefix: str) -> tuple[tuple[str, str], tuple[int, str]]:
 
 def place_of(prefix: str) -> str:
     """The one path that a prefix or file has, whatever directories were written; the name itself is not followed."""
-    directory, name = split(prefix)
-    return join(os.path.realpath(directory or "."), name)
+    return next(_with_places([prefix]))[1]
+
+
+def _with_places(prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Prefixes, each with its place; every directory is followed once."""
+    real: dict[str, str] = {}
+    for prefix in prefixes:
+        directory, name = split(prefix)
+        if directory not in real:
+            real[directory] = os.path.realpath(directory or ".")
+        yield prefix, join(real[directory], name)

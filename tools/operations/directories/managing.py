@@ -160,8 +160,7 @@ def _as_latest(state: CheckpointState, path: str, found: Found) -> CheckpointSta
 
 
 def _inserted(state: CheckpointState, path: str, found: Found) -> CheckpointState:
-    place = place_of(found.prefix)
-    items = [each for each in state.listed.items() if place_of(state.located(each[0])) != place]
+    items = [each for each in state.listed.items() if place_of(state.located(each[0])) != found.place]
     at = _position(state, items, found)
     if at == len(items):
         return _as_latest(state, path, found)
@@ -216,6 +215,7 @@ def remove(found: Survey, names: Iterable[str]) -> Change:
         chosen |= {id(each): each for each in _chosen(found, name)}
     doomed = list(chosen.values())
     needed = _reasons_to_stay(found, doomed)
+    root = os.path.realpath(found.directory)
     steps = []
     for each in doomed:
         reason = needed.get(each.prefix)
@@ -223,7 +223,7 @@ def remove(found: Survey, names: Iterable[str]) -> Change:
             raise ConflictError(f"not deleted: {reason}", path=each.prefix)
         if not each.files:
             steps.append(_forget(each, each.problem or NOT_THERE))
-        elif not _is_inside(found.directory, each):
+        elif not _is_inside(root, each):
             if each.path is None:
                 raise ConflictError("not deleted: outside of the directory", path=each.prefix)
             steps.append(_forget(each, "outside of the directory"))
@@ -254,7 +254,7 @@ def _chosen(found: Survey, name: str) -> list[Found]:
     exact = [each.prefix for each in found.listed if each.path == name]
     for prefix in (*exact, join(found.directory, name), name):
         place = place_of(prefix)
-        chosen = [each for each in found.checkpoints if place_of(each.prefix) == place]
+        chosen = [each for each in found.checkpoints if each.place == place]
         if chosen:
             return chosen
         there = inspect(prefix)
@@ -328,10 +328,11 @@ def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = No
         else:
             doomed.append(each)
     needed = _reasons_to_stay(found, doomed)
+    root = os.path.realpath(found.directory)
     for each in doomed:
         if each.file_format is None:
             steps.append(_forget(each, each.problem or NOT_THERE))
-        elif not _is_inside(found.directory, each):
+        elif not _is_inside(root, each):
             steps.append(_forget(each, "outside of the directory"))
         elif each.prefix in needed:
             steps.append(_forget(each, needed[each.prefix]))
@@ -366,29 +367,28 @@ def repair(found: Survey) -> Change:
         ConflictError: the state file is something else altogether.
     """
     _must_be_replaceable(found)
-    state = found.state
+    state, root = found.state, os.path.realpath(found.directory)
     steps: list[Step] = []
     notes: list[str] = []
     kept: dict[str, Found] = {}
     for each in sorted(found.listed, key=lambda each: each.latest):  # the rest stay in their order
-        here = _beside(found.directory, each)
-        place = place_of(here.prefix)
+        here = _beside(found.directory, root, each)
         if not here.is_whole:
             steps.append(_forget(each, here.problem or NOT_THERE))
             continue
-        twice = kept.pop(place, None)
+        twice = kept.pop(here.place, None)
         if twice is not None:
             steps.append(_forget(twice, f"also listed as {each.path!r}"))
-        kept[place] = here
+        kept[here.place] = here
     if not kept:
         whole = [each for each in found.unlisted if each.is_whole]
-        kept = {place_of(each.prefix): each for each in _in_order(whole)}
+        kept = {each.place: each for each in _in_order(whole)}
         steps += [Step("add", _relative(found.directory, each.prefix), each.prefix) for each in kept.values()]
     if not kept:
         raise MissingFileError(
             "no whole checkpoint is there that a state file could name", path=found.directory
         )
-    others = [each.name for each in found.unlisted if place_of(each.prefix) not in kept]
+    others = [each.name for each in found.unlisted if each.place not in kept]
     if others:
         notes.append(f"not in the state file: {what_is_there(others)}; 'add' lists a checkpoint")
     known = [each.timestamp for each in kept.values() if each.timestamp is not None]
@@ -401,7 +401,7 @@ def repair(found: Survey) -> Change:
         )
     paths: list[str] = []
     for each in kept.values():
-        if each.path is None or _is_inside(found.directory, each):
+        if each.path is None or _is_inside(root, each):
             paths.append(_relative(found.directory, each.prefix))
         else:
             paths.append(each.path)
@@ -434,11 +434,12 @@ def _must_be_replaceable(found: Survey) -> None:
         raise ConflictError(f"not a state file: {what}", path=path)
 
 
-def _beside(directory: str, found: Found) -> Found:
-    """A listed checkpoint, or if it is elsewhere, the one of the same name in the directory if there is one."""
-    if _is_inside(directory, found):
+def _beside(directory: str, root: str, found: Found) -> Found:
+    """A listed checkpoint, or if it is elsewhere, the one of the same name in the directory, really `root`, if there is one."""
+    if _is_inside(root, found):
         return found
-    copy = inspect(join(directory, basename(found.prefix)))
+    name = basename(found.prefix)
+    copy = inspect(join(directory, name), join(root, name))
     if not copy.file_format:
         return found
     return replace(
@@ -460,10 +461,9 @@ def _relative(directory: str, prefix: str) -> str:
     return CheckpointState.of_prefixes(directory, join(absolute(above), name)).latest_path
 
 
-def _is_inside(directory: str, found: Found) -> bool:
-    """Whether a checkpoint is in the directory or a folder of it."""
-    root = os.path.realpath(directory)
-    return os.path.commonpath([root, dirname(place_of(found.prefix))]) == root
+def _is_inside(root: str, found: Found) -> bool:
+    """Whether a checkpoint is in the directory whose real path is `root`, or in a folder of it."""
+    return found.place.startswith(join(root, ""))
 
 
 def _reasons_to_stay(found: Survey, doomed: Sequence[Found]) -> dict[str, str]:

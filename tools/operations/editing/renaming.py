@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_hint
+from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_hint, quoted
 from tensorbundle.proto.naming import new_path
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, join_path, key_path
 from tensorbundle.tools.operations.editing.rules import has_wildcards, parse_rule, whole_rule
@@ -76,7 +76,7 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
     ).items():
         if len(names) > 1:
             raise ConflictError(
-                f"an object moves to one place, not to {' and '.join(map(repr, names))}",
+                f"an object moves to one place, not to {quoted(names)}",
                 path=draft.prefix,
                 key=path,
             )

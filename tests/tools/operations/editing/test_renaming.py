@@ -260,7 +260,7 @@ class TestObjects:
         source = write_objects(tmp_path / "m", tree({"a": {"x": None}}))
         (tmp_path / "map").write_text("[('a/', 'b/'), ('a/x', 'z')]")
         message = run.error("rename", source, tmp_path / "out", "--map", tmp_path / "map")
-        assert message.endswith("key 'a/x': an object moves to one place, not to 'b/x' and 'z'")
+        assert message.endswith("key 'a/x': an object moves to one place, not to 'b/x', 'z'")
 
     def test_by_another_name(self, tmp_path):
         shared = variable()
