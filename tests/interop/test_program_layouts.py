@@ -7,8 +7,8 @@ import pytest
 
 import tensorbundle as tb
 from support.keras import keras
-from support.program_layouts import OPTIMIZERS, save
-from support.programs import Layer, Part, Program
+from support.program_layouts import save
+from support.programs import OPTIMIZERS, Layer, Part, Program, Training
 from support.tensorflow import tf, tf1
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 
@@ -42,8 +42,23 @@ def layer(module, each):
     return getattr(module.layers, kind[each.kind])(**name)
 
 
-def real(layout, form, optimizer, prefix):
+class Schedule(tf.Module):
+    """A schedule of the learning rate that has a variable of its own; Keras's class is put before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.warm = tf.Variable(0.1, name="warm")
+
+    def __call__(self, step):
+        return self.warm
+
+    def get_config(self):
+        return {}
+
+
+def real(layout, form, training, prefix):
     """A checkpoint that Keras wrote."""
+    optimizer = training.optimizer
     module = keras(3 if layout == "keras3" else 2)
     module.backend.clear_session()
     made = program(form).parts[0].layers
@@ -67,8 +82,22 @@ def real(layout, form, optimizer, prefix):
         model(tf.zeros([1, 4]))
     home = module.optimizers.legacy if layout == "legacy" else module.optimizers
     name = CLASSES.get(optimizer, optimizer.capitalize())
-    trainer = getattr(home, name)(**OPTIONS.get(optimizer, {}))
-    if layout == "legacy":
+    options = dict(OPTIONS.get(optimizer, {}))
+    schedules = module.optimizers.schedules
+    if training.schedule == "stateless":
+        options["learning_rate"] = schedules.ExponentialDecay(0.1, 10, 0.9)
+    elif training.schedule:
+        kind = type("Own", (Schedule, schedules.LearningRateSchedule), {})
+        options["learning_rate"] = kind()
+    if training.copies:
+        options["use_ema"] = True
+    trainer = getattr(home, name)(**options)
+    if training.scaled:
+        home = module.optimizers if layout == "keras3" else module.mixed_precision
+        trainer = home.LossScaleOptimizer(trainer)
+    if layout == "legacy" and training.scaled:
+        trainer._optimizer._create_all_weights(model.trainable_variables)
+    elif layout == "legacy":
         trainer._create_all_weights(model.trainable_variables)
     else:
         trainer.build(model.trainable_variables)
@@ -83,7 +112,10 @@ def described(prefix):
         owners = {each.checkpoint_key: each.full_name for _, _, each in ckpt.object_graph.attributes()}
         found = {key: (owners[key], list(ckpt.entry(key).shape)) for key in ckpt if key != OBJECT_GRAPH_KEY}
         lists = {
-            path: {name: child.attributes[0].checkpoint_key for name, child in node.children.items()}
+            path: {
+                name: child.attributes[0].checkpoint_key if child.attributes else ""
+                for name, child in node.children.items()
+            }
             for path, node in ckpt.object_graph.walk()
             if path.startswith("optimizer/") and node.children
         }
@@ -95,9 +127,22 @@ def described(prefix):
 def test_keras(layout, form, tmp_path):
     optimizers = OPTIMIZERS.keys() - {"none", *(["sgd"] if layout == "keras2" else [])}
     for optimizer in optimizers if form == "sequential" else ["adam"]:
-        prefix = real(layout, form, optimizer, tmp_path / optimizer)
-        ours = save(program(form), layout, optimizer, tmp_path / f"{optimizer}-ours", 1_000).prefix
+        training = Training(optimizer)
+        prefix = real(layout, form, training, tmp_path / optimizer)
+        ours = save(program(form), layout, training, tmp_path / f"{optimizer}-ours", 1_000).prefix
         assert described(ours) == described(prefix), optimizer
+
+
+@pytest.mark.parametrize(
+    "options", [{"copies": "average"}, {"scaled": True}, {"schedule": "stateless"}, {"schedule": "stateful"}]
+)
+@pytest.mark.parametrize("layout", ["keras2", "legacy", "keras3"])
+def test_keras_with_more_state(layout, options, tmp_path):
+    if layout == "legacy" and "copies" in options:
+        pytest.skip("TensorFlow Addons made these")
+    training = Training("adam", **options)
+    ours = save(program("sequential"), layout, training, tmp_path / "ours", 1_000).prefix
+    assert described(ours) == described(real(layout, "sequential", training, tmp_path / "real"))
 
 
 def test_tf1(tmp_path):
@@ -137,5 +182,5 @@ def test_tf1(tmp_path):
             session.run(tf1.global_variables_initializer())
             session.run(update)
             tf1.train.Saver().save(session, str(tmp_path / name), write_meta_graph=False)
-        ours = save(made, "tf1", optimizer, tmp_path / f"{name}-ours", 1_000).prefix
+        ours = save(made, "tf1", Training(optimizer), tmp_path / f"{name}-ours", 1_000).prefix
         assert described(ours) == described(tmp_path / name)

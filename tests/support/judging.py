@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import tensorbundle as tb
-from support.program_layouts import LAYOUTS, OPTIMIZERS, RATE, Saved, Token, save
-from support.programs import change, design
-from tensorbundle.proto.paths import key_path
-from tensorbundle.tools import convert, suggest
+from support.program_layouts import LAYOUTS, RATE, STEPS, Saved, Token, save
+from support.programs import COPIES, change, design, train
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, attribute_key, key_path
+from tensorbundle.tools import convert, rename, suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from support.programs import Layer, Program
+    from tensorbundle.tools.operations.suggesting.suggestion import Suggestion
 
 __all__ = ["Pair", "Verdict", "convert_pair", "judge", "make_pair"]
 
+_ROLES = {"momentum": ("momentum", "rms_momentum")}  # of slots of this name
 _SCALES = (1.0, -RATE, -1 / RATE)  # of what TF1's Momentum keeps, and Keras's SGD
 
 
@@ -55,18 +58,23 @@ def make_pair(seed: int, folder: Path) -> Pair:
     trained = design(rng)
     fresh, changes = change(trained, rng)
     layouts = rng.choice(LAYOUTS), rng.choice(LAYOUTS)
-    optimizers = [rng.choice(list(OPTIMIZERS))] * 2
-    if rng.random() < 0.15:
-        optimizers[1] = rng.choice(list(OPTIMIZERS))
+    trainings = train(rng)
     _settle(trained, fresh, layouts)
-    source = save(trained, layouts[0], optimizers[0], folder / "source", 1_000)
+    source = save(trained, layouts[0], trainings[0], folder / "source", 1_000)
     built = layouts[1] != "legacy" or rng.random() < 0.7
-    target = save(fresh, layouts[1], optimizers[1], folder / "fresh", 2_000_000, built=built)
+    target = save(fresh, layouts[1], trainings[1], folder / "fresh", 2_000_000, built=built)
+    told = _is_told(trained, fresh, source, target, layouts)
+    _settle_equal(source, target)
     keys = {token: key for key, token in source.tokens.items()}
     right = {key: keys.get(token) for key, token in target.tokens.items()}
-    label = f"{seed}: {'+'.join(changes) or 'same'}, {' -> '.join(layouts)}, {trained.form}, {optimizers}"
+    how = " -> ".join("-".join(filter(None, map(_word, vars(each).items()))) for each in trainings)
+    label = f"{seed}: {'+'.join(changes) or 'same'}, {' -> '.join(layouts)}, {trained.form}, {how}"
     to = "tf1" if layouts[1] in ("tf1", "slim") else "tf2"
-    return Pair(label, source, target, to, right, _is_told(trained, fresh, source, target, layouts))
+    return Pair(label, source, target, to, right, told)
+
+
+def _word(field: tuple[str, object]) -> str:
+    return field[0] if field[1] is True else str(field[1] or "")
 
 
 # The truth, where files can't tell
@@ -79,14 +87,32 @@ def _settle(trained: Program, fresh: Program, layouts: tuple[str, str]) -> None:
     sides, exchanging two of them, or removing one and adding another, changes nothing that anyone could see.
     """
     by_attribute = trained.form == "attributes" and not {"tf1", "slim"} & {*layouts}
+    # Keras 2 stores no names of models in sequential ones.
+    hides = trained.form == "sequential" and bool({"keras2", "legacy"} & {*layouts})
     for part, other in zip(trained.parts, fresh.parts, strict=True):
-        _settle_layers(part.layers, other.layers, by_attribute)
+        _settle_layers(part.layers, other.layers, by_attribute, hides)
 
 
-def _settle_layers(layers: list[Layer], others: list[Layer], by_attribute: bool) -> None:
+def _settle_equal(source: Saved, target: Saved) -> None:
+    """Let variables be the same where both programs have the same names, paths and shapes throughout."""
+    ours, theirs = (
+        {(name, side.paths.get(token), side.shapes[token]): token for token, name in side.names.items()}
+        for side in (source, target)
+    )
+    if ours.keys() == theirs.keys() and len(ours) == len(source.names) == len(target.names):
+        same = {token: ours[what] for what, token in theirs.items()}
+        for key, token in target.tokens.items():
+            known = same.get(token._replace(role=""), token)
+            target.tokens[key] = known._replace(role=token.role)
+
+
+def _settle_layers(layers: list[Layer], others: list[Layer], by_attribute: bool, hides: bool) -> None:
+    def name_of(layer: Layer) -> str | None:
+        return None if hides and layer.kind == "block" else layer.name
+
     if by_attribute and [each.attribute for each in layers] == [each.attribute for each in others]:
         return
-    unnamed, others_unnamed = ([each for each in side if each.name is None] for side in (layers, others))
+    unnamed, others_unnamed = ([each for each in side if name_of(each) is None] for side in (layers, others))
     for kind in {each.class_name for each in unnamed}:
         ours = [each for each in unnamed if each.class_name == kind]
         theirs = [each for each in others_unnamed if each.class_name == kind]
@@ -94,12 +120,12 @@ def _settle_layers(layers: list[Layer], others: list[Layer], by_attribute: bool)
         if same and not by_attribute:
             for one, other in zip(ours, theirs, strict=True):
                 _identify(one, other)
-    names = {each.name for each in layers} & {each.name for each in others} - {None}
+    names = {*map(name_of, layers)} & {*map(name_of, others)} - {None}
     if [each.spec() for each in layers] == [each.spec() for each in others]:
-        at = {each.name: number for number, each in enumerate(layers)}
-        if all(at[each.name] == number for number, each in enumerate(others) if each.name in names):
+        at = {name_of(each): number for number, each in enumerate(layers)}
+        if all(at[name_of(each)] == number for number, each in enumerate(others) if name_of(each) in names):
             for one, other in zip(layers, others, strict=True):
-                if one.name not in names and other.name not in names and not by_attribute:
+                if name_of(one) not in names and name_of(other) not in names and not by_attribute:
                     _identify(one, other)
 
 
@@ -155,8 +181,13 @@ def _is_told(
 def judge(pair: Pair, folder: Path) -> Verdict:
     """Try everything with a pair."""
     verdict = Verdict()
-    lacking = any(key is None for key in pair.right.values())
-    unused = set(pair.source.tokens) - set(pair.right.values())
+    lacking = any(
+        key is None and pair.fresh.tokens[place].role not in (*COPIES, "scalar")
+        for place, key in pair.right.items()
+    )
+    unused = {key for key, token in pair.source.tokens.items() if token.role != "scalar"} - {
+        *pair.right.values()
+    }
     flags = {"allow_missing": lacking, "allow_unused": bool(unused)}
     convert_pair(pair, folder / "strict", verdict, "convert", **flags)
     left = convert_pair(
@@ -164,11 +195,13 @@ def judge(pair: Pair, folder: Path) -> Verdict:
     )
     if pair.told:
         verdict.refused = ", ".join(left)
-    rules = _suggest(pair, verdict)
-    if rules and pair.source.prefix:
-        (folder / "map").write_text("".join(f"{each}\n" for each in rules), encoding="utf-8")
-        if pair.to == "tf2" and not pair.source.paths:
-            convert_pair(pair, folder / "mapped", verdict, "mapped", map=folder / "map", **flags)
+    found = _suggest(pair, verdict)
+    if found is not None and found.rules:
+        rules = folder / "map"
+        rules.write_text("".join(f"{each.text}\n" for each in found.rules), encoding="utf-8")
+        if found.use != "rename-converted":
+            convert_pair(pair, folder / "mapped", verdict, "mapped", map=rules, **flags)
+        _rename_pair(pair, found, rules, folder, verdict)
     return verdict
 
 
@@ -181,30 +214,117 @@ def convert_pair(pair: Pair, output: Path, verdict: Verdict, what: str, **option
     except tb.BundleError as error:
         return [str(error)]
     listed = {each.key for each in summary.left_out}
-    origins = {pair.source.values[key] * scale: key for key in pair.source.values for scale in _SCALES}
-    kept = []
+    origins = _origins(pair)
+    kept, allowed = [], options.get("allow_missing")
     with tb.open(output) as out:
-        for key, right in pair.right.items():
-            value = float(out[key].flat[0]) if key in out else None
-            if value != pair.fresh.values[key]:
-                if right is None or origins.get(value) != right:
-                    verdict.faults.append(f"{what}: {key} has {origins.get(value, value)}, not {right}")
-            elif right is not None:
-                is_slot = bool(pair.fresh.tokens[key].role)
-                if not is_slot:
-                    kept.append(key)
-                if not options.get("allow_missing") and not (is_slot and right in listed):
-                    verdict.faults.append(f"{what}: {key} silently keeps its value, not that of {right}")
+        values = {key: float(out[key].flat[0]) for key in out if key != OBJECT_GRAPH_KEY}
+    right = _rights(pair, values)
+    for key, value in values.items():
+        if key not in right:
+            continue
+        meant, token = right[key], pair.fresh.tokens.get(key)
+        is_kept = token is not None and value == pair.fresh.values[key]
+        if not is_kept:
+            is_copy = token is not None and token.role in COPIES and meant in listed
+            if is_copy and origins.get(value) == right[_of(pair, token)]:
+                continue  # the source's copy may be that of another variable, and the weight is what is told
+            if meant is None or origins.get(value) != meant:
+                verdict.faults.append(f"{what}: {key} has {origins.get(value, value)}, not {meant}")
+            elif token is None or token.role not in (*COPIES, "scalar", ""):
+                _judge_steps(pair, key, values, verdict, what)
+        elif meant is not None and token is not None:
+            if not token.role:
+                kept.append(key)
+            elif (
+                not allowed
+                and token.role in COPIES
+                and values[_of(pair, token)] != pair.fresh.values[_of(pair, token)]
+            ):
+                verdict.faults.append(f"{what}: {key} keeps its value, not that of its variable")
+            if not allowed and not (token.role and meant in listed):
+                verdict.faults.append(f"{what}: {key} silently keeps its value, not that of {meant}")
     return kept
 
 
-def _suggest(pair: Pair, verdict: Verdict) -> list[str]:
-    """The active rules; what is said to be certain or likely must be true."""
+def _origins(pair: Pair) -> dict[float, str]:
+    """The key in the source by what its value may have become."""
+    return {value * scale: key for key, value in pair.source.values.items() for scale in _SCALES}
+
+
+def _of(pair: Pair, token: Token) -> str:
+    """The key in the fresh checkpoint of the variable that a slot is of."""
+    return next(key for key, each in pair.fresh.tokens.items() if each == token._replace(role=""))
+
+
+def _rights(pair: Pair, keys: Iterable[str]) -> dict[str, str | None]:
+    """The truth about these keys of an output: also about slots that legacy optimizers have got, and copies of weights."""
+    right = dict(pair.right)
+    for key, token in pair.fresh.tokens.items():
+        if token.role in COPIES and right[key] is None:
+            right[key] = right[_of(pair, token)]
+    ours = {token: key for key, token in pair.source.tokens.items()}
+    for key in keys:
+        variable, mark, slot = key.partition("/.OPTIMIZER_SLOT/")
+        if mark and key not in right:
+            token = pair.fresh.tokens[attribute_key(variable)]
+            name = slot.partition("/.")[0].rpartition("/")[2]
+            right[key] = next(
+                (
+                    ours[each]
+                    for role in _ROLES.get(name, (name,))
+                    if (each := token._replace(role=role)) in ours
+                ),
+                None,
+            )
+    return right
+
+
+def _judge_steps(pair: Pair, key: str, values: dict[str, float], verdict: Verdict, what: str) -> None:
+    """Slots go on from where they were: so must the number of steps."""
+    steps = pair.fresh.steps.get(key, "")
+    if steps and values[steps] != STEPS:
+        verdict.faults.append(f"{what}: {steps} is {values[steps]} beside {key}")
+    if (
+        steps == "global_step"
+        and "beta1_power" in values
+        and abs(values["beta1_power"] - 0.9 ** (STEPS + 1)) > 1e-6
+    ):
+        verdict.faults.append(f"{what}: beta1_power is {values['beta1_power']} beside {key}")
+
+
+def _rename_pair(pair: Pair, found: Suggestion, rules: Path, folder: Path, verdict: Verdict) -> None:
+    """Rename by suggest's map: whatever gets another name must get one that means the same."""
+    source = pair.source.prefix
+    try:
+        if found.use == "rename-converted":
+            convert(source, folder / "converted", to="tf1", names="keys")
+            source = str(folder / "converted")
+        elif found.use == "template":
+            return
+        rename(source, folder / "renamed", map=rules)
+    except tb.BundleError as error:
+        verdict.faults.append(f"rename: {error}")
+        return
+    keys = {value: key for key, value in pair.source.values.items()}
+    with tb.open(source) as before, tb.open(folder / "renamed") as after, tb.open(pair.fresh.prefix) as fresh:
+        for key in after:
+            there = pair.fresh.tokens.get(key)
+            if there is None or (key in before and before.entry(key).crc32c == after.entry(key).crc32c):
+                continue
+            if after.entry(key).shape != fresh.entry(key).shape:
+                continue  # which no restore takes silently
+            origin = keys.get(float(after[key].flat[0]), "")
+            if pair.source.tokens.get(origin) != there:
+                verdict.faults.append(f"renamed: {key} is {origin}")
+
+
+def _suggest(pair: Pair, verdict: Verdict) -> Suggestion | None:
+    """What is suggested; what is said to be certain or likely must be true."""
     try:
         found = suggest(pair.source.prefix, pair.fresh.prefix)
     except tb.BundleError as error:
         verdict.faults.append(f"suggest: {error}")
-        return []
+        return None
     ours, theirs = _by_any_name(pair.source), _by_any_name(pair.fresh)
     for each in found.matches:
         one, other = ours.get(each.old), theirs.get(each.new)
@@ -212,7 +332,7 @@ def _suggest(pair: Pair, verdict: Verdict) -> list[str]:
             verdict.faults.append(
                 f"suggest: {each.old}={each.new} ({each.evidence}), but it is {_place(pair, one)}"
             )
-    return [each.text for each in found.rules]
+    return found
 
 
 def _by_any_name(saved: Saved) -> dict[str, Token]:

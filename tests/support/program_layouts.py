@@ -6,38 +6,28 @@ Synthetic, so that thousands of checkpoints cost seconds; `tests/interop/test_pr
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from support.programs import OPTIMIZERS
 from support.rewriting import finished, variable, write
 from tensorbundle.proto.graph import Node, Slot
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from support.programs import Layer, Part, Program
+    from support.programs import Layer, Part, Program, Training
 
     Shape = tuple[int, ...]
 
-__all__ = ["LAYOUTS", "OPTIMIZERS", "RATE", "Saved", "Token", "save"]
+__all__ = ["LAYOUTS", "RATE", "STEPS", "Saved", "Token", "save"]
 
 LAYOUTS = ("tf1", "slim", "keras2", "legacy", "keras3")
 RATE = 0.5
 STEPS = 7
-# The roles of each optimizer's slots; those of one group are made for each variable in turn.
-OPTIMIZERS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "none": (),
-    "sgd": (),
-    "momentum": (("momentum",),),
-    "adam": (("m", "v"),),
-    "amsgrad": (("m", "v"), ("vhat",)),
-    "rmsprop": (("rms",), ("rms_momentum",)),
-    "adagrad": (("accumulator",),),
-    "adadelta": (("accum_grad", "accum_var"),),
-    "ftrl": (("accumulator", "linear"),),
-}
 _TF1 = {
     "momentum": ("Momentum",),
     "adam": ("Adam", "Adam_1"),
@@ -57,6 +47,7 @@ _LISTS = {
     "accumulator": ("_accumulators", "accumulator", "accumulator"),
     "linear": ("_linears", "linear", "linear"),
     "accum_grad": ("_accumulated_grads", "accumulated_grad", "accumulated_grad"),
+    "average": ("_model_variables_moving_average", "average", "average"),
     "accum_var": ("_accumulated_delta_vars", "accumulated_delta_var", "accumulated_delta_var"),
 }
 _HYPERPARAMETERS = {
@@ -83,7 +74,10 @@ _KERAS_3_CLASSES = {"rmsprop": "rm_sprop", "momentum": "sgd", "amsgrad": "adam"}
 
 
 class Token(NamedTuple):
-    """What a tensor is: which variable of which layer, or what an optimizer keeps for it (`role` is then not empty)."""
+    """What a tensor is: which variable of which layer, or what an optimizer keeps for it (`role` is then not empty).
+
+    Scalars that several generations keep are of no layer, but of the optimizer with that number.
+    """
 
     layer: int
     name: str
@@ -99,6 +93,8 @@ class Saved:
         values: of each tensor, the number that all its elements are.
         names: the full name of each variable.
         paths: likewise the object path.
+        shapes: likewise the shape.
+        steps: what counts the steps of each slot's optimizer, by key.
     """
 
     prefix: str = ""
@@ -106,6 +102,8 @@ class Saved:
     values: dict[str, float] = field(default_factory=dict)
     names: dict[Token, str] = field(default_factory=dict)
     paths: dict[Token, str] = field(default_factory=dict)
+    shapes: dict[Token, Shape] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
 
 
 class _Names:
@@ -207,14 +205,17 @@ class _Objects:
 class _Saving:
     """One checkpoint in the making."""
 
-    def __init__(self, program: Program, layout: str, optimizer: str, first: int, *, built: bool) -> None:
+    def __init__(self, program: Program, layout: str, training: Training, first: int, *, built: bool) -> None:
         self.saved = Saved()
-        self._program, self._layout, self._optimizer, self._built = program, layout, optimizer, built
+        self._program, self._layout, self._training, self._built = program, layout, training, built
+        self._optimizer = training.optimizer
+        self._roles = [role for group in OPTIMIZERS[training.optimizer] for role in group]
+        self._counters: dict[Node, Node] = {}  # what counts the steps of each slot's optimizer
+        self._is_fresh = first >= 1_000_000
         self._first = first
         self._tensors: dict[str, np.ndarray] = {}
         self._values: dict[Node, np.ndarray] = {}
         self._tokens: dict[Node, Token] = {}
-        self._shapes: dict[Token, Shape] = {}
         self._trained: dict[str, list[Token]] = {}  # by part
         scopes = _Names(program, layout).scopes
         for part in program.parts:
@@ -227,7 +228,7 @@ class _Saving:
                     if layout == "keras3" and program.form == "attributes":
                         scope = f"{scope.partition('/')[0]}/"
                     self.saved.names[token] = f"{scope}{role}"
-                    self._shapes[token] = shape
+                    self.saved.shapes[token] = shape
                     if is_trained:
                         trained.append(token)
         self._scopes = scopes
@@ -238,12 +239,14 @@ class _Saving:
             self._names()
         else:
             graph = finished(self._objects())
+            keys = {node: each.checkpoint_key for _, node, each in graph.attributes()}
             for path, node, each in graph.attributes():
                 self._tensors[each.checkpoint_key] = self._values[node]
                 if node in self._tokens:
                     self._note(each.checkpoint_key, self._tokens[node])
                     if not self._tokens[node].role:
                         self.saved.paths[self._tokens[node]] = path
+            self.saved.steps = {keys[slot]: keys[steps] for slot, steps in self._counters.items()}
         self.saved.prefix = write(prefix, self._tensors, graph=graph)
         return self.saved
 
@@ -254,7 +257,7 @@ class _Saving:
     def _fresh(self, token: Token) -> np.ndarray:
         """Values that no other tensor has."""
         self._first += 16
-        return np.full(self._shapes[token._replace(role="")], self._first, "f4")
+        return np.full(self.saved.shapes[token._replace(role="")], self._first, "f4")
 
     # TF1
 
@@ -262,21 +265,34 @@ class _Saving:
         for token, name in sorted(self.saved.names.items(), key=lambda item: item[1]):
             self._tensors[name] = self._fresh(token)
             self._note(name, token)
-        slots = _TF1.get(self._optimizer, ())
-        roles = [role for group in OPTIMIZERS[self._optimizer] for role in group]
+        slots = dict(zip(self._roles, _TF1.get(self._optimizer, ()), strict=True))
+        if self._training.copies == "average":
+            slots["average"] = "ExponentialMovingAverage"
         for token in [each for trained in self._trained.values() for each in trained] if self._built else ():
-            for role, slot in zip(roles, slots, strict=True):
+            for role, slot in slots.items():
                 key, kept = f"{self.saved.names[token]}/{slot}", token._replace(role=role)
                 self._tensors[key] = self._fresh(kept)
                 self._note(key, kept)
+                self.saved.steps[key] = "global_step"
         if self._optimizer == "adam" and self._built:
-            steps = STEPS if self._first < 1_000_000 else 0
-            self._tensors["beta1_power"] = np.float32(0.9) ** np.float32(steps + 1)
-            self._tensors["beta2_power"] = np.float32(0.999) ** np.float32(steps + 1)
+            self._tensors["beta1_power"] = np.float32(0.9) ** np.float32(self._steps() + 1)
+            self._tensors["beta2_power"] = np.float32(0.999) ** np.float32(self._steps() + 1)
         self._tensors["global_step"] = self._steps()
+        if self._training.scaled and len(self._program.parts) == 1:
+            for name, value in self._scales(0).items():
+                self._tensors[name] = value
+                self._note(name, Token(0, name, "scalar"))
 
     def _steps(self) -> np.ndarray:
-        return np.int64(STEPS if self._first < 1_000_000 else 0)
+        return np.int64(0 if self._is_fresh else STEPS)
+
+    def _scales(self, number: int) -> dict[str, np.ndarray]:
+        """What the scale of the loss is, and since how many steps it is finite."""
+        scale, good = (32768, 0) if self._is_fresh else (4096, 3)
+        return {
+            "current_loss_scale": np.float32(scale + number),
+            "good_steps": np.int64(good + 10 * number),
+        }
 
     # Objects
 
@@ -301,36 +317,78 @@ class _Saving:
         self._values[node] = value
         return node
 
-    def _slot(self, token: Token, role: str, name: str) -> Node:
+    def _told(self, name: str, value: np.ndarray, number: int, called: str) -> Node:
+        """A scalar of an optimizer that is to be the same in its successor."""
+        node = self._scalar(name, value)
+        self._tokens[node] = Token(number, called, "scalar")
+        return node
+
+    def _slot(self, token: Token, role: str, name: str, steps: Node) -> Node:
         kept = token._replace(role=role)
         node = variable(name)
         self._values[node], self._tokens[node] = self._fresh(kept), kept
+        self._counters[node] = steps
         return node
 
+    def _scale(self, number: int) -> Node:
+        scales = self._scales(number).items()
+        return Node(children={name: self._told(name, value, number, name) for name, value in scales})
+
+    def _rate(self, name: str, number: int) -> Node:
+        """A learning rate, or the schedule that has a variable of its own."""
+        if not self._training.schedule:
+            return self._scalar(name, np.float32(RATE))
+        warm = np.float32((55 if self._is_fresh else 44) + number)
+        return Node(children={"warm": self._told("warm", warm, number, "warm")})
+
     def _legacy(self, trained: list[tuple[Token, Node]], number: int) -> Node:
-        node = Node()
-        if not self._built:
-            return node
-        values = {"momentum": 0.0 if self._optimizer == "sgd" else 0.9, "beta_1": 0.9, "beta_2": 0.999}
-        node.children["iter"] = self._scalar("iter", self._steps())
-        for name in _HYPERPARAMETERS[self._optimizer]:
-            node.children[name] = self._scalar(name, np.float32(values.get(name, RATE)))
-        for role in [role for group in OPTIMIZERS[self._optimizer] for role in group]:
+        node, copies = Node(), self._training.copies
+        steps = self._scalar("iter", self._steps())
+        if self._built:
+            values = {"momentum": 0.0 if self._optimizer == "sgd" else 0.9, "beta_1": 0.9, "beta_2": 0.999}
+            node.children |= {} if copies else {"iter": steps}
+            for name in _HYPERPARAMETERS[self._optimizer]:
+                if name == "learning_rate":
+                    if self._training.schedule != "stateless":
+                        node.children[name] = self._rate(name, number)
+                else:
+                    node.children[name] = self._scalar(name, np.float32(values.get(name, RATE)))
+            self._add_slots(node, self._roles, trained, steps)
+        if copies:  # TensorFlow Addons' averaged_optimizer_wrapper.py and lookahead.py
+            edge = "awg_optimizer" if copies == "average" else "lh_base_optimizer"
+            node = Node(children={edge: node})
+            if self._built:
+                node.children["iter"] = steps
+                self._add_slots(node, [copies], trained, steps)
+        elif self._training.scaled:
+            node.children = {"loss_scale": self._scale(number), "base_optimizer": Node(), **node.children}
+        return node
+
+    def _add_slots(
+        self, node: Node, roles: Sequence[str], trained: list[tuple[Token, Node]], steps: Node
+    ) -> None:
+        for role in roles:
             name = role.removeprefix("rms_")
             for token, owner in trained:
-                slot = self._slot(token, role, f"{self.saved.names[token]}/{name}")
+                slot = self._slot(token, role, f"{self.saved.names[token]}/{name}", steps)
                 node.slots.append(Slot(name, owner, slot))
-        return node
 
     def _newer(self, trained: list[tuple[Token, Node]], number: int) -> Node:
         is_3 = self._layout == "keras3"
         own = _KERAS_3_CLASSES.get(self._optimizer, self._optimizer) + (f"_{number}" if number else "")
         scope = f"{own}/" if is_3 else ""
         steps = self._scalar(f"{scope}iteration", self._steps())
-        rate = self._scalar(f"{scope}learning_rate", np.float32(RATE))
-        listed = [steps, rate] if is_3 else [steps]
+        children = {"_iterations": steps}
+        listed = [steps]
+        if self._training.schedule != "stateless":
+            children["_learning_rate"] = self._rate(f"{scope}learning_rate", number)
+        if is_3 and not self._training.schedule:
+            listed.append(children["_learning_rate"])
+        if self._training.schedule and not is_3:
+            children["_current_learning_rate"] = self._scalar("current_learning_rate", np.float32(RATE))
         lists: dict[str, Node] = {}
-        for group in OPTIMIZERS[self._optimizer] if self._built else ():
+        averages = (("average",),) if self._training.copies == "average" else ()
+        for group in (*averages, *OPTIMIZERS[self._optimizer]) if self._built else ():
             for token, _ in trained:
                 for role in group:
                     name, two, three = _LISTS[role]
@@ -338,36 +396,65 @@ class _Saving:
                     if is_3:
                         path = f"{self._scopes[token.layer]}{token.name}".replace("/", "_")
                         full = f"{scope}{path}_{three}"
-                    slot = self._slot(token, role, full)
+                    slot = self._slot(token, role, full, steps)
                     listed.append(slot)
                     held = lists.setdefault(name, Node()).children
                     held[str(len(held))] = slot
         if self._optimizer == "rmsprop":
             lists["_average_gradients"] = Node()
-        children = {"_variables": Node(children={str(number): each for number, each in enumerate(listed)})}
-        if is_3:
-            owners = {str(number): owner for number, (_, owner) in enumerate(trained)} if self._built else {}
-            children |= {
-                "_trainable_variables": Node(children=owners),
-                "_trainable_variables_indices": Node(),
-            }
-        children |= {"_iterations": steps, "_learning_rate": rate}
-        return Node(children=children | ({} if is_3 else {"_index_dict": Node()}) | lists)
+        if not is_3:
+            children |= {"loss_scale": self._scale(number)} if self._training.scaled else {}
+            return Node(
+                children={"_variables": _numbered(listed), **children, "_index_dict": Node(), **lists}
+            )
+        owners = [owner for _, owner in trained] if self._built else []
+        node = Node(children=_listing(listed, owners) | children | lists)
+        return self._scaling(node, owners, number) if self._training.scaled else node
+
+    def _scaling(self, inner: Node, owners: list[Node], number: int) -> Node:
+        """Keras 3's LossScaleOptimizer, which does not count steps itself."""
+        scope = "loss_scale_optimizer" + (f"_{number}" if number else "")
+        scales = self._scales(number)
+        own = {
+            "_iterations": self._scalar(f"{scope}/iteration", np.int64(0)),
+            "_learning_rate": self._scalar(f"{scope}/learning_rate", np.float32(RATE)),
+        }
+        kept = {
+            "step_counter": self._told(f"{scope}/step_counter", scales["good_steps"], number, "good_steps"),
+            "dynamic_scale": self._told(
+                f"{scope}/dynamic_scale", scales["current_loss_scale"], number, "current_loss_scale"
+            ),
+        }
+        listed = [*own.values(), *kept.values()]
+        return Node(children=_listing(listed, owners) | own | {"inner_optimizer": inner} | kept)
+
+
+def _listing(listed: Sequence[Node], owners: Sequence[Node]) -> dict[str, Node]:
+    """What each optimizer of Keras 3 has."""
+    return {
+        "_variables": _numbered(listed),
+        "_trainable_variables": _numbered(owners),
+        "_trainable_variables_indices": Node(),
+    }
+
+
+def _numbered(nodes: Sequence[Node]) -> Node:
+    return Node(children={str(number): each for number, each in enumerate(nodes)})
 
 
 def save(
-    program: Program, layout: str, optimizer: str, prefix: Path, first: int, *, built: bool = True
+    program: Program, layout: str, training: Training, prefix: Path, first: int, *, built: bool = True
 ) -> Saved:
     """Write the checkpoint of a program.
 
     Args:
         program: the program.
         layout: one of `LAYOUTS`.
-        optimizer: one of `OPTIMIZERS`.
+        training: how it trains, as far as the layout has it.
         prefix: of the new checkpoint.
         first: values are numbers from here on; from a million on the optimizer has not run.
         built: whether the optimizer has its variables.
     """
-    if layout in ("tf1", "slim") and optimizer == "amsgrad":
-        optimizer = "adam"
-    return _Saving(program, layout, optimizer, first, built=built).write(prefix)
+    if layout in ("tf1", "slim") and training.optimizer == "amsgrad":
+        training = replace(training, optimizer="adam")
+    return _Saving(program, layout, training, first, built=built).write(prefix)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
     Shape = tuple[int, ...]
 
-__all__ = ["CHANGES", "FORMS", "Layer", "Part", "Program", "change", "design"]
+__all__ = [
+    "CHANGES",
+    "COPIES",
+    "FORMS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Layer",
+    "Part",
+    "Program",
+    "Training",
+    "change",
+    "design",
+    "train",
+]
 
 FORMS = ("sequential", "attributes")
 NAMES = (
@@ -35,6 +48,20 @@ NAMES = (
     "lift",
 )
 NEW_NAMES = ("logits", "adapter", "probe", "bridge", "squeeze", "expand", "memory", "router")
+# The roles of each optimizer's slots; those of one group are made for each variable in turn.
+OPTIMIZERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "none": (),
+    "sgd": (),
+    "momentum": (("momentum",),),
+    "adam": (("m", "v"),),
+    "amsgrad": (("m", "v"), ("vhat",)),
+    "rmsprop": (("rms",), ("rms_momentum",)),
+    "adagrad": (("accumulator",),),
+    "adadelta": (("accum_grad", "accum_var"),),
+    "ftrl": (("accumulator", "linear"),),
+}
+COPIES = ("average", "slow")
+SCHEDULES = ("stateless", "stateful")
 KINDS = ("dense", "dense", "dense", "conv1d", "batch_normalization", "layer_normalization", "plain")
 _identities = itertools.count(1)  # only equality matters
 
@@ -122,6 +149,47 @@ class Program:
         for part in self.parts:
             for each in part.layers:
                 yield from each.walk()
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a program trains.
+
+    Attributes:
+        optimizer: one of `OPTIMIZERS`.
+        copies: of the weights, one of `COPIES` or empty: those of a moving average (use_ema, MovingAverage and SWA, TF1's
+            ExponentialMovingAverage), or of Lookahead.
+        scaled: whether the loss is scaled, by an optimizer that wraps this one or in its place.
+        schedule: one of `SCHEDULES`, or empty: of the learning rate, with or without a variable of its own.
+    """
+
+    optimizer: str
+    copies: str = ""
+    scaled: bool = False
+    schedule: str = ""
+
+
+def train(rng: random.Random) -> tuple[Training, Training]:
+    """How a program trains, and how its successor does; mostly both in one way."""
+    optimizer = rng.choice(list(OPTIMIZERS))
+    if optimizer == "none":
+        return Training("none"), Training(rng.choice(["none", "none", "adam"]))
+    trained = Training(
+        optimizer,
+        rng.choice(COPIES) if rng.random() < 0.25 else "",
+        rng.random() < 0.2,
+        rng.choice(SCHEDULES) if rng.random() < 0.2 else "",
+    )
+    fresh = trained
+    if rng.random() < 0.15:
+        fresh = replace(fresh, optimizer=rng.choice([each for each in OPTIMIZERS if each != "none"]))
+    if rng.random() < 0.15:
+        fresh = replace(fresh, copies=rng.choice(["", *COPIES]))
+    if rng.random() < 0.15:
+        fresh = replace(fresh, scaled=not fresh.scaled)
+    if rng.random() < 0.15:
+        fresh = replace(fresh, schedule=rng.choice(["", *SCHEDULES]))
+    return trained, fresh
 
 
 def anew(layer: Layer) -> Layer:

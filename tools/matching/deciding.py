@@ -24,25 +24,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.matching.alignment import always_aligned
+from tensorbundle.tools.matching.evidence import HALF, Evidence, holder_of, role_of
 from tensorbundle.tools.matching.items import Match
-from tensorbundle.tools.matching.labels import GIVEN, ORDERED, Family, Label, View, read_name, read_path
+from tensorbundle.tools.matching.labels import GIVEN, ORDERED, Label, View, read_name, read_path
 from tensorbundle.tools.matching.substitutions import Substitutions
 from tensorbundle.tools.matching.words import are_telling, natural, scopes_in_front, word_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+    from tensorbundle.tools.matching.evidence import Pair
     from tensorbundle.tools.matching.items import Confidence, Item
-    from tensorbundle.tools.matching.labels import Step
-
-    Pair = tuple["Item", "Item"]
-    Steps = dict["Item", tuple["Step", ...]]
 
 __all__ = ["Decisions", "match"]
 
 _CROWD: Final = 200  # items with one label; of more, it says nothing
-_HALF: Final = 0.5  # what a label says that several tensors have
 _ROUNDS: Final = 10
 
 
@@ -95,10 +91,10 @@ class _Deciding:
         # Items whose values are on both sides; what is telling among them goes with nothing else.
         self._valued = {each: key for key, sides in sums.items() for each in (*sides[0], *sides[1])}
         self._sums = sums
-        self._views: list[View] = []
+        self._evidence = Evidence(left, right)
         self._resized: dict[Item, Item] = {}
         self._claims: dict[Pair, str] = {}  # of names and paths, whether they were taken or not
-        self._steps = _both_steps(left, right)
+        self._opposed: dict[Pair, int] = {}  # those of which as much or more speaks against them
 
     def run(self) -> None:
         """Decide by proof, then by one kind of hints after another, the strongest first."""
@@ -106,17 +102,10 @@ class _Deciding:
             if len(ours) == len(theirs) == 1 and ours[0].telling and self._are_free(ours[0], theirs[0]):
                 self._take(ours[0], theirs[0], "checksum", "certain")
         proven = dict(self.pairs), dict(self.found)
-        self._views = [View(*steps) for steps in self._steps]
-        while True:
-            self._by_labels()
-            refuted = [self._refuted(view) - view.refuted for view in self._views]
-            if not any(refuted):
-                break
-            self._views = [
-                View(*steps, refuted=view.refuted | more)
-                for steps, view, more in zip(self._steps, self._views, refuted, strict=True)
-            ]
+        self._by_labels()
+        while self._evidence.refute(self.pairs, self._opposed):
             self._forget(*proven)
+            self._by_labels()
         for _ in range(_ROUNDS):
             before = len(self.pairs)
             self._scopes()
@@ -144,7 +133,10 @@ class _Deciding:
             other
             for other, rivals in made.rivals.items()
             if len(rivals) > 1
-            and all(self._for(one, other) == GIVEN == self._against(one, other) for one in rivals)
+            and all(
+                self._evidence.support(one, other) == GIVEN == self._evidence.opposition(one, other)
+                for one in rivals
+            )
         ]
         self._guesses()
         made.matches = [self.found[each] for each in left if each in self.found]
@@ -191,45 +183,24 @@ class _Deciding:
 
     # Names and paths
 
-    def _labels(self, one: Item, other: Item) -> Iterator[tuple[View, Label, Label]]:
-        for view in self._views:
-            if one in view.left and other in view.right:
-                yield view, view.left[one], view.right[other]
-
-    def _for(self, one: Item, other: Item) -> float:
-        """How much names and paths speak for a pair."""
-        support: float = 0
-        for view, ours, theirs in self._labels(one, other):
-            if ours.key == theirs.key:
-                crowd = max(len(side[ours.key]) for side in view.by_key)
-                support = max(support, _HALF if crowd > 1 else min(ours.weight, theirs.weight))
-        return support
-
-    def _against(self, one: Item, other: Item) -> int:
-        """How much they speak against it."""
-        return max(
-            (
-                view.against(ours, theirs)
-                for view, ours, theirs in self._labels(one, other)
-                if ours.key != theirs.key
-            ),
-            default=0,
-        )
-
     def _by_labels(self) -> None:
         """Match equal names and paths, those that say most first."""
         weights: dict[Pair, tuple[float, int]] = {}
-        for view in self._views:
+        for view in self._evidence.views:
             for key, ours in view.by_key[0].items():
                 theirs = view.by_key[1].get(key, ())
                 if len(ours) <= _CROWD and len(theirs) <= _CROWD:
                     for one in ours:
                         for other in theirs:
                             if (one, other) not in weights and self._are_free(one, other):
-                                weights[one, other] = self._for(one, other), self._against(one, other)
+                                weights[one, other] = (
+                                    self._evidence.support(one, other),
+                                    self._evidence.opposition(one, other),
+                                )
         self._claims = {pair: self._claim(*pair) for pair in weights if self._may_be(*pair)}
         good = {pair: each for pair, each in weights.items() if each[0] > each[1]}
-        for least in (GIVEN, GIVEN - 1, ORDERED, _HALF):
+        self._opposed = {pair: each[1] for pair, each in weights.items() if each[0] <= each[1]}
+        for least in (GIVEN, GIVEN - 1, ORDERED, HALF):
             for undisputed in (True, False):
                 while True:
                     pool = [
@@ -258,6 +229,10 @@ class _Deciding:
         for one, other in pool:
             choices[0][one].append(other)
             choices[1][other].append(one)
+        speaking = [
+            self._evidence.kinds_with_names(side, free.values())
+            for side, free in enumerate((self._left, self._right))
+        ]
         taken = []
         for one, others in choices[0].items():
             fitting = [other for other in others if self._may_be(one, other)]
@@ -267,68 +242,17 @@ class _Deciding:
                 continue
             [other] = fitting
             rivals = [each for each in choices[1][other] if self._may_be(each, other)]
-            is_choice = len(others) > 1 or len(choices[1][other]) > 1 or least == _HALF
-            if len(rivals) == 1 and not (is_choice and self._is_doubtful(one, other)):
-                taken.append((one, other))
+            is_choice = len(others) > 1 or len(choices[1][other]) > 1 or least == HALF
+            if len(rivals) != 1 or (is_choice and self._evidence.is_doubtful(one, other)):
+                continue
+            if self._evidence.is_automatic(one, other) and all(one.kind in kinds for kinds in speaking):
+                continue
+            if self._evidence.is_out_of_order(one, other):
+                continue
+            taken.append((one, other))
         for one, other in taken:
-            self._take(one, other, *self._evidence(one, other))
+            self._take(one, other, *self._evidence.told_by(one, other))
         return bool(taken)
-
-    def _is_doubtful(self, one: Item, other: Item) -> bool:
-        """Whether names, each of which says another thing, or the order of its family contradict a pair of equal shapes."""
-        for view, ours, theirs in self._labels(one, other):
-            if ours.key != theirs.key:
-                if ours.speaks and theirs.speaks:
-                    return True
-            elif ours.is_open and view.is_in_order(0, one):
-                sides = [view.in_order(number, ours.key) for number in (0, 1)]
-                if not always_aligned(
-                    [each.kind for each in sides[0]],
-                    [each.kind for each in sides[1]],
-                    (sides[0].index(one), sides[1].index(other)),
-                ):
-                    return True
-        return False
-
-    def _evidence(self, one: Item, other: Item) -> tuple[str, Confidence]:
-        """What tells a pair, and how sure it is."""
-        equal = [(ours, theirs) for _, ours, theirs in self._labels(one, other) if ours.key == theirs.key]
-        # Equal positions are enough where no names say something else.
-        least = ORDERED + self._speak_differently(one, other)
-        sure = [
-            each for each in equal if not (each[0].is_shifted or each[0].is_open) and each[0].weight >= least
-        ]
-        named = one.full_name and one.full_name == other.full_name
-        if sure or (named and not all(each[0].is_open for each in equal)):
-            if named:
-                return "name" if one.name == other.name else "full name", "likely"
-            if one.path and one.path == other.path:
-                return "path", "likely"
-            if one.name == other.name:
-                return "name", "likely"
-            ends = [
-                each.rpartition("/")[2] for each in (one.full_name or one.name, other.full_name or other.name)
-            ]
-            return "scope" if ends[0] == ends[1] else "words", "likely"
-        if all(each[0].is_open for each in equal):
-            return "shape", "possible"
-        return "order", "possible"
-
-    def _refuted(self, view: View) -> set[Family]:
-        """The families of a view whose numbers pairs that others tell contradict."""
-        found: set[Family] = set()
-        for one, other in self.pairs.items():
-            if one not in view.left or other not in view.right:
-                continue
-            ours, theirs = view.left[one], view.right[other]
-            if ours.key == theirs.key:
-                continue
-            if ours.skeleton == theirs.skeleton:
-                places = dict(theirs.families)
-                found |= {family for family, place in ours.families if places.get(family, place) != place}
-            elif view.against(ours, theirs):
-                found |= {family for family, _ in (*ours.families, *theirs.families)}
-        return found
 
     # Other hints
 
@@ -336,15 +260,15 @@ class _Deciding:
         """Match the rest of layers of which one tensor is matched, by what it is called in its layer."""
         holders: dict[str, set[str]] = defaultdict(set)
         for one, other in self.pairs.items():
-            if _holder(one) and _holder(other):
-                holders[_holder(one)].add(_holder(other))
-        theirs = {(_holder(each), _role(each)): each for each in self._right.values()}
+            if holder_of(one) and holder_of(other):
+                holders[holder_of(one)].add(holder_of(other))
+        theirs = {(holder_of(each), role_of(each)): each for each in self._right.values()}
         pairs: dict[Pair, str] = {}
         for one in self._left.values():
-            places = holders.get(_holder(one), set())
-            if len(places) == 1 and _role(one):
-                found = theirs.get((next(iter(places)), _role(one)))
-                if found is not None and not self._against(one, found):
+            places = holders.get(holder_of(one), set())
+            if len(places) == 1 and role_of(one):
+                found = theirs.get((next(iter(places)), role_of(one)))
+                if found is not None and not self._evidence.opposition(one, found):
                     pairs[one, found] = "layer"
         self._take_unique(pairs)
 
@@ -353,7 +277,9 @@ class _Deciding:
         ours = {item: item.full_name or item.name for item in self._left.values()}
         theirs = {item: item.full_name or item.name for item in self._right.values()}
         pairs = {
-            pair: "scope" for pair in scopes_in_front(ours, theirs, self._may_be) if not self._against(*pair)
+            pair: "scope"
+            for pair in scopes_in_front(ours, theirs, self._may_be)
+            if not self._evidence.opposition(*pair) and not self._evidence.is_open(*pair)
         }
         self._take_unique(pairs)
         known = Substitutions()
@@ -376,7 +302,12 @@ class _Deciding:
                 continue
             label = view.left[one]
             same = label.key == view.right[other].key and not (label.is_open or label.is_shifted)
-            if same and self._may_be(one, other) and not self._against(one, other):
+            if (
+                same
+                and self._may_be(one, other)
+                and not self._evidence.opposition(one, other)
+                and not self._evidence.is_open(one, other)
+            ):
                 pairs[one, other] = "scope"
         self._take_unique(pairs)
 
@@ -404,7 +335,13 @@ class _Deciding:
             told = bool(label.families) or (are_telling(words) and crowds[words] == 1)
             if told and len(alike[words]) == 1 and not (label.is_shifted or label.is_open):
                 pairs[ours[0], theirs[0]] = "words"
-        self._take_unique({pair: how for pair, how in pairs.items() if not self._against(*pair)})
+        self._take_unique(
+            {
+                pair: how
+                for pair, how in pairs.items()
+                if not self._evidence.opposition(*pair) and not self._evidence.is_open(*pair)
+            }
+        )
 
     def _lone(self) -> None:
         """Match what is the only one of its type and shape on both sides, if there is nothing left that could be meant instead."""
@@ -416,16 +353,10 @@ class _Deciding:
             (one, other): "shape"
             for one, other in alone
             if (one.elements > 1 or not (one.full_name and other.full_name))
-            and not self._against(one, other)
-            and not self._is_doubtful(one, other)
+            and not self._evidence.opposition(one, other)
+            and not self._evidence.is_doubtful(one, other)
         }
         self._take_unique(pairs)
-
-    def _speak_differently(self, one: Item, other: Item) -> bool:
-        return any(
-            ours.key != theirs.key and ours.speaks and theirs.speaks
-            for _, ours, theirs in self._labels(one, other)
-        )
 
     def _guesses(self) -> None:
         """Pair what is left in its order, where there are as many on both sides."""
@@ -458,49 +389,3 @@ def _groups(
             groups[by(each)][number].append(each)  # type: ignore[operator]
     groups.pop(None, None)
     return {key: sides for key, sides in groups.items() if sides[0] and sides[1]}
-
-
-def _holder(item: Item) -> str:
-    """The layer of a tensor: what its object's path, or else its name, has before the last part."""
-    return (item.path or item.full_name).rpartition("/")[0]
-
-
-def _role(item: Item) -> str:
-    """What a tensor is called in its layer; "" if that has a number."""
-    steps = read_path(item.path) if item.path else read_name(item.full_name)
-    return steps[-1].word if steps and steps[-1].number is None else ""
-
-
-def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> list[tuple[Steps, Steps]]:
-    """The names, the paths, and where only one side has paths, the names with these."""
-    sides = left, right
-    paths = [{each: read_path(each.path) for each in side if each.path} for side in sides]
-    names = [{each: read_name(each.full_name) for each in side if each.full_name} for side in sides]
-    below = [_below_roots(side) for side in sides]
-    has_paths = [bool(each) for each in paths]
-    found = [(names[0], names[1])]
-    if any(below) and all(has_paths):
-        found.append((_roots(left), _roots(right)))
-    elif any(below):
-        found.append((below[0] or names[0], below[1] or names[1]))
-    if all(has_paths):
-        found.append((paths[0], paths[1]))
-    elif any(has_paths):
-        found.append((paths[0] or names[0], paths[1] or names[1]))
-    return found
-
-
-def _below_roots(side: Sequence[Item]) -> Steps:
-    """Names below what the root object calls their model, where names alone do not tell several models apart."""
-    names = Counter(each.full_name for each in side if each.full_name)
-    found = _roots(side)
-    several = len({steps[0] for steps in found.values()}) > 1
-    return found if several and any(count > 1 for count in names.values()) else {}
-
-
-def _roots(side: Sequence[Item]) -> Steps:
-    return {
-        each: read_name(f"{each.path.partition('/')[0]}/{each.full_name}")
-        for each in side
-        if each.path and each.full_name
-    }

@@ -164,8 +164,14 @@ def _step(part: str) -> Step:
     numbered = _NUMBERED_PART.fullmatch(word)
     if numbered is not None:
         stem = numbered[1]
-        return Step(_CLASSES.get(stem, stem), int(numbered[2]), ORDERED if stem in _CLASSES else NUMBERED)
+        word = _CLASSES.get(stem, stem)
+        return Step(word, int(numbered[2]), _weight(word))
     return Step(_CLASSES.get(word, word))
+
+
+def _weight(word: str) -> int:
+    """How much the numbers of a family say: those of Keras's classes and of positions, or those that a program gave."""
+    return ORDERED if word in _CLASSES.values() or word == _LAYER else NUMBERED
 
 
 def _last(part: str) -> Step:
@@ -218,6 +224,45 @@ class View:
 
         return sorted(self.by_key[side][key], key=numbers)
 
+    def members(self, side: int, item: Item) -> tuple[int, ...]:
+        """Which members an item is in, of the families whose numbers say nothing: equal for members of equal contents."""
+        if not self._members:
+            numbers: dict[Hashable, int] = {}
+            for opened, names in zip(self._opened, self._sides, strict=True):
+                inner: dict[tuple[Step, ...], Counter[Hashable]] = defaultdict(Counter)
+                for each, depths in opened.items():
+                    for depth in depths:
+                        inner[names[each][:depth]][_skeleton(names[each][depth:]), each.kind] += 1
+                self._members.append(
+                    {
+                        member: numbers.setdefault(frozenset(found.items()), len(numbers))
+                        for member, found in inner.items()
+                    }
+                )
+        steps = self._sides[side][item]
+        return tuple(self._members[side][steps[:depth]] for depth in self._opened[side][item])
+
+    def agree(self, one: Item, other: Item) -> bool:
+        """Whether both have a label, and the same."""
+        return one in self.left and other in self.right and self.left[one].key == self.right[other].key
+
+    def disordered(self, side: int, names: Mapping[Item, tuple[Step, ...]]) -> set[Family]:
+        """The families whose members are in another order than the numbers that a program gave them in other names."""
+        numbers: dict[tuple[Family, tuple[str, ...]], dict[int, set[int]]] = {}
+        for item, label in (self.left, self.right)[side].items():
+            steps = names.get(item, ())
+            for depth, step in enumerate(steps[:-1]):
+                if step.number is not None and step.weight == NUMBERED:
+                    for family, place in label.families:
+                        here = numbers.setdefault((family, _skeleton(steps[: depth + 1])), {})
+                        here.setdefault(place, set()).add(step.number)
+        found = set()
+        for (family, _), places in numbers.items():
+            order = [min(places[place]) for place in sorted(places)]
+            if all(len(each) == 1 for each in places.values()) and order != sorted(order):
+                found.add(family)
+        return found
+
     def is_in_order(self, side: int, item: Item) -> bool:
         """Whether these numbers are an order."""
         return all(step.weight for step in self._sides[side][item])
@@ -243,7 +288,8 @@ class View:
         ]
         keys: dict[Item, Key] = {}
         ranks: dict[Item, list[tuple[Family, int]]] = defaultdict(list)
-        opened: set[Item] = set()
+        self._opened: tuple[dict[Item, list[int]], ...] = defaultdict(list), defaultdict(list)
+        self._members: list[dict[tuple[Step, ...], int]] = []
         while queue:
             scope, sides, depth = queue.pop()
             words: dict[str, tuple[list[Item], list[Item]]] = {}
@@ -254,16 +300,18 @@ class View:
                     else:
                         keys[item] = scope
             for word, members in words.items():
-                queue += self._children(Family(scope, word), members, depth, ranks, opened)
+                queue += self._children(Family(scope, word), members, depth, ranks)
         for number, steps in enumerate(self._sides):
             for item, each in steps.items():
+                # A name without a number is the first of its family, and says no more than the others of it.
                 numbered = [step.weight for step in each if step.number is not None]
+                numbered += [_weight(family.word) for family, _ in ranks[item]]
                 shifted = any(len({*self._ranges[family]}) > 1 for family, _ in ranks[item])
                 labels[number][item] = Label(
                     keys[item],
                     tuple(word for word, _ in keys[item]),
                     ORDERED if shifted else min(numbered, default=GIVEN),
-                    item in opened,
+                    item in self._opened[number],
                     shifted,
                     any(step.is_given for step in each[:-1]),
                     tuple(ranks[item]),
@@ -276,7 +324,6 @@ class View:
         members: tuple[list[Item], list[Item]],
         depth: int,
         ranks: dict[Item, list[tuple[Family, int]]],
-        opened: set[Item],
     ) -> list[tuple[Key, tuple[list[Item], list[Item]], int]]:
         """What is below one word: all at once if it has no numbers or these say nothing, or else each member."""
         numbers = tuple([self._sides[side][item][depth].number for item in members[side]] for side in (0, 1))
@@ -290,7 +337,9 @@ class View:
         )
         both = bool(members[0] and members[1])
         if both and (weightless or family in self.refuted or len(ranges[0]) != len(ranges[1])):
-            opened.update(itertools.chain(*members))
+            for side in (0, 1):
+                for item in members[side]:
+                    self._opened[side][item].append(depth + 1)
             return [((*family.scope, (family.word, -2)), members, depth + 1)]
         found: dict[int, tuple[list[Item], list[Item]]] = {}
         for side in (0, 1):

@@ -24,7 +24,7 @@ _MAX_NUMBERS: Final = 4  # in a name that is read by words
 # What programs call the same thing, each by one of its names.
 _SAME: Final = {
     **dict.fromkeys(("w", "kernel"), "weight"),
-    **dict.fromkeys(("b", "biase"), "bias"),  # "biases" without its end
+    **dict.fromkeys(("b", "bia", "biase"), "bias"),  # "bias" and "biases" without their ends
     "gamma": "scale",
     "beta": "offset",
     "emb": "embedding",

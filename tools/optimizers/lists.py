@@ -215,8 +215,8 @@ class _Lists:
                 if known[like]:
                     candidates[number] = known[like]
                 else:  # no variable of that name: perhaps it has another one now
-                    for key in here.values():
-                        self._doubt(key, self._of_shape(key))
+                    for role, key in here.items():
+                        self._doubt(key, self._of_shape(key), role)
             self._settle(places, candidates)
 
     def _candidates(self, meant: Sequence[Sequence[str]], slots: Mapping[str, str]) -> tuple[str, ...]:
@@ -247,8 +247,8 @@ class _Lists:
                 for number, found in candidates.items()
             }
         for number, found in candidates.items():
-            for slot in places[number].values():
-                self._doubt(slot, found)
+            for role, slot in places[number].items():
+                self._doubt(slot, found, role)
 
     # Both
 
@@ -266,9 +266,10 @@ class _Lists:
             self._by_shape |= {shape: tuple(found) for shape, found in by_shape.items()}
         return self._by_shape[self._shapes[slot]] if self._shapes[slot] else ()
 
-    def _doubt(self, slot: str, candidates: tuple[str, ...]) -> None:
+    def _doubt(self, slot: str, candidates: tuple[str, ...], role: str = "") -> None:
         if candidates:
             self._optimizer.doubtful[slot] = candidates
+            self._optimizer.roles[slot] = role
         else:
             self._optimizer.orphans.append(slot)
 

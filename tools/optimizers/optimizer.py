@@ -32,6 +32,7 @@ class Optimizer:
         lists: the slots that Keras 2 lists, by role and place in the list.
         listed: the variables that Keras 3 lists as trained; none of other optimizers.
         doubtful: slots whose variable the files do not tell, with the variables that come into question.
+        roles: of doubtful slots, as far as they are known.
         orphans: slots whose variable is not stored.
         iterations: the number of steps; of TF1, `global_step`.
         scalars: hyperparameters and the like, by their legacy names.
@@ -47,6 +48,7 @@ class Optimizer:
     lists: dict[str, dict[int, str]] = field(default_factory=dict)
     listed: set[str] = field(default_factory=set)
     doubtful: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
     orphans: list[str] = field(default_factory=list)
     iterations: str | None = None
     scalars: dict[str, str] = field(default_factory=dict)
@@ -89,6 +91,7 @@ class Optimizer:
         self.inner = inner.inner
         self.slots |= inner.slots
         self.doubtful |= inner.doubtful
+        self.roles |= inner.roles
         self.orphans += inner.orphans
         self.powers += inner.powers
         outer = self.scalars

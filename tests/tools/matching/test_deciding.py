@@ -56,3 +56,116 @@ def test_a_name_without_a_scope_hides_no_scope():
             "net/dense/kernel": "tower/fully_connected/weights",
             "net/conv1d/kernel": "tower/Conv/weights",
         }
+
+
+def items(*rows):
+    """Of rows of path, full name, and shape: `None` for no path."""
+    return [
+        Item(name if path is None else path, shape, full_name=name, path=path or "")
+        for path, name, shape in rows
+    ]
+
+
+def settled(left, right):
+    """The pairs that are taken, by full name, or by path where there is none."""
+    decided = match(left, right)
+    return {each.old: each.new for each in decided.matches if each.settled}
+
+
+def test_the_first_of_a_family_says_no_more_than_the_others():
+    """Keras calls the block that was made first `block`; numbers that the program gave contradict it."""
+    left = items(("m/blocks/0/kernel", "net/block/kernel", 4), ("m/blocks/1/kernel", "net/block_1/kernel", 4))
+    right = items(
+        ("m/blocks/1/kernel", "net/block/kernel", 4), ("m/blocks/0/kernel", "net/block_1/kernel", 4)
+    )
+    assert settled(left, right) == {each.path: each.path for each in left}
+
+
+def test_numbers_of_a_family_of_which_one_is_contradicted():
+    """A layer was added in front, and another one removed: all numbers are those of other layers."""
+    left = items(
+        ("m/layer_with_weights-0/layer_with_weights-0/kernel", "conv1d/kernel", 4),
+        ("m/layer_with_weights-1/layer_with_weights-0/kernel", "conv1d_1/kernel", 4),
+        ("m/layer_with_weights-2/layer_with_weights-0/kernel", "conv1d_2/kernel", 4),
+        ("m/layer_with_weights-3/kernel", "conv1d_3/kernel", 4),
+    )
+    right = items(
+        ("m/layer_with_weights-0/kernel", "conv1d/kernel", 4),
+        ("m/layer_with_weights-1/layer_with_weights-0/kernel", "conv1d_1/kernel", 4),
+        ("m/layer_with_weights-2/layer_with_weights-0/kernel", "conv1d_2/kernel", 4),
+        ("m/layer_with_weights-3/kernel", "conv1d_3/kernel", 4),
+    )
+    assert not settled(left, right)
+
+
+def test_members_of_a_family_are_told_by_all_that_they_have():
+    """Of two layers, the one with a bias has become the other one."""
+    left = items(("a", "dense/kernel", 44), ("b", "dense/bias", 4), ("c", "dense_1/kernel", 44))
+    right = items(("a", "dense/kernel", 44), ("c", "dense_1/kernel", 44), ("d", "dense_1/bias", 4))
+    left, right = (
+        [Item(each.full_name, each.kind, full_name=each.full_name) for each in side] for side in (left, right)
+    )
+    assert settled(left, right) == {
+        "dense/bias": "dense_1/bias",
+        "dense/kernel": "dense_1/kernel",
+    }
+
+
+def test_a_name_of_keras_while_other_names_are_unknown():
+    """Either the head got the name of its class, or the layer that had it was removed and another one added."""
+    left = items(*[(None, name, 4) for name in ("query/weights", "fully_connected/weights", "head/weights")])
+    right = items(
+        *[
+            (f"m/layer-{n}/kernel", name, 4)
+            for n, name in enumerate(("query/kernel", "memory/kernel", "dense/kernel"))
+        ]
+    )
+    assert settled(left, right) == {"query/weights": "m/layer-0/kernel"}
+    assert settled(left[:2], right[::2]) == {
+        "query/weights": "m/layer-0/kernel",
+        "fully_connected/weights": "m/layer-2/kernel",
+    }
+
+
+def test_names_that_several_models_share_on_one_side_only():
+    """Below its model, each name is the one that the other side has: two layers changed places."""
+    left = items(
+        *[
+            (f"{model}/_operations/{number}/_kernel", f"{model}/{name}/kernel", 4)
+            for model in ("generator", "discriminator")
+            for number, name in enumerate(("proj", "key"))
+        ]
+    )
+    right = items(
+        *[
+            (f"{model}/layer_with_weights-{number}/kernel", f"{name}/kernel", 4)
+            for model, names in (("generator", ("key", "proj")), ("discriminator", ("proj", "key")))
+            for number, name in enumerate(names)
+        ]
+    )
+    assert settled(left, right) == {
+        "generator/_operations/0/_kernel": "generator/layer_with_weights-1/kernel",
+        "generator/_operations/1/_kernel": "generator/layer_with_weights-0/kernel",
+        "discriminator/_operations/0/_kernel": "discriminator/layer_with_weights-0/kernel",
+        "discriminator/_operations/1/_kernel": "discriminator/layer_with_weights-1/kernel",
+    }
+
+
+@pytest.mark.parametrize("names", [("stage_0", "stage_1"), ("stage_1", "stage_0")])
+def test_positions_in_another_order_than_numbers(names):
+    """The source stores no names of blocks; positions tell them as long as names of the other side agree with these."""
+    left = items(
+        *[(f"m/layer_with_weights-{n}/layer_with_weights-0/kernel", "neck/kernel", 4) for n in (0, 1)]
+    )
+    right = items(
+        *[(f"m/_operations/{n}/_operations/0/_kernel", f"{names[n]}/neck/kernel", 4) for n in (0, 1)]
+    )
+    pairs = {one.path: other.path for one, other in zip(left, right, strict=True)}
+    assert settled(left, right) == (pairs if names == ("stage_0", "stage_1") else {})
+
+
+def test_what_every_layer_has_is_no_word_of_its_name():
+    """The bias of a layer that was removed is not that of a new one."""
+    left = items(("a/key/kernel", "a/key/kernel", 44), ("a/key/bias", "a/key/bias", 4))
+    right = items(("b/new/_kernel", "b/kernel", 44), ("b/new/bias", "b/bias", 4), ("c", "c", 3))
+    assert not settled(left, right + items(("b/old/bias", "b/old/bias", 5)))

@@ -87,21 +87,25 @@ class OptimizerState:
         Those of an optimizer that got slots: all of them, and what counts its steps. Those of one that got a number of
         steps: means that it scales by these, of variables that have a place. And copies of such variables.
         """
-        got = bool(self.gave[optimizer])
+        got, counted = bool(self.gave[optimizer]), optimizer in self._counted
         roles: dict[str, set[str]] = defaultdict(set)
         for role, variable in optimizer.slots:
             roles[variable].add(role)
         places = set()
         for (role, variable), place in optimizer.slots.items():
             has_place = variable in self._placing.givers
-            counted = optimizer in self._counted and role in SCALED_BY_STEPS
-            goes_on = has_place if role in COPIES else got or (counted and has_place)
             stored = self._target.draft.tensors.get(variable)
             unused = stored is not None and is_unused(role, stored.shape, roles[variable])
-            if goes_on and role not in _EMPTY and not unused:
+            if not unused and _goes_on(role, has_place, got, counted):
+                places.add(place)
+        have_place: dict[int, bool] = {}  # many slots share their candidates
+        for place, candidates in optimizer.doubtful.items():
+            if id(candidates) not in have_place:
+                have_place[id(candidates)] = not self._placing.givers.keys().isdisjoint(candidates)
+            if _goes_on(optimizer.roles.get(place, ""), have_place[id(candidates)], got, counted):
                 places.add(place)
         if got:
-            places |= {*optimizer.doubtful, *itertools.chain.from_iterable(optimizer.powers)}
+            places |= {*itertools.chain.from_iterable(optimizer.powers)}
             places |= set() if optimizer.iterations is None else {optimizer.iterations}
         return places
 
@@ -301,3 +305,10 @@ class OptimizerState:
             )
             return
         self._placing.found[place] = DraftTensor(Constant.scalar(value, dtype, name), matched=_STATE)
+
+
+def _goes_on(role: str, has_place: bool, got: bool, counted: bool) -> bool:
+    """Whether a slot's own value would mean something else: of a variable with a place, of an optimizer that got slots or steps."""
+    if role in COPIES:
+        return has_place
+    return role not in _EMPTY and (got or (counted and has_place and role in SCALED_BY_STEPS))

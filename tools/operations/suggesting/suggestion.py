@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
+from tensorbundle.keys import decode_key
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, key_path
 from tensorbundle.tools.matching.deciding import match
 from tensorbundle.tools.matching.items import Item, Match
@@ -107,15 +108,16 @@ class _Search:
 
     def __init__(self, source: Checkpoint, target: Checkpoint) -> None:
         self._source = source
-        self._draft, other = Draft.of(source), Draft.of(target)
+        draft, other = Draft.of(source), Draft.of(target)
         self._use: Use = "rename"
-        if self._draft.graph is not None and other.graph is None:
+        self._sides = Side.of(draft), Side.of(other)
+        if draft.graph is not None and other.graph is None:
             self._use = "rename-converted"
-            to_tf1(self._draft, names="keys")
-        elif self._draft.graph is None and other.graph is not None:
-            self._use = "template"
-        self._sides = Side.of(self._draft), Side.of(other)
-        self._olds, self._news = _named_tensors(self._draft), _named_tensors(other)
+            self._olds = _renamed_tensors(source)
+        else:
+            self._use = "template" if draft.graph is None and other.graph is not None else "rename"
+            self._olds = _named_tensors(draft)
+        self._news = _named_tensors(other)
         if self._use == "template":  # `convert` sees to the state of optimizers
             self._news = {
                 name: each
@@ -279,7 +281,7 @@ class _Search:
         rename(draft, rules)
         after = {id(tensor): key for key, tensor in draft.tensors.items()}
         for old, new in wanted.items():
-            for key in self._olds[old].keys:
+            for key in self._olds[old].keys if self._use == "rename" else (old,):
                 expected = new + key[len(old) :] if old in (key, key_path(key)) else key
                 if after.get(id(before[key])) != expected:
                     return False
@@ -325,6 +327,16 @@ def _named_tensors(draft: Draft) -> dict[str, _Tensors]:
         if tensors is not None and path not in ("", SAVE_COUNTER) and _SLOT_MARK not in path:
             found[path] = tensors
     return found
+
+
+def _renamed_tensors(source: Checkpoint) -> dict[str, _Tensors]:
+    """Likewise, by the names that `convert --to tf1 --names keys` gives them; their keys are those of the source."""
+    draft = Draft.of(source)
+    to_tf1(draft, names="keys")
+    return {
+        name: replace(each, keys=tuple(decode_key(stored.key) for stored in each.stored))
+        for name, each in _named_tensors(draft).items()
+    }
 
 
 def _of_object(

@@ -101,3 +101,24 @@ def test_slots_that_only_positions_tell_apart(tmp_path):
     reason = refused(tmp_path, source, source)
     assert "'o/_momentums/0' (m/d/kernel) may be a slot of any of these" in reason
     assert "'a' (d/kernel); 'b' (d/kernel)" in reason
+
+
+def test_copies_of_which_it_is_not_told_whose_they_are(tmp_path):
+    """They would keep the template's values, which are missing then, also where nothing else of the optimizer goes on."""
+
+    def save(name, first, optimizer=None):
+        layers = {part: Node(children={"kernel": variable("d/kernel")}) for part in ("a", "b")}
+        graph = finished(Node(children=layers | ({} if optimizer is None else {"o": optimizer})))
+        tensors = {
+            each.checkpoint_key: np.full(2, first + number, "f4")
+            for number, (path, _, each) in enumerate(graph.attributes())
+            if path != "o/_iterations"
+        }
+        tensors |= {} if optimizer is None else {attribute_key("o/_iterations"): np.int64(0)}
+        return write(tmp_path / name, tensors, graph=graph)
+
+    optimizer = tree({"_iterations": None, "_variables": {}})
+    averages = {str(number): variable("average/d/kernel") for number in range(2)}
+    optimizer.children["_model_variables_moving_average"] = Node(children=averages)
+    source, fresh = save("source", 10), save("fresh", 20, optimizer)
+    assert "2 missing" in refused(tmp_path, source, fresh)

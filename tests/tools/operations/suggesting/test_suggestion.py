@@ -818,3 +818,13 @@ def test_an_object_with_a_tensor_that_is_not_stored(tmp_path):
     suggestion = found(tmp_path, {"x": 1.0}, {"x": 1.0}, graphs=(graph, graph))
     assert (suggestion.matches, suggestion.left_old) == ((), ())
     assert OBJECT_GRAPH_KEY not in suggestion.names
+
+
+def test_full_names_tell_where_objects_become_names(tmp_path):
+    """The map is for paths, and yet a layer is known by its name: not the one that is left over and alike is meant."""
+    layers = {"norm": {"gamma": variable("m/trunk_bn/gamma")}, "d": {"gamma": variable("m/stem/gamma")}}
+    graph = finished(tree({"m": layers}))
+    one = {each.checkpoint_key: values(number, 4) for number, (_, _, each) in enumerate(graph.attributes())}
+    other = numbered({f"m/{name}/gamma": (4,) for name in ("router", "trunk_bn", "stem")}, seed=9)
+    suggestion = found(tmp_path, one, other, graphs=(graph, None))
+    assert suggestion.names == {"m/norm/gamma": "m/trunk_bn/gamma", "m/d/gamma": "m/stem/gamma"}

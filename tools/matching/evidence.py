@@ -1,0 +1,214 @@
+"""What all names and paths of two sides say of a pair of tensors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.tools.matching.alignment import always_aligned
+from tensorbundle.tools.matching.labels import ORDERED, View, read_name, read_path
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+
+    from tensorbundle.tools.matching.items import Confidence, Item
+    from tensorbundle.tools.matching.labels import Family, Label, Step
+
+    Steps = dict[Item, tuple[Step, ...]]
+
+__all__ = ["HALF", "Evidence", "Pair", "holder_of", "role_of"]
+
+HALF: Final = 0.5  # what a label says that several tensors have
+
+Pair = tuple["Item", "Item"]
+
+
+class Evidence:
+    """What names and paths say.
+
+    Attributes:
+        views: full names; names below models, where these tell them apart; object paths last, if there are some.
+    """
+
+    def __init__(self, left: Sequence[Item], right: Sequence[Item]) -> None:
+        self._steps = _both_steps(left, right)
+        self.views = [View(*steps) for steps in self._steps]
+        # Families of positions where numbers in the names of one side have another order.
+        names, places = self._steps[0], self.views[-1]
+        self._disordered = places.disordered(0, names[0]) ^ places.disordered(1, names[1])
+
+    def _labels(self, one: Item, other: Item) -> Iterator[tuple[View, Label, Label]]:
+        for view in self.views:
+            if one in view.left and other in view.right:
+                yield view, view.left[one], view.right[other]
+
+    def support(self, one: Item, other: Item) -> float:
+        """How much names and paths speak for a pair."""
+        support: float = 0
+        for view, ours, theirs in self._labels(one, other):
+            if ours.key == theirs.key:
+                crowd = max(len(side[ours.key]) for side in view.by_key)
+                support = max(support, HALF if crowd > 1 else min(ours.weight, theirs.weight))
+        return support
+
+    def opposition(self, one: Item, other: Item) -> int:
+        """How much they speak against it."""
+        return max(
+            (
+                view.against(ours, theirs)
+                for view, ours, theirs in self._labels(one, other)
+                if ours.key != theirs.key
+            ),
+            default=0,
+        )
+
+    def is_doubtful(self, one: Item, other: Item) -> bool:
+        """Whether names, each of which says another thing, or the order of its family contradict a pair of equal shapes."""
+        for view, ours, theirs in self._labels(one, other):
+            if ours.key != theirs.key:
+                if ours.speaks and theirs.speaks:
+                    return True
+            elif ours.is_open and view.is_in_order(0, one):
+                sides = [view.in_order(number, ours.key) for number in (0, 1)]
+                if not always_aligned(
+                    [(each.kind, view.members(0, each)) for each in sides[0]],
+                    [(each.kind, view.members(1, each)) for each in sides[1]],
+                    (sides[0].index(one), sides[1].index(other)),
+                ):
+                    return True
+        return False
+
+    def kinds_with_names(self, side: int, items: Iterable[Item]) -> set[Hashable]:
+        """The types and shapes of those items that have a name that a program gave."""
+        labels = [(view.left, view.right)[side] for view in self.views]
+        return {each.kind for each in items if any(each in some and some[each].speaks for some in labels)}
+
+    def is_automatic(self, one: Item, other: Item) -> bool:
+        """Whether a pair is told by nothing but what Keras called a layer: the program may have named that one since."""
+        if one.full_name == other.full_name:
+            return False
+        equal = [ours for _, ours, theirs in self._labels(one, other) if ours.key == theirs.key]
+        by_path = one.path and other.path and self.views[-1].agree(one, other)
+        return not by_path and not any(each.speaks or len(each.key) == 1 for each in equal)
+
+    def is_out_of_order(self, one: Item, other: Item) -> bool:
+        """Whether a pair is told by positions only, which are in another order on one side than numbers in its names."""
+        view = self.views[-1]
+        if not view.agree(one, other) or any(each.agree(one, other) for each in self.views[:-1]):
+            return False
+        return any(family in self._disordered for family, _ in view.left[one].families)
+
+    def is_open(self, one: Item, other: Item) -> bool:
+        """Whether names are equal but for numbers that say nothing."""
+        return any(ours.is_open and ours.key == theirs.key for _, ours, theirs in self._labels(one, other))
+
+    def told_by(self, one: Item, other: Item) -> tuple[str, Confidence]:
+        """What tells a pair, and how sure it is."""
+        equal = [(ours, theirs) for _, ours, theirs in self._labels(one, other) if ours.key == theirs.key]
+        # Equal positions are enough where no names say something else.
+        least = ORDERED + self._speak_differently(one, other)
+        sure = [
+            each for each in equal if not (each[0].is_shifted or each[0].is_open) and each[0].weight >= least
+        ]
+        named = one.full_name and one.full_name == other.full_name
+        if sure or (named and not all(each[0].is_open for each in equal)):
+            if named:
+                return "name" if one.name == other.name else "full name", "likely"
+            if one.path and one.path == other.path:
+                return "path", "likely"
+            if one.name == other.name:
+                return "name", "likely"
+            ends = [
+                each.rpartition("/")[2] for each in (one.full_name or one.name, other.full_name or other.name)
+            ]
+            return "scope" if ends[0] == ends[1] else "words", "likely"
+        if all(each[0].is_open for each in equal):
+            return "shape", "possible"
+        return "order", "possible"
+
+    def refute(self, pairs: Mapping[Item, Item], opposed: Mapping[Pair, int]) -> bool:
+        """Let numbers say nothing that pairs contradict which others told; whether there are some.
+
+        Args:
+            pairs: what is known.
+            opposed: what names or paths tell, and others speak against as much.
+        """
+        refuted = [_refuted(view, pairs, opposed) - view.refuted for view in self.views]
+        if any(refuted):
+            self.views = [
+                View(*steps, refuted=view.refuted | more)
+                for steps, view, more in zip(self._steps, self.views, refuted, strict=True)
+            ]
+        return any(refuted)
+
+    def _speak_differently(self, one: Item, other: Item) -> bool:
+        return any(
+            ours.key != theirs.key and ours.speaks and theirs.speaks
+            for _, ours, theirs in self._labels(one, other)
+        )
+
+
+def _refuted(view: View, pairs: Mapping[Item, Item], opposed: Mapping[Pair, int]) -> set[Family]:
+    found: set[Family] = set()
+    for one, other in pairs.items():
+        if one not in view.left or other not in view.right:
+            continue
+        ours, theirs = view.left[one], view.right[other]
+        if ours.key == theirs.key:
+            continue
+        if ours.skeleton == theirs.skeleton:
+            places = dict(theirs.families)
+            found |= {family for family, place in ours.families if places.get(family, place) != place}
+        elif view.against(ours, theirs):
+            found |= {family for family, _ in (*ours.families, *theirs.families)}
+    for (one, other), oppose in opposed.items():
+        if view.agree(one, other):
+            label = view.left[one]
+            found |= {family for family, _ in label.families if label.weight <= oppose}
+    return found
+
+
+def holder_of(item: Item) -> str:
+    """The layer of a tensor: what its object's path, or else its name, has before the last part."""
+    return (item.path or item.full_name).rpartition("/")[0]
+
+
+def role_of(item: Item) -> str:
+    """What a tensor is called in its layer; "" if that has a number."""
+    steps = read_path(item.path) if item.path else read_name(item.full_name)
+    return steps[-1].word if steps and steps[-1].number is None else ""
+
+
+def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> list[tuple[Steps, Steps]]:
+    """The names, the paths, and where only one side has paths, the names with these."""
+    sides = left, right
+    paths = [{each: read_path(each.path) for each in side if each.path} for side in sides]
+    names = [{each: read_name(each.full_name) for each in side if each.full_name} for side in sides]
+    below = [_below_roots(side) for side in sides]
+    has_paths = [bool(each) for each in paths]
+    found = [(names[0], names[1])]
+    if all(below):
+        found.append((_roots(left), _roots(right)))
+    elif any(below):
+        found.append((below[0] or names[0], below[1] or names[1]))
+    if all(has_paths):
+        found.append((paths[0], paths[1]))
+    elif any(has_paths):
+        found.append((paths[0] or names[0], paths[1] or names[1]))
+    return found
+
+
+def _below_roots(side: Sequence[Item]) -> Steps:
+    """Names below what the root object calls their model, where names alone do not tell several models apart."""
+    names = Counter(each.full_name for each in side if each.full_name)
+    found = _roots(side)
+    several = len({steps[0] for steps in found.values()}) > 1
+    return found if several and any(count > 1 for count in names.values()) else {}
+
+
+def _roots(side: Sequence[Item]) -> Steps:
+    return {
+        each: read_name(f"{each.path.partition('/')[0]}/{each.full_name}")
+        for each in side
+        if each.path and each.full_name
+    }
