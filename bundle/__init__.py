@@ -87,7 +87,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Public names are imported when first used, so that `import tensorbundle` costs next to nothing."""
+    """Import public names when they are first used, so that `import tensorbundle` is fast."""
     if name == "compat":
         return importlib.import_module(f"{__name__}.compat")
     if name not in _HOMES:

@@ -24,7 +24,7 @@ _UINT32_MAX: Final = 2**32 - 1
 
 
 def iterate(block: bytes, size: int | None = None) -> list[tuple[bytes, bytes]]:
-    """Every key and value of a block, in order; the block is the first `size` bytes, all by default.
+    """Every key and value of a block, in order; the block is the first `size` bytes, by default all.
 
     Raises:
         CorruptionError: the block's structure is wrong, or keys do not ascend.
@@ -70,7 +70,7 @@ def seek(block: bytes, target: bytes) -> bytes | None:
 
 
 def find(block: bytes, target: bytes, size: int | None = None) -> tuple[int, int] | None:
-    """Where the value of `target` begins and ends in a block, the first `size` bytes; otherwise as `seek`."""
+    """Start and end of the value of `target` in a block, the first `size` bytes; otherwise like `seek`."""
     limit, count = _restart_array(block, len(block) if size is None else size)
     if limit == 0:
         return None
@@ -111,7 +111,7 @@ def find(block: bytes, target: bytes, size: int | None = None) -> tuple[int, int
 
 
 def _restart_array(block: bytes, size: int) -> tuple[int, int]:
-    """Where the restart array begins, which is where entries end, and how many restart points there are."""
+    """The position of the restart array, which is the end of the entries, and the number of restart points."""
     if size < 4:
         raise CorruptionError(f"block of {size} bytes, at least 4 needed", offset=0)
     count = FIXED32.unpack_from(block, size - 4)[0]
@@ -153,12 +153,12 @@ class BlockBuilder:
 
     @property
     def size(self) -> int:
-        """Bytes of the finished block, so far."""
+        """Size in bytes of the block if it were finished now."""
         return len(self._entries) + 4 * len(self._restarts) + 4
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was added yet."""
+        """Whether no entry was added yet."""
         return not self._entries
 
     def add(self, key: bytes, value: bytes) -> None:
@@ -180,7 +180,7 @@ class BlockBuilder:
         return b"".join(self.parts())
 
     def parts(self) -> tuple[bytes | bytearray, ...]:
-        """What the block's bytes are made of, not copied: the entries and the restart array."""
+        """The block's bytes in two parts, not copied: the entries and the restart array."""
         return self._entries, b"".join(map(FIXED32.pack, [*self._restarts, len(self._restarts)]))
 
 

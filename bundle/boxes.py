@@ -16,26 +16,26 @@ Box = tuple[slice, ...]
 
 
 def whole_box(shape: tuple[int, ...]) -> Box:
-    """The box that is all of a tensor."""
+    """The box that covers a whole tensor."""
     return tuple(slice(0, size) for size in shape)
 
 
 def relative(box: Box, origin: Box) -> Box:
-    """A box seen from the corner of another."""
+    """A box relative to the first element of another."""
     return tuple(slice(x.start - y.start, x.stop - y.start) for x, y in zip(box, origin, strict=True))
 
 
 def intersect(a: Box, b: Box) -> Box | None:
-    """What two boxes of one tensor have in common, or None."""
+    """The intersection of two boxes, or None if it is empty."""
     common = tuple(slice(max(x.start, y.start), min(x.stop, y.stop)) for x, y in zip(a, b, strict=True))
     return common if all(part.start < part.stop for part in common) else None
 
 
 def find_overlap(boxes: Sequence[Box]) -> tuple[int, int] | None:
-    """Two of the boxes that have elements in common, as positions in `boxes`, or None.
+    """The positions in `boxes` of two boxes that overlap, or None.
 
-    Sweeps along the dimension in which the boxes begin at the most places, so that pieces cut along one dimension
-    take linear time after sorting.
+    Sweeps along the dimension with the most distinct starts, so that boxes split along one dimension take linear time
+    after sorting.
     """
     if len(boxes) < 2 or not boxes[0]:
         return None
@@ -52,10 +52,10 @@ def find_overlap(boxes: Sequence[Box]) -> tuple[int, int] | None:
 
 
 def must_cover(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
-    """Refuse slices that leave out a part of their tensor, unless they overlap, which only reading refuses.
+    """Refuse slices that do not cover their tensor, unless they overlap, which only reading refuses.
 
     Raises:
-        CorruptionError: something is left out.
+        CorruptionError: elements are missing.
     """
     if find_overlap(boxes) is None:
         try:
@@ -68,10 +68,10 @@ def must_cover(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
 
 
 def must_tile(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
-    """Refuse boxes that do not hold every element of a tensor of this shape exactly once.
+    """Refuse boxes that do not cover every element of a tensor of this shape exactly once.
 
     Raises:
-        CorruptionError: two overlap, or something is left out.
+        CorruptionError: two boxes overlap, or elements are missing.
     """
     overlap = find_overlap(boxes)
     if overlap is not None:

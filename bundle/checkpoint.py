@@ -1,4 +1,4 @@
-"""Opening a checkpoint to read it. `creation.py` is the other direction."""
+"""Opening a checkpoint for reading. `creation.py` writes one."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint", "open_checkpoint", "open_index"]
 
-# NumPy takes longer to import than listing a checkpoint takes, so what needs it is imported where it is used:
-# `ShardReader` when values are read, the object graph's protobuf code when the graph is.
+# Importing NumPy takes longer than listing a checkpoint, so modules that need it are imported where they are used:
+# `ShardReader` when values are read, the object graph's protobuf code when the graph is read.
 
 
 def open_checkpoint(path: Path, *, verify: bool = True, store: Store | None = None) -> Checkpoint:
-    """The checkpoint that `path` means, open for reading. Reads the index's ends, and no data shard.
+    """Open the checkpoint at `path` for reading. This reads the ends of the index, and no data shard.
 
     Args:
         path: a prefix, any file of a checkpoint, a directory with a `checkpoint` state file (its latest), a
             SavedModel directory, the file or the prefix of an old V1 checkpoint, or a directory with the parts of a save
             that were not merged (`..._temp_.../part-0000N-of-0000M`), which are read as one.
         verify: whether a tensor's checksum is checked when it is first read.
-        store: where its files are, if the path alone does not say that.
+        store: the store that has the files, if the path does not determine it.
 
     Raises:
-        MissingFileError: nothing there; the reason says what there is.
-        CorruptionError: not a checkpoint's index, or a damaged one.
-        UnsupportedError: one of a version that this reader does not know.
+        MissingFileError: no checkpoint there; the reason lists the checkpoints that exist nearby.
+        CorruptionError: not the index of a checkpoint, or a damaged one.
+        UnsupportedError: the checkpoint's version is not known to this reader.
     """
     store = store or store_of(str(path))
     return Checkpoint(resolve_prefix(str(path), store), verify=verify, store=store)
 
 
 def open_index(prefix: str, store: Store | None = None) -> Index:
-    """What the checkpoint `prefix` has: of a bundle if there is one, otherwise of a V1 checkpoint.
+    """The index of the checkpoint `prefix`: a bundle's if one exists, otherwise a V1 checkpoint's.
 
     Raises:
         MissingFileError, CorruptionError, UnsupportedError: as `open_checkpoint`.
@@ -77,13 +77,12 @@ def open_index(prefix: str, store: Store | None = None) -> Index:
 class Checkpoint(Mapping[str, "Array"]):
     """A checkpoint, as a mapping from keys to arrays. Arrays stay valid after `close`.
 
-    Iterating yields the keys of tensors in key order, `_CHECKPOINTABLE_OBJECT_GRAPH` among them; the pieces of
-    partitioned tensors are part of these and do not show. `in` asks for keys; whatever reads takes every name that
-    `key_of` does.
+    Iterating yields the keys of tensors in key order, including `_CHECKPOINTABLE_OBJECT_GRAPH`, but not the slice keys
+    of partitioned tensors. `in` tests for keys; methods that read accept every name that `key_of` accepts.
 
     Attributes:
-        prefix: its path prefix.
-        index: its index, the layer below.
+        prefix: the checkpoint's path prefix.
+        index: the checkpoint's index, the layer below.
     """
 
     def __init__(self, prefix: str, *, verify: bool = True, store: Store | None = None) -> None:
@@ -98,7 +97,7 @@ class Checkpoint(Mapping[str, "Array"]):
 
     @property
     def num_shards(self) -> int:
-        """How many data shards it has, or files in the V1 format."""
+        """The number of data shards, or of files in the V1 format."""
         return self.index.header.num_shards
 
     def __getitem__(self, key: str) -> Array:
@@ -127,9 +126,9 @@ class Checkpoint(Mapping[str, "Array"]):
         a path (`(root).model.dense.kernel`).
 
         Raises:
-            TensorNotFoundError: it means none; the reason names near ones.
-            ConflictError: it means several; the reason shows their keys.
-            CorruptionError: the index is damaged there.
+            TensorNotFoundError: no tensor has this name; the reason lists similar names.
+            ConflictError: several tensors have this name; the reason lists their keys.
+            CorruptionError: the part of the index that was read is damaged.
         """
         if self.index.get(encode_key(name)) is not None:
             return name
@@ -143,7 +142,7 @@ class Checkpoint(Mapping[str, "Array"]):
 
     @property
     def naming(self) -> Naming:
-        """What its tensors may be called; without full names where the object graph can't be read."""
+        """The names of the tensors; without full names if the object graph can't be read."""
         from tensorbundle.proto.naming import Naming
 
         if self._naming is None:
@@ -156,11 +155,11 @@ class Checkpoint(Mapping[str, "Array"]):
         return None
 
     def entry(self, key: str) -> TensorEntry:
-        """What the index says of a tensor, by any of its names.
+        """The index entry of a tensor, by any of its names.
 
         Raises:
-            TensorNotFoundError, ConflictError: as `key_of`.
-            CorruptionError: the index is damaged there.
+            TensorNotFoundError, ConflictError: as for `key_of`.
+            CorruptionError: the part of the index that was read is damaged.
         """
         return self.index.entry(self.key_of(key))
 
@@ -168,7 +167,7 @@ class Checkpoint(Mapping[str, "Array"]):
         """Every tensor's key and entry in key order, in one pass over the index; reads no data shard.
 
         Raises:
-            CorruptionError: the index is damaged; what comes before the damage was yielded.
+            CorruptionError: the index is damaged; entries before the damage were yielded.
         """
         for key, entry in self.index.entries():
             yield key.decode("utf-8", "surrogateescape"), entry  # decode_key, inlined
@@ -176,18 +175,18 @@ class Checkpoint(Mapping[str, "Array"]):
     def read(self, key: str, region: object = None) -> Array:
         """The tensor `key`, or the part of it that `region` selects (a basic NumPy index, `np.s_[1000:1010]`).
 
-        Any of the tensor's names will do, as for `key_of`.
+        `key` may be any of the tensor's names, as for `key_of`.
 
-        A whole numeric tensor is a read-only view of the memory map; so is a region of one. Strings come as an object
-        array of bytes. A partitioned tensor is put together, and a region of one from the slices it touches. A region
-        of numbers can't be checked against the tensor's checksum, which covers all of it.
+        A numeric tensor, or a region of one, is returned as a read-only view of the memory map. A string tensor is an
+        object array of bytes. A partitioned tensor is joined from its slices, a region only from the slices that
+        overlap it. Reading a region of numbers does not check the tensor's checksum, which covers the whole tensor.
 
         Raises:
-            TensorNotFoundError, ConflictError: as `key_of`.
-            MissingFileError: its data shard is not there.
-            CorruptionError: its bytes are damaged.
-            UnsupportedError: its values can't be arrays (variant, resource).
-            RegionError: the shape has no such region.
+            TensorNotFoundError, ConflictError: as for `key_of`.
+            MissingFileError: the data shard does not exist.
+            CorruptionError: the tensor's bytes are damaged.
+            UnsupportedError: the values can't be an array (variant, resource).
+            RegionError: the region is not valid for the tensor's shape.
         """
         name = self.key_of(key)
         try:
@@ -195,7 +194,7 @@ class Checkpoint(Mapping[str, "Array"]):
         except IndexError as error:
             shape = shape_text(self.index.entry(name).shape)
             raise RegionError(
-                f"the region does not fit {shape}: {error}", path=self.prefix, key=name
+                f"the region is not valid for shape {shape}: {error}", path=self.prefix, key=name
             ) from None
 
     @property
@@ -209,17 +208,17 @@ class Checkpoint(Mapping[str, "Array"]):
 
     @property
     def object_graph(self) -> ObjectGraph | None:
-        """The object graph, shared by all who ask for it; None if name-based.
+        """The object graph, decoded at the first call and shared by later ones; None if the checkpoint is name-based.
 
         Raises:
-            CorruptionError: it is damaged.
+            CorruptionError: the object graph is damaged.
         """
         if self._graph is None:
             self._graph = self.read_object_graph()
         return self._graph
 
     def read_object_graph(self) -> ObjectGraph | None:
-        """The same, decoded afresh, for a caller who edits it."""
+        """The object graph, decoded anew, for a caller that edits it; otherwise like `object_graph`."""
         from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 
         if OBJECT_GRAPH_KEY not in self:
@@ -235,7 +234,7 @@ class Checkpoint(Mapping[str, "Array"]):
             raise error.locate(path=self.prefix, key=OBJECT_GRAPH_KEY) from None
 
     def close(self) -> None:
-        """Let go of the files; arrays that were read stay valid."""
+        """Close the files; arrays that were read stay valid."""
         self.index.close()
         if self._reader is not None:
             self._reader.close()

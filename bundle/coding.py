@@ -2,15 +2,15 @@
 
 Layouts:
 
-- A varint holds 7 bits a byte, least significant group first; the high bit says that more follow (LevelDB
-  util/coding.cc).
+- A varint stores 7 bits in each byte, the least significant first; the high bit is set in every byte but the last
+  (LevelDB util/coding.cc).
 - A stored checksum is a CRC-32C, rotated right by 15 bits, plus a constant (LevelDB util/crc32c.h, `Mask`).
-- A protobuf message is a run of fields: a varint tag (number << 3 | wire type), then a varint, 8 bytes, a varint
-  length with that many bytes, or 4 bytes.
-- Ordered code (TensorFlow core/lib/strings/ordered_code.cc) writes values so that the bytes sort like the values.
+- A protobuf message is a sequence of fields: a varint tag (number << 3 | wire type), then a varint, 8 bytes, a varint
+  length and that many bytes, or 4 bytes.
+- Ordered code (TensorFlow core/lib/strings/ordered_code.cc) encodes values so that the bytes sort like the values.
   Only the keys of tensor slices use it.
 
-Buffer in, value out; no files. Positions and sizes are in bytes.
+Functions convert between buffers and values, and touch no files. Positions and sizes are in bytes.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ _Bytes = TypeVar("_Bytes", bytes, memoryview)
 
 
 def _crc32c_function() -> Callable[..., int]:
-    """The function of the package `crc32c`, from its extension module.
+    """The function of the package `crc32c`, imported from its extension module.
 
-    The package itself looks for its own version in the metadata of packages, and what does that takes longer to import
-    than a listing takes.
+    Importing the package itself looks up its version in the metadata of installed packages, which takes longer than a
+    listing.
     """
     package = PathFinder.find_spec("crc32c")
     spec = PathFinder.find_spec("_crc32c", None if package is None else package.submodule_search_locations)
@@ -98,7 +98,7 @@ def unmask(stored: int) -> int:
 
 
 def combine_crc32c(first: int, second: int, size: int) -> int:
-    """The CRC-32C of two runs of bytes from those of each; `size` is how many bytes the second run has.
+    """The CRC-32C of two byte strings joined, from their CRC-32Cs; `size` is the length of the second.
 
     Appending a byte multiplies the checksum by x**8 modulo the polynomial, so `first` is multiplied by x**(8 * size).
     """
@@ -106,12 +106,12 @@ def combine_crc32c(first: int, second: int, size: int) -> int:
 
 
 def crc32c_of_zeros(size: int) -> int:
-    """The CRC-32C of so many zero bytes."""
+    """The CRC-32C of `size` zero bytes."""
     return _multiply_modulo(_shift(size), _UINT32_MASK) ^ _UINT32_MASK
 
 
 def find_flipped_bit(difference: int, size: int) -> tuple[int, int] | None:
-    """Where one flipped bit of `size` bytes makes their CRC-32C differ so: byte and bit (0 the lowest); None if none does.
+    """The byte and the bit (0 is the lowest) that, flipped in `size` bytes, changes their CRC-32C so; None if there is none.
 
     A bit that is k bits before the end changes the checksum by x**(32 + k). The k is found in steps of 4096.
     """
@@ -155,7 +155,7 @@ def _multiply_modulo(a: int, b: int) -> int:
 
 
 def encode_varint(value: int) -> bytes:
-    """`value` as a varint; a negative one as protobuf writes int32 and int64, in two's complement of 64 bits."""
+    """`value` as a varint; negative values in 64-bit two's complement, as protobuf encodes int32 and int64."""
     value &= UINT64_MASK
     out = bytearray()
     while value > 0x7F:
@@ -191,14 +191,14 @@ def read_varint(buf: bytes | memoryview, pos: int, limit: int | None = None) -> 
 
 
 def signed64(value: int) -> int:
-    """The int64 that protobuf means by an unsigned varint."""
+    """The int64 that an unsigned varint encodes in protobuf."""
     return value - 2**64 if value >= 2**63 else value
 
 
 def fields(buf: _Bytes, pos: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int | _Bytes]]:
     """The fields of a protobuf message in `buf[pos:end]`: number, wire type, and an unsigned int or the bytes.
 
-    Of a memoryview the bytes are memoryviews, and nothing is copied.
+    If `buf` is a memoryview, the bytes are memoryviews of it, and nothing is copied.
 
     Raises:
         CorruptionError: not a protobuf message.
@@ -233,7 +233,7 @@ def fields(buf: _Bytes, pos: int = 0, end: int | None = None) -> Iterator[tuple[
 
 
 def encode_ordered_uint(value: int) -> bytes:
-    """An unsigned number: one byte with the count of significant bytes, then those, big-endian."""
+    """An unsigned number: one byte with the number of significant bytes, then these bytes, big-endian."""
     size = (value.bit_length() + 7) // 8
     return bytes([size]) + value.to_bytes(size, "big")
 
@@ -269,7 +269,7 @@ def read_ordered_string(buf: bytes, pos: int) -> tuple[bytes, int]:
 
 
 def encode_ordered_int(value: int) -> bytes:
-    """A signed number in 1 to 10 bytes: the first bits tell the length, like in UTF-8."""
+    """A signed number in 1 to 10 bytes, whose first bits give the length, as in UTF-8."""
     magnitude = value if value >= 0 else ~value
     size = magnitude.bit_length() // 7 + 1
     raw = (value & (1 << 8 * size) - 1) ^ _ordered_int_header(size)
@@ -295,7 +295,7 @@ def read_ordered_int(buf: bytes, pos: int) -> tuple[int, int]:
 
 
 def _ordered_int_header(size: int) -> int:
-    """What the number is XORed with: `size` one bits at its front, in the first two of its `size` bytes."""
+    """The mask that the number is XORed with: `size` leading one bits, in the first two of its `size` bytes."""
     if size == 1:
         return 0x80
     return ((0xFFFF << 16 - size) & 0xFFFF) << 8 * (size - 2)

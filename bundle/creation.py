@@ -29,16 +29,16 @@ __all__ = ["CheckpointWriter", "as_array", "create", "store_strings"]
 
 
 def create(prefix: Path, *, overwrite: bool = False, store: Store | None = None) -> CheckpointWriter:
-    """A new checkpoint, to be used in a `with` block; nothing is visible until the block ends well.
+    """A writer for a new checkpoint, to be used in a `with` block; the checkpoint appears if the block ends without an error.
 
     Args:
-        prefix: its path prefix; the directory must exist.
-        overwrite: whether a checkpoint of that name may be replaced; it stays as it is until the block ends.
-        store: where it is written, if the prefix alone does not say that.
+        prefix: the checkpoint's path prefix; the directory must exist.
+        overwrite: whether an existing checkpoint may be replaced; it stays unchanged until the block ends.
+        store: the store to write to, if the prefix does not determine it.
 
     Raises:
-        ConflictError: it exists, and `overwrite` is not set.
-        MissingFileError: no such directory.
+        ConflictError: the checkpoint exists, and `overwrite` is not set.
+        MissingFileError: the directory does not exist.
     """
     return CheckpointWriter(str(prefix), overwrite=overwrite, store=store)
 
@@ -65,7 +65,7 @@ class CheckpointWriter:
         """Add a tensor: an array, a number, or strings (bytes or text, which becomes UTF-8).
 
         Raises:
-            ConflictError: the key is taken.
+            ConflictError: the key exists already.
             UnsupportedError: TensorFlow has no such data type.
         """
         self._bundle.check_key(encode_key(key))
@@ -80,14 +80,14 @@ class CheckpointWriter:
         shape: Iterable[int],
         chunks: Iterable[bytes | bytearray | memoryview | Array],
     ) -> TensorEntry:
-        """Add a numeric tensor from buffers that make up its bytes, little-endian, in C order; none is kept.
+        """Add a numeric tensor from an iterable of buffers with its bytes, little-endian, in C order; none is kept in memory.
 
-        Bytes, also as arrays of uint8, are taken as they are. Other arrays must have the declared type, and little-endian
+        Bytes and arrays of uint8 are stored unchanged. Other arrays must have the declared type and little-endian
         elements.
 
         Raises:
-            ConflictError: the key is taken.
-            ArgumentError: an array of another type or byte order, buffers that are not as many bytes as the shape needs,
+            ConflictError: the key exists already.
+            ArgumentError: an array of another type or byte order, buffers with more or fewer bytes than the shape needs,
                 or a type that is not numeric.
             BundleError: no such type.
         """
@@ -110,12 +110,12 @@ class CheckpointWriter:
     def add_slice(self, key: str, shape: Iterable[int], part: TensorSlice, values: ArrayLike) -> None:
         """Add one piece of a partitioned tensor of the given shape; its slices are listed in the order added.
 
-        A piece that is all of the tensor becomes an ordinary tensor (tensor_bundle.cc, `BundleWriter::AddSlice`).
+        A piece that covers the whole tensor becomes an ordinary tensor (tensor_bundle.cc, `BundleWriter::AddSlice`).
 
         Raises:
-            ConflictError: the key is taken, or the pieces do not agree in type or shape.
-            ArgumentError: the piece's shape is not the slice's.
-            CorruptionError: the slice is not inside the shape.
+            ConflictError: the key exists already, or the pieces differ in type or in the tensor's shape.
+            ArgumentError: the piece does not have the shape of the slice.
+            CorruptionError: the slice is not within the shape.
         """
         full = tuple(shape)
         array = as_array(values)
@@ -140,10 +140,10 @@ class CheckpointWriter:
         self._partitioned[key] = known._replace(slices=(*known.slices, part))
 
     def add_object_graph(self, graph: ObjectGraph) -> TensorEntry:
-        """Add the object graph, which TensorFlow puts last.
+        """Add the object graph, which TensorFlow stores last.
 
         Raises:
-            ConflictError: there is one.
+            ConflictError: the checkpoint has one already.
         """
         from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 
@@ -152,7 +152,7 @@ class CheckpointWriter:
     def _declared(
         self, chunk: bytes | bytearray | memoryview | Array, key: str, kind: DType
     ) -> bytes | bytearray | memoryview | Array:
-        """The chunk, if it is plain bytes or has elements of the declared type, little-endian."""
+        """The chunk, which must be bytes or have elements of the declared type, little-endian."""
         if isinstance(chunk, (bytes, bytearray)) or (
             isinstance(chunk, memoryview) and chunk.format in _BYTE_FORMATS
         ):
@@ -168,7 +168,7 @@ class CheckpointWriter:
         return array
 
     def start_shard(self) -> None:
-        """Let what follows go into a new data shard."""
+        """Begin a new data shard; tensors added from now on are stored in it."""
         self._number, self._shard = self._bundle.add_shard()
 
     def _store(self, array: Array) -> TensorEntry:
@@ -196,11 +196,11 @@ class CheckpointWriter:
 
 
 def as_array(values: ArrayLike) -> Array:
-    """The values as an array; strings as objects, since NumPy's own string types drop NUL bytes at the end.
+    """The values as an array; strings as objects, because NumPy's own string types drop trailing NUL bytes.
 
     Raises:
         UnsupportedError: a masked array, whose mask would be lost.
-        ArgumentError: no array: rows of different lengths, for instance.
+        ArgumentError: not an array, for example rows of different lengths.
     """
     if isinstance(values, np.ma.MaskedArray):
         raise UnsupportedError("a masked array has no counterpart; fill it first")
@@ -222,7 +222,7 @@ def as_array(values: ArrayLike) -> Array:
 def store_strings(
     shard: WritableFile, number: int, shape: tuple[int, ...], values: list[bytes]
 ) -> TensorEntry:
-    """Append a string tensor to a data shard; the entry that describes it."""
+    """Append a string tensor to a data shard; returns its entry."""
     head, nbytes, crc = encode_strings(values)
     offset = shard.size
     for part in (head, *values):

@@ -1,7 +1,7 @@
 """TensorFlow's data types as a checkpoint stores them.
 
 The numbers are `DataType` of TensorFlow core/framework/types.proto. NumPy is imported only when an array type is
-asked for, so that listing a checkpoint needs none.
+requested, so that listing a checkpoint does not import it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class DType(enum.StrEnum):
 
     Attributes:
         number: its value in `DataType`.
-        itemsize: bytes an element takes on disk, 0 where that varies (string, variant) or nothing is stored
-            (resource). Types below one byte take a whole one: their bits are the low ones.
+        itemsize: bytes of an element on disk; 0 if that varies (string, variant) or nothing is stored (resource).
+            Types of less than a byte use a whole byte, whose low bits have the value.
     """
 
     number: int
@@ -91,7 +91,7 @@ class DType(enum.StrEnum):
         """The type of this name.
 
         Raises:
-            BundleError: there is none; the reason names near ones.
+            BundleError: no type has this name; the reason lists similar names.
         """
         try:
             return cls[name]
@@ -100,7 +100,7 @@ class DType(enum.StrEnum):
 
     @classmethod
     def of(cls, dtype: np.dtype[Any]) -> DType:
-        """The type that an array of this NumPy type is stored as; objects, bytes and text are strings.
+        """The type in which an array of this NumPy type is stored; objects, bytes and text are stored as strings.
 
         Raises:
             UnsupportedError: TensorFlow has no such type.
@@ -124,22 +124,22 @@ class DType(enum.StrEnum):
 
     @property
     def is_integer(self) -> builtins.bool:
-        """Whether its values are stored as integers: those of quantised types too, unlike `tf.DType.is_integer`."""
+        """Whether its values are stored as integers; includes quantised types, unlike `tf.DType.is_integer`."""
         return self.value.lstrip("qu").startswith("int")
 
     @property
     def is_quantized(self) -> builtins.bool:
-        """Whether its values are integers that stand for other numbers."""
+        """Whether it is a quantised type, whose integers represent other numbers."""
         return self.value.startswith(("qint", "quint"))
 
     @property
     def is_numeric(self) -> builtins.bool:
-        """Whether its values are numbers or booleans: not strings, variants or resources."""
+        """Whether its values are numbers or booleans, not strings, variants or resources."""
         return self.itemsize > 0
 
     @property
     def has_values(self) -> builtins.bool:
-        """Whether its values can be arrays: not variants or resources."""
+        """Whether its values can be arrays: all types but variants and resources."""
         return self not in (DType.variant, DType.resource)
 
     @property
@@ -148,7 +148,7 @@ class DType(enum.StrEnum):
 
         Raises:
             UnsupportedError: values of this type can't be arrays (variant, resource), or the installed ml_dtypes is
-                too old to have it.
+                too old for this type.
         """
         import numpy as np
 

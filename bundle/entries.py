@@ -1,9 +1,9 @@
-"""What the index of a bundle says: its header, and one entry a tensor.
+"""The values in the index of a bundle: its header, and an entry for each tensor.
 
-The header is the value of the empty key, an entry that of a tensor's key; both are protobuf messages
-(TensorFlow core/protobuf/tensor_bundle.proto). They are decoded here by hand and not through the protobuf library,
-because a listing decodes one for every tensor. proto/checkpoint.proto has the same messages; a property test holds
-the two against each other.
+The header is the value of the empty key, an entry the value of a tensor's key; both are protobuf messages
+(TensorFlow core/protobuf/tensor_bundle.proto). They are decoded here by hand instead of with the protobuf library,
+because a listing decodes one for every tensor. proto/checkpoint.proto has the same messages; a property test compares
+the two.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class BundleHeader:
     """The value of the empty key.
 
     Attributes:
-        num_shards: how many data files there are; the NNNNN of their names.
+        num_shards: the number of data files, which is the NNNNN of their names.
         big_endian: whether tensor bytes are big-endian. The index never is.
         producer: the version of the writer.
-        min_consumer: the oldest reader version that may read this.
-        bad_consumers: reader versions that may not.
+        min_consumer: the oldest reader version that may read the bundle.
+        bad_consumers: reader versions that may not read it.
     """
 
     num_shards: int
@@ -107,16 +107,16 @@ class BundleHeader:
 
 
 class TensorEntry(NamedTuple):
-    """The place, type and shape of a stored tensor.
+    """The position, type and shape of a stored tensor.
 
     Attributes:
         dtype: its data type; compares equal to TensorFlow's name for it.
         shape: elements along each dimension.
-        nbytes: bytes in the data file; of a partitioned tensor the sum over its pieces.
-        shard: number of the data file; of a partitioned tensor that of its first slice, if at all.
-        offset: bytes from the start of that file. Of a partitioned tensor this and `crc32c` mean nothing.
-        crc32c: unmasked checksum of the tensor's bytes; for strings and variants of what TensorFlow defines instead.
-        slices: the pieces of a partitioned tensor, in the order stored; otherwise empty.
+        nbytes: bytes in the data file; for a partitioned tensor the sum over its slices.
+        shard: number of the data file; for a partitioned tensor that of its first slice, if the writer set it.
+        offset: bytes from the start of the data file. For a partitioned tensor, `offset` and `crc32c` have no meaning.
+        crc32c: unmasked checksum of the tensor's bytes; for strings and variants, of the bytes that `payloads.py` defines.
+        slices: the slices of a partitioned tensor, in the order stored; otherwise empty.
     """
 
     dtype: DType
@@ -139,7 +139,7 @@ class TensorEntry(NamedTuple):
 
     @property
     def expected_nbytes(self) -> int | None:
-        """Bytes that a tensor of this type and shape must take, or None where that varies."""
+        """The size in bytes that a tensor of this type and shape must have, or None if that varies."""
         return self.elements * self.dtype.itemsize if self.dtype.itemsize else None
 
     def encode(self) -> bytes:
@@ -159,13 +159,13 @@ class TensorEntry(NamedTuple):
 
 
 class StoredRange(NamedTuple):
-    """Where the bytes of a tensor are, whatever the format of the file: its values in C order, or encoded strings.
+    """The range of a file that has the bytes of a tensor, in any file format: its values in C order, or encoded strings.
 
     Attributes:
         path: the file.
-        offset: bytes from the start of that file.
-        nbytes: how many.
-        crc32c: their checksum as in `TensorEntry`; None where the format has none.
+        offset: bytes from the start of the file.
+        nbytes: size in bytes.
+        crc32c: checksum as in `TensorEntry`; None if the format has no checksums.
         big_endian: whether values are big-endian.
     """
 
@@ -181,7 +181,7 @@ def parse_versions(message: bytes) -> tuple[int, int, tuple[int, ...]]:
 
     Raises:
         CorruptionError: not such a message.
-        UnsupportedError: they shut this reader out.
+        UnsupportedError: they exclude this reader.
     """
     producer = min_consumer = 0
     bad: list[int] = []
@@ -194,17 +194,17 @@ def parse_versions(message: bytes) -> tuple[int, int, tuple[int, ...]]:
             bad += [_int32(version)] if number == 3 else []
     if producer < 0 or min_consumer > _VERSION or _VERSION in bad:
         raise UnsupportedError(
-            f"bundle version (producer {producer}, min_consumer {min_consumer}, bad_consumers {bad}) shuts out "
+            f"bundle version (producer {producer}, min_consumer {min_consumer}, bad_consumers {bad}) excludes "
             f"readers of version {_VERSION}: a newer tensorbundle is needed"
         )
     return producer, min_consumer, tuple(bad)
 
 
 def check_range(entry: TensorEntry, stored: StoredRange, file_size: int, key: str) -> None:
-    """Whether the stored bytes of `entry` are inside their file, and as many as its type and shape need.
+    """Check that the stored bytes of `entry` are within their file, and have the size that its type and shape need.
 
     Raises:
-        CorruptionError: they do not, or are not.
+        CorruptionError: they are not, or have another size.
     """
     expected = entry.expected_nbytes
     if expected is not None and entry.nbytes != expected:
@@ -228,11 +228,11 @@ def parse_entries(values: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes
     """The entries in `values`, pairs of a key and an encoded BundleEntryProto; keys are passed on as they are.
 
     Raises:
-        CorruptionError: an entry is not such a message, or has an impossible shape or place.
+        CorruptionError: an entry is not such a message, or has an impossible shape or position.
         UnsupportedError: a data type that no checkpoint stores.
     """
-    # This loop sees every tensor of a listing, so the form that TensorFlow writes is decoded right here, and whatever
-    # differs by the general parser. Type and shape come first, and few distinct ones exist: their bytes are looked up.
+    # This loop runs for every tensor of a listing, so the form that TensorFlow writes is decoded here, and any other form
+    # by the general parser. Type and shape come first and have few distinct values, so their bytes are looked up.
     known: dict[bytes, tuple[DType, tuple[int, ...]]] = {}
     new = tuple.__new__
     for key, value in values:
@@ -282,7 +282,7 @@ def parse_entries(values: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes
 
 
 def _is_head(head: bytes) -> bool:
-    """Whether these are the fields of a type and a shape, each with a size of one byte, and nothing else."""
+    """Whether these bytes are exactly the fields of a type and a shape, each with a size of one byte."""
     return (
         len(head) >= 4
         and head[0] == 0x08
@@ -293,10 +293,10 @@ def _is_head(head: bytes) -> bool:
 
 
 def parse_entry(value: bytes) -> TensorEntry:
-    """The entry in an encoded BundleEntryProto, fields in any order, unknown ones passed over.
+    """The entry in an encoded BundleEntryProto, with fields in any order; unknown ones are ignored.
 
     Raises:
-        CorruptionError: not such a message, or an impossible shape or place.
+        CorruptionError: not such a message, or an impossible shape or position.
         UnsupportedError: a data type that no checkpoint stores.
     """
     dtype = shard = offset = nbytes = stored = 0
@@ -340,7 +340,7 @@ def encode_shape(shape: Iterable[int]) -> bytes:
 def parse_shape(message: bytes) -> tuple[int, ...]:
     """The shape in an encoded TensorShapeProto, in elements.
 
-    Names of dimensions are passed over, and so is `unknown_rank` (core/framework/tensor_shape.cc, `InitDims`).
+    Names of dimensions and `unknown_rank` are ignored (core/framework/tensor_shape.cc, `InitDims`).
 
     Raises:
         CorruptionError: not such a message, a negative dimension, or too many.
@@ -373,6 +373,6 @@ def _packed(buf: bytes) -> list[int]:
 
 
 def _int32(value: int) -> int:
-    """The int32 that protobuf means by an unsigned varint."""
+    """The int32 that an unsigned varint encodes in protobuf."""
     value &= _INT32_BITS
     return value - 2**32 if value >= 2**31 else value

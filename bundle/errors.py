@@ -1,8 +1,8 @@
-"""Every error that tensorbundle raises on purpose.
+"""The errors of tensorbundle.
 
-`BundleError` is the root. Each error is a value: `reason` says what is wrong and what to do, and `path`, `offset`
-(bytes from the start of that file) and `key` say where, as far as it is known. A low layer knows the offset, a
-higher one the file and the key: `locate` fills in what is missing on the way up.
+`BundleError` is the root. Each error is a value: `reason` describes the problem and the remedy, and `path`, `offset`
+(bytes from the start of the file) and `key` give the position, as far as it is known. A low layer knows the offset, a
+higher one the file and the key: `locate` adds them while the error propagates.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _SHOWN: Final = 10
 
 
 class BundleError(Exception):
-    """Something about a checkpoint is wrong.
+    """The root of all errors of this package.
 
     Attributes:
-        reason: what is wrong, and what to do, in one line.
+        reason: the problem and the remedy, in one line.
         path: the file or prefix concerned.
-        offset: bytes from the start of that file.
+        offset: bytes from the start of the file.
         key: the tensor's key.
     """
 
@@ -66,7 +66,7 @@ class BundleError(Exception):
         return _rebuild, (type(self), self.reason, self.path, self.offset, self.key)
 
     def locate(self, *, path: str | None = None, offset: int | None = None, key: str | None = None) -> Self:
-        """This same error, with what it did not know yet filled in."""
+        """Set the attributes that are not known yet; returns the error itself."""
         self.path = path if self.path is None else self.path
         self.offset = offset if self.offset is None else self.offset
         self.key = key if self.key is None else self.key
@@ -88,33 +88,33 @@ class TensorNotFoundError(BundleError, KeyError):
 
 
 class MissingFileError(BundleError, FileNotFoundError):
-    """A file that the checkpoint needs is not there."""
+    """A file that the checkpoint needs does not exist."""
 
 
 class UnreadableFileError(BundleError, OSError):
-    """A file is there, but the system refuses to read it."""
+    """A file exists, but the system can't read it."""
 
 
 class UnsupportedError(BundleError, NotImplementedError):
-    """Legal, but not something that can be done with this input."""
+    """The operation is valid, but not supported for this input."""
 
 
 class ArgumentError(BundleError, ValueError, TypeError):
-    """An argument of the wrong type, or values of another type, shape or size than another argument declares."""
+    """An argument has the wrong type, or values differ from the type, shape or size that another argument declares."""
 
 
 class RegionError(BundleError, IndexError):
-    """A region that a tensor's shape does not have."""
+    """A region is not valid for a tensor's shape."""
 
 
 class ConflictError(BundleError):
-    """Two things claim one name: an output that exists, two tensors with one key."""
+    """A name is used twice: the output exists, or two tensors have the same key."""
 
 
 def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """The names in `known` that a reader most likely meant by `name`, best first.
+    """The names in `known` that are most similar to `name`, best first.
 
-    Bounded in time: at most 2,000 names, those of about the same length, are compared by similarity.
+    Time is bounded: at most 2,000 names, those of about the same length, are compared.
     """
     import difflib  # both only where something is wrong
     import heapq
@@ -129,7 +129,7 @@ def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
 
 
 def near_hint(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that does not exist: `; near: 'a', 'b'`, or nothing."""
+    """The end of a message about a name that does not exist: `; near: 'a', 'b'`, or empty."""
     near = near_names(name, known)
     return f"; near: {', '.join(map(repr, near))}" if near else ""
 
@@ -142,10 +142,10 @@ def quoted(names: Iterable[str]) -> str:
 
 
 def check_word(what: str, value: object, allowed: Sequence[str]) -> str:
-    """The value of an argument that must be one of a few words.
+    """The value of an argument that must be one of the allowed words.
 
     Raises:
-        BundleError: another value; the reason names the argument and the words.
+        BundleError: another value; the reason names the argument and the allowed words.
     """
     if not isinstance(value, str) or value not in allowed:
         *most, last = map(repr, allowed)
@@ -154,7 +154,7 @@ def check_word(what: str, value: object, allowed: Sequence[str]) -> str:
 
 
 def cannot_read(error: OSError, path: str, what: str = "file") -> BundleError:
-    """The error of ours for a file beside checkpoints that can't be read: there is none, or why."""
+    """The `BundleError` for a file, not part of a checkpoint, that is missing or can't be read."""
     if isinstance(error, FileNotFoundError):
         return MissingFileError(f"no such {what}", path=path)
     return BundleError(f"can't be read: {error.strerror or error}", path=path)

@@ -1,8 +1,8 @@
 """The names of a checkpoint's files.
 
-A bundle with prefix P is `P.index` and `P.data-SSSSS-of-NNNNN` (TensorFlow core/util/tensor_bundle/naming.cc). The
-prefix itself is not a file. A checkpoint in the old V1 format is one file P, or several `P-SSSSS-of-NNNNN`, whose prefix
-TensorFlow writes as `P-?????-of-NNNNN`. Otherwise names are taken literally, never as patterns.
+A bundle with prefix P consists of `P.index` and `P.data-SSSSS-of-NNNNN` (TensorFlow core/util/tensor_bundle/naming.cc).
+The prefix itself is not a file. A checkpoint in the old V1 format is one file P, or several `P-SSSSS-of-NNNNN`, whose
+prefix TensorFlow writes as `P-?????-of-NNNNN`. All other names are literal, never patterns.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 STATE_FILE: Final = "checkpoint"
 _SHARD: Final = re.compile(r"(?P<prefix>.*)\.data-(?P<shard>\d{5,})-of-(?P<count>\d{5,})", re.DOTALL)
-# Not a data shard of a bundle, which looks the same otherwise.
+# Excludes data shards of bundles, whose names are similar.
 _V1_SHARD: Final = re.compile(r"(.*)(?<!\.data)-(\d{5,}|\?{5,})-of-(\d{5,}|\?{5,})", re.DOTALL)
 # A part of a save: TensorFlow core/kernels/save_restore_v2_ops.cc, python/checkpoint/functional_saver.py.
 _PART: Final = re.compile(r"(?P<stem>(?:.*[./])?part)-(?P<number>\d{5}|\?{5})-of-(?P<count>\d{5})", re.DOTALL)
@@ -34,12 +34,12 @@ _MEMBER: Final = re.compile(r"(?P<prefix>.*)\.(index|meta|data-\d{5,}-of-\d{5,})
 
 
 class V1Name(NamedTuple):
-    """The name of one of several files of a V1 checkpoint, or the pattern that means them all.
+    """The name of one of several files of a V1 checkpoint, or the pattern that matches them all.
 
     Attributes:
-        base: what is before the numbers.
-        shard: the digits of its number, or question marks.
-        total: the digits of how many there are, or question marks.
+        base: the part before the numbers.
+        shard: the digits of the file's number, or question marks.
+        total: the digits of the number of files, or question marks.
     """
 
     base: str
@@ -58,41 +58,41 @@ def shard_path(prefix: str, shard: int, count: int) -> str:
 
 
 def parse_shard_name(name: str) -> tuple[str, int, int] | None:
-    """The prefix, the number and the count of data shards in the name of one, or None."""
+    """The prefix, the shard number and the number of shards in the name of a data shard, or None."""
     match = _SHARD.fullmatch(name)
     return None if match is None else (match["prefix"], int(match["shard"]), int(match["count"]))
 
 
 def bundle_prefix(name: str) -> str | None:
-    """The prefix of the bundle that a file of this name belongs to; None if it is the name of no such file."""
+    """The prefix of the bundle that a file of this name belongs to, or None."""
     match = _MEMBER.fullmatch(name)
     return None if match is None else match["prefix"]
 
 
 def is_member_name(name: str) -> bool:
-    """Whether a file of this name is part of some bundle."""
+    """Whether a file of this name is part of a bundle."""
     return bundle_prefix(name) is not None
 
 
 def parse_v1_name(name: str) -> V1Name | None:
-    """What the name of one of several V1 files, or the pattern for them, consists of; otherwise None."""
+    """The parts of the name of one of several V1 files, or of the pattern for them; otherwise None."""
     match = _V1_SHARD.fullmatch(name)
     return None if match is None else V1Name(*match.groups())
 
 
 def is_v1_shard_name(name: str) -> bool:
-    """Whether a file of this name is one of several of a V1 checkpoint; also the pattern that means them all."""
+    """Whether the name is that of one of several files of a V1 checkpoint, or the pattern that matches them all."""
     return parse_v1_name(name) is not None
 
 
 def parts_prefix(prefix: str) -> str | None:
-    """The prefix that means all parts of the save of which this is one, with question marks; None if it is none."""
+    """The prefix with question marks that matches all parts of a save, from the name of one part; None for other names."""
     found = _PART.fullmatch(prefix)
     return None if found is None else f"{found['stem']}-?????-of-{found['count']}"
 
 
 def part_prefixes(prefix: str) -> list[str]:
-    """The prefixes of all parts that a prefix with question marks means, there or not; empty for other prefixes."""
+    """The prefixes of all parts that a prefix with question marks matches, existing or not; empty for other prefixes."""
     found = _PART.fullmatch(prefix)
     if found is None or "?" not in found["number"]:
         return []

@@ -1,7 +1,7 @@
-"""Files that are not TensorFlow checkpoints: which names mean one, and who reads it.
+"""Files of other formats: which endings they have, and which class reads them.
 
-The readers are in `tools/formats`, above this layer. So they are imported by name, when a file of theirs is opened: this
-table is all that is known of them here.
+The readers are in `tools/formats`, above this layer, so they are imported by name when such a file is opened. This layer
+knows only the table below.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _READERS: Final = {
 
 
 def foreign_ending(path: str) -> str | None:
-    """The ending of a name by which it means a file of another format; None if it has none of them."""
+    """The ending by which a name is that of a file of another format, or None."""
     return next((each for each in _READERS if path.endswith(each)), None)
 
 
 def open_foreign(path: str, store: Store) -> Index:
-    """The tensors in a file of another format, whose name has one of the endings.
+    """The index of a file of another format, whose name has one of the endings.
 
     Raises:
-        MissingFileError, CorruptionError, UnsupportedError: as `open_checkpoint`.
+        MissingFileError, CorruptionError, UnsupportedError: as for `open_checkpoint`.
     """
     ending = foreign_ending(path)
     if ending is None:

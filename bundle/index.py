@@ -1,7 +1,7 @@
-"""What a checkpoint has: a map from keys to entries, of a bundle from its index. Opening it reads no data shard.
+"""The index of a checkpoint: a map from keys to entries. Opening one reads no data shard.
 
-`Index` is the seam between formats: a format is known above by what its index says of each tensor, and by `stored`,
-which tells whether the tensor's bytes are somewhere as they are, or are encoded and come from `values`.
+`Index` is the interface of every file format. It gives the entry of each tensor, and `stored`, the range of a file with
+the tensor's bytes, if the format stores them unencoded. Otherwise the values come from `values`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["BundleIndex", "Index"]
 def _outside(
     error: CorruptionError | UnsupportedError, path: str, key: str | None = None
 ) -> CorruptionError | UnsupportedError:
-    """An error about an entry, placed in the file; an offset that counts from the entry's start says nothing there."""
+    """An error about an entry, with the file's path; its offset is dropped, because it counts from the entry's start."""
     if error.path is not None:
         return error
     return type(error)(error.reason, path=path, key=error.key if key is None else key)
@@ -48,14 +48,14 @@ class Index(ABC):
     """The tensors of a checkpoint in one of the file formats, by key.
 
     Attributes:
-        file_format: its name, for people.
-        file_noun: what one of the files with tensors is called, for people.
+        file_format: the format's name, for people.
+        file_noun: the word for a file with tensors, for people.
         is_bundle: whether the files are those of one bundle or more: V2 checkpoints of TensorFlow.
-        store: where its files are.
+        store: the store that has the files.
         prefix: the checkpoint's path prefix.
-        path: the file that says which tensors there are, for messages.
-        header: what a bundle says about itself, or would; `num_shards` counts the files that have tensors.
-        attributes: texts that a format has beside tensors, by name, under the path of their group; '' is the whole.
+        path: the file that lists the tensors, for messages.
+        header: the header of a bundle, or its equivalent; `num_shards` is the number of files with tensors.
+        attributes: texts that a format has beside tensors, by name, under the path of their group; '' is the whole file.
     """
 
     file_format: str
@@ -77,7 +77,7 @@ class Index(ABC):
         """The entry of `key`, slice keys included, or None.
 
         Raises:
-            CorruptionError, UnsupportedError: it is damaged.
+            CorruptionError, UnsupportedError: the entry is damaged.
         """
 
     @abstractmethod
@@ -94,32 +94,32 @@ class Index(ABC):
 
     @abstractmethod
     def stored(self, key: bytes, entry: TensorEntry) -> StoredRange | None:
-        """Where the bytes of a tensor that is not partitioned, or of a slice, are; None if the format encodes values.
+        """The range with the bytes of an unpartitioned tensor, or of a slice; None if the format encodes values.
 
-        What has a range can be copied, shared and checked without decoding. Only for what has none is `values` asked.
-        The file need not be there, or large enough.
+        A tensor with a range can be copied, shared and checked without decoding. `values` is called only for tensors
+        without a range. The file may be missing or too short.
         """
 
     def values(self, key: bytes, entry: TensorEntry, box: Box | None = None) -> Array:
         """The values of one tensor or slice that has no stored range, or of a box of it; read-only.
 
-        Boxes in the order of memory are cheapest; how much memory a box takes beside itself is up to the format.
+        Requests for boxes in memory order are the fastest; additional memory depends on the format.
 
         Raises:
-            CorruptionError, MissingFileError, UnsupportedError: they can't be read.
+            CorruptionError, MissingFileError, UnsupportedError: the values can't be read.
         """
         raise TypeError(f"{type(self).__name__} has a stored range for {key!r}, {entry.dtype} ({box})")
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the files; a second call does nothing."""
+        """Close the files; a second call does nothing."""
 
     def entry(self, key: str) -> TensorEntry:
-        """The entry of a tensor; of a partitioned one with the bytes of its pieces added up.
+        """The entry of a tensor; if it is partitioned, with the sum of the sizes of its slices.
 
         Raises:
-            TensorNotFoundError: no such key; the reason names near ones.
-            CorruptionError, UnsupportedError: the index is damaged there.
+            TensorNotFoundError: no such key; the reason lists similar keys.
+            CorruptionError, UnsupportedError: the part of the index that was read is damaged.
         """
         entry = self.get(encode_key(key))
         if entry is None:
@@ -133,10 +133,10 @@ class Index(ABC):
         return self._sized(encode_key(key), entry)
 
     def pieces(self, key: bytes, entry: TensorEntry) -> Iterator[tuple[TensorSlice, bytes, TensorEntry]]:
-        """The pieces of a partitioned tensor: the slice, its key and its entry.
+        """The slices of a partitioned tensor, each with its key and its entry.
 
         Raises:
-            CorruptionError: a piece is missing, or its type or shape is not what the tensor's entry says.
+            CorruptionError: a slice is missing, or its type or shape contradicts the tensor's entry.
         """
         for each in entry.slices:
             slice_key = each.key(key)
@@ -144,7 +144,7 @@ class Index(ABC):
             try:
                 expected = each.shape(entry.shape)
                 if piece is None:
-                    raise CorruptionError(f"slice {each} is listed, its own entry is missing")
+                    raise CorruptionError(f"slice {each} is listed, but its entry is missing")
                 if piece.spec != (entry.dtype, expected) or piece.slices:
                     raise CorruptionError(
                         f"slice {each} is stored as {piece.dtype} {list(piece.shape)}, "
@@ -157,10 +157,10 @@ class Index(ABC):
     def entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
         """Every tensor's key and entry, in key order, one pass over the table.
 
-        The pieces of partitioned tensors are left out, being parts of one; a slice key that no tensor lists is not.
+        Slice keys of partitioned tensors are left out. A slice key that no tensor lists is included.
 
         Raises:
-            CorruptionError, UnsupportedError: the index is damaged; what comes before the damage was yielded.
+            CorruptionError, UnsupportedError: the index is damaged; entries before the damage were yielded.
         """
         for key, entry in self.raw_entries():
             if key.startswith(b"\0") and self.owner(key) is not None:
@@ -179,7 +179,7 @@ class Index(ABC):
         return name if piece in self._last_owner[1] else None
 
     def _sized(self, key: bytes, entry: TensorEntry) -> TensorEntry:
-        """An entry of a partitioned tensor with the bytes of its pieces, where these are not numbers."""
+        """The entry of a partitioned tensor with the summed size of its slices, if its type is not numeric."""
         if entry.slices and not entry.dtype.itemsize:
             total = sum(piece.nbytes for _, _, piece in self.pieces(key, entry))
             return entry._replace(nbytes=total)
@@ -211,7 +211,7 @@ class BundleIndex(Index):
         Raises:
             MissingFileError: no such file.
             CorruptionError: not the index of a bundle.
-            UnsupportedError: a version that this reader does not know.
+            UnsupportedError: the bundle's version is not known to this reader.
         """
         super().__init__()
         self.prefix = prefix
@@ -267,7 +267,7 @@ class BundleIndex(Index):
         return self._shard_paths[shard]
 
     def stored(self, key: bytes, entry: TensorEntry) -> StoredRange:
-        """Where the bytes are in a data shard: every tensor of a bundle has a range."""
+        """The range of bytes in a data shard, which every tensor of a bundle has."""
         del key
         path = self.shard_path(entry.shard)
         return StoredRange(path, entry.offset, entry.nbytes, entry.crc32c, self.header.big_endian)
@@ -276,7 +276,7 @@ class BundleIndex(Index):
         return _reopened, (self.prefix, self.header, self.store)  # another process opens the file for itself
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         self._file.close()
 
 

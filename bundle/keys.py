@@ -1,6 +1,6 @@
-"""Keys: bytes in the file, text for users.
+"""Conversion of keys: bytes in files, text for users.
 
-Bytes that are not UTF-8 become surrogate escapes, and come back as they were.
+Bytes that are not UTF-8 become surrogate escapes, which are converted back to the same bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ def decode_key(key: bytes) -> str:
 
 
 def encode_key(key: str) -> bytes:
-    """A key as the bytes in the file; empty, as no tensor's key is, for text that no file can have."""
+    """A key as the bytes in the file; empty, which is no tensor's key, for text that can't be encoded."""
     try:
         return key.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""How much a file may claim: one table. What exceeds a limit is refused with an error that names it.
+"""Limits on the contents of files. A file that exceeds a limit is refused with an error that names the limit.
 
-Limits are far above what TensorFlow writes. They keep the memory and the time that a file takes in proportion to its size.
+Limits are far above the values that TensorFlow writes. They keep memory and time proportional to the size of a file.
 """
 
 from __future__ import annotations

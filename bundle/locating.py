@@ -1,6 +1,6 @@
-"""From what a person gives to the prefix of a checkpoint.
+"""Finding the prefix of a checkpoint from a path that a user gives.
 
-That may be a prefix, a file, a directory with a state file, or a SavedModel.
+The path may be a prefix, a file, a directory with a state file, or a SavedModel.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ __all__ = ["resolve_prefix", "what_is_there"]
 
 
 def resolve_prefix(path: str, store: Store | None = None) -> str:
-    """The prefix of the checkpoint that `path` means.
+    """The prefix of the checkpoint at `path`.
 
-    `path` may be a prefix, any of its files, a SavedModel directory, or a directory with a `checkpoint` state file,
-    which means the latest checkpoint that it names. The prefix of a V1 checkpoint in several files has question marks,
-    as has that of a save whose parts were not merged, which its directory means.
+    `path` may be a prefix, any of its files, a SavedModel directory, or a directory with a `checkpoint` state file, for
+    the latest checkpoint in it. The prefix of a V1 checkpoint in several files contains question marks. So does the
+    prefix of a save whose parts were not merged, for which `path` is the directory of the parts.
 
     Raises:
-        MissingFileError: nothing there; the reason says what there is.
-        ConflictError: V1 checkpoints of several numbers of shards have this name.
+        MissingFileError: no checkpoint there; the reason lists those that exist nearby.
+        ConflictError: V1 checkpoints with different numbers of files have this name.
         CorruptionError: the directory's state file can't be read.
     """
     store = store or store_of(path)
@@ -108,7 +108,7 @@ def _is_saved_model(directory: str, store: Store) -> bool:
 
 
 def _v1_prefix(path: str, store: Store) -> str | None:
-    """The prefix of the V1 checkpoint that `path` means, or None."""
+    """The prefix of the V1 checkpoint at `path`, or None."""
     directory, name = split(path)
     member = parse_v1_name(name)
     if member:  # one of several files means them all, if they are all there
@@ -120,7 +120,7 @@ def _v1_prefix(path: str, store: Store) -> str | None:
 
 
 def _pattern_of(files: Sequence[str]) -> str | None:
-    """The prefix that means all of several V1 files."""
+    """The prefix with question marks that matches all of several V1 files."""
     first = parse_v1_name(files[0]) if files else None
     return f"{first.base}-?????-of-{first.total}" if first else None
 
@@ -155,9 +155,9 @@ def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
 
 
 def what_is_there(prefixes: Iterable[str]) -> str:
-    """Some of these names of checkpoints, in words."""
+    """A phrase that lists up to three of these checkpoints."""
     names = [repr(name) if name else "one without a name (its directory means it)" for name in prefixes]
     if not names:
         return "no checkpoint is there"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"there is {', '.join(names[:3])}{more}"
+    return f"found {', '.join(names[:3])}{more}"

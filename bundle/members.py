@@ -1,6 +1,6 @@
-"""The files of a checkpoint that there are, by its prefix.
+"""The existing files of a checkpoint, by its prefix.
 
-Functions look into the store that has the prefix, unless they are given one.
+Functions use the store that has the prefix, unless they are given another one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["is_checkpoint", "is_file", "listed_once", "prefixes_in", "shards_of"
 
 
 class _Names:
-    """The names in one directory, by what they belong to.
+    """The names in one directory, grouped by checkpoint.
 
     Attributes:
-        every: all of them.
-        shards: of each base name the data shards: (shard, count) to name.
-        v1: of each base name the V1 files: numbers of files, each with the digits of those that are there.
+        every: all names.
+        shards: for each base name the data shards: (shard, count) to name.
+        v1: for each base name the V1 files: the number of files, with the digits of each file that exists.
     """
 
     def __init__(self, every: list[str]) -> None:
@@ -49,9 +49,9 @@ _listed: ContextVar[dict[tuple[type, str], _Names] | None] = ContextVar("_listed
 
 @contextlib.contextmanager
 def listed_once() -> Iterator[None]:
-    """While the block runs, each directory is listed once: for looking at many checkpoints, each by its prefix.
+    """Cache directory listings during the block, so that a loop over many checkpoints lists each directory once.
 
-    What is not listed is taken to be not there, without a look.
+    Names that are not in a listing are taken as missing, without another look.
     """
     token = _listed.set({})
     try:
@@ -82,7 +82,7 @@ def is_file(path: str, store: Store | None = None) -> bool:
 
 
 def shards_of(prefix: str, store: Store | None = None) -> dict[tuple[int, int], str]:
-    """The data shards that are named after `prefix`: (shard, count) to path, in this order."""
+    """The existing data shards of `prefix`: (shard, count) to path, in this order."""
     directory, base = split(prefix)
     found = _names_in(directory, store or store_of(prefix)).shards.get(base, {})
     return {number: join(directory, name) for number, name in sorted(found.items())}
@@ -95,9 +95,9 @@ def prefixes_in(directory: str, store: Store | None = None) -> list[str]:
 
 
 def is_checkpoint(prefix: str, store: Store | None = None) -> bool:
-    """Whether there is a checkpoint at exactly this prefix: a bundle's index, or a file of the old V1 format.
+    """Whether a checkpoint exists at exactly this prefix: a bundle's index, or a file of the old V1 format.
 
-    Also the parts of a save that was not merged, whose prefix has question marks.
+    Includes the parts of a save that was not merged, whose prefix contains question marks.
     """
     store = store or store_of(prefix)
     if any(is_file(index_path(each), store) for each in (prefix, *part_prefixes(prefix))):
@@ -109,12 +109,12 @@ def is_checkpoint(prefix: str, store: Store | None = None) -> bool:
 
 
 def v1_files(prefix: str, store: Store | None = None) -> list[str]:
-    """The files of the V1 checkpoint `prefix`, in the order of their numbers; empty if none of them is there.
+    """The files of the V1 checkpoint `prefix`, in the order of their numbers; empty if none of them exists.
 
-    Of several, also those that are missing are listed, or at least one of them.
+    If some files are missing, the list includes all of them, or at least one.
 
     Raises:
-        ConflictError: there are some of several numbers of shards.
+        ConflictError: files of checkpoints with different numbers of files exist.
     """
     store = store or store_of(prefix)
     directory, name = split(prefix)

@@ -1,8 +1,8 @@
-"""The parts of one save that died before TensorFlow merged them, as one index: what the merge would have made.
+"""The parts of a save that ended before TensorFlow merged them, as one index, equal to the result of the merge.
 
 A sharded save writes bundles `P_temp.../part-SSSSS-of-NNNNN` (`P.part-SSSSS-of-NNNNN` on S3) and then merges their indexes
-(TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `MergeBundles`): data shards are numbered through, part by part, and
-of a partitioned tensor the slices of all parts are joined, in the order of the parts.
+(TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `MergeBundles`): data shards are numbered consecutively, part by
+part, and the slices of a partitioned tensor are joined in the order of the parts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["PartsIndex"]
 
 
 class PartsIndex(Index):
-    """The union of the indexes of several bundles, whose data shards are numbered through in their order.
+    """The union of the indexes of several bundles, with consecutive numbers for their data shards.
 
     Attributes:
         parts: the indexes.
@@ -42,10 +42,10 @@ class PartsIndex(Index):
     is_bundle = True
 
     def __init__(self, prefix: str, parts: Sequence[BundleIndex]) -> None:
-        """The union of `parts`, which are closed with it.
+        """Make the union of `parts`, and close them when it is closed.
 
         Args:
-            prefix: what to call it in messages.
+            prefix: the name to use in messages.
             parts: open indexes of bundles; at least one.
 
         Raises:
@@ -62,18 +62,18 @@ class PartsIndex(Index):
 
     @classmethod
     def open(cls, prefix: str, store: Store | None = None) -> Self:
-        """All parts that a prefix with question marks means (`filenames.part_prefixes`).
+        """Open all parts that a prefix with question marks matches (`filenames.part_prefixes`).
 
         Raises:
             MissingFileError: a part is missing.
-            CorruptionError, UnsupportedError: a part is damaged, or as `PartsIndex`.
+            CorruptionError, UnsupportedError: a part is damaged, or as for `PartsIndex`.
         """
         store = store or store_of(prefix)
         prefixes = part_prefixes(prefix)
         missing = [each for each in prefixes if not store.is_file(index_path(each))]
         if missing:
             raise MissingFileError(
-                f"{len(missing)} of the {len(prefixes)} parts of this save are missing, and with them what they stored; "
+                f"{len(missing)} of the {len(prefixes)} parts of this save are missing, with the tensors in them; "
                 "the other parts can be opened one by one",
                 path=index_path(missing[0]),
             )
@@ -105,12 +105,12 @@ class PartsIndex(Index):
                 yield key, entry
 
     def shard_path(self, shard: int) -> str:
-        """The path of a data shard, numbered through all parts."""
+        """The path of a data shard, by its number in the union."""
         number = min(bisect.bisect_right(self._starts, shard), len(self.parts)) - 1
         return self.parts[number].shard_path(shard - self._starts[number])
 
     def stored(self, key: bytes, entry: TensorEntry) -> StoredRange:
-        """Where the bytes are in the data shards of a part."""
+        """The range of bytes in a data shard of a part."""
         del key
         path = self.shard_path(entry.shard)
         return StoredRange(path, entry.offset, entry.nbytes, entry.crc32c, self.header.big_endian)
@@ -123,7 +123,7 @@ class PartsIndex(Index):
         return None if entry is None else entry._replace(shard=entry.shard + self._starts[number])
 
     def _joined(self, key: bytes, entries: Sequence[TensorEntry]) -> TensorEntry | None:
-        """One entry of those that parts have for a key: slices are joined, and nothing else may be there twice."""
+        """One entry from those of all parts for a key: slices are joined; any other duplicate is an error."""
         if len(entries) < 2:
             return next(iter(entries), None)
         first = entries[0]
@@ -139,6 +139,6 @@ class PartsIndex(Index):
         return PartsIndex, (self.prefix, self.parts)  # another process opens the files for itself
 
     def close(self) -> None:
-        """Let go of the files; a second call does nothing."""
+        """Close the files; a second call does nothing."""
         for each in self.parts:
             each.close()

@@ -1,4 +1,4 @@
-"""The bytes of string and variant tensors, and what their checksums cover.
+"""The encoding of string and variant tensors, and their checksums.
 
 Layouts, n elements in C order (TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `WriteStringTensor`,
 `WriteVariantTensor`):
@@ -6,11 +6,11 @@ Layouts, n elements in C order (TensorFlow core/util/tensor_bundle/tensor_bundle
     strings  = varint64 length, n times | u32 masked crc of the lengths | the n byte strings
     variants = n times: varint64 length | an encoded VariantTensorDataProto | u32 masked crc so far
 
-The checksum of a plain tensor is the CRC-32C of its bytes. That of strings covers, instead of the varints, each
-length as u32 (u64 from 2**32 on), then the stored u32, then the strings; that of variants covers each length as
+The checksum of a plain tensor is the CRC-32C of its bytes. The checksum of strings covers, instead of the varints, each
+length as u32 (u64 from 2**32 on), then the stored u32, then the strings. The checksum of variants covers each length as
 u64, the message, then the stored u32. In a big-endian bundle these fixed-width integers are big-endian.
 
-Every checksum is computed in one pass over chunks of any size, so memory stays bounded.
+Checksums are computed in one pass over chunks of any size, so memory is bounded.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ _LENGTHS_AT_ONCE: Final = 4096
 
 
 class PayloadChecksum(Protocol):
-    """Checks the bytes of one tensor, handed over in order, in pieces of any size."""
+    """Checks the bytes of one tensor, given in order, in chunks of any size."""
 
     def update(self, chunk: Buffer) -> None:
         """Take the next bytes.
 
         Raises:
-            CorruptionError: they can't be what they should be.
+            CorruptionError: the bytes are not a valid encoding.
         """
 
     def finish(self) -> int:
-        """The unmasked checksum of all that came.
+        """The unmasked checksum of all bytes.
 
         Raises:
-            CorruptionError: more bytes were due.
+            CorruptionError: bytes are missing.
         """
 
 
 def payload_checksum(
     dtype: DType, elements: int, nbytes: int, *, big_endian: bool = False
 ) -> PayloadChecksum:
-    """A fresh checksum for a tensor of this type, number of elements and size in bytes."""
+    """A new checksum for a tensor of this type, number of elements and size in bytes."""
     if dtype is DType.string:
         return _StringChecksum(elements, nbytes, big_endian)
     if dtype is DType.variant:
@@ -72,7 +72,7 @@ class _PlainChecksum:
 
 
 class _StringChecksum:
-    """First the lengths, then their checksum, then bodies that only have to add up."""
+    """Checks a string tensor: the lengths, their checksum, then strings whose sizes must add up."""
 
     def __init__(self, elements: int, nbytes: int, big_endian: bool) -> None:
         self._nothing = nbytes == elements == 0
@@ -191,7 +191,7 @@ def decode_strings(buf: memoryview, elements: int, *, big_endian: bool = False) 
     """The strings in the bytes of a string tensor; its lengths are checked against their checksum.
 
     Raises:
-        CorruptionError: the lengths are damaged, or do not fit the bytes exactly.
+        CorruptionError: the lengths are damaged, or do not add up to the number of bytes.
     """
     lengths = _StringChecksum(elements, len(buf), big_endian)
     lengths.update(buf)
@@ -209,7 +209,7 @@ def decode_strings(buf: memoryview, elements: int, *, big_endian: bool = False) 
 
 
 def encode_strings(values: Sequence[bytes]) -> tuple[bytes, int, int]:
-    """What comes before the strings themselves, the bytes of both together, and the tensor's checksum."""
+    """The bytes before the strings, the size of these and the strings together, and the tensor's checksum."""
     lengths = [len(value) for value in values]
     crc = _extend_with_lengths(0, lengths, "<")
     stored = struct.pack("<I", mask(crc))

@@ -1,7 +1,7 @@
-"""Tensors out of data shards: memory maps, views, checksums, partitioned tensors put together.
+"""Reading tensors from data shards: memory maps, views, checksums, joining of partitioned tensors.
 
-A data file is the tensors' bytes one after another; only the index says what is where. Gaps, shared ranges and any
-order are legal (TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `BundleReader::GetValue`).
+A data file contains the bytes of tensors; only the index gives their positions. Gaps, shared ranges and any order are
+legal (TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `BundleReader::GetValue`).
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ MAX_NUMPY_RANK: Final = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
 
 
 def swap_bytes(raw: Array, dtype: DType) -> Array:
-    """The bytes of big-endian values of this type as little-endian ones; complex numbers swap each half."""
+    """Big-endian values of this type, converted to little-endian; each half of a complex number is swapped."""
     width = dtype.swap_width
     return raw.view(f">u{width}").astype(f"<u{width}").view(np.uint8)
 
 
 class ShardReader:
-    """Reads tensors of one bundle out of its data shards; a shard is opened when a tensor in it is read.
+    """Reads tensors of one bundle from its data shards; a shard is opened when a tensor in it is read.
 
-    Views keep their memory map alive, also after `close`.
+    Views keep their memory map alive after `close`.
     """
 
     def __init__(self, index: Index, *, verify: bool = True) -> None:
-        """Read what `index` describes; with `verify`, each tensor's checksum is checked at its first reading."""
+        """Read the tensors of `index`; with `verify`, the checksum of each tensor is checked when it is first read."""
         self._index = index
         self._verify = verify
         self._files: dict[str, tuple[RandomAccessFile, memoryview | None]] = {}
@@ -56,16 +56,16 @@ class ShardReader:
     def read(self, key: str, region: object = None) -> Array:
         """The tensor `key`, or the part of it that the NumPy index `region` selects (basic indexing).
 
-        Numbers of a whole tensor are a read-only view of the memory map, without a copy; a region of them is a view
-        too. Strings are an object array of bytes. A partitioned tensor is put together from the slices that are
-        needed. Reading a region of numbers does not check the tensor's checksum, which covers all of it.
+        A numeric tensor, or a region of one, is returned as a read-only view of the memory map. A string tensor is an
+        object array of bytes. A partitioned tensor is joined from the slices that are needed. Reading a region of
+        numbers does not check the tensor's checksum, which covers the whole tensor.
 
         Raises:
             TensorNotFoundError: no such key.
-            MissingFileError: its data shard is not there.
-            CorruptionError: its bytes are damaged.
-            UnsupportedError: its values can't be arrays.
-            IndexError: `region` does not fit the shape.
+            MissingFileError: the data shard does not exist.
+            CorruptionError: the tensor's bytes are damaged.
+            UnsupportedError: the values can't be an array.
+            IndexError: `region` is not valid for the shape.
         """
         entry = self._index.entry(key)
         raw_key = encode_key(key)
@@ -79,14 +79,14 @@ class ShardReader:
         return _basic(array, region)
 
     def read_entry(self, key: bytes, entry: TensorEntry) -> Array:
-        """One stored tensor or slice by its entry; otherwise as `read`."""
+        """One stored tensor or slice by its entry; otherwise like `read`."""
         return self._whole(key, entry, verify=self._verify)
 
     def payload(self, key: bytes, entry: TensorEntry) -> memoryview:
-        """The bytes of one stored entry as they are in the file; only that they are there is checked.
+        """The bytes of one stored entry, as they are in the file; only the range is checked.
 
         Raises:
-            MissingFileError, CorruptionError: as `read`.
+            MissingFileError, CorruptionError: as for `read`.
             UnsupportedError: the format encodes the values.
         """
         stored = self._index.stored(key, entry)
@@ -160,7 +160,7 @@ class ShardReader:
             raise _located(error, key, stored) from None
 
     def _assemble(self, key: bytes, entry: TensorEntry, region: object) -> Array:
-        """Copies every needed part of every slice into place; exactly one must hold each element."""
+        """Copies the needed part of every slice to its position; exactly one slice must contain each element."""
         box, within = _covering_box(entry.shape, region)
         shape = tuple(each.stop - each.start for each in box)
         parts: list[tuple[Box, Box, bytes, TensorEntry]] = []
@@ -182,7 +182,7 @@ class ShardReader:
         return out if region is None else _basic(out, within)
 
     def _open(self, shard: int, path: str) -> tuple[RandomAccessFile, memoryview | None]:
-        """A file with tensors, and all of its bytes as memory if it can be mapped; then it is not kept open."""
+        """A file with tensors, and its memory map if it can be mapped; the file is then closed."""
         if path in self._files:
             return self._files[path]
         count = self._index.header.num_shards
@@ -207,7 +207,7 @@ class ShardReader:
         return file, mapped
 
     def close(self) -> None:
-        """Let go of the files; a memory map stays until its last view is gone."""
+        """Close the files; a memory map exists until its last view is deleted."""
         for file, _ in self._files.values():
             file.close()
         self._files.clear()
@@ -218,12 +218,12 @@ def _located(error: CorruptionError, key: bytes, stored: StoredRange) -> Corrupt
 
 
 def _basic(array: Array, region: object) -> Array:
-    selected = array[cast("Any", region)]  # NumPy itself says what is wrong with a region
+    selected = array[cast("Any", region)]  # NumPy's own error describes an invalid region
     return selected if isinstance(selected, np.ndarray) else np.asarray(selected, array.dtype)
 
 
 def _covering_box(shape: tuple[int, ...], region: object) -> tuple[Box, tuple[Any, ...]]:
-    """The smallest box that holds a region, and the region as an index into that box."""
+    """The smallest box that contains a region, and the region as an index into that box."""
     if region is None:
         return whole_box(shape), ()
     items: Sequence[Any] = region if isinstance(region, tuple) else (region,)
@@ -255,10 +255,10 @@ def _covering_box(shape: tuple[int, ...], region: object) -> tuple[Box, tuple[An
 
 
 def check_shape(shape: tuple[int, ...], dtype: DType) -> None:
-    """Whether NumPy can have an array of this shape; TensorFlow's limits are wider.
+    """Check that NumPy can have an array of this shape; TensorFlow's limits are wider.
 
     Raises:
-        UnsupportedError: it can't.
+        UnsupportedError: NumPy can't.
     """
     size = math.prod(max(1, each) for each in shape) * max(dtype.itemsize, 8)
     if len(shape) > MAX_NUMPY_RANK or size >= 2**63:

@@ -1,6 +1,6 @@
-"""Slices: how a partitioned tensor is stored in pieces.
+"""Slices: the pieces in which a partitioned tensor is stored.
 
-The tensor's own entry lists its slices and holds no data; each piece is an ordinary entry under a binary key,
+The tensor's own entry lists its slices and has no data; each piece has an ordinary entry under a binary key,
 
     slice key = num(0) name num(rank), then for each dimension snum(start) snum(length)
 
@@ -44,10 +44,10 @@ _EXTENT: Final = re.compile(r"([0-9]+),([0-9]+)")
 
 
 class TensorSlice(NamedTuple):
-    """A box in a tensor.
+    """A slice of a tensor.
 
     Attributes:
-        extents: for each dimension its start and length in elements; the length `WHOLE` means all of it.
+        extents: for each dimension, start and length in elements; the length `WHOLE` means the whole dimension.
     """
 
     extents: tuple[tuple[int, int], ...]
@@ -56,7 +56,7 @@ class TensorSlice(NamedTuple):
     def parse(cls, message: bytes) -> TensorSlice:
         """The slice in an encoded TensorSliceProto.
 
-        It may be empty: `BundleReader` reads a tensor that has such a slice (V1 files may not have any).
+        The slice may be empty: `BundleReader` reads a tensor with such a slice (V1 files may not have any).
 
         Raises:
             CorruptionError: not such a message, or a negative start or length.
@@ -93,10 +93,10 @@ class TensorSlice(NamedTuple):
 
     @classmethod
     def parse_spec(cls, spec: str) -> TensorSlice:
-        """The slice that a string such as "0,4:-" means (core/framework/tensor_slice.cc, `TensorSlice::Parse`).
+        """The slice in a string such as "0,4:-" (core/framework/tensor_slice.cc, `TensorSlice::Parse`).
 
         Raises:
-            ArgumentError: not in that form.
+            ArgumentError: not a string of this form.
         """
         extents = []
         for item in spec.split(":") if spec else []:
@@ -142,7 +142,7 @@ class TensorSlice(NamedTuple):
         """The slice as Python slices of a tensor of this shape.
 
         Raises:
-            CorruptionError: another rank, or it reaches outside the shape.
+            CorruptionError: the rank differs, or the slice exceeds the shape.
         """
         if len(self.extents) != len(shape):
             raise CorruptionError(
@@ -157,16 +157,16 @@ class TensorSlice(NamedTuple):
         return tuple(box)
 
     def shape(self, full: tuple[int, ...]) -> tuple[int, ...]:
-        """The piece's own shape within a tensor of shape `full`.
+        """The shape of the piece of a tensor of shape `full`.
 
         Raises:
-            CorruptionError: another rank, or it reaches outside the shape.
+            CorruptionError: the rank differs, or the slice exceeds the shape.
         """
         return tuple(each.stop - each.start for each in self.box(full))
 
 
 def readable_key(key: bytes) -> str:
-    """A key for a person: a slice key as the tensor's name and the slice, `emb[0,4:-]`."""
+    """A key as text for people: a slice key as the tensor's name and the slice, `emb[0,4:-]`."""
     if key.startswith(b"\0"):
         try:
             name, part = TensorSlice.parse_key(key)

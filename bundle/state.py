@@ -1,7 +1,7 @@
 """The state file `checkpoint`: which checkpoints a directory has, and which is the latest.
 
 It is a CheckpointState in protobuf's text format (TensorFlow python/checkpoint/checkpoint_management.py). TensorFlow
-ignores a file with a field that it does not know, so that is an error here.
+ignores a file with an unknown field, so such a file is an error here.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _SHOWN: Final = 200  # characters of what the parser says, which may quote a who
 
 @dataclass(frozen=True, slots=True)
 class CheckpointState:
-    """What a state file says.
+    """The contents of a state file.
 
     Attributes:
-        directory: the directory of the file; relative paths start there.
+        directory: the directory of the file, which relative paths are relative to.
         latest_path: the latest checkpoint, as written in the file.
         all_paths: all checkpoints, oldest first, as written.
-        timestamps: when each was saved, seconds since the epoch; only managers write them.
-        last_preserved: when the last one that is kept for good was saved; only managers write it.
+        timestamps: save times in seconds since the epoch; only managers write them.
+        last_preserved: save time of the last checkpoint that is kept permanently; only managers write it.
     """
 
     directory: str
@@ -69,9 +69,9 @@ class CheckpointState:
 
     @property
     def listed(self) -> dict[str, float | None]:
-        """When each checkpoint was saved, by its path as written, in the file's order; the latest is always there.
+        """The save time of each checkpoint, by its path as written, in the file's order; always includes the latest.
 
-        Timestamps go with paths one by one as far as both go, as in TensorFlow's CheckpointManager.
+        Timestamps and paths are paired one by one, as in TensorFlow's CheckpointManager; surplus ones are ignored.
         """
         unknown = (None,) * max(0, len(self.all_paths) - len(self.timestamps))
         times = dict(zip(self.all_paths, (*self.timestamps, *unknown), strict=False))
@@ -84,8 +84,8 @@ class CheckpointState:
         """The state file of a directory.
 
         Raises:
-            MissingFileError: there is none.
-            CorruptionError: not a CheckpointState, one with unknown fields, or it names no latest checkpoint.
+            MissingFileError: the directory has no state file.
+            CorruptionError: not a CheckpointState, one with unknown fields, or one without a latest checkpoint.
             OSError: it can't be read.
         """
         path = join(directory, STATE_FILE)
@@ -129,16 +129,16 @@ class CheckpointState:
         Args:
             directory: the directory to write it to.
             latest: the prefix of the latest checkpoint; it is listed last.
-            prefixes: of all of them, oldest first.
-            timestamps: when each was saved, or none.
-            last_preserved: when the last one that is kept for good was saved.
+            prefixes: the prefixes of all checkpoints, oldest first.
+            timestamps: their save times, or none.
+            last_preserved: save time of the last checkpoint that is kept permanently.
             relative: whether absolute prefixes are written relative to the directory, as managers do; v1 Savers write them
-                as they are. Prefixes that are not absolute count from the working directory and are written relative if
-                `directory` is. (Where TensorFlow writes a path that it can't find again, of an absolute prefix and a
-                relative directory or of a prefix without a name, this one can be found.)
+                unchanged. Relative prefixes are relative to the working directory, and are written relative if
+                `directory` is. (TensorFlow writes a path that it can't find again for an absolute prefix in a relative
+                directory, and for a prefix without a name; the path written here can be found.)
 
         Raises:
-            ArgumentError: there are timestamps, and not as many as checkpoints.
+            ArgumentError: the numbers of timestamps and checkpoints differ.
         """
         every = list(prefixes)
         if not every or every[-1] != latest:
@@ -155,14 +155,14 @@ class CheckpointState:
         return cls(directory, written(latest), tuple(map(written, every)), tuple(timestamps), last_preserved)
 
     def resolved(self, path: str) -> str:
-        """The prefix that TensorFlow takes a listed path for."""
+        """The prefix to which TensorFlow resolves a listed path."""
         return join(self.directory, path)
 
     def located(self, path: str, store: Store | None = None) -> str:
         """The prefix at which the checkpoint with this listed path is now.
 
-        That is where TensorFlow looks, if it is there. Otherwise the directory may have moved since: then it is the one
-        of the same name beside the state file, if there is one.
+        It is the prefix to which TensorFlow resolves the path, if that checkpoint exists. Otherwise the directory may
+        have moved: then it is the checkpoint of the same name beside the state file, if there is one.
         """
         store = store or store_of(self.directory)
         prefix = self.resolved(path)
@@ -175,7 +175,7 @@ class CheckpointState:
     def saved(self, path: str, timestamp: float, store: Store | None = None) -> Self:
         """The state after the checkpoint `path` was saved at `timestamp`: it is the latest, and listed last.
 
-        If it was listed before, under whatever path, it moves. Only a state with timestamps gets another one.
+        If it was listed before, under any path, that item moves. A timestamp is added only to a state with timestamps.
         """
         prefix = absolute(self.resolved(path))
         times = {
@@ -200,7 +200,7 @@ class CheckpointState:
         lines = [f"model_checkpoint_path: {_quoted(self.latest_path)}"] if self.latest_path else []
         lines += [f"all_model_checkpoint_paths: {_quoted(path)}" for path in self.all_paths]
         lines += [f"all_model_checkpoint_timestamps: {float(time)}" for time in self.timestamps]
-        if self.last_preserved is not None and str(float(self.last_preserved)) != "0.0":  # what is not set
+        if self.last_preserved is not None and str(float(self.last_preserved)) != "0.0":  # 0 means: not set
             lines.append(f"last_preserved_timestamp: {float(self.last_preserved)}")
         try:
             return "".join(f"{line}\n" for line in lines).encode()
@@ -210,13 +210,13 @@ class CheckpointState:
             ) from None
 
     def write(self, store: Store | None = None) -> None:
-        """Put this in place of the state file that is there, at once and flushed to disk.
+        """Replace the directory's state file atomically, and flush it to disk.
 
         Raises:
             MissingFileError: no such directory.
-            UnsupportedError: as `encode`.
-            ConflictError: the file itself would be the latest checkpoint.
-            BundleError: the directory can't be written to, or the disk is full; nothing changed then.
+            UnsupportedError: as for `encode`.
+            ConflictError: the state file itself would be the latest checkpoint.
+            BundleError: the directory can't be written to, or the disk is full; nothing was changed.
         """
         if self.latest_path == self.path:
             raise ConflictError("the state file has this name; save under another one", path=self.path)
@@ -229,7 +229,7 @@ class CheckpointState:
 
 
 def _is_there(prefix: str, store: Store) -> bool:
-    """Whether there is a checkpoint; the state file itself is none."""
+    """Whether a checkpoint exists; the state file itself does not count."""
     if basename(prefix) == STATE_FILE:
         return store.is_file(index_path(prefix))
     try:

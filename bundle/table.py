@@ -5,9 +5,9 @@ Layout (LevelDB doc/table_format.md, table/table_builder.cc; TensorFlow core/lib
     data blocks | metaindex block | index block | footer
 
 Each block is followed by a trailer: u8 compression (0 none, 1 snappy) and the u32 masked crc32c of the stored bytes
-and that byte. The index block has one entry a data block: a key at or after the block's last key and before the
-next block's first, and the block's handle. A handle is two varint64, offset and size, the trailer not counted. The
-footer is the metaindex handle and the index handle padded to 40 bytes, then 8 bytes of magic, little-endian.
+and that byte. The index block has one entry for each data block: a key that is not less than the block's last key and
+less than the next block's first key, and the block's handle. A handle is two varint64, offset and size, without the
+trailer. The footer is the metaindex handle and the index handle padded to 40 bytes, then 8 bytes of magic, little-endian.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ TRAILER_BYTES: Final = 1 + 4
 _MANY_LOOKUPS: Final = 16  # in one block, after which it is decoded as a whole
 BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
 UNCOMPRESSED, SNAPPY = 0, 1
-# The longest run that one snappy element makes of its own bytes: 64 from 3.
+# The largest ratio of output to input of a snappy element: 64 bytes from 3.
 _SNAPPY_MAX_RATIO: Final = 22
 _MAGIC: Final = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True)
 class BlockHandle:
-    """The place of one block.
+    """The position of one block.
 
     Attributes:
         offset: bytes from the start of the file.
-        size: bytes of the block as stored, without its trailer.
+        size: size in bytes of the stored block, without its trailer.
     """
 
     offset: int
@@ -102,12 +102,12 @@ class Footer:
 class TableReader:
     """Reads a table: one key by binary search, or everything in order.
 
-    Opening reads the footer and the index block. Each data block is read when it is needed and its checksum is
-    checked then; a bad block is an error wherever it is met (TensorFlow passes over it, and its keys vanish).
+    Opening reads the footer and the index block. A data block is read, and its checksum checked, when it is needed. A
+    damaged block is always an error (TensorFlow skips it, and its keys vanish).
 
     Attributes:
-        separators: for each data block, a key at or after its last one.
-        handles: for each data block, its place.
+        separators: for each data block, a key that is not less than its last key.
+        handles: for each data block, its position.
         compressed: how many of the blocks read so far were compressed.
     """
 
@@ -170,14 +170,14 @@ class TableReader:
         return None if value is None else bytes(value)
 
     def view(self, key: bytes) -> memoryview | None:
-        """The same, not copied out of its block: of V1 files that may be gigabytes."""
+        """Like `get`, but without copying from the block: values in V1 files may have gigabytes."""
         number = bisect.bisect_left(self.separators, key)
         if number == len(self.separators):
             return None
         last = self._last_block  # once: threads that look things up at the same time change it
         if last is None or last[0] != number:
             block, size = self._load(self.handles[number], f"data block {number}")
-            # Nobody looks up a tensor of gigabytes twice in a row.
+            # A second lookup of a tensor of gigabytes is unlikely.
             self._last_block = (number, block, size) if size < 4 * BLOCK_BYTES else None
             self._lookups = 0
         else:
@@ -193,7 +193,7 @@ class TableReader:
         return None if place is None else memoryview(block)[place[0] : place[1]]
 
     def _all_of(self, number: int, block: bytes, size: int) -> dict[bytes, bytes]:
-        """Every key and value of the block that was looked into last.
+        """Every key and value of the block that the last lookup read.
 
         Raises:
             CorruptionError: the block is damaged.
@@ -220,7 +220,7 @@ class TableReader:
         """Every key and value of one data block, in key order.
 
         Raises:
-            CorruptionError: the block is damaged, or holds a key that belongs into another block.
+            CorruptionError: the block is damaged, or contains a key that belongs in another block.
         """
         handle = self.handles[number]
         block = self._load(handle, f"data block {number}")
@@ -239,13 +239,13 @@ class TableReader:
         return items
 
     def _inside(self, handle: BlockHandle, error: CorruptionError) -> CorruptionError:
-        """An error whose offset counts from a block, placed in the file."""
+        """An error whose offset counts from a block, with the offset in the file."""
         return CorruptionError(
             error.reason, path=self.path, offset=handle.offset + (error.offset or 0), key=error.key
         )
 
     def _load(self, handle: BlockHandle, name: str) -> tuple[bytes, int]:
-        """A block, checked, with what may follow it, and its size; one read gets the trailer too."""
+        """The checked bytes of a block, possibly followed by others, and its size; the trailer is read in the same request."""
         end = self._file.size - FOOTER_BYTES
         if handle.offset + handle.size + TRAILER_BYTES > end:
             raise CorruptionError(
@@ -293,8 +293,8 @@ class TableReader:
 class TableWriter:
     """Writes a table, byte for byte as TensorFlow does (core/lib/io/table_builder.cc).
 
-    Keys must come in ascending order. `write` is called with each run of bytes, in order; nothing but the block
-    under construction is kept in memory.
+    Keys must be added in ascending order. `write` is called with the bytes of the file, in order; only the current block
+    is kept in memory.
     """
 
     def __init__(self, write: Callable[[bytes | bytearray], object]) -> None:
@@ -326,7 +326,7 @@ class TableWriter:
             self._flush()
 
     def finish(self) -> None:
-        """Write what is left: the last block, the metaindex, the index and the footer."""
+        """Write the last block, the metaindex, the index and the footer."""
         self._flush()
         metaindex = self._put(BlockBuilder(1))
         if self._pending is not None:
@@ -352,7 +352,7 @@ class TableWriter:
 
 
 def separator(last: bytes, following: bytes) -> bytes:
-    """A short key at or after `last` and before `following` (LevelDB util/comparator.cc)."""
+    """A short key that is not less than `last` and less than `following` (LevelDB util/comparator.cc)."""
     size = min(len(last), len(following))
     common = next((i for i in range(size) if last[i] != following[i]), size)
     if common < size and last[common] != 0xFF and last[common] + 1 < following[common]:
@@ -361,7 +361,7 @@ def separator(last: bytes, following: bytes) -> bytes:
 
 
 def successor(last: bytes) -> bytes:
-    """A short key at or after `last` (LevelDB util/comparator.cc)."""
+    """A short key that is not less than `last` (LevelDB util/comparator.cc)."""
     for position, byte in enumerate(last):
         if byte != 0xFF:
             return last[:position] + bytes([byte + 1])

@@ -1,13 +1,13 @@
-"""Writes bundles: data shards, then the index, byte for byte what TensorFlow writes for the same tensors.
+"""Writes bundles: data shards, then the index, byte for byte as TensorFlow does for the same tensors.
 
 Tensors follow each other in a data file in the order added, without padding (TensorFlow
-core/util/tensor_bundle/tensor_bundle.cc, `BundleWriter::Add`; the save ops leave its alignment at 1). Everything is
-staged and becomes visible at once.
+core/util/tensor_bundle/tensor_bundle.cc, `BundleWriter::Add`; the save ops leave its alignment at 1). All files are
+staged, and appear together.
 
-A new data shard never takes the name of one that is there and has other contents. Names contain the number of shards, so
-a bundle in the place of another one gets empty shards at its end until its names differ: a crash before the index is
-replaced leaves the old bundle as it was. Where files can be renamed, names are chosen in the commit, when no other
-commit can take them. Elsewhere they are chosen before anything is written, so the number of shards must be known then.
+A new data shard never has the name of an existing one with other contents. Names contain the number of shards, so a
+bundle that replaces another one gets additional empty shards until its names differ: a crash before the index is
+replaced leaves the old bundle unchanged. If the store can rename files, names are chosen in the commit, when no other
+commit can use them. Otherwise they are chosen before anything is written, so the number of shards must be known then.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _COMPARED_BYTES: Final = 1 << 18
 
 
 def refuse_name(prefix: str, store: Store) -> None:
-    """Refuse what can't be the prefix of a new checkpoint.
+    """Refuse a path that can't be the prefix of a new checkpoint.
 
     Raises:
-        ConflictError: it is a directory, or the name of a file of a checkpoint.
+        ConflictError: the path is a directory, or the name of a file of a checkpoint.
     """
     name = basename(prefix)
     if not name or store.is_directory(prefix):
@@ -58,7 +58,7 @@ def refuse_taken(path: str, store: Store, *, overwrite: bool) -> None:
     """Refuse to write a file that exists, unless it may be replaced.
 
     Raises:
-        ConflictError: it exists, and `overwrite` is not set; or it is a directory.
+        ConflictError: the file exists, and `overwrite` is not set; or it is a directory.
     """
     if store.is_directory(path) or (store.exists(path) and not overwrite):
         raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=path)
@@ -68,8 +68,8 @@ def refuse_existing(prefix: str, *, overwrite: bool, store: Store | None = None)
     """Refuse a prefix that a bundle can't be written to.
 
     Raises:
-        ConflictError: it has an index, and `overwrite` is not set; or it is not a prefix but a directory, or a file of a
-            checkpoint.
+        ConflictError: an index of this prefix exists, and `overwrite` is not set; or the path is a directory, or a file
+            of a checkpoint.
     """
     store = store or store_of(prefix)
     refuse_name(prefix, store)
@@ -77,7 +77,7 @@ def refuse_existing(prefix: str, *, overwrite: bool, store: Store | None = None)
 
 
 def append_bytes(file: WritableFile, chunks: Iterable[Buffer]) -> tuple[int, int, int]:
-    """Append the bytes of one tensor to a data shard: its offset, how many bytes it took, and their crc32c.
+    """Append the bytes of one tensor to a data shard; returns their offset, size and crc32c.
 
     Raises:
         OSError: the disk is full or fails.
@@ -90,15 +90,15 @@ def append_bytes(file: WritableFile, chunks: Iterable[Buffer]) -> tuple[int, int
 
 
 class BundleWriter:
-    """A bundle while it is written. Nothing is visible under its name until `commit`.
+    """Writes one bundle. Nothing appears under its name until `commit`.
 
-    Data shards are added first (`add_shard`, `share_shard`), entries may point into any of them (`put`), and the
-    index follows in `commit`. As a context manager it commits when the block ends well, and leaves nothing else.
+    Data shards are added first (`add_shard`, `share_shard`), entries may refer to any of them (`put`), and `commit`
+    writes the index. As a context manager it commits if the block ends without an error, and otherwise removes its files.
 
     Attributes:
-        prefix: its path prefix.
-        store: where it is written.
-        staging: its files until then; as a context manager around this one it says what a disk that fails means.
+        prefix: the bundle's path prefix.
+        store: the store that it is written to.
+        staging: its files until the commit; used as an outer context manager, it turns errors of the disk into ours.
         bytes_written: bytes of data shards and index written.
     """
 
@@ -113,14 +113,14 @@ class BundleWriter:
         """Begin to write `prefix`.
 
         Args:
-            prefix: its path prefix; the directory must exist.
-            overwrite: whether a bundle of that name may be replaced.
-            store: where it is written, if the prefix alone does not say that.
-            shards: how many data shards will be added, if that is known; stores that can't rename take one otherwise.
+            prefix: the bundle's path prefix; the directory must exist.
+            overwrite: whether an existing bundle may be replaced.
+            store: the store to write to, if the prefix does not determine it.
+            shards: the number of data shards that will be added, if known; otherwise stores that can't rename allow one.
 
         Raises:
-            ConflictError: it exists, and `overwrite` is not set.
-            MissingFileError: its directory does not exist.
+            ConflictError: the bundle exists, and `overwrite` is not set.
+            MissingFileError: the directory does not exist.
         """
         self.prefix = prefix
         self.store = store or store_of(prefix)
@@ -151,7 +151,7 @@ class BundleWriter:
         return number, name
 
     def share_shard(self, source: str) -> tuple[int, SharedHow]:
-        """A new data shard with the very bytes of the file `source`, none of them written: its number, and how.
+        """A new data shard that shares the bytes of the file `source` without writing them: its number, and the method.
 
         Raises:
             SharingError: the store can't do that.
@@ -162,7 +162,7 @@ class BundleWriter:
         return number, how
 
     def _shard_path(self, number: int) -> str:
-        """The final name of a data shard, as far as it is known."""
+        """The final name of a data shard, if known."""
         if self._planned is not None and number >= self._planned:
             raise UnsupportedError(
                 f"more than the {self._planned} data shards that were planned; files here can't be renamed",
@@ -171,7 +171,7 @@ class BundleWriter:
         return shard_path(self.prefix, number, self._planned or number + 1)
 
     def _free_count(self, needed: int) -> int:
-        """How many data shards, at least so many, have names that no file with other contents has."""
+        """The smallest number of data shards, at least `needed`, whose names no file with other contents has."""
         count = needed
         taken = shards_of(self.prefix, self.store) if self._overwrite else {}
         while any(
@@ -182,7 +182,7 @@ class BundleWriter:
         return count
 
     def _is_same(self, number: int, path: str) -> bool:
-        """Whether a data shard has been written that has the contents of the file at `path`."""
+        """Whether the new data shard `number` has the contents of the file at `path`."""
         if number >= len(self._shards):
             return False
         name = self._shards[number]
@@ -192,7 +192,7 @@ class BundleWriter:
         """Refuse a key that `put` would refuse.
 
         Raises:
-            ConflictError: the key is taken.
+            ConflictError: the key exists already.
             ValueError: the empty key, which is the header's.
         """
         if key == HEADER_KEY:
@@ -201,26 +201,26 @@ class BundleWriter:
             raise ConflictError("two tensors with one key", path=self.prefix, key=decode_key(key))
 
     def put(self, key: bytes, entry: TensorEntry) -> None:
-        """Add an index entry, as it is.
+        """Add an index entry unchanged.
 
         Raises:
-            ConflictError: the key is taken.
+            ConflictError: the key exists already.
             ValueError: the empty key, which is the header's.
         """
         self.check_key(key)
         self._entries[key] = entry
 
     def add_file(self, path: str, contents: bytes) -> None:
-        """Let a small file appear after the index, in the same directory, in place of one of that name."""
+        """Stage a small file that appears after the index, in the same directory, and replaces one of the same name."""
         self._beside[path] = contents
 
     def commit(self) -> None:
-        """Write the index and make the bundle visible, then the files beside it.
+        """Write the index, and make the bundle and then the files beside it appear.
 
-        A bundle without tensors gets one empty data shard, as TensorFlow's writer makes it.
+        A bundle without tensors gets one empty data shard, as from TensorFlow's writer.
 
         Raises:
-            ConflictError: something appeared at the destination meanwhile.
+            ConflictError: a file was created at the destination meanwhile.
             BundleError: the disk is full or fails; the reason says whether the bundle exists nevertheless.
         """
         try:
@@ -248,7 +248,7 @@ class BundleWriter:
             self.abort()
 
     def _remove(self, old_shards: list[str]) -> None:
-        """Remove what only the overwritten index named; what can't be removed does no harm."""
+        """Remove data shards that only the overwritten index referred to; one that can't be removed does no harm."""
         count = len(self._shards)
         kept = {shard_path(self.prefix, number, count) for number in range(count)}
         for path in set(old_shards) - kept:
@@ -256,7 +256,7 @@ class BundleWriter:
                 self.store.remove(path)
 
     def abort(self) -> None:
-        """Give up: remove every temporary file and leave the destination as it is. A second call does nothing."""
+        """Remove every temporary file and leave the destination unchanged. A second call does nothing."""
         for shard in self._open:
             with contextlib.suppress(OSError):  # a full disk, once more
                 shard.close()
@@ -269,7 +269,7 @@ class BundleWriter:
             warnings.warn(f"{self.prefix}: neither committed nor aborted", ResourceWarning, stacklevel=2)
 
     def _old_shards(self) -> list[str]:
-        """The data shards of the bundle that is being overwritten, by what its index says."""
+        """The data shards of the bundle that is being overwritten, according to its index."""
         if not self.store.exists(index_path(self.prefix)):
             return []
         try:

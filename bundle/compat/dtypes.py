@@ -1,4 +1,4 @@
-"""Data types as scripts know them from TensorFlow."""
+"""Data types with the attributes of `tf.DType`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["DType"]
 
 
 class DType(str):
-    """A data type as a script knows it from TensorFlow: the string `name`, with the attributes of `tf.DType`.
+    """A data type: the string `name`, with the attributes of `tf.DType`.
 
-    It equals its name, the `tensorbundle.DType`, the `tf.DType` and the NumPy type, and is hashed as its name.
+    It equals its name, the `tensorbundle.DType`, the `tf.DType` and the NumPy type, and has the hash of its name.
     """
 
     __slots__ = ()
@@ -28,17 +28,17 @@ class DType(str):
 
     @property
     def as_datatype_enum(self) -> int:
-        """Its value in TensorFlow's enum `DataType`."""
+        """The value in TensorFlow's enum `DataType`."""
         return dtypes.DType[self].number
 
     @property
     def as_numpy_dtype(self) -> Any:
-        """The class of NumPy scalars; of quantised types a structured type as TensorFlow's, `object` for strings.
+        """The class of NumPy scalars; for quantised types a structured type like TensorFlow's, for strings `object`.
 
         Raises:
-            UnsupportedError: there is none (variant, resource), or the installed ml_dtypes does not have it.
+            UnsupportedError: no such class exists (variant, resource), or the installed ml_dtypes does not have it.
         """
-        import numpy as np  # as elsewhere: a listing needs none
+        import numpy as np  # a listing does not need NumPy
 
         if self.is_quantized:
             return np.dtype([(self.name, self.numpy)])
@@ -55,17 +55,17 @@ class DType(str):
 
     @property
     def base_dtype(self) -> DType:
-        """Itself: no checkpoint stores reference types."""
+        """The type itself: no checkpoint stores reference types."""
         return self
 
     @property
     def real_dtype(self) -> DType:
-        """The type of a complex type's parts; otherwise itself."""
+        """The type of the parts of a complex type; otherwise the type itself."""
         return DType({"complex64": "float32", "complex128": "float64"}.get(self, self))
 
     @property
     def size(self) -> int:
-        """Bytes that an element takes, 0 where that varies."""
+        """Bytes of an element, 0 if that varies."""
         return dtypes.DType[self].itemsize
 
     @property
@@ -103,7 +103,7 @@ class DType(str):
         return self == other
 
     def __eq__(self, other: object) -> bool:
-        # Of a `numpy.dtype` the class of its scalars; such a class may be `other` itself.
+        # A `numpy.dtype` is compared by its scalar class; `other` may be such a class itself.
         scalar = getattr(other, "type", other)
         if not isinstance(scalar, type):
             return super().__eq__(other)

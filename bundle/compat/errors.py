@@ -1,4 +1,4 @@
-"""Errors that are ValueErrors as well, as TensorFlow's are."""
+"""Errors that are also ValueErrors, as TensorFlow's are."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["NoCheckpointError", "UnsupportedValueError", "as_value_errors"]
 
 
 class NoCheckpointError(MissingFileError, ValueError):
-    """A directory has no checkpoint, or its state file names one that is not there."""
+    """A directory has no checkpoint, or its state file names one that does not exist."""
 
 
 class UnsupportedValueError(UnsupportedError, ValueError):
-    """A version or a tensor that this reader, or NumPy, does not know."""
+    """A version or a tensor that this reader or NumPy does not support."""
 
 
 @contextlib.contextmanager
 def as_value_errors() -> Iterator[None]:
-    """What TensorFlow refuses, it refuses with ValueErrors."""
+    """Turn errors into the classes that are also ValueErrors, where TensorFlow raises a ValueError."""
     try:
         yield
     except UnsupportedError as error:

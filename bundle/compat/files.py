@@ -1,4 +1,4 @@
-"""The files of a checkpoint: whether there are any, when they were modified, and their removal."""
+"""The files of a checkpoint: whether they exist, when they were modified, and their removal."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _V2: Final = 2  # SaverDef.CheckpointFormatVersion
 
 
 def checkpoint_exists(checkpoint_prefix: Path) -> bool:
-    """Whether there is a checkpoint with this prefix: its index, or any file or directory of this very name."""
+    """Whether a checkpoint with this prefix exists: its index, or any file or directory with exactly this name."""
     return bool(files_at(os.fsdecode(checkpoint_prefix)))
 
 
 def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[Path]) -> list[float]:
-    """When each of these checkpoints was last modified, in whole seconds since the epoch; absent ones are left out."""
+    """The times of last modification of these checkpoints, in whole seconds since the epoch; missing ones are omitted."""
     found = [files_at(os.fsdecode(each)) for each in checkpoint_prefixes]
     return [float(store_of(paths[0]).modified(paths[0]) // 10**9) for paths in found if paths]
 
 
 def files_at(prefix: str) -> list[str]:
-    """What says that there is a checkpoint: the index, else the path itself, else the files of a V1 checkpoint."""
+    """The files that show that a checkpoint exists: the index, else the path itself, else the files of a V1 checkpoint."""
     for path in (index_path(prefix), prefix):
         store = store_of(path)
         if store.is_file(path) or (path and store.is_directory(path)):
@@ -43,20 +43,20 @@ def files_at(prefix: str) -> list[str]:
 
 
 def several_v1_files(prefix: str) -> list[str]:
-    """The files that `P-?????-of-00002` means. Not those of P, which TensorFlow takes for one file."""
+    """The files that `P-?????-of-00002` matches; not those for `P`, which TensorFlow treats as one file."""
     return [each for each in v1_files(prefix) if store_of(each).is_file(each)] if "?" in prefix else []
 
 
 def remove_checkpoint(
     checkpoint_prefix: Path, checkpoint_format_version: int = _V2, meta_graph_suffix: str = "meta"
 ) -> None:
-    """Delete a checkpoint's files, and its graph's file; what is not there is passed over. The state file stays.
+    """Delete a checkpoint's files and its graph file; missing ones are ignored. The state file does not change.
 
     Args:
         checkpoint_prefix: its path prefix.
         checkpoint_format_version: 2 (`SaverDef.V2`) for a bundle: the index and all its data shards; otherwise the
-            file of this very name, or all those of a V1 checkpoint's `P-?????-of-00002`.
-        meta_graph_suffix: the end of the name of the graph's file.
+            file with exactly this name, or all files of a V1 checkpoint `P-?????-of-00002`.
+        meta_graph_suffix: the ending of the graph file's name.
 
     Raises:
         BundleError: a file can't be deleted.

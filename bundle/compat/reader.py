@@ -25,17 +25,17 @@ _OTHER_NUMERIC_NAMES: Final = {"float16": "HALF", "float32": "FLOAT", "float64":
 
 
 def _copy(checkpoint: Checkpoint, key: str | bytes) -> Any:
-    """A tensor as TensorFlow's reader returns it; errors as `CheckpointReader.get_tensor`, and near names."""
+    """A tensor as TensorFlow's reader returns it; errors as for `CheckpointReader.get_tensor`, with similar names."""
     with as_value_errors():
-        array = checkpoint.shards.read(decode_key(_as_bytes(key)))  # keys only, as TensorFlow
+        array = checkpoint.shards.read(decode_key(_as_bytes(key)))  # keys only, like TensorFlow
     return array.copy() if array.ndim else array[()]
 
 
 class CheckpointReader:
-    """What `load_checkpoint` returns. It holds its files open until nothing refers to it any more.
+    """The return value of `load_checkpoint`. Its files stay open until the last reference to it is deleted.
 
     Attributes:
-        checkpoint: what it reads.
+        checkpoint: the checkpoint that it reads.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -58,30 +58,30 @@ class CheckpointReader:
         return {key: DType(entry.dtype) for key, entry in self.checkpoint.entries()}
 
     def has_tensor(self, tensor_str: str | bytes) -> bool:
-        """Whether there is a tensor of this key.
+        """Whether a tensor with this key exists.
 
         Raises:
-            CorruptionError: the index is damaged there.
+            CorruptionError: the part of the index that was read is damaged.
         """
         return self.checkpoint.index.get(_as_bytes(tensor_str)) is not None
 
     def get_tensor(self, tensor_str: str | bytes) -> Any:
-        """A copy of a tensor: an array, of a scalar a NumPy scalar, of a scalar string bytes.
+        """A copy of a tensor: an array; for a scalar a NumPy scalar, for a scalar string bytes.
 
         Raises:
             TensorNotFoundError: no such key.
-            MissingFileError: its data shard is not there.
-            CorruptionError: its bytes are damaged.
-            UnsupportedValueError: its values can't be arrays: a variant, or a shape beyond NumPy.
+            MissingFileError: the data shard does not exist.
+            CorruptionError: the tensor's bytes are damaged.
+            UnsupportedValueError: the values can't be an array: a variant, or a shape that NumPy can't have.
         """
         if not self.has_tensor(tensor_str):
-            # At once, without near names: scripts try one key after another.
+            # Without a search for similar names: scripts try one key after another.
             key = decode_key(_as_bytes(tensor_str))
             raise TensorNotFoundError("no such tensor", path=self.checkpoint.prefix, key=key)
         return _copy(self.checkpoint, tensor_str)
 
     def debug_string(self) -> bytes:
-        """A line for each tensor: key, data type, shape, and of a partitioned tensor the number of its slices.
+        """A line for each tensor: key, data type, shape, and for a partitioned tensor the number of slices.
 
         Raises:
             CorruptionError: the index is damaged.
@@ -99,24 +99,26 @@ def NewCheckpointReader(filepattern: Path) -> CheckpointReader:  # noqa: N802  T
     """A reader of the checkpoint with this prefix.
 
     Raises:
-        MissingFileError: nothing there.
-        CorruptionError: a directory, or damaged.
-        UnsupportedValueError: it shuts out readers of this version.
+        MissingFileError: the checkpoint does not exist.
+        CorruptionError: the path is a directory, or the checkpoint is damaged.
+        UnsupportedValueError: the checkpoint excludes readers of this version.
     """
     path = os.fsdecode(filepattern)
     store = store_of(path)
     if path and store.is_directory(path) and not store.is_file(index_path(path)):
-        raise CorruptionError("a directory, not a checkpoint; 'load_checkpoint' reads its latest", path=path)
+        raise CorruptionError(
+            "a directory, not a checkpoint; 'load_checkpoint' reads its latest one", path=path
+        )
     with as_value_errors():
         return CheckpointReader(open_checkpoint(path))
 
 
 def load_checkpoint(ckpt_dir_or_file: Path) -> CheckpointReader:
-    """A reader of the checkpoint with this prefix, or of the latest of a directory.
+    """A reader of the checkpoint with this prefix, or of a directory's latest checkpoint.
 
     Raises:
-        NoCheckpointError: a directory that has none, by its state file.
-        MissingFileError, CorruptionError, UnsupportedValueError: as `NewCheckpointReader`.
+        NoCheckpointError: a directory without a checkpoint, according to its state file.
+        MissingFileError, CorruptionError, UnsupportedValueError: as for `NewCheckpointReader`.
     """
     path = os.fsdecode(ckpt_dir_or_file)
     if not path or not store_of(path).is_directory(path):
@@ -128,12 +130,12 @@ def load_checkpoint(ckpt_dir_or_file: Path) -> CheckpointReader:
 
 
 def _no_checkpoint(directory: str) -> NoCheckpointError:
-    """Says what is wrong, or that `tensorbundle.open` finds more than TensorFlow does."""
+    """The reason for a directory without a checkpoint, or a hint that `tensorbundle.open` finds one."""
     try:
         prefix = resolve_prefix(directory)
     except BundleError as error:
         return NoCheckpointError(error.reason, path=directory)
-    return NoCheckpointError(f"no state file that names a checkpoint; there is {prefix!r}", path=directory)
+    return NoCheckpointError(f"no state file that names a checkpoint; {prefix!r} exists", path=directory)
 
 
 def list_variables(ckpt_dir_or_file: Path) -> list[tuple[str, list[int]]]:
@@ -146,11 +148,11 @@ def list_variables(ckpt_dir_or_file: Path) -> list[tuple[str, list[int]]]:
 
 
 def load_variable(ckpt_dir_or_file: Path, name: str) -> Any:
-    """A copy of the tensor `name`, one `:0` at whose end is left out; as `CheckpointReader.get_tensor`.
+    """A copy of the tensor `name`, from which one trailing `:0` is removed; like `CheckpointReader.get_tensor`.
 
     Raises:
-        NoCheckpointError, MissingFileError, CorruptionError, UnsupportedValueError: as `load_checkpoint`.
-        TensorNotFoundError: as `CheckpointReader.get_tensor`.
+        NoCheckpointError, MissingFileError, CorruptionError, UnsupportedValueError: as for `load_checkpoint`.
+        TensorNotFoundError: as for `CheckpointReader.get_tensor`.
     """
     return _copy(load_checkpoint(ckpt_dir_or_file).checkpoint, name.removesuffix(":0"))
 

@@ -1,4 +1,4 @@
-"""The state file of a directory: what it says, which checkpoint is the latest, and how it is written."""
+"""The state file of a directory: reading it, the latest checkpoint, and writing it."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ _log = logging.getLogger(__package__)
 
 
 def get_checkpoint_state(checkpoint_dir: Path, latest_filename: str | None = None) -> CheckpointState | None:
-    """What the state file of a directory says, paths joined to the directory; None if there is none.
+    """The contents of a directory's state file, with paths joined to the directory; None if it does not exist.
 
-    None also, and a logged warning, if it is no state file: other text, or a field that TensorFlow does not know.
+    If the file is not a state file (other text, or a field that TensorFlow does not know), logs a warning and returns
+    None.
 
     Args:
         checkpoint_dir: the directory.
         latest_filename: the state file's name, if not `checkpoint`.
 
     Raises:
-        CorruptionError: it names no latest checkpoint, or is not UTF-8.
+        CorruptionError: it does not name a latest checkpoint, or is not UTF-8.
         UnsupportedValueError: the directory's path is not UTF-8.
     """
-    from google.protobuf import text_format  # only directories need it
+    from google.protobuf import text_format  # protobuf, needed only for directories
 
     from tensorbundle.proto import checkpoint_pb2
 
@@ -71,15 +72,15 @@ def get_checkpoint_state(checkpoint_dir: Path, latest_filename: str | None = Non
         ]
     except ValueError:  # UnicodeEncodeError is one
         raise UnsupportedValueError(
-            "a message can't hold a path that is not UTF-8; give a checkpoint's prefix", path=path
+            "a message can't contain a path that is not UTF-8; give a checkpoint's prefix", path=path
         ) from None
     return state
 
 
 def latest_checkpoint(checkpoint_dir: Path, latest_filename: str | None = None) -> str | None:
-    """The prefix of the latest checkpoint of a directory by its state file; None if there is none.
+    """The prefix of a directory's latest checkpoint, according to its state file; None without a state file.
 
-    None also, and a logged error, if the one that it names is not there: no other is looked for.
+    If the checkpoint that it names does not exist, logs an error and returns None, without a search for another one.
 
     Args:
         checkpoint_dir: the directory.
@@ -93,7 +94,7 @@ def latest_checkpoint(checkpoint_dir: Path, latest_filename: str | None = None) 
         return None
     prefix = state.model_checkpoint_path
     if not files_at(prefix):
-        _log.error("%s: named as the latest checkpoint, not there", prefix)
+        _log.error("%s: named as the latest checkpoint, but does not exist", prefix)
         return None
     return prefix
 
@@ -105,17 +106,17 @@ def generate_checkpoint_state_proto(
     all_model_checkpoint_timestamps: Iterable[float] | None = None,
     last_preserved_timestamp: float | None = None,
 ) -> CheckpointState:
-    """The state of a directory, for `update_checkpoint_state` to write; no argument is changed.
+    """The state of a directory, as `update_checkpoint_state` writes it; no argument is changed.
 
     Args:
-        save_dir: the directory; where it is relative, relative paths become relative to it.
+        save_dir: the directory; if it is relative, relative paths become relative to it.
         model_checkpoint_path: the latest checkpoint.
-        all_model_checkpoint_paths: all checkpoints, oldest first; the latest is added where it is not the last.
-        all_model_checkpoint_timestamps: when each was saved, in seconds since the epoch.
-        last_preserved_timestamp: when the last one that is kept for good was saved.
+        all_model_checkpoint_paths: all checkpoints, oldest first; the latest is appended if it is not the last.
+        all_model_checkpoint_timestamps: save times, in seconds since the epoch.
+        last_preserved_timestamp: save time of the last checkpoint that is kept permanently.
 
     Raises:
-        ValueError: not as many timestamps as checkpoints, or a path that is not UTF-8.
+        ValueError: the numbers of timestamps and checkpoints differ, or a path is not UTF-8.
     """
     from tensorbundle.proto import checkpoint_pb2  # protobuf, as above
     from tensorbundle.state import CheckpointState
@@ -151,8 +152,8 @@ def update_checkpoint_state(
     Raises:
         ConflictError: the checkpoint's path is the state file's.
         MissingFileError: no such directory.
-        ValueError: not as many timestamps as checkpoints, or a path that is not UTF-8.
-        BundleError: the disk is full or fails; the old state file stays.
+        ValueError: the numbers of timestamps and checkpoints differ, or a path is not UTF-8.
+        BundleError: the disk is full or fails; the old state file is unchanged.
     """
     from google.protobuf import text_format
 

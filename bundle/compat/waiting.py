@@ -23,17 +23,17 @@ def checkpoints_iterator(
     timeout: float | None = None,
     timeout_fn: Callable[[], object] | None = None,
 ) -> Iterator[str]:
-    """The prefix of a directory's latest checkpoint, again and again, each time another one has become that.
+    """Yields the prefix of a directory's latest checkpoint, each time there is a new one.
 
     Args:
-        checkpoint_dir: the directory; it may not be there yet.
-        min_interval_secs: seconds that pass at least between two checkpoints.
-        timeout: seconds to wait for another one; None waits forever.
-        timeout_fn: called after every checkpoint and every timeout; true ends the iteration. Without it a timeout
-            does.
+        checkpoint_dir: the directory; it need not exist yet.
+        min_interval_secs: minimum seconds between two checkpoints.
+        timeout: seconds to wait for a new checkpoint; None waits forever.
+        timeout_fn: called after every checkpoint and every timeout; if it returns true, the iteration ends. Without
+            it, a timeout ends the iteration.
 
     Raises:
-        CorruptionError, UnsupportedValueError: as `latest_checkpoint`.
+        CorruptionError, UnsupportedValueError: as for `latest_checkpoint`.
     """
     latest = None
     while True:

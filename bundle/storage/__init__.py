@@ -1,10 +1,10 @@
 """The only place that touches the files of a checkpoint.
 
-A *name* is a path or a URL, as text. A *store* is where the files with such names are: `store_of` decides which.
+A *name* is a path or a URL, as text. A *store* has the files with such names: `store_of` chooses it.
 
-- `paths.py`: the algebra of names, for paths and URLs alike; touches no file.
-- `protocols.py`: what a store, a file and the files of one output can do.
-- `content.py`: what a file is instead of a checkpoint, by its first bytes.
+- `paths.py`: the algebra of names, for both paths and URLs; touches no file.
+- `protocols.py`: the interfaces of a store, of a file, and of the files of one output.
+- `content.py`: recognizes files that are not checkpoints, by their first bytes.
 - `staging.py`: the files of one output under temporary names, moved to their final names in the commit.
 - `local.py`: the local file system.
 - `behind.py`: a file that is written by a thread of its own.

@@ -1,4 +1,4 @@
-"""What a file is instead of a checkpoint, by its first bytes and by its name, and what to give instead: tables of both."""
+"""Recognizing files that are not checkpoints, by their first bytes and by their names, and what to give instead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tensorbundle.storage.paths import basename, dirname
 __all__ = ["HEAD_BYTES", "describe_content", "describe_file", "describe_name"]
 
 HEAD_BYTES: Final = 4096  # that tell what a file is
-# Where, counted from the first byte that is no white space, which bytes, and what they mean.
+# An offset from the first byte that is not white space, the bytes there, and their meaning.
 _SIGNATURES: Final = (
     (0, b"version https://git-lfs", "a Git-LFS pointer: fetch the real file with 'git lfs pull'"),
     (0, b"model_checkpoint_path", "a 'checkpoint' state file: give its directory instead"),
@@ -45,13 +45,13 @@ _MEMBERS: Final = (
     (rb".*\.npy", "a NumPy archive, which is read if its name ends in .npz"),
     (rb".*", "a zip archive: unpack it first"),
 )
-# The whole name of a file, and what it means where the bytes do not tell.
+# A regular expression for the whole name of a file, and its meaning if the bytes are not recognized.
 _NAMES: Final = (
     (r"saved_model\.(pb|pbtxt)", "the graph of a SavedModel: give its directory, {directory!r}"),
     (r"(keras_metadata|fingerprint)\.pb", "a part of a SavedModel: give its directory, {directory!r}"),
     (
         r".*\.pb",
-        "a graph (GraphDef), with constants in place of variables if it is frozen: give the checkpoint that it was made of",
+        "a graph (GraphDef), with constants in place of variables if it is frozen: give the checkpoint that it was made from",
     ),
     (r".*\.pbtxt", "a graph as text, without values: give the checkpoint of its variables"),
     (
@@ -65,7 +65,7 @@ _NAMES: Final = (
 
 
 def describe_content(head: bytes) -> str | None:
-    """What a file with these first bytes is, when that explains why it is not what it should be; else None."""
+    """A description of a file with these first bytes, if that explains why it can't be read; otherwise None."""
     stripped = head.lstrip()
     for offset, signature, meaning in _SIGNATURES:
         if (stripped if offset == 0 else head).startswith(signature, offset):
@@ -80,7 +80,7 @@ def describe_content(head: bytes) -> str | None:
 
 
 def describe_name(path: str) -> str | None:
-    """What a file with this name is instead of a checkpoint's; None if the name does not tell."""
+    """A description of a file with this name that is not part of a checkpoint; None if the name is not known."""
     name = basename(path)
     for pattern, meaning in _NAMES:
         if re.fullmatch(pattern, name, re.DOTALL):
@@ -89,5 +89,5 @@ def describe_name(path: str) -> str | None:
 
 
 def describe_file(path: str, head: bytes) -> str | None:
-    """What a file is instead of what it should be, by its first bytes, else by its name; None if neither tells."""
+    """A description of a file that can't be read, by its first bytes or else by its name; None if neither is known."""
     return describe_content(head) or describe_name(path)

@@ -1,7 +1,7 @@
 """The algebra of names: paths of the local file system, and URLs such as `s3://bucket/run/model`.
 
-A URL is absolute, and its last component is what follows its last slash. The part up to its authority
-(`s3://bucket`) has no last component.
+A URL is absolute. Its last component is the part after its last slash; the part up to its authority (`s3://bucket`) has
+none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 __all__ = ["absolute", "basename", "dirname", "is_absolute", "is_url", "join", "relative", "split"]
 
-# A scheme of at least two letters, so that no drive is one; fsspec chains them with `::`.
+# A scheme of at least two letters, to exclude drive letters; fsspec chains schemes with `::`.
 _URL: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+://", re.ASCII)
 
 
@@ -54,17 +54,17 @@ def basename(name: str) -> str:
 
 
 def is_absolute(name: str) -> bool:
-    """Whether a name means the same in every working directory."""
+    """Whether a name is independent of the working directory."""
     return is_url(name) or os.path.isabs(name)
 
 
 def absolute(name: str) -> str:
-    """The name from the root, without `.` and `..`; of a URL itself."""
+    """The absolute form of a name, without `.` and `..`; a URL is returned unchanged."""
     return name if is_url(name) else os.path.abspath(name)
 
 
 def relative(name: str, start: str) -> str:
-    """The name seen from the directory `start`; itself if they have no root in common."""
+    """The name relative to the directory `start`; unchanged if they have no common root."""
     if not is_url(name) and not is_url(start):
         return os.path.relpath(name, start)
     inside = f"{start.rstrip('/')}/"

@@ -1,4 +1,4 @@
-"""What the rest of the package knows of storage: random access to a file, a store, and the files of one output."""
+"""The interfaces of storage: random access to a file, a store, and the files of one output."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SharedHow = Literal["reflink", "hard link"]
 
 
 class SharingError(UnsupportedError):
-    """The store can't let two files have the same bytes."""
+    """The store can't share the bytes of these files."""
 
 
 class RandomAccessFile(Protocol):
     """A file, open for reading at any position; several threads may read at the same time.
 
     Attributes:
-        path: its name, as it was given.
-        size: bytes, when it was opened.
+        path: the file's name, as given.
+        size: size in bytes when the file was opened.
     """
 
     path: str
@@ -36,22 +36,22 @@ class RandomAccessFile(Protocol):
         """The `size` bytes at `offset`.
 
         Raises:
-            CorruptionError: the file does not have all of them.
+            CorruptionError: the file ends before them.
             UnreadableFileError: the system can't read them.
             BundleError: the file was closed.
         """
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
-        """Fill a writable buffer of bytes with those at `offset`; otherwise as `read`."""
+        """Fill a writable buffer with the bytes at `offset`; otherwise like `read`."""
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The bytes of several ranges, each an offset and a size, in as few requests as make sense; otherwise as `read`."""
+        """The bytes of several ranges, each an offset and a size, in few requests; otherwise like `read`."""
 
     def map(self) -> memoryview | None:
-        """All bytes as read-only memory, which stays valid after `close`; None where only reading is possible."""
+        """All bytes as read-only memory, which stays valid after `close`; None if the file can't be mapped."""
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
 
     def __enter__(self) -> Self: ...
 
@@ -59,10 +59,10 @@ class RandomAccessFile(Protocol):
 
 
 class WritableFile(Protocol):
-    """A file while it is written, from its first byte to its last.
+    """A file being written, from the first byte to the last.
 
     Attributes:
-        size: bytes so far.
+        size: bytes written so far.
     """
 
     size: int
@@ -71,14 +71,14 @@ class WritableFile(Protocol):
         """Append bytes.
 
         Raises:
-            OSError: they can't be stored; the `Staging` of the file says what that means.
+            OSError: they can't be stored; the file's `Staging` turns it into a BundleError.
         """
 
     def close(self) -> None:
-        """Hand over what is still buffered; a second call does nothing.
+        """Write buffered bytes and close the file; a second call does nothing.
 
         Raises:
-            OSError: as `write`.
+            OSError: as for `write`.
         """
 
     def __enter__(self) -> Self: ...
@@ -89,8 +89,8 @@ class WritableFile(Protocol):
 class Staging(Protocol):
     """The files of one output: they appear together in `commit`, or none does.
 
-    As a context manager it discards what was not committed, and turns an OSError of the block into a BundleError that
-    says whether the output exists.
+    As a context manager it discards files that were not committed, and turns an OSError of the block into a BundleError
+    that says whether the output exists.
 
     Attributes:
         visible: whether the output has appeared.
@@ -99,44 +99,44 @@ class Staging(Protocol):
     visible: bool
 
     def create(self, final: str, *, replace: bool = False) -> str:
-        """A name to write a file to that will be `final`: `Store.writer` opens it, here or in another process.
+        """A name under which to write a file that will become `final`; `Store.writer` opens it, also in another process.
 
-        With `replace`, a file of that name may exist even if the output may not.
+        With `replace`, a file `final` may exist even if the output must not.
 
         Raises:
             BundleError: the directory can't be written to.
         """
 
     def writer(self, final: str, *, replace: bool = False) -> WritableFile:
-        """A file that will be `final`, for writing here; it need not be anywhere before `commit`. As `create`."""
+        """A file to write here that will become `final`; it may exist nowhere before `commit`. Otherwise like `create`."""
 
     def share(self, source: str, final: str) -> tuple[str, SharedHow]:
-        """Stage the contents of the stored file `source` as `final` without writing them: its name so far, and how.
+        """Stage the contents of the stored file `source` as `final` without writing them: its staged name, and the method.
 
         Raises:
-            SharingError: the store can't do that.
+            SharingError: the store can't share them.
         """
 
     def rename(self, name: str, final: str) -> None:
-        """Let the file that was staged under `name` be `final` instead; only where `Store.can_rename`."""
+        """Change the final name of the file staged under `name`; only if `Store.can_rename`."""
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keeps other commits out of the directory while the block runs, as far as the store can."""
+        """Prevent other commits into the directory during the block, as far as the store can."""
 
     def commit(self, switch: str | None = None) -> None:
-        """Make every file durable, and let it appear under its final name, in the order staged.
+        """Make every file durable, and move it to its final name, in the order staged.
 
         Args:
-            switch: the final name of the file that makes the output visible, the last one by default. If something
-                fails before it appears, what appeared is removed again; after that the output stays.
+            switch: the final name of the file that makes the output visible, by default the last one. If a move fails
+                before this file's, the files moved before are removed; after it, the output stays.
 
         Raises:
-            ConflictError: a final name is taken, and overwriting was not allowed; nothing was changed.
-            OSError: something failed; `visible` says whether the output exists nevertheless.
+            ConflictError: a final name exists, and overwriting was not allowed; nothing was changed.
+            OSError: a file could not be moved or flushed; `visible` tells whether the output exists nevertheless.
         """
 
     def discard(self) -> None:
-        """Remove what was staged and not committed; a second call does nothing."""
+        """Remove files that were staged but not committed; a second call does nothing."""
 
     def __enter__(self) -> Self: ...
 
@@ -146,15 +146,15 @@ class Staging(Protocol):
 
 
 class Store(Protocol):
-    """Files by name. Stores are values: equal ones have the same files, and other processes can be given one."""
+    """Files by name. Stores are values: equal stores have the same files, and a store can be sent to another process."""
 
     @property
     def can_share(self) -> bool:
-        """Whether two files may have the same stored bytes."""
+        """Whether two files may share their stored bytes."""
 
     @property
     def can_rename(self) -> bool:
-        """Whether a staged file can get another final name until the commit."""
+        """Whether the final name of a staged file can change until the commit."""
 
     def open(self, path: str) -> RandomAccessFile:
         """A file, for reading.
@@ -172,40 +172,40 @@ class Store(Protocol):
         """
 
     def stage(self, output: str, *, overwrite: bool = False) -> Staging:
-        """The files of one output, beside each other in the directory of the name `output`, which messages give.
+        """A staging for the files of one output, all in the directory of `output`, the name that messages contain.
 
         Raises:
             MissingFileError: no such directory.
         """
 
     def exists(self, path: str) -> bool:
-        """Whether a name is taken, by whatever."""
+        """Whether a file, a directory or anything else has this name."""
 
     def is_file(self, path: str) -> bool:
-        """Whether there is a file of this name."""
+        """Whether a file of this name exists."""
 
     def is_directory(self, path: str) -> bool:
-        """Whether there is a directory of this name; the empty name is the working directory."""
+        """Whether a directory of this name exists; the empty name is the working directory."""
 
     def same_file(self, path: str, other: str) -> bool:
-        """Whether two names are of one file; False if one of them is of none."""
+        """Whether two names refer to the same file; False if one does not exist."""
 
     def size(self, path: str) -> int:
-        """Bytes of a file.
+        """The size of a file in bytes.
 
         Raises:
             MissingFileError: no such file.
         """
 
     def modified(self, path: str) -> int:
-        """When a file was last changed, in nanoseconds since the epoch.
+        """The time of a file's last change, in nanoseconds since the epoch.
 
         Raises:
             MissingFileError: no such file.
         """
 
     def list(self, directory: str) -> list[str]:
-        """The names in a directory, without it, in any order; empty if there is no such directory."""
+        """The last components of the names in a directory, in any order; empty if the directory does not exist."""
 
     def remove(self, path: str) -> None:
         """Delete a file.

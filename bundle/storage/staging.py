@@ -1,12 +1,12 @@
 """The files of one output, moved into place: on a disk they appear together, or none does.
 
 Every file is written under a temporary name beside its final one (`NAME.tempstate…`, TensorFlow's own pattern, which
-it ignores), flushed, and moved to its final name in `commit`; the file that makes the others visible, the index, is
-the last one that matters. The directory is flushed before it is moved, so that no disk keeps its name and loses those
-of the others, and at the end. Two commits into one directory wait for each other.
+readers ignore), flushed, and moved to its final name in `commit`. The file that makes the others visible, the index, is
+moved after them. The directory is flushed before this move, so that the index's name can't survive a crash that loses
+the others' names, and again at the end. Commits into the same directory wait for each other.
 
-A crash before that move leaves what was there. That holds for an overwritten checkpoint too, as long as the
-new files do not take the names of old ones: whoever stages them sees to that (`writer.py`).
+A crash before this move leaves the old state. This includes an overwritten checkpoint, as long as no new file has the
+name of an old one; the caller that stages the files ensures that (`writer.py`).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ __all__ = ["Disk", "RenamedFiles"]
 
 
 class Disk(Protocol):
-    """What a file system does for files that are staged. Each method raises OSError where it fails."""
+    """The operations of a file system that staging needs. Each method raises OSError if it fails."""
 
     def create(self, path: str) -> None:
-        """Make an empty file; a name that is taken is an error."""
+        """Create an empty file; an existing name is an error."""
 
     def writer(self, name: str) -> WritableFile:
-        """A file that exists, for writing."""
+        """Open an existing file for writing."""
 
     def share(self, source: str, path: str) -> SharedHow:
-        """Let the file `path`, which exists, have the bytes of `source`.
+        """Make the existing file `path` share the bytes of `source` (a reflink).
 
         Raises:
             SharingError: this file system can't, or `source` is on another one.
@@ -48,25 +48,25 @@ class Disk(Protocol):
         """Make the bytes of a file, or the names in a directory, durable."""
 
     def link(self, path: str, final: str) -> None:
-        """Give a file another name as well; a name that is taken is an error."""
+        """Give a file an additional name; an existing name is an error."""
 
     def replace(self, path: str, final: str) -> None:
-        """Give a file another name, in place of what has it."""
+        """Rename a file, and replace a file that has the new name."""
 
     def remove(self, path: str) -> None:
         """Remove a name of a file."""
 
     def exists(self, path: str) -> bool:
-        """Whether a name is taken."""
+        """Whether a name exists."""
 
     def same_file(self, path: str, other: str) -> bool:
-        """Whether two names are of one file; False if one of them is of none."""
+        """Whether two names refer to the same file; False if one does not exist."""
 
     def is_directory(self, path: str) -> bool:
-        """Whether there is a directory of this name."""
+        """Whether a directory of this name exists."""
 
     def locked(self, directory: str) -> AbstractContextManager[None]:
-        """Keeps others that lock the directory waiting."""
+        """Lock the directory during the block; other processes that lock it wait."""
 
 
 @dataclass(slots=True)
@@ -96,9 +96,9 @@ class RenamedFiles:
             raise MissingFileError("no such directory; make it first", path=self._directory)
 
     def create(self, final: str, *, replace: bool = False) -> str:
-        """See `Staging`; the file exists then, and is empty."""
+        """See `Staging`; the file then exists and is empty."""
         temporary = f"{final}.tempstate{int.from_bytes(os.urandom(8), 'little')}"
-        # Noted before it exists, so that an interrupt in between leaves no unknown file.
+        # Registered before it exists, so that an interrupt leaves no unknown file.
         self._staged.append(_Staged(temporary, final, replace or self._overwrite))
         try:
             self._disk.create(temporary)
@@ -131,14 +131,14 @@ class RenamedFiles:
     def commit(self, switch: str | None = None) -> None:
         """See `Staging`."""
         switch = self._staged[-1].final if switch is None and self._staged else switch
-        fresh: list[str] = []  # names that were free; the latest last
+        fresh: list[str] = []  # final names that did not exist, in the order moved
         try:
             for each in self._staged:
                 if each.flush:
                     self._disk.flush(each.temporary)
             for number, each in enumerate(self._staged):
                 if number and each.final == switch:
-                    self._disk.flush(self._directory)  # no disk may keep this name and not those before
+                    self._disk.flush(self._directory)  # this name must not reach the disk before the others
                 if not self._disk.exists(each.final):
                     fresh.append(each.final)
                 self._place(each)
@@ -172,7 +172,7 @@ class RenamedFiles:
             self._disk.replace(each.temporary, each.final)  # no hard links on this file system
 
     def _is_placed(self, each: _Staged) -> bool:
-        """Whether it has its final name; asked of the disk, as an interrupt may come at any point."""
+        """Whether it has its final name; read from the disk, because an interrupt may come at any point."""
         return not self._disk.exists(each.temporary) or self._disk.same_file(each.temporary, each.final)
 
     def discard(self) -> None:

@@ -1,7 +1,7 @@
-"""Checkpoints in the old V1 format: one table, or one for each shard, that holds names and values alike.
+"""Checkpoints in the old V1 format: one table, or one for each shard, with both names and values.
 
-`V1Index` shows them as the index of a bundle does: entries by key, slices under slice keys. Values are decoded from the
-tables (`saved_slices.py`). TensorFlow reads them in core/util/tensor_slice_reader.cc and still writes them with
+`V1Index` has the same interface as the index of a bundle: entries by key, slices under slice keys. Values are decoded
+from the tables (`saved_slices.py`). TensorFlow reads V1 in core/util/tensor_slice_reader.cc and still writes it with
 `tf.compat.v1.train.Saver(write_version=1)` (core/util/tensor_slice_writer.cc).
 """
 
@@ -55,12 +55,12 @@ _MAX_RECORD_BYTES: Final = 1 << 31  # kMaxMessageBytes
 
 
 class V1Index(Index):
-    """The tensors of a V1 checkpoint. Their `shard` is the number of the file; offsets and checksums mean nothing.
+    """The tensors of a V1 checkpoint. In entries, `shard` is the number of the file; offsets and checksums have no meaning.
 
     Attributes:
         tables: the table of each file, for `verify`.
-        listed: the entries, by key; those of strings without a size, which only the strings themselves tell.
-        records: for each tensor that is not partitioned, and each slice of one that is, the slice key of its record.
+        listed: the entries, by key; those of strings have no size, because only the strings themselves determine it.
+        records: for each unpartitioned tensor, and each slice of a partitioned one, the slice key of its record.
     """
 
     file_format = "v1"
@@ -70,9 +70,9 @@ class V1Index(Index):
         """Open every file of the checkpoint and read its meta record.
 
         Raises:
-            MissingFileError: there is none, or one of several is missing.
+            MissingFileError: no file exists, or one of several is missing.
             CorruptionError: not a V1 checkpoint, or a damaged one.
-            UnsupportedError: a version that this reader does not know.
+            UnsupportedError: the checkpoint's version is not known to this reader.
         """
         super().__init__()
         self.prefix = prefix
@@ -84,7 +84,7 @@ class V1Index(Index):
         self.records: dict[bytes, bytes] = {}
         self.listed: dict[bytes, TensorEntry] = {}
         self._files: list[RandomAccessFile] = []
-        # The last tensor asked for, decoded if it was asked for twice in a row: then slices are being cut from it.
+        # The last tensor requested; decoded if it was requested twice in a row, because then boxes of it are being read.
         self._last: tuple[bytes, Array | None] = b"", None
         found: dict[bytes, list[tuple[int, SavedTensor]]] = {}
         try:
@@ -110,7 +110,7 @@ class V1Index(Index):
             ) from None
 
     def _add(self, name: bytes, found: Mapping[bytes, list[tuple[int, SavedTensor]]]) -> None:
-        """Make entries of what the files say of one tensor."""
+        """Make entries from the records of all files for one tensor."""
         parts = found[name]
         first = parts[0][1]
         slices = []
@@ -141,7 +141,7 @@ class V1Index(Index):
         self.listed[name] = _entry(first.dtype, first.shape, slices[0][0])._replace(slices=listed)
         for number, part, shape in slices:
             key = part.key(name)
-            if key in found:  # the format keeps them apart, those who read it here do not
+            if key in found:  # the format distinguishes them, but our keys do not
                 raise CorruptionError(
                     f"slice {part} and a tensor have one name", path=self._paths[number], key=decode_key(name)
                 )
@@ -167,9 +167,9 @@ class V1Index(Index):
         del key, entry
 
     def values(self, key: bytes, entry: TensorEntry, box: Box | None = None) -> Array:
-        """The values of one stored tensor or slice, or of a box of it, read-only; the block that holds them is read and checked.
+        """The values of one stored tensor or slice, or of a box of it, read-only; their block is read and checked.
 
-        Whoever asks for a box asks for others, so the decoded tensor is kept.
+        Requests for boxes usually come in series, so the decoded tensor is kept.
 
         Raises:
             CorruptionError: the record is missing or damaged.
@@ -188,7 +188,7 @@ class V1Index(Index):
             check_shape(entry.shape, entry.dtype)
             record = table.view(self.records[key])
             if record is None:
-                raise CorruptionError("the meta record lists it, its own record is missing")
+                raise CorruptionError("the meta record lists it, but its record is missing")
             array = self.decode(key, entry, record)
         except (CorruptionError, UnsupportedError) as error:
             if error.path is not None:
@@ -198,7 +198,7 @@ class V1Index(Index):
         return array
 
     def decode(self, key: bytes, entry: TensorEntry, record: bytes | memoryview) -> Array:
-        """The values in a record that was read; otherwise as `values`."""
+        """The values in a record that was read; otherwise like `values`."""
         name, part, message = parse_slice(record)
         if part.key(name) != self.records[key]:
             raise CorruptionError(f"its record is of {readable_key(part.key(name))!r}")
@@ -207,7 +207,7 @@ class V1Index(Index):
         return array
 
     def _sized(self, key: bytes, entry: TensorEntry) -> TensorEntry:
-        """The entry with the bytes that it would take in a bundle; those of strings are known when they are read."""
+        """The entry with the size that it would have in a bundle; for strings, the strings must be read."""
         if entry.slices or entry.dtype is not DType.string:
             return super()._sized(key, entry)
         if not entry.nbytes:
@@ -219,7 +219,7 @@ class V1Index(Index):
         return V1Index, (self.prefix, self.store)  # another process opens the files for itself
 
     def close(self) -> None:
-        """Let go of the files; a second call does nothing."""
+        """Close the files; a second call does nothing."""
         self._last = b"", None
         for each in self._files:
             each.close()
@@ -258,8 +258,8 @@ def refuse_existing_v1(path: str, *, overwrite: bool, store: Store | None = None
     """Refuse a name that a V1 checkpoint can't be written to.
 
     Raises:
-        ConflictError: it exists, and `overwrite` is not set; or it is the name of another kind of file; or a V2 checkpoint
-            of that name exists, which would be read instead.
+        ConflictError: the file exists, and `overwrite` is not set; or the name is that of another kind of file; or a V2
+            checkpoint of this name exists, which would be read instead.
     """
     store = store or store_of(path)
     refuse_name(path, store)
@@ -284,20 +284,20 @@ def write_v1(
     beside: Mapping[str, bytes] | None = None,
     store: Store | None = None,
 ) -> int:
-    """Write a V1 checkpoint in one file, byte for byte as TensorFlow does; returns its bytes.
+    """Write a V1 checkpoint in one file, byte for byte as TensorFlow does; returns its size in bytes.
 
-    It appears when it is complete.
+    The file appears when it is complete.
 
     Args:
         path: the file; its directory must exist.
-        tensors: what it has.
-        values: the values of one slice of a tensor; asked for in the order of slice keys.
-        overwrite: whether a file of that name may be replaced.
+        tensors: the tensors to write.
+        values: returns the values of one slice of a tensor; called in the order of slice keys.
+        overwrite: whether an existing file may be replaced.
         beside: small files that appear with it, by path.
-        store: where it is written, if the path alone does not say that.
+        store: the store to write to, if the path does not determine it.
 
     Raises:
-        ConflictError: as `refuse_existing_v1`.
+        ConflictError: as for `refuse_existing_v1`.
         UnsupportedError: a type or a name that V1 does not have, or a slice of more than 2 GiB.
         MissingFileError: no such directory.
         BundleError: the disk is full or fails, or `values` can't read its source.
@@ -324,19 +324,19 @@ def write_v1(
 
 
 def why_not_writable(name: bytes, dtype: DType) -> str | None:
-    """Why TensorFlow writes no tensor of this name and type to a V1 file; None if it does."""
+    """The reason why TensorFlow does not write a tensor of this name and type to a V1 file; None if it does."""
     if dtype not in WRITABLE:
         return f"the V1 format has no values of type {dtype}; cast or drop it first"
     if not _is_text(name):
-        return "names in the V1 format are UTF-8, and this is not; rename the tensor first"
+        return "names in the V1 format must be UTF-8, and this one is not; rename the tensor first"
     return None
 
 
 def _must_be_writable(tensor: SavedTensor, path: str) -> None:
-    """Refuse what TensorFlow does not write, or could not read again.
+    """Refuse a tensor that TensorFlow does not write to V1 files, or could not read back.
 
     Raises:
-        UnsupportedError: it is that.
+        UnsupportedError: the tensor is refused.
     """
     reason = why_not_writable(tensor.name, tensor.dtype)
     if reason is not None:
@@ -378,5 +378,5 @@ def _record(
 
 
 def whole_slice(rank: int) -> TensorSlice:
-    """The slice that an unsliced tensor is saved as: every extent left out."""
+    """The slice as which an unsliced tensor is saved: without lengths in its extents."""
     return TensorSlice(((0, WHOLE),) * rank)

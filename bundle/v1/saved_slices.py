@@ -1,10 +1,10 @@
-"""The records of a V1 checkpoint: what its tensors are, and the values of each slice.
+"""The records of a V1 checkpoint: the list of its tensors, and the values of each slice.
 
 A V1 checkpoint is a table (`table.py`) of SavedTensorSlices messages (TensorFlow core/util/saved_tensor_slice.proto).
 The empty key has the meta record, which lists every tensor with its type, shape and slices. Every other key is the
-slice key of one slice (`slices.py`), and its record holds the values as a TensorProto with nothing but the list of its
-type: floats as they are, other numbers as varints, strings one by one (core/util/tensor_slice_writer.h,
-core/framework/types.h `SaveTypeTraits`). An unsliced tensor is one slice whose extents are all left out.
+slice key of one slice (`slices.py`), and its record contains the values as a TensorProto with only the list for its
+type: floats unchanged, other numbers as varints, strings one by one (core/util/tensor_slice_writer.h,
+core/framework/types.h `SaveTypeTraits`). An unsliced tensor is one slice whose extents have no lengths.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _VALUES: Final[dict[DType, tuple[int, _Kind]]] = {
     DType.uint32: (16, "varint"),
     DType.uint64: (17, "varint"),
 }
-# Bytes that TensorFlow counts for an element at most (core/util/tensor_slice_writer.cc, `MaxBytesPerElement`). It
+# TensorFlow's upper bound for the bytes of an element (core/util/tensor_slice_writer.cc, `MaxBytesPerElement`). It
 # writes no other types.
 _BOUNDS: Final = {
     DType.float32: 4,
@@ -74,17 +74,17 @@ _BOUNDS: Final = {
 }
 WRITABLE: Final = frozenset(_BOUNDS)
 _SLACK_BYTES: Final = 1024  # kTensorProtoHeaderBytes
-_CHUNK: Final = 1 << 16  # varints or their bytes at a time, so that what is known of each takes little memory
+_CHUNK: Final = 1 << 16  # varints, or bytes of varints, at a time: intermediate arrays stay small
 
 
 class SavedTensor(NamedTuple):
-    """What the meta record says of one tensor (SavedSliceMeta).
+    """The description of one tensor in the meta record (SavedSliceMeta).
 
     Attributes:
-        name: its name.
+        name: the tensor's name.
         shape: elements along each dimension.
-        dtype: its type.
-        slices: the slices that the file has, in the order saved; one without extents is all of it.
+        dtype: the tensor's type.
+        slices: the slices in the file, in the order saved; one without lengths is the whole tensor.
     """
 
     name: bytes
@@ -196,16 +196,16 @@ def encode_slice(name: bytes, part: TensorSlice, dtype: DType, values: Array) ->
 
 
 def size_bound(name: bytes, part: TensorSlice, dtype: DType, elements: int, string_bytes: int = 0) -> int:
-    """The bytes that TensorFlow expects a record to take at most; it refuses those of more than 2 GiB."""
+    """TensorFlow's upper bound for the size of a record; it refuses records whose bound exceeds 2 GiB."""
     head = len(_name(name)) + len(_field(2, part.encode()))
     return head + _SLACK_BYTES + elements * _BOUNDS[dtype] + string_bytes
 
 
 def decode_values(message: memoryview, dtype: DType, elements: int) -> Array:
-    """The values in an encoded TensorProto, flat; as many as the slice has elements.
+    """The values in an encoded TensorProto as a flat array; there must be as many as the slice has elements.
 
     Raises:
-        CorruptionError: more or fewer, or not such a message.
+        CorruptionError: there are more or fewer, or it is not such a message.
         UnsupportedError: V1 has no such type.
     """
     number, kind = _field_of(dtype)
@@ -257,9 +257,9 @@ def _size(parts: Iterable[bytes | memoryview]) -> int:
 
 
 def _packed(message: memoryview, number: int, width: int) -> memoryview | bytearray:
-    """The numbers in a repeated field as one packed run: varints, or floats of so many bytes.
+    """The numbers in a repeated field as one packed list: varints, or floats of `width` bytes.
 
-    Nearly always they are stored as one, which is not copied. They may also come in several, or each by itself.
+    Usually they are stored as one list, which is not copied. There may also be several lists, or single numbers.
 
     Raises:
         CorruptionError: a number is cut short.
@@ -285,14 +285,14 @@ def _packed(message: memoryview, number: int, width: int) -> memoryview | bytear
 
 
 def _as_unsigned(values: Array, dtype: DType) -> Array:
-    """Numbers as protobuf's varints have them: negative ones wrap around at 64 bits, float16 by its bits."""
+    """Numbers as unsigned integers for varints: negative ones in 64-bit two's complement, float16 by its bits."""
     if dtype in (DType.float16, DType.bfloat16):
         return values.view(np.uint16).astype(np.uint64)
     return values.astype(np.int64).view(np.uint64) if values.dtype.kind == "i" else values.astype(np.uint64)
 
 
 def _as_type(values: Array, dtype: DType) -> Array:
-    """The numbers that varints encode; as in TensorFlow, bits that a type does not have are cut off."""
+    """The numbers that varints encode; like TensorFlow, drops bits that the type does not have."""
     if dtype is DType.bool:
         return np.not_equal(values, 0)
     if dtype in (DType.float16, DType.bfloat16):
@@ -316,17 +316,17 @@ def _pack_varints(values: Array, dtype: DType) -> Iterator[bytes]:
 
 
 def _unpack_varints(raw: Array, dtype: DType, elements: int) -> Array:
-    """The values of a run of varints, the last of which is complete.
+    """The values of consecutive varints, the last of which is complete.
 
     Raises:
-        CorruptionError: not so many, or one is wider than 64 bits.
+        CorruptionError: there are more or fewer, or one is wider than 64 bits.
     """
     starts = range(0, raw.size, _CHUNK)
     _must_be(sum(int(np.count_nonzero(raw[at : at + _CHUNK] < 0x80)) for at in starts), elements)
     out = np.empty(elements, dtype.numpy)
     bits = (
         64 if dtype is DType.bool else 8 * dtype.itemsize
-    )  # of a varint that count; the others are the sign's
+    )  # significant ones of a varint; the others repeat the sign
     done = start = 0
     while start < raw.size:
         window = raw[start : start + _CHUNK]

@@ -63,7 +63,7 @@ def test_header_in_other_forms(encoded, header):
             UnsupportedError,
             r"producer -1, .* a newer tensorbundle is needed",
         ),
-        ("0801 1a04 0801 1002", UnsupportedError, "min_consumer 2, .* shuts out readers of version 1"),
+        ("0801 1a04 0801 1002", UnsupportedError, "min_consumer 2, .* excludes readers of version 1"),
         ("0801 1a05 0801 1a01 01", UnsupportedError, r"bad_consumers \[1\]"),
         ("0801 1a04 0801 1801", UnsupportedError, r"bad_consumers \[1\]"),
     ],

@@ -103,7 +103,7 @@ def test_pieces(index):
 @pytest.mark.parametrize(
     ("piece", "reason"),
     [
-        (None, "slice 1,2:- is listed, its own entry is missing"),
+        (None, "slice 1,2:- is listed, but its entry is missing"),
         (
             plain("int32", [2, 2], bytes(16)),
             r"slice 1,2:- is stored as int32 \[2, 2\], expected float32 \[2, 2\]",

@@ -123,7 +123,7 @@ def test_a_state_file_that_names_an_absent_checkpoint(run):
     (run / "checkpoint").write_text('model_checkpoint_path: "m-3"\nall_model_checkpoint_paths: "m-1"\n')
     with pytest.raises(
         tb.MissingFileError,
-        match=r"its state file names 'm-3' as the latest checkpoint, which is not there; there is 'm-1', 'm-2'$",
+        match=r"its state file names 'm-3' as the latest checkpoint, which is not there; found 'm-1', 'm-2'$",
     ) as caught:
         resolve_prefix(str(run))
     assert caught.value.path == str(run)
@@ -141,11 +141,11 @@ def test_a_damaged_state_file(run):
     [
         (
             "m-10",
-            r"no checkpoint of this name \(m-10.index does not exist\); there is 'm-1'$",
+            r"no checkpoint of this name \(m-10.index does not exist\); found 'm-1'$",
         ),  # the near one
-        ("m-10.index", r"\(m-10.index does not exist\); there is 'm-1'$"),
-        ("m-3.data-00000-of-00001", r"\(m-3.index does not exist\); there is"),
-        ("zzz", r"\(zzz.index does not exist\); there is 'm-1', 'm-2'$"),
+        ("m-10.index", r"\(m-10.index does not exist\); found 'm-1'$"),
+        ("m-3.data-00000-of-00001", r"\(m-3.index does not exist\); found"),
+        ("zzz", r"\(zzz.index does not exist\); found 'm-1', 'm-2'$"),
         ("none/m", "no such directory as '.*/none'$"),
         ("none/", "no such directory as '.*/none'$"),
     ],
@@ -159,7 +159,7 @@ def test_nothing_there(run, given, reason):
 def test_what_is_there_is_told_in_short(tmp_path):
     for name in "abcdef":
         (tmp_path / f"{name}.index").touch()
-    with pytest.raises(tb.MissingFileError, match=r"there is 'a', 'b', 'c' and 3 more$"):
+    with pytest.raises(tb.MissingFileError, match=r"found 'a', 'b', 'c' and 3 more$"):
         resolve_prefix(str(tmp_path))
 
 
@@ -309,7 +309,7 @@ def test_state_file_of_a_moved_directory(run, listed):
 def test_state_file_of_a_moved_directory_without_it(run):
     (run / "checkpoint").write_text('model_checkpoint_path: "/gone/to/run/m-9"\n')
     with pytest.raises(
-        tb.MissingFileError, match="m-9' as the latest checkpoint, which is not there; there is 'm-1'"
+        tb.MissingFileError, match="m-9' as the latest checkpoint, which is not there; found 'm-1'"
     ):
         resolve_prefix(str(run))
 

@@ -513,7 +513,7 @@ def test_slices_of_a_scalar(opened):
 def test_a_missing_piece_is_told(opened):
     entries, data = partition(VALUES, [((0, 2), (0, -1)), ((2, 1), (0, -1))], "float32")
     del entries[TensorSlice.parse_spec("2,1:-").key(b"p")]
-    with pytest.raises(tb.CorruptionError, match="slice 2,1:- is listed, its own entry is missing"):
+    with pytest.raises(tb.CorruptionError, match="slice 2,1:- is listed, but its entry is missing"):
         opened(entries, [data])["p"]
 
 

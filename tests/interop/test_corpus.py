@@ -135,10 +135,10 @@ NO_LATEST = {
     "empty-prefix-2018": "",
     "tensorflow__serving/bad_half_plus_two-v1-2017": "export",
     "ByeongjunCho__tf2-TIL/training_2-cp0000": re.compile(
-        "'cp-0050.ckpt' .* not there; there is 'cp-0000.ckpt'"
+        "'cp-0050.ckpt' .* not there; found 'cp-0000.ckpt'"
     ),
     "ganatma__PINNs_Adaptive_thermal/tf_ckpts-2022-05-03": re.compile(
-        "'ckpt-306' .* not there; there is 'ckpt-297'"
+        "'ckpt-306' .* not there; found 'ckpt-297'"
     ),
 }
 

@@ -448,7 +448,7 @@ def test_a_missing_record(tmp_path):
     with tb.open(tmp_path / "m") as ckpt:
         assert ckpt["a"].tolist() == [0, 0]
         with pytest.raises(
-            tb.CorruptionError, match="the meta record lists it, its own record is missing"
+            tb.CorruptionError, match="the meta record lists it, but its record is missing"
         ) as caught:
             ckpt["z"]
     assert (caught.value.path, caught.value.key) == (str(tmp_path / "m"), "z")
@@ -570,7 +570,7 @@ def test_types_that_the_format_does_not_have(tmp_path):
     (tmp_path / "m").write_bytes(v1_bytes([saved("x", "int4", (2,)), saved("y", "variant", ())], []))
     with tb.open(tmp_path / "m") as ckpt:
         assert [entry.dtype for _, entry in ckpt.entries()] == ["int4", "variant"]
-        with pytest.raises(tb.CorruptionError, match="its own record is missing"):
+        with pytest.raises(tb.CorruptionError, match="its record is missing"):
             ckpt["x"]
     (tmp_path / "m").write_bytes(v1_bytes([saved("x", "int4", (2,))], [item("x", np.zeros(2, np.int8))]))
     with (
@@ -715,7 +715,7 @@ def test_names_that_are_not_utf8(tmp_path):
     """TensorFlow writes them, and can't read the file afterwards."""
     tensor = SavedTensor(b"\xff", (), DType.float32, (whole_slice(0),))
     with pytest.raises(
-        tb.UnsupportedError, match="names in the V1 format are UTF-8, and this is not"
+        tb.UnsupportedError, match="names in the V1 format must be UTF-8, and this one is not"
     ) as caught:
         write_v1(str(tmp_path / "m"), [tensor], lambda *_: pytest.fail("nothing is to be read"))
     assert caught.value.key == "\udcff"

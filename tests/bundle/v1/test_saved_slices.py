@@ -442,7 +442,7 @@ def test_versions_that_shut_us_out(versions, reason):
     record = (
         raw("0a") + encode_varint(len(versions) + 2) + raw("12") + encode_varint(len(versions)) + versions
     )
-    with pytest.raises(tb.UnsupportedError, match=f"{reason}.* shuts out readers of version 1"):
+    with pytest.raises(tb.UnsupportedError, match=f"{reason}.* excludes readers of version 1"):
         parse_meta(record)
 
 

@@ -71,7 +71,7 @@ def test_an_absent_checkpoint(run, tmp_path):
     write_state(tmp_path, ["m-1", "m-9"])
     assert run.error("latest", tmp_path) == (
         f"{tmp_path}: its state file names 'm-9' as the latest checkpoint, which is not there; the last one that it "
-        "names and that is there is 'm-1'; there is 'm-1', 'm-2'; --newest takes the one whose index was written last"
+        "names and that is there is 'm-1'; found 'm-1', 'm-2'; --newest takes the one whose index was written last"
     )
     assert run.error("latest", tmp_path, "--json")
     output = run("latest", tmp_path, "--newest")

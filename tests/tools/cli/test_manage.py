@@ -164,7 +164,7 @@ class TestRemove:
 
     def test_what_is_not_there(self, run, three):
         assert run.error("manage", three, "remove", "ckpt-33") == (
-            f"{three}/ckpt-33: no checkpoint of this name; there is 'ckpt-3', 'ckpt-2', 'ckpt-1'"
+            f"{three}/ckpt-33: no checkpoint of this name; found 'ckpt-3', 'ckpt-2', 'ckpt-1'"
         )
 
 

@@ -203,7 +203,7 @@ def missing(directory):
 def misspelt(directory):
     return copy(
         "guide-tf1", directory
-    ) / "tf1-ckp", "{0}: no checkpoint of this name (tf1-ckp.index does not exist); there is 'tf1-ckpt'"
+    ) / "tf1-ckp", "{0}: no checkpoint of this name (tf1-ckp.index does not exist); found 'tf1-ckpt'"
 
 
 def no_directory(directory):
@@ -213,7 +213,7 @@ def no_directory(directory):
 def no_state_file(directory):
     path = copy("guide-tf1", directory)
     (path / "checkpoint").unlink()
-    return path, "{0}: a directory without a 'checkpoint' state file; there is 'tf1-ckpt'"
+    return path, "{0}: a directory without a 'checkpoint' state file; found 'tf1-ckpt'"
 
 
 def stale_state_file(directory):
@@ -221,7 +221,7 @@ def stale_state_file(directory):
     (path / "checkpoint").write_text('model_checkpoint_path: "tf1-ckpt-9"\n')
     return (
         path,
-        "{0}: its state file names 'tf1-ckpt-9' as the latest checkpoint, which is not there; there is 'tf1-ckpt'",
+        "{0}: its state file names 'tf1-ckpt-9' as the latest checkpoint, which is not there; found 'tf1-ckpt'",
     )
 
 

@@ -108,14 +108,14 @@ def test_a_region_in_text_is_named(run, ckpt):
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        ("5", r"{path}: key '{key}': the region does not fit \[2,3,4\]: .*out of (bounds|range).*"),
-        ("0,0,0,0", r"{path}: key '{key}': the region does not fit \[2,3,4\]: .*"),
-        ("...,...", r"{path}: key '{key}': the region does not fit \[2,3,4\]: .*"),
+        ("5", r"{path}: key '{key}': the region is not valid for shape \[2,3,4\]: .*out of (bounds|range).*"),
+        ("0,0,0,0", r"{path}: key '{key}': the region is not valid for shape \[2,3,4\]: .*"),
+        ("...,...", r"{path}: key '{key}': the region is not valid for shape \[2,3,4\]: .*"),
         ("::0", r"{path}: key '{key}': region \[::0\]: the step of '::0' is 0"),
         ("-:", r"{path}: key '{key}': region \[-:\]: '-:' is neither a number nor a slice such as 0:3"),
         ("x", r".*region \[x\]: 'x' is neither a number nor a slice such as 0:3"),
         ("1.5", r".*region \[1.5\]: '1.5' is neither a number nor a slice such as 0:3"),
-        ("9" * 30, r"{path}: key '{key}': the region does not fit \[2,3,4\]: .*"),
+        ("9" * 30, r"{path}: key '{key}': the region is not valid for shape \[2,3,4\]: .*"),
     ],
     ids=lambda each: each[:8],
 )

@@ -342,7 +342,9 @@ def test_a_bundle_already(run, sources, work):
 def test_names_that_v1_can_not_have(run, work):
     source = write(work / "m", {"\udcff": np.float32(1)})
     message = check_refusal(run, work, "convert", source, work / "old", "--to", "v1")
-    assert message.endswith("names in the V1 format are UTF-8, and this is not; rename the tensor first")
+    assert message.endswith(
+        "names in the V1 format must be UTF-8, and this one is not; rename the tensor first"
+    )
 
 
 # Where there is something already

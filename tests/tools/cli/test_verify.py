@@ -525,7 +525,7 @@ def test_orphan_slices(run, raw):
         ("0,2:- 0,2:-", {}, r"slices 0 and 1 overlap"),
         ("0,2:- 2,3:-", {}, r"slice 2,3:- reaches outside the shape \[4, 3\]"),
         ("0,2:- 2,2:-:-", {}, r"slice 2,2:-:- has 3 dimensions, the tensor has 2"),
-        ("0,2:- 2,2:-", {"2,2:-": None}, r"slice 2,2:- is listed, its own entry is missing"),
+        ("0,2:- 2,2:-", {"2,2:-": None}, r"slice 2,2:- is listed, but its entry is missing"),
         (
             "0,2:- 2,2:-",
             {"2,2:-": "int32"},

@@ -198,12 +198,12 @@ class TestLatest:
             (
                 "m-9",
                 [],
-                "'m-9' as the latest checkpoint, which is not there; there is 'm-1', 'm-2', 'm-3' and 1 more",
+                "'m-9' as the latest checkpoint, which is not there; found 'm-1', 'm-2', 'm-3' and 1 more",
             ),
             (
                 "m-9",
                 ["m-2", "m-7", "m-4"],
-                "; the last one that it names and that is there is 'm-4'; there is 'm-1'",
+                "; the last one that it names and that is there is 'm-4'; found 'm-1'",
             ),
             ("a\nb", [], r"'a\\nb' as the latest"),
         ],
@@ -222,13 +222,13 @@ class TestLatest:
         with pytest.raises(tb.MissingFileError, match="no such directory"):
             latest(str(tmp_path / "nope"))
         write_checkpoints(tmp_path, ["m-1"])
-        with pytest.raises(tb.MissingFileError, match="state file; there is 'm-1'; --newest takes"):
+        with pytest.raises(tb.MissingFileError, match="state file; found 'm-1'; --newest takes"):
             latest(str(tmp_path))
 
     def test_a_state_file_that_can_not_be_read(self, tmp_path):
         write_checkpoints(tmp_path, ["m-1"])
         (tmp_path / "checkpoint").write_text("{")
-        with pytest.raises(tb.CorruptionError, match=r"not a state file: 1:1 .*; there is 'm-1'; ") as caught:
+        with pytest.raises(tb.CorruptionError, match=r"not a state file: 1:1 .*; found 'm-1'; ") as caught:
             latest(str(tmp_path))
         assert caught.value.path == f"{tmp_path}/checkpoint"
 

@@ -344,7 +344,7 @@ class TestRemove:
     @pytest.mark.parametrize(
         ("name", "reason"),
         [
-            ("ckpt-9", r"ckpt-9: no checkpoint of this name; there is 'ckpt-2', 'ckpt-1'"),
+            ("ckpt-9", r"ckpt-9: no checkpoint of this name; found 'ckpt-2', 'ckpt-1'"),
             ("ckpt-1.index", r"ckpt-1\.index: this names a file of a checkpoint; give the prefix"),
             ("ckpt-1.data-00000-of-00001", "this names a file of a checkpoint"),
             ("checkpoint", "no checkpoint of this name"),
@@ -489,7 +489,7 @@ class TestAdd:
     @pytest.mark.parametrize(
         ("name", "kind", "reason"),
         [
-            ("nope", tb.MissingFileError, "nope: no checkpoint of this name; there is 'm'"),
+            ("nope", tb.MissingFileError, "nope: no checkpoint of this name; found 'm'"),
             (".", tb.MissingFileError, "no checkpoint of this name"),
             ("sub", tb.MissingFileError, "no checkpoint of this name"),
             ("m", tb.BundleError, "m: not a whole checkpoint: 1 of 1 data shards is not there"),
@@ -580,7 +580,7 @@ class TestRepair:
         (tmp_path / "m-3.index").write_bytes(b"")
         change = repair(tmp_path)
         assert change.after.all_paths == ("m-1",)
-        assert change.notes[0] == "not in the state file: there is 'm-2', 'm-3'; 'add' lists a checkpoint"
+        assert change.notes[0] == "not in the state file: found 'm-2', 'm-3'; 'add' lists a checkpoint"
 
     def test_what_the_state_file_does_not_name_is_told(self, tmp_path):
         """It may be what a manager keeps for good, and would delete if it were listed."""
@@ -588,7 +588,7 @@ class TestRepair:
         write_state(tmp_path, ["/gone/a"], [1.0])
         change = repair(tmp_path)
         assert change.after.all_paths == ("a",)
-        assert change.notes == ("not in the state file: there is 'kept'; 'add' lists a checkpoint",)
+        assert change.notes == ("not in the state file: found 'kept'; 'add' lists a checkpoint",)
 
     def test_nothing_is_there(self, tmp_path):
         write_state(tmp_path, ["a"])
