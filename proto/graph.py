@@ -1,7 +1,7 @@
 """The object graph of an object-based (TF2) checkpoint, as a value that can be read, built and edited.
 
-A checkpoint holds one encoded TrackableObjectGraph, a list of nodes whose edges are positions in that list; node 0
-is the root (TensorFlow core/protobuf/trackable_object_graph.proto). Nodes may be shared and edges may form cycles.
+A checkpoint contains one encoded TrackableObjectGraph, a list of nodes whose edges are positions in that list; node 0
+is the root (TensorFlow core/protobuf/trackable_object_graph.proto). Nodes may be shared, and edges may form cycles.
 TensorFlow numbers nodes breadth-first, slot variables last (python/checkpoint/save_util.py, graph_view.py).
 """
 
@@ -42,7 +42,7 @@ class ObjectGraph:
     """
 
     def __init__(self, root: Node | None = None) -> None:
-        """The graph of everything that can be reached from `root` (a fresh one by default), numbered."""
+        """The graph of all objects reachable from `root` (by default a new, empty one), numbered."""
         self.stored: bytes | None = None
         self.nodes = [root or Node()]
         self.renumber()
@@ -57,8 +57,8 @@ class ObjectGraph:
         """Decode the value of the object graph's key.
 
         Raises:
-            CorruptionError: not such a message, no nodes, an edge to a node that is not there, or paths of more than
-                67 million characters in all, as a chain of 8,200 objects has: `walk` holds them all.
+            CorruptionError: not such a message, no nodes, an edge to a node that does not exist, or paths of more than
+                67 million characters in total (as in a chain of 8,200 objects), because `walk` keeps them all in memory.
         """
         graph = cls.__new__(cls)
         graph.nodes = decode_nodes(data)
@@ -67,15 +67,15 @@ class ObjectGraph:
         return graph
 
     def encode(self) -> bytes:
-        """The bytes that TensorFlow would have written for this graph.
+        """The bytes that TensorFlow would write for this graph.
 
-        As long as nothing was edited, these are the bytes that it was decoded from, also where TensorFlow would not
-        have written them so: fields in another order, or unknown ones in an edge or an attribute.
+        If nothing was edited, these are the bytes that the graph was decoded from, even if TensorFlow would write them
+        differently: fields in another order, or unknown fields in an edge or an attribute.
 
         Raises:
-            ConflictError: `parse` would refuse them: an edge to an object that is not one of `nodes`, as after an edit
-                without `renumber`, or a name that is not UTF-8.
-            CorruptionError: as `parse`, for paths that are too long.
+            ConflictError: `parse` would refuse the bytes: an edge leads to an object that is not in `nodes`, for example
+                after an edit without `renumber`, or a name is not UTF-8.
+            CorruptionError: as for `parse`, for paths that are too long.
         """
         data = encode_nodes(self.nodes)
         check_paths(self.root)
@@ -90,14 +90,14 @@ class ObjectGraph:
         return walk(self.root)
 
     def paths(self) -> dict[Node, str]:
-        """The path of every object that can be reached."""
+        """The path of every reachable object."""
         return {node: path for path, node in self.walk()}
 
     def __getitem__(self, path: str) -> Node:
-        """The object at `path`, its parts escaped as in checkpoint keys; any path to it will do.
+        """The object at `path`, with parts escaped as in checkpoint keys; may be any path that leads to the object.
 
         Raises:
-            TensorNotFoundError: no object there; the reason names near ones.
+            TensorNotFoundError: no object at this path; the reason lists similar paths.
         """
         node = self.get(path)
         if node is None:
@@ -139,10 +139,10 @@ class ObjectGraph:
         """The graph of `tf.train.Checkpoint(vars={name: variable, ...})`, after `save` if `save_counter` is set.
 
         Args:
-            names: the variables' names, which become local names and full names; their order is kept.
-            root: the path of the dictionary below the root object, parts escaped; empty puts the variables at the
-                root itself.
-            save_counter: whether there is one, as `restore` needs it and `read` must not have it.
+            names: the variables' names, used as local names and full names; their order is kept.
+            root: the path of the dictionary below the root object, parts escaped; if empty, the variables are children
+                of the root itself.
+            save_counter: whether to add a save counter, which `restore` needs and `read` must not have.
 
         Raises:
             ConflictError: two equal names, or a name that the root object uses.
@@ -161,10 +161,10 @@ class ObjectGraph:
 
     @classmethod
     def from_nested(cls, nested: Mapping[str, Nested]) -> ObjectGraph:
-        """The graph of nested dictionaries: each key is a local name, each text a variable of this full name.
+        """The graph of nested dictionaries: each key is a local name, each string a variable with this full name.
 
-        The order of keys is kept. Lists are given as dictionaries with the keys "0", "1" and so on, which is what
-        TensorFlow makes of them (python/trackable/data_structures.py).
+        The order of keys is kept. Lists are written as dictionaries with the keys "0", "1" and so on, like TensorFlow
+        does (python/trackable/data_structures.py).
         """
         root = Node()
         queue = deque([(root, nested)])
@@ -183,22 +183,22 @@ class ObjectGraph:
         return graph
 
     def add_save_counter(self) -> None:
-        """Give the root the counter that `Checkpoint.save` and `restore` keep there.
+        """Add the counter that `Checkpoint.save` and `restore` keep in the root object.
 
         Raises:
-            ConflictError: there is an object of its name.
+            ConflictError: an object with the counter's name exists.
         """
         if SAVE_COUNTER in self.root.children:
             raise ConflictError("an object of this name takes the save counter's place", key=SAVE_COUNTER)
         self.add_variable(SAVE_COUNTER)
 
     def add_variable(self, path: str) -> Attribute:
-        """Add a variable at `path`, its parts escaped, and the objects above it that do not exist; its attribute.
+        """Add a variable at `path`, with parts escaped, and missing objects above it; returns its attribute.
 
-        Its full name is the path with its parts as they are.
+        Its full name is the path with its parts unescaped.
 
         Raises:
-            ConflictError: there is an object, or this is not a path.
+            ConflictError: an object exists at `path`, or it is not a path.
         """
         try:
             parts = split_path(path)
@@ -219,8 +219,8 @@ class ObjectGraph:
         """Give the object at `path` another local name (not escaped) below the same parent; otherwise as `move`.
 
         Raises:
-            TensorNotFoundError: no object there.
-            ConflictError: the parent has a child of that name, or `path` is the root.
+            TensorNotFoundError: no object at this path.
+            ConflictError: the parent has a child with the new name, or `path` is the root.
         """
         parent, _, old = path.rpartition("/")
         if self[path] is not self.root and name == unescape_name(old):
@@ -228,18 +228,18 @@ class ObjectGraph:
         return self.move({path: join_path(parent, name)})
 
     def move(self, moves: Mapping[str, str]) -> dict[str, str]:
-        """Let objects have other paths, old to new; parents that are missing are made, and emptied ones go.
+        """Move objects to other paths, given as old to new; missing parents are created, and emptied ones removed.
 
-        All old paths mean the graph as it is before, so names may be exchanged. Where there is an object at the new
-        path and both only hold others, the one's children join the other's; the root may be such a place.
+        All old paths refer to the graph before the move, so names may be exchanged. If an object exists at the new path,
+        and both have nothing but children, their children are merged; the new path may be the root.
 
-        Returns the paths that changed, old to new: of the objects and of all that is reached through them. The keys of
-        their tensors change with them; renaming those in the index is up to the caller.
+        Returns the paths that changed, old to new: of the objects and of everything reached through them. The keys of
+        their tensors change accordingly; the caller must rename them in the index.
 
         Raises:
             TensorNotFoundError: no object at an old path.
-            ConflictError: a new path is taken or not escaped, or the old one is the root's or a slot variable's. The graph
-                is then as it was.
+            ConflictError: a new path is used or not escaped, or an old one is that of the root or of a slot variable. The
+                graph is then unchanged.
         """
         before = self.paths()
         children = {node: dict(node.children) for node in self.nodes}
@@ -255,12 +255,12 @@ class ObjectGraph:
         return changed
 
     def drop(self, path: str) -> list[Attribute]:
-        """Remove the object at `path`, by whatever name it is known, with all that only it leads to.
+        """Remove the object at `path`, also under its other names, and all objects that only it leads to.
 
-        Slot variables go with their variable or their optimizer. Returns the attributes of all removed objects.
+        Slot variables are removed with their variable or their optimizer. Returns the attributes of all removed objects.
 
         Raises:
-            TensorNotFoundError: no object there.
+            TensorNotFoundError: no object at this path.
             ConflictError: `path` is the root.
         """
         node = self[path]
@@ -274,12 +274,12 @@ class ObjectGraph:
         return [each for lost in known if lost not in reached for each in lost.attributes]
 
     def drop_keys(self, keys: Collection[str], kept: Collection[str]) -> None:
-        """Remove the attributes with these keys, and the objects that have nothing else.
+        """Remove the attributes with these keys, and the objects that then have no content.
 
         Args:
-            keys: of tensors that are removed.
-            kept: of those that stay. An attribute whose key is only the beginning of its tensors' keys, as a table's
-                is, goes when none of these is left.
+            keys: the keys of the tensors to remove.
+            kept: the keys of the other tensors. An attribute whose key is only a prefix of its tensors' keys, like that
+                of a table, is removed when none of its tensors is left.
         """
         before = self.paths()
         held = {path for path in map(key_path, kept) if path is not None}
@@ -299,13 +299,13 @@ class ObjectGraph:
         self._rekey(before)
 
     def graft(self, path: str, other: ObjectGraph) -> dict[str, str]:
-        """Attach all of `other` as the object at `path`, whose parent must exist. `other` is used up.
+        """Attach all of `other` as the object at `path`, whose parent must exist. `other` must not be used afterwards.
 
         Returns the paths of `other`'s objects, old to new.
 
         Raises:
-            TensorNotFoundError: no such parent.
-            ConflictError: there is an object at `path`.
+            TensorNotFoundError: the parent does not exist.
+            ConflictError: an object exists at `path`.
         """
         parent = self[path.rpartition("/")[0]]
         *_, name = split_path(path) or [""]
@@ -319,7 +319,7 @@ class ObjectGraph:
         return changed
 
     def nest(self, name: str) -> None:
-        """Put everything under a fresh root, as its child `name` (not escaped)."""
+        """Move everything below a new root, as its child `name` (not escaped)."""
         before = self.paths()
         self.nodes = [Node(children={name: self.root})]
         self.renumber()
@@ -327,10 +327,10 @@ class ObjectGraph:
         self.mark_values()
 
     def absorb(self, other: ObjectGraph) -> None:
-        """Let the children of another graph's root be children of this one's. `other` is used up.
+        """Add the children of another graph's root to this root. `other` must not be used afterwards.
 
         Raises:
-            ConflictError: a name that both roots have, or tensors or a saver that the other root itself has.
+            ConflictError: both roots have a child of the same name, or the other root has tensors or a saver of its own.
         """
         if other.root.attributes or other.root.registered_saver:
             raise ConflictError("its root object has values of its own; put it under a name to keep them")
@@ -348,9 +348,9 @@ class ObjectGraph:
         self.mark_values()
 
     def renumber(self) -> None:
-        """Number the nodes as TensorFlow does, and forget those that can't be reached from the root.
+        """Number the nodes as TensorFlow does, and drop those that are not reachable from the root.
 
-        So goes the slot of a variable that can't be (python/checkpoint/util.py, `serialize_slot_variables`).
+        The slot of an unreachable variable is dropped, too (python/checkpoint/util.py, `serialize_slot_variables`).
         """
         self.nodes = [node for _, node in self.walk()]
         reached = set(self.nodes)
@@ -360,7 +360,7 @@ class ObjectGraph:
                 node.slots = [slot for slot in node.slots if slot.variable in reached]
 
     def mark_values(self) -> None:
-        """Set every node's `has_checkpoint_values` to what it should be (graph_view.py: values at or below it)."""
+        """Set every node's `has_checkpoint_values`: whether it or a node below it has values (graph_view.py)."""
         above: dict[Node, list[Node]] = {}
         for node in self.nodes:
             for child in node.children.values():
@@ -374,7 +374,7 @@ class ObjectGraph:
                 queue += above.get(node, [])
 
     def _remove(self, gone: set[Node]) -> None:
-        """Cut all edges to some objects, and what cannot be reached any more; slots go with either of their ends."""
+        """Remove all edges to some objects, and objects that are then unreachable; slots are removed with either end."""
         while gone:
             for each in self.nodes:
                 each.children = {name: child for name, child in each.children.items() if child not in gone}
@@ -387,9 +387,10 @@ class ObjectGraph:
         self.mark_values()
 
     def _rekey(self, before: dict[Node, str]) -> dict[str, str]:
-        """After an edit: move keys that follow their object's path along with it; the paths that changed.
+        """After an edit: change keys that are derived from their object's path; returns the paths that changed.
 
-        Not a registered saver's object name: TensorFlow hands it to the saver, whose tensors have keys made of it.
+        A registered saver's object name does not change: TensorFlow passes it to the saver, which derives its tensors'
+        keys from it.
         """
         changed = {}
         for path, node in self.walk():

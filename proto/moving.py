@@ -1,4 +1,4 @@
-"""Other paths for the objects of a graph: the edges that change when objects move."""
+"""Moving objects of a graph to other paths: the edges that change."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["move_edges"]
 
 
 def move_edges(root: Node, find: Callable[[str], Node], moves: Mapping[str, str]) -> None:
-    """Change the edges below `root` as `ObjectGraph.move` says; half of them may be changed when it raises.
+    """Change the edges below `root` as `ObjectGraph.move` describes; if it raises, some may have been changed.
 
-    An object that moves below its own old path leaves a fresh object there: `model` to `model/net` wraps it.
+    An object that moves below its own old path leaves a new object there: `model` to `model/net` wraps it.
 
     Args:
         root: the root object.
-        find: the object at a path; it raises where there is none.
+        find: returns the object at a path, or raises if there is none.
         moves: old paths to new ones.
     """
     edges = []
-    leaving: dict[Node, dict[str, Node]] = {}  # by parent, then by name: what moves
+    leaving: dict[Node, dict[str, Node]] = {}  # the objects that move, by parent, then by name
     for path, new in moves.items():
         parent, name = _edge(find, path)
         if new == path:
@@ -51,7 +51,7 @@ def move_edges(root: Node, find: Callable[[str], Node], moves: Mapping[str, str]
             taken.add((parent, names[-1]))
         else:
             elsewhere.append((leaving[parent][name], names, path, new))
-    for parent, new_names in renamed.items():  # in its old place among its siblings
+    for parent, new_names in renamed.items():  # keeps its position among its siblings
         parent.children = {
             new_names.get(name, name): Node() if (parent, name) in fresh else child
             for name, child in order[parent].items()
@@ -71,7 +71,7 @@ def _edge(find: Callable[[str], Node], path: str) -> tuple[Node, str]:
     except (ValueError, TensorNotFoundError):
         parent, name = None, ""
     if parent is None or parent.children.get(name) is not node:  # slot variables are no children
-        raise ConflictError("the root object and slot variables have no name of their own", key=path)
+        raise ConflictError("the root object and slot variables have no name that can change", key=path)
     return parent, name
 
 
@@ -84,7 +84,7 @@ def _descend(root: Node, names: Iterable[str]) -> Node | None:
 
 
 def _attach(root: Node, node: Node, names: list[str], path: str, new: str) -> None:
-    """Let an object, or its children, be at new names; for messages both paths."""
+    """Attach an object, or its children, under a new name; both paths are for messages."""
     pending = deque([(node, root, names)])
     while pending:
         node, parent, names = pending.popleft()
@@ -99,7 +99,7 @@ def _attach(root: Node, node: Node, names: list[str], path: str, new: str) -> No
 
 
 def _prune(root: Node, parents: Iterable[Node]) -> None:
-    """Remove objects that a move left with nothing, then their parents if these have nothing either."""
+    """Remove objects that a move left without content, then their parents if these have no content either."""
     above: dict[Node, list[tuple[Node, str]]] = {}
     for _, node in walk(root):
         for name, child in node.children.items():
@@ -115,7 +115,7 @@ def _prune(root: Node, parents: Iterable[Node]) -> None:
 
 
 def _names(path: str, old: str) -> list[str]:
-    """The local names on a path that a person gave."""
+    """The local names in a path given by a user."""
     try:
         return split_path(path)
     except ValueError as error:

@@ -1,15 +1,15 @@
-"""What a person calls a tensor: the one place that knows which names there are, and what they mean.
+"""The names by which users refer to a tensor, and their meaning.
 
-Every name that a command or one of TensorFlow's messages prints is understood:
+Every name that a command or one of TensorFlow's messages prints is accepted:
 
-- a key, `model/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE` or `dense/kernel`; also an object's key by another of its paths;
-- the path of an object, `model/dense/kernel`, whichever of its paths;
-- a full name, that of the variable in TF1 terms, `dense/kernel`; so is a dictionary's entry with a '/' in its name;
+- a key, `model/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE` or `dense/kernel`; also a key made from another path of the object;
+- any path of an object, `model/dense/kernel`;
+- a full name, which is the variable's name in TF1 terms, `dense/kernel`; also a dictionary key with a '/' in it;
 - TensorFlow's spelling of paths, `(root).model.dense._kernel`, and of slot variables, `(root).optimizer's state 'm' for
   (root).model.dense._kernel` (python/checkpoint/checkpoint.py, `ObjectGraphProtoPrettyPrinter`);
 - any of these with the `:0` of a variable's tensor.
 
-Keys and paths are unique. Full names are not, and one may be the path of another variable: that is refused, not guessed.
+Keys and paths are unique. Full names are not, and a full name may be the path of another variable: this is an error.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _SHOWN: Final = 10
 
 
 class Naming:
-    """The names of the tensors of one checkpoint, as it is now.
+    """The names of the tensors of one checkpoint.
 
-    What a name needs is looked up only then: a key needs no object graph.
+    The object graph is read only when a name requires it: a key does not.
 
     Attributes:
-        prefix: the checkpoint's, for errors.
+        prefix: the checkpoint's prefix, for errors.
     """
 
     def __init__(self, keys: Collection[str], graph: Callable[[], ObjectGraph | None], prefix: str) -> None:
-        """For the tensors with these keys; `graph` gives the object graph when it is needed."""
+        """The names of the tensors with these keys; `graph` is called when the object graph is needed."""
         self._keys = keys
         self._read_graph = graph
         self.prefix = prefix
@@ -62,10 +62,10 @@ class Naming:
         self._nodes: dict[Node, str] = {}
 
     def find(self, name: str) -> str | None:
-        """The key of the tensor that a name means, or None.
+        """The key of the tensor with this name, or None.
 
         Raises:
-            ConflictError: it means several; the reason shows their keys.
+            ConflictError: several tensors have this name; the reason lists their keys.
         """
         if name in self._keys:
             return name
@@ -74,7 +74,7 @@ class Naming:
         if len(found) > 1:
             values = [key for key in by_path if key.endswith(attribute_key(""))]
             if len(values) == 1 and not set(by_name) - set(by_path):
-                return values[0]  # of an object's several tensors
+                return values[0]  # of an object with several tensors
             shown = ", ".join(map(repr, found[:_SHOWN]))
             what = "is the path of one object and the full name of another" if by_path and by_name else ""
             raise ConflictError(
@@ -84,10 +84,10 @@ class Naming:
         return found[0] if found else None
 
     def meant(self, name: str) -> list[str]:
-        """The keys of all tensors that a name means: those of an object, or several that share a full name.
+        """The keys of all tensors with this name: those of an object, or several with the same full name.
 
         Raises:
-            ConflictError: it is the path of one object and the full name of another variable.
+            ConflictError: the name is the path of one object and the full name of another variable.
         """
         if name in self._keys:
             return [name]
@@ -97,7 +97,7 @@ class Naming:
         return by_path or by_name
 
     def at_path(self, name: str) -> list[str]:
-        """The keys of the object at a path, however that is spelled; of its one tensor if a key was given."""
+        """The keys of the object at a path, in any spelling; if a key was given, only the key of that tensor."""
         node, attribute = self._object(name)
         if node is None:  # without an object graph, or not in it
             value = attribute_key(name)
@@ -111,9 +111,7 @@ class Naming:
             each.checkpoint_key for each in node.attributes if attribute in (None, escape_name(each.name))
         ]
         stored = [key for key in keys if key in self._keys]
-        if len(stored) < len(
-            keys
-        ):  # what the graph says is only the beginning of the keys of a table's tensors
+        if len(stored) < len(keys):  # the graph has only a prefix of the keys of a table's tensors
             paths = set(map(key_path, keys))
             stored = [key for key in self._keys if key in stored or key_path(key) in paths]
         return stored
@@ -126,10 +124,10 @@ class Naming:
         return self._by_name.get(name) or self._by_name.get(bare) or own
 
     def path(self, name: str) -> str | None:
-        """A path of the object that a name means: the one that was given, or the shortest; None if it means none.
+        """A path of the object with this name: the given path, or the shortest; None if no object has the name.
 
         Raises:
-            ConflictError: it is the full name of several variables.
+            ConflictError: several variables have this full name.
         """
         graph = self._the_graph()
         if graph is None or graph.get(name) is not None:
@@ -143,7 +141,7 @@ class Naming:
         return self._nodes[node]
 
     def labels(self, key: str) -> Iterator[str]:
-        """Every name of a tensor that patterns are matched against: its key, its object's path, its full name."""
+        """The names of a tensor that patterns are matched against: its key, its object's path, its full name."""
         yield key
         path = key_path(key)
         if path is not None:
@@ -152,7 +150,7 @@ class Naming:
         yield from self._names.get(key, ())
 
     def near(self, name: str) -> str:
-        """The names most like one that means nothing, as the end of a message: empty, or `; near: 'a', 'b'`."""
+        """The names most similar to an unknown one, as the end of a message: empty, or `; near: 'a', 'b'`."""
         known: dict[str, None] = {}
         for key in self._keys:
             first, *others = self.labels(key)
@@ -161,7 +159,7 @@ class Naming:
         return f"; near: {', '.join(map(repr, near))}" if near else ""
 
     def _object(self, name: str) -> tuple[Node | None, str | None]:
-        """The object that a path or a key means, and of a key which of its tensors, escaped."""
+        """The object of a path or a key, and for a key the escaped name of the object's tensor."""
         graph = self._the_graph()
         if graph is None:
             return None, None
@@ -178,7 +176,7 @@ class Naming:
         return self._graph
 
     def _collect(self) -> None:
-        """Look through the object graph, once."""
+        """Collect the names in the object graph, once."""
         if self._collected:
             return
         self._collected = True
@@ -198,7 +196,7 @@ class Naming:
 
 
 def new_path(name: str) -> str:
-    """The path that a name means for an object that does not exist yet: a path, a key, or TensorFlow's spelling."""
+    """The path in a name of an object that does not exist yet: a path, a key, or TensorFlow's spelling."""
     path, _, _ = name.partition(_ATTRIBUTES)
     if path.startswith(f"{_ROOT}."):
         return path.removeprefix(f"{_ROOT}.").replace(".", "/")
@@ -206,7 +204,7 @@ def new_path(name: str) -> str:
 
 
 def _spelled(graph: ObjectGraph, text: str) -> Node | None:
-    """The object that TensorFlow spells `(root).a.b`. Local names may contain dots, so every way to read it is tried."""
+    """The object that TensorFlow spells `(root).a.b`. Local names may contain dots, so every way to split it is tried."""
     slot = _SLOT.fullmatch(text)
     if slot is not None:
         optimizer, variable = (_spelled(graph, slot[each]) for each in ("optimizer", "variable"))

@@ -29,10 +29,10 @@ class Attribute:
     """A tensor that an object owns.
 
     Attributes:
-        name: which of the object's tensors; `VARIABLE_VALUE` for a variable.
+        name: its name among the object's tensors; `VARIABLE_VALUE` for a variable.
         full_name: the variable's name in TF1 terms; empty for other objects. Not always unique.
         checkpoint_key: the tensor's key in the index.
-        optional_restore: a mark of TensorFlow up to 2.2.
+        optional_restore: a flag that TensorFlow up to 2.2 wrote.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Slot:
     """A slot variable that an optimizer keeps for a variable.
 
     Attributes:
-        name: which one, `m` or `momentum` for instance.
+        name: the slot's name, for example `m` or `momentum`.
         variable: the variable's node.
         slot: the slot variable's node.
     """
@@ -58,7 +58,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSaver:
-    """Who saved an object's values, where that was not the checkpoint itself."""
+    """The saver of an object whose values were not saved by the checkpoint itself."""
 
     name: str
     object_name: str
@@ -72,10 +72,10 @@ class Node:
         id: its position in the encoded graph; set by `ObjectGraph.renumber`.
         children: its edges, local name (not escaped) to node, in order.
         attributes: the tensors it owns.
-        slots: of an optimizer, its slot variables.
-        registered_saver: who saved it otherwise, or None.
-        has_checkpoint_values: whether it or anything below it has values; None where old releases did not say.
-        unknown: encoded fields that this reader does not know; kept as they are.
+        slots: the slot variables of an optimizer.
+        registered_saver: its own saver, or None.
+        has_checkpoint_values: whether it or any node below it has values; None in checkpoints of old releases.
+        unknown: encoded fields that this reader does not know; kept unchanged.
     """
 
     id: int = 0
@@ -88,7 +88,7 @@ class Node:
 
     @property
     def owns_something(self) -> bool:
-        """Whether it is more than a holder of other objects."""
+        """Whether it has more than children."""
         return bool(self.attributes or self.slots or self.registered_saver)
 
     def __repr__(self) -> str:
@@ -100,7 +100,7 @@ def decode_nodes(data: bytes) -> list[Node]:
     """The nodes in an encoded TrackableObjectGraph, the root first.
 
     Raises:
-        CorruptionError: not such a message, no nodes, or an edge to a node that is not there.
+        CorruptionError: not such a message, no nodes, or an edge to a node that does not exist.
     """
     message = checkpoint_pb2.TrackableObjectGraph()
     try:
@@ -154,7 +154,7 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
     Raises:
         ConflictError: an edge to a node that is not among them, or a name that is not UTF-8.
     """
-    out = bytearray()  # node by node: the message of a whole graph would take several times the memory
+    out = bytearray()  # node by node: one message for the whole graph would need several times the memory
     for node in nodes:
         ends = (*node.children.values(), *(end for slot in node.slots for end in (slot.variable, slot.slot)))
         if any(not 0 <= end.id < len(nodes) or nodes[end.id] is not end for end in ends):
@@ -163,7 +163,7 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
             data = _encode_node(node)
         except UnicodeEncodeError as error:
             raise ConflictError(
-                f"the names in object graphs are UTF-8, and {error.object!r} is not"
+                f"names in object graphs must be UTF-8, and {error.object!r} is not"
             ) from None
         out += b"\x0a" + encode_varint(len(data)) + data
     return bytes(out)
@@ -204,7 +204,7 @@ def _has_unknown_fields(message: checkpoint_pb2.TrackableObjectGraph) -> bool:
 
 
 def _unknown_fields(message: _TrackableObject) -> bytes:
-    """What is left of a node's encoding without the fields of our schema."""
+    """The fields of a node's encoding that are not in our schema."""
     rest = type(message)()
     rest.CopyFrom(message)
     for descriptor, _ in message.ListFields():

@@ -1,8 +1,8 @@
 """Object paths and checkpoint keys.
 
-An object's path is the local names on the way to it from the root, each escaped, joined by '/'. A tensor's key is
-that path, `/.ATTRIBUTES/` and the tensor's escaped name; a slot variable's path is derived from its variable's and
-its optimizer's (TensorFlow python/checkpoint/trackable_view.py and util.py, `escape_local_name`,
+An object's path consists of the local names from the root to the object, each escaped, joined by '/'. A tensor's key is
+this path, `/.ATTRIBUTES/` and the tensor's escaped name. A slot variable's path is derived from the paths of its variable
+and its optimizer (TensorFlow python/checkpoint/trackable_view.py and util.py, `escape_local_name`,
 `object_path_to_string`, `slot_variable_key`; python/trackable/trackable_utils.py).
 """
 
@@ -36,15 +36,15 @@ _MEANS: Final = {".": ".", "S": "/"}
 
 
 def escape_name(name: str) -> str:
-    """A local name as it is written in a path: '.' becomes '..', then '/' becomes '.S'."""
+    """A local name, escaped for a path: '.' becomes '..', then '/' becomes '.S'."""
     return name.replace(".", "..").replace("/", ".S")
 
 
 def unescape_name(escaped: str) -> str:
-    """The local name behind its escaped form.
+    """The local name of an escaped form.
 
     Raises:
-        ValueError: a '.' that neither '.' nor 'S' follows.
+        ValueError: a '.' is followed by neither '.' nor 'S'.
     """
 
     def meaning(found: re.Match[str]) -> str:
@@ -59,9 +59,9 @@ def unescape_name(escaped: str) -> str:
 
 
 def name_fault(name: str) -> str | None:
-    """Why no object can have this local name, or None if one can."""
+    """The reason why no object can have this local name, or None."""
     if name.endswith(".ATTRIBUTES"):
-        return "TensorFlow can't restore an object of a name that ends in '.ATTRIBUTES'"
+        return "TensorFlow can't restore an object whose name ends in '.ATTRIBUTES'"
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -75,7 +75,7 @@ def join_path(parent: str, name: str) -> str:
 
 
 def split_path(path: str) -> list[str]:
-    """The local names on a path, unescaped; none for the root.
+    """The local names in a path, unescaped; empty for the root.
 
     Raises:
         ValueError: a part is not an escaped name.
@@ -89,9 +89,9 @@ def attribute_key(path: str, name: str = VARIABLE_VALUE) -> str:
 
 
 def key_path(key: str) -> str | None:
-    """The object path in a checkpoint key, or None if it has none.
+    """The object path in a checkpoint key, or None if the key has none.
 
-    TensorFlow takes what comes before the first mark (python/checkpoint/restore.py).
+    Like TensorFlow, takes the part before the first `/.ATTRIBUTES/` (python/checkpoint/restore.py).
     """
     path, mark, _ = key.partition(_ATTRIBUTES)
     return path if mark else None

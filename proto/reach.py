@@ -1,8 +1,8 @@
-"""Which objects of a graph count: those that edges and slots lead to from the root, in the order of their numbers.
+"""The objects of a graph that are reachable from the root by edges and slots, in the order of their numbers.
 
 TensorFlow numbers objects breadth-first by their edges, and slot variables after all others (python/checkpoint/
-save_util.py and util.py, `serialize_slot_variables`). It refuses to save a slot variable that has children; in a graph
-that has some they count too, after the slot variables. Numbers, edges and paths all come from here, so that an edge never
+save_util.py and util.py, `serialize_slot_variables`). It refuses to save a slot variable that has children; if a graph
+contains some, they are numbered after the slot variables. Numbers, edges and paths are all derived here, so an edge never
 leads to an object without a number.
 """
 
@@ -27,13 +27,13 @@ __all__ = ["check_paths", "reach", "walk"]
 def reach(root: Node) -> Iterator[tuple[Node, Node | None, str | Slot]]:
     """Every object once, with the object that leads to it and the edge: a local name, or an optimizer's slot.
 
-    A slot counts where its variable does. The root comes first, without an object that leads to it.
+    A slot is reachable if its variable is. The root comes first, without an object that leads to it.
     """
     seen = {root}
     queue: deque[tuple[Node, Node | None, str | Slot]] = deque([(root, None, "")])
     waiting: dict[
         Node, list[tuple[Node, Slot]]
-    ] = {}  # by variable: slots of variables that are not reached yet
+    ] = {}  # slots of variables that are not reached yet, by variable
     while queue:
         fresh = []
         while queue:
@@ -54,7 +54,7 @@ def reach(root: Node) -> Iterator[tuple[Node, Node | None, str | Slot]]:
 
 
 def walk(root: Node) -> Iterator[tuple[str, Node]]:
-    """Every object once, in the order of `reach`, with the path by which it was reached."""
+    """Every object once, in the order of `reach`, with the path on which it was reached."""
     paths: dict[Node, str] = {}
     for node, parent, edge in reach(root):
         if parent is None:
@@ -69,10 +69,10 @@ def walk(root: Node) -> Iterator[tuple[str, Node]]:
 
 
 def check_paths(root: Node) -> None:
-    """Refuse a graph whose paths no memory could hold, without making them.
+    """Refuse a graph whose paths need too much memory, without building them.
 
     Raises:
-        CorruptionError: they are longer than 67 million characters in all, as those of a chain of 8,200 objects are.
+        CorruptionError: they have more than 67 million characters in total, as in a chain of 8,200 objects.
     """
     sizes: dict[Node, int] = {}
     total = 0
@@ -86,5 +86,5 @@ def check_paths(root: Node) -> None:
         total += sizes[node]
         if total > MAX_PATHS:
             raise CorruptionError(
-                f"the paths of this object graph's objects are longer than {MAX_PATHS} characters in all"
+                f"the paths of this object graph's objects have more than {MAX_PATHS} characters in total"
             )

@@ -1,9 +1,9 @@
-"""PATTERN: how a person names several tensors.
+"""PATTERN, an argument that selects several tensors.
 
-A pattern is a shell glob whose `*` also crosses '/', or `re:` and a regular expression that is searched for. It is
-matched against every name of a tensor: the key and, in an object-based checkpoint, the object path in it and the full
-name. What is exactly the name of a tensor (`proto/naming.py` says what is) means that one, also with special characters
-in it.
+A pattern is a shell glob whose `*` also matches '/', or `re:` and a regular expression that is searched for. It is
+matched against every name of a tensor: the key and, in an object-based checkpoint, the object path and the full name.
+A pattern that is exactly a name of a tensor (as defined in `proto/naming.py`) matches that tensor, even if it contains
+special characters.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Pattern:
     """One pattern.
 
     Attributes:
-        text: as it was given.
-        named: the keys of the tensors whose exact name it is; empty if it is none.
-        used: whether it has matched anything yet.
+        text: the pattern as given.
+        named: the keys of the tensors whose exact name it is; empty if it is not a name.
+        used: whether it has matched a tensor yet.
     """
 
     def __init__(self, text: str, naming: Naming) -> None:
@@ -38,7 +38,7 @@ class Pattern:
 
         Raises:
             BundleError: not a regular expression.
-            ConflictError: the path of one object and the full name of another variable.
+            ConflictError: it is the path of one object and the full name of another variable.
         """
         self.text = text
         self.used = False
@@ -59,10 +59,10 @@ class Pattern:
         return matches
 
     def must_be_used(self) -> None:
-        """Refuse a pattern that has matched nothing.
+        """Refuse a pattern that has not matched any tensor.
 
         Raises:
-            TensorNotFoundError: it has not; the reason names near names.
+            TensorNotFoundError: it has not; the reason lists similar names.
         """
         if not self.used:
             near = self._naming.near(self.text)
@@ -74,19 +74,21 @@ class Pattern:
 def select(
     items: Iterable[tuple[str, Item]], patterns: Sequence[str], naming: Naming
 ) -> Iterator[tuple[str, Item]]:
-    """The items whose key one of the patterns matches; all of them if there are no patterns.
+    """The items whose key matches one of the patterns; all items if there are no patterns.
 
     Raises:
-        TensorNotFoundError: after the last item, if a pattern matched nothing; the reason names near names.
-        ConflictError: as `Pattern`.
-        BundleError: not a pattern.
+        TensorNotFoundError: after the last item, if a pattern matched nothing; the reason lists similar names.
+        ConflictError: as for `Pattern`.
+        BundleError: not a regular expression.
     """
     if not patterns:
         yield from items
         return
     compiled = [Pattern(text, naming) for text in patterns]
     for key, item in items:
-        matching = [each for each in compiled if each.matches(key)]  # all, so that each knows of its use
+        matching = [
+            each for each in compiled if each.matches(key)
+        ]  # all of them, so that each records its use
         if matching:
             yield key, item
     for each in compiled:
