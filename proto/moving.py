@@ -71,7 +71,7 @@ def _edge(find: Callable[[str], Node], path: str) -> tuple[Node, str]:
     except (ValueError, TensorNotFoundError):
         parent, name = None, ""
     if parent is None or parent.children.get(name) is not node:  # slot variables are no children
-        raise ConflictError("the root object and slot variables have no name that can change", key=path)
+        raise ConflictError("the root object and slot variables have no name of their own", key=path)
     return parent, name
 
 

@@ -643,7 +643,7 @@ def test_paths_that_no_memory_holds_are_refused():
     for number in range(1, 30_001):
         message.nodes.add().children.add(node_id=number, local_name="x")
     message.nodes.add()
-    with pytest.raises(tb.CorruptionError, match="longer than 67108864 characters in all"):
+    with pytest.raises(tb.CorruptionError, match="more than 67108864 characters in total"):
         ObjectGraph.parse(message.SerializeToString())
 
 

@@ -3,10 +3,10 @@
 - `catalog.py`: the commands, with a line of help each.
 - `console.py`: tables, JSON lines and progress.
 - `files.py`: files that commands write beside checkpoints.
-- `writing.py`: what all commands that write have in common.
-- `reading.py`: what commands that read values have in common.
-- `directories.py`: how the checkpoints of a directory are printed.
-- `arguments.py`: how a command's arguments are parsed, and its help.
+- `writing.py`: options and output shared by all commands that write checkpoints.
+- `reading.py`: options and output shared by commands that read values.
+- `directories.py`: printing the checkpoints of a directory.
+- `arguments.py`: parsing the arguments of a command, and its help.
 - `commands/`: one module a command.
 - `program.py`: parses the command line and runs a command.
 """

@@ -1,4 +1,4 @@
-"""How the arguments of one command are parsed: options anywhere between them, short and long help, near names."""
+"""Parsing the arguments of a command: options in any position, short and long help, similar names in errors."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _COUNTS: Final = {"+": "{0}...", "*": "[{0}...]", "?": "[{0}]"}
 
 
 class Command(Protocol):
-    """What a module in `commands/` offers."""
+    """The contents of a module in `commands/`."""
 
     EXAMPLE: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's arguments; `--json` and `--quiet` are declared already."""
+        """Declare the command's arguments, except `--json` and `--quiet`, which all commands have."""
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
-        """Do it; returns the exit status."""
+        """Run the command; returns the exit status."""
 
 
 def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
@@ -53,7 +53,7 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """As wide as the terminal, without what `argparse` imports to find that out whenever an argument is declared."""
+    """As wide as the terminal, without the imports by which `argparse` finds its width for every declared argument."""
 
     def __init__(self, prog: str) -> None:
         try:
@@ -64,19 +64,19 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Takes options between a command's arguments, and lets no argument reach the terminal raw."""
+    """Accepts options between a command's arguments, and escapes arguments in error messages."""
 
     _intermixing = False
 
     def short_usage(self) -> str:
-        """What must be given, and that there are options."""
+        """A usage line with the required arguments."""
         either = [action for group in self._required_groups() for action in group]
         needed = [_usage(action) for action in self._needed() if action not in either]
         choices = [f"({' | '.join(map(_usage, group))})" for group in self._required_groups()]
         return " ".join([self.prog, *needed, *choices, "[OPTION...]"]).replace("%", "%%")
 
     def short_help(self) -> str:
-        """What must be given, with an example."""
+        """The required arguments and an example."""
         formatter = self._get_formatter()
         formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
         formatter.add_text(self.description)
@@ -87,21 +87,21 @@ class _Parser(argparse.ArgumentParser):
         return f"{formatter.format_help()}\n'{self.prog} --help' lists the options.\n"
 
     def _needed(self) -> Iterator[argparse.Action]:
-        """Arguments that are not options, and options that must be given."""
+        """Positional arguments, and required options."""
         either = [action for group in self._required_groups() for action in group]
         for action in self._actions:
             if not action.option_strings or action.required or action in either:
                 yield action
 
     def _required_groups(self) -> list[list[argparse.Action]]:
-        """The options of which one must be given."""
+        """Groups of options of which one is required."""
         groups = [each for each in self._mutually_exclusive_groups if each.required]
         return [each._group_actions for each in groups]
 
     def parse_args(  # type: ignore[override]  # the overloads of `argparse` are all this
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Parse everything; what is not known is an error that names what is near."""
+        """Parse all arguments; an unknown option is an error that lists similar ones."""
         found, unknown = self.parse_known_args(args, namespace)
         for each in unknown:
             option = each.partition("=")[0]
@@ -111,13 +111,13 @@ class _Parser(argparse.ArgumentParser):
             self.error(f"too many arguments: {' '.join(unknown)}")
         return found
 
-    def parse_known_args(  # type: ignore[override]  # likewise
+    def parse_known_args(  # type: ignore[override]  # for the same reason
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse what is known, wherever an option is among the arguments (`ls CKPT --long PATTERN`)."""
+        """Parse the known arguments, with options in any position (`ls CKPT --long PATTERN`)."""
         if self._intermixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
-        self._intermixing = True  # it calls us again, for options and for the rest
+        self._intermixing = True  # it calls this method again, for the options and for the others
         try:
             return self.parse_known_intermixed_args(args, namespace)
         finally:
@@ -137,7 +137,7 @@ def _usage(action: argparse.Action) -> str:
 
 
 class _ShortHelp(argparse.Action):
-    """Prints the short help and ends."""
+    """Prints the short help and exits."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         if isinstance(parser, _Parser):

@@ -1,4 +1,4 @@
-"""The commands, in the order in which help lists them, with a line each: as data, so that help imports none of them."""
+"""The commands in the order of the help, with a line each, as data: so help does not import the commands."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "stats": "min, max, mean, std, NaN, Inf and zeros of each tensor",
         "graph": "show the object graph",
         "verify": "check every checksum and the whole layout",
-        "report": "write an HTML page to look at, of one checkpoint or of two",
+        "report": "write an HTML page about a checkpoint, or about the differences of two",
         "diff": "compare two checkpoints",
         "hash": "content hash of each tensor and of the whole",
     },
     "before a restore": {
         "check": "forecast whether a program would restore a checkpoint",
-        "explain": "say what an error of TensorFlow or Keras means, and what to do",
+        "explain": "explain an error message of TensorFlow or Keras, and what to do",
         "suggest": "propose a rename map from A's names to B's",
     },
-    "make a new checkpoint of one": {
+    "make a new checkpoint from one": {
         "convert": "convert between TF1 (names) and TF2 (objects), V1 and V2 files, and other formats",
         "rename": "rename tensors, or objects of a TF2 checkpoint",
         "cast": "cast tensors to another type",
@@ -32,27 +32,27 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "extract": "keep only matching tensors",
         "slim": "remove the optimizer's state",
         "set": "replace the values of tensors, or add tensors",
-        "reshape": "give tensors and their optimizer slots another shape for the same elements",
-        "transpose": "put the axes of tensors and their optimizer slots in another order",
-        "split": "make several tensors of one",
-        "concat": "make one tensor of several",
+        "reshape": "change the shapes of tensors and their optimizer slots, with the same elements",
+        "transpose": "permute the axes of tensors and their optimizer slots",
+        "split": "split a tensor into several",
+        "concat": "join several tensors into one",
         "resize": "remap embedding rows and optimizer slots to a new vocabulary",
         "salvage": "save every tensor of a damaged checkpoint that can still be proven good",
         "rewrite": "apply several of these in one pass, from a recipe",
         "recipes": "list the recipes that come with the package",
     },
     "change how tensors are stored": {
-        "reshard": "spread tensors over data shards anew",
+        "reshard": "distribute tensors over new data shards",
         "compact": "rewrite data shards without unreferenced bytes",
         "partition": "store tensors in slices",
         "unpartition": "store partitioned tensors whole",
     },
-    "make one checkpoint of several": {
-        "merge": "make the union of checkpoints",
-        "average": "make the mean of checkpoints",
+    "make one checkpoint from several": {
+        "merge": "write the union of checkpoints",
+        "average": "write the mean of checkpoints",
     },
     "manage a directory": {
-        "latest": "print the prefix of a directory's latest checkpoint, and say what is odd about it",
+        "latest": "print the prefix of a directory's latest checkpoint, with notes on inconsistencies",
         "manage": "list, add, remove or prune the checkpoints of a directory, or repair its state file",
     },
 }

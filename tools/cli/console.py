@@ -1,4 +1,4 @@
-"""How commands print: text for a person, or one JSON object a line. Nothing of a checkpoint reaches a terminal raw."""
+"""Output of commands: text for people, or one JSON object per line. Text from checkpoints is always escaped."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ __all__ = [
 
 Item = TypeVar("Item")
 STANDARD_OUTPUT: Final = "standard output"
-DRAWN_DEPTH: Final = 200  # of trees, unless more is asked for: indents grow with the square of the depth
+DRAWN_DEPTH: Final = (
+    200  # of trees by default: the total length of indents grows with the square of the depth
+)
 
 
 def escape(text: str) -> str:
-    """`text` with everything that a terminal might act upon, or could not print, written out."""
+    """`text` with control characters and unprintable characters replaced by escape sequences."""
     if text.isprintable():
         return text
     return "".join(
@@ -38,7 +40,7 @@ def escape(text: str) -> str:
 
 
 def human_bytes(size: float) -> str:
-    """A size in bytes for a person: `27.2 KiB`."""
+    """A size in bytes as text for people: `27.2 KiB`."""
     if round(size) < 1024:
         return f"{size:.0f} B"
     for unit in ("KiB", "MiB", "GiB"):
@@ -49,7 +51,7 @@ def human_bytes(size: float) -> str:
 
 
 def shell(*arguments: str) -> str:
-    """A command of ours as a person types it into a shell."""
+    """A tensorbundle command, quoted for a shell."""
     return shlex.join(["tensorbundle", *arguments])
 
 
@@ -66,9 +68,11 @@ def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> Iterabl
 
 
 def branches(top: Sequence[Item], below: Callable[[Item], Sequence[Item]]) -> Iterator[tuple[str, Item]]:
-    """Every item of a tree, depth first, with the lines that lead to it; no recursion, as trees may be deep."""
+    """Every item of a tree, depth first, with the lines to draw before it; no recursion, because trees may be deep."""
     stack = [(top, 0)]
-    indents: list[str] = []  # one part a level; whole ones for every level would take quadratic memory
+    indents: list[
+        str
+    ] = []  # one part per level; complete indents for every level would need quadratic memory
     while stack:
         siblings, position = stack.pop()
         del indents[len(stack) :]
@@ -82,11 +86,11 @@ def branches(top: Sequence[Item], below: Callable[[Item], Sequence[Item]]) -> It
 
 
 class Console:
-    """Where one command prints. Lines are escaped here once more, whatever a caller forgot.
+    """The output of one command. Lines are escaped here again, in case a caller did not.
 
     Attributes:
-        json: whether standard output takes JSON objects and nothing else.
-        quiet: whether notes, summaries and progress are left out.
+        json: whether standard output contains only JSON objects.
+        quiet: whether notes, summaries and progress are omitted.
     """
 
     def __init__(
@@ -103,38 +107,38 @@ class Console:
         self._err = err or sys.stderr
 
     def text(self, line: str) -> None:
-        """Print a line for a person; nothing with `--json`."""
+        """Print a line for people; nothing with `--json`."""
         if not self.json:
             self._put(escape(line))
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines for a person; nothing with `--json`."""
+        """Print lines for people; nothing with `--json`."""
         if not self.json:
             for line in lines:
                 self._put(escape(line))
 
     def summary(self, line: str) -> None:
-        """Print a line that sums up for a person; nothing with `--json` or `--quiet`."""
+        """Print a summary line for people; nothing with `--json` or `--quiet`."""
         if not self.quiet:
             self.text(line)
 
     def record(self, fields: Mapping[str, Any]) -> None:
         """Print a JSON object; nothing without `--json`."""
         if self.json:
-            import json  # which a listing for people does not need
+            import json  # not needed without --json
 
             self._put(json.dumps(fields, separators=(", ", ": ")))
 
     def note(self, line: str) -> None:
-        """Print a message beside the results, on standard error; nothing with `--quiet`."""
+        """Print a message on standard error; nothing with `--quiet`."""
         if not self.quiet:
             print(escape(line), file=self._err)
 
     def flush(self) -> None:
-        """Hand over what is printed but still buffered.
+        """Write buffered output.
 
         Raises:
-            OSError: standard output takes no more; the error names it.
+            OSError: standard output can't be written; the error names it.
         """
         try:
             self._out.flush()
@@ -149,21 +153,21 @@ class Console:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether standard error is a terminal, and progress is wanted."""
+        """Whether standard error is a terminal, without `--quiet`."""
         return not self.quiet and self._err.isatty()
 
     def progress(self, what: str, total: int) -> Progress:
-        """A progress bar on standard error, if that is a terminal and there is enough to do."""
+        """A progress bar on standard error, if that is a terminal and the total is large."""
         return Progress(what, total if self.shows_progress else 0)
 
 
 def _named(error: OSError) -> OSError:
-    """An error of standard output that says so."""
+    """An error of standard output, with this as its file name."""
     return OSError(error.errno, error.strerror, STANDARD_OUTPUT)
 
 
 class Progress:
-    """A progress bar while bytes are moved; shows nothing for less than 256 MiB."""
+    """A progress bar for processed bytes; not shown for less than 256 MiB."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total = what, total
@@ -174,7 +178,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._total >= 1 << 28:
-            from rich import console, progress  # take longer to import than most commands take
+            from rich import console, progress  # importing these takes longer than most commands
 
             self._bar = progress.Progress(
                 progress.TextColumn("{task.description}"),
@@ -190,7 +194,7 @@ class Progress:
         return self
 
     def __call__(self, amount: int) -> None:
-        """So many bytes more are done."""
+        """Add `amount` bytes to the processed ones."""
         self._pending += amount
         if self._bar is not None and time.monotonic() - self._shown > 0.1:
             self._bar.advance(self._task, self._pending)

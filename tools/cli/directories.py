@@ -1,4 +1,4 @@
-"""How the checkpoints of a directory are printed."""
+"""Printing the checkpoints of a directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["print_checkpoints"]
 
 
 def print_checkpoints(found: Survey, console: Console) -> None:
-    """Print every checkpoint of a directory: its name, when it was saved, its size, and what else there is to say."""
+    """Print every checkpoint of a directory: name, save time, size, and notes."""
     for each in found.checkpoints:
         console.record(each.to_json())
     for save in found.unfinished:
@@ -45,5 +45,5 @@ def _time_text(timestamp: float | None) -> str:
         return "-"
     try:
         return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OSError, OverflowError, ValueError):  # no year of any calendar
+    except (OSError, OverflowError, ValueError):  # not a year of the calendar
         return str(timestamp)

@@ -31,7 +31,7 @@ def write_array(path: str, values: Array, *, overwrite: bool = False) -> None:
 
     Raises:
         ConflictError: it exists, and `overwrite` is not set.
-        UnsupportedError: strings, which such a file only has as pickled objects.
+        UnsupportedError: strings, which such a file can store only as pickled objects.
         BundleError: it can't be written.
     """
     if values.dtype == object:

@@ -1,8 +1,8 @@
 """The command line: `tensorbundle COMMAND ...`.
 
 Each command is a module in `commands/` with `EXAMPLE`, `add_arguments` and `run`, and a line in `catalog.py`; only the
-one that is called is imported. This is the only place that reads the environment, handles signals and decides the exit
-status: 0 fine, 1 found something, 2 could not do it.
+called command is imported. Only this module handles signals and determines the exit status: 0 success, 1 something was
+found, 2 failure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "main"]
 
 COULD_NOT: Final = 2
-# With this environment variable set, an unexpected error comes with its traceback.
+# If this environment variable is set, an unexpected error is printed with its traceback.
 DEBUG: Final = "TENSORBUNDLE_DEBUG"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _overview(name: str) -> int:
-    """What there is besides commands: help, the version, and how to go on after a wrong name."""
+    """The help, the version, or an error with similar names for an unknown command."""
     if name in ("-h", "--help"):
         sys.stdout.write(_help())
         return 0
@@ -88,8 +88,10 @@ def _help() -> str:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    """Run a command, with what may become of it as its exit status."""
-    from tensorbundle.tools.cli.arguments import parser_of  # needs argparse, which the overview does not
+    """Run a command and turn every outcome into an exit status."""
+    from tensorbundle.tools.cli.arguments import (
+        parser_of,
+    )  # imports argparse, which the overview does not need
 
     args = None
     previous = _handle_signals()
@@ -100,14 +102,14 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         status = command.run(args, console)
         console.flush()
     except BrokenPipeError:
-        _discard_output()  # whoever read our output has seen enough
+        _discard_output()  # the reader of our output has closed it
         return 0
     except BundleError as error:
         return _fail(name, str(error))
     except OSError as error:
         if error.filename == STANDARD_OUTPUT:
             _discard_output()
-        # What fails on an open descriptor has no name: then it is most likely the output, on a full disk.
+        # Errors of an open descriptor have no file name: the likely cause is a full disk during output.
         where = error.filename or getattr(args, "destination", None) or getattr(args, "checkpoint", None)
         return _fail(name, f"{where}: {error.strerror or error}")
     except MemoryError:
@@ -133,31 +135,31 @@ def _fail(command: str, message: str) -> int:
 
 
 def _prepare_streams() -> None:
-    """Make standard output and standard error take any text."""
+    """Make standard output and standard error accept any text."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by our caller, who wants to see nothing
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  for as long as we run
+        if stream is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  until the process ends
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _discard_output() -> None:
-    """Let what is still buffered for standard output go nowhere, so that Python's exit does not fail too."""
+    """Redirect standard output to the null device, so that flushing its buffer at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _handle_signals() -> dict[signal.Signals, _Handler]:
-    """Make signals that end us unwind, so that temporary files go; returns the handlers before."""
+    """Turn terminating signals into exceptions, so that temporary files are removed; returns the previous handlers."""
     previous: dict[signal.Signals, _Handler] = {}
     for number in _SIGNALS:
         handler = signal.getsignal(number)
         if handler in (None, signal.SIG_IGN):
-            continue  # `nohup` means it
+            continue  # ignored on purpose, for example by `nohup`
         try:
             signal.signal(number, _terminate)
         except ValueError:
-            break  # not in the main thread, which alone gets signals
+            break  # only the main thread can handle signals
         previous[number] = handler
     return previous
 

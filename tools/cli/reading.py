@@ -1,4 +1,4 @@
-"""What commands that read every value have in common: their options, and how they print numbers and problems."""
+"""Options of commands that read values, and printing of numbers and problems."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
 
 
 def bytes_of(path: str, patterns: Sequence[str], console: Console) -> int:
-    """Bytes of the tensors that match, for a progress bar; 0 where none is shown."""
+    """The size in bytes of the matching tensors, for a progress bar; 0 if none is shown."""
     if not console.shows_progress:
         return 0
     with open_checkpoint(path) as checkpoint:
@@ -47,21 +47,21 @@ def bytes_of(path: str, patterns: Sequence[str], console: Console) -> int:
 
 
 def json_number(value: float | None) -> float | str | None:
-    """A number as JSON can have it: infinities and NaN by their names."""
+    """A number for JSON: infinities and NaN by name."""
     if value is None or math.isfinite(value):
         return value
     return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
 
 
 def number_text(value: float | None) -> str:
-    """A number for a person."""
+    """A number as text for people."""
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.8g}"
 
 
 def problem_line(problem: Problem) -> str:
-    """What `verify` prints of one problem."""
+    """The line that `verify` prints for a problem."""
     where = [escape(problem.path)]
     if problem.offset is not None:
         where.append(f"offset {problem.offset:#x}")

@@ -1,4 +1,4 @@
-"""What every command that makes a checkpoint has in common: its options, the printed plan, the summary."""
+"""Options of commands that write checkpoints, the printed plan, and the summary."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ __all__ = [
 ]
 
 
-# What Python, NumPy and the buffers take, and what each output takes in the draft, the plan and the index.
+# Memory of Python, NumPy and the buffers, and of each output tensor in the draft, the plan and the index.
 BASE_MEMORY_BYTES: Final = 50_000_000
 OUTPUT_MEMORY_BYTES: Final = 2_000
-# What FileSystem::GetMatchingPaths does not take as it is; TensorFlow looks for an index with it.
+# Special characters for FileSystem::GetMatchingPaths, with which TensorFlow looks for an index.
 _PATTERN_CHARACTERS: Final = "[]*?\\"
 _SHOWN: Final = 3  # keys in a note
 
 
 def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collection[str] = ()) -> None:
-    """Declare the options of commands that write, but for those that the command has declared itself."""
+    """Declare the options of commands that write, except those that the command has declared itself."""
     group = parser.add_argument_group("writing")
     group.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
     group.add_argument(
@@ -64,7 +64,7 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
         help="share: tensor bytes stay where they are, as reflinks or hard links; copy: copied and checked",
     )
     group.add_argument(
-        "--no-verify", action="store_true", help="do not check checksums of what is carried over"
+        "--no-verify", action="store_true", help="do not check the checksums of copied tensors"
     )
     group.add_argument("--jobs", type=positive, default=1, metavar="N", help="copy N data shards at a time")
     group.add_argument("--state", action="store_true", help="write a 'checkpoint' state file that names DST")
@@ -77,32 +77,34 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
     )
     if "max_shard_size" not in declared:
         group.add_argument(
-            "--max-shard-size", metavar="SIZE", help="begin another file before one is larger, say 5GB"
+            "--max-shard-size",
+            metavar="SIZE",
+            help="begin another file before one exceeds SIZE, for example 5GB",
         )
     if "allow_unused" not in declared:
         group.add_argument(
-            "--allow-unused", action="store_true", help="leave out what the format of DST can't store"
+            "--allow-unused", action="store_true", help="leave out tensors that the format of DST can't store"
         )
 
 
 def positive(text: str) -> int:
-    """A number from 1 on, as the type of an argument."""
+    """A number of at least 1, as the type of an argument."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
     return int(text)
 
 
 def run_step(
     kind: type[Step], args: argparse.Namespace, console: Console, *, source: str | None = None
 ) -> int:
-    """Make `args.destination` of `source`, by default of `args.source`, with the step that the arguments describe."""
+    """Make `args.destination` from `source`, by default `args.source`, with the step that the arguments describe."""
     return run_steps([kind.from_arguments(vars(args))], args, console, source=source)
 
 
 def run_steps(
     steps: Iterable[Step], args: argparse.Namespace, console: Console, *, source: str | None = None
 ) -> int:
-    """Make `args.destination` of `source`, by default of `args.source`, with steps."""
+    """Make `args.destination` from `source`, by default `args.source`, with steps."""
     with StepContext(args.destination) as context:
         options = _options(args)
         draft = apply_steps(context.open(args.source if source is None else source), steps, context)
@@ -135,7 +137,7 @@ def carry_out(
     plan: Plan, destination: str, options: TransferOptions, args: argparse.Namespace, console: Console
 ) -> int:
     """Make the checkpoint as planned and print the summary, or print the plan with `--dry-run`."""
-    store_of(destination).stage(destination)  # nothing yet, but its directory must exist
+    store_of(destination).stage(destination)  # writes nothing yet, but checks that the directory exists
     plan.output.refuse_existing(destination, overwrite=args.overwrite)
     for note in plan.notes:
         for line in _about(note.what, note.keys, everything=args.long):
@@ -157,14 +159,14 @@ def carry_out(
         console.lines(_summary_lines(summary, everything=args.long))
     if any(each in destination for each in _PATTERN_CHARACTERS):
         console.note(
-            f"{escape(destination)}: TensorFlow takes a prefix for a pattern and may not find one with any of "
-            f"{_PATTERN_CHARACTERS} in it; here it is taken literally"
+            f"{escape(destination)}: TensorFlow treats a prefix as a pattern and may not find one that contains any of "
+            f"{_PATTERN_CHARACTERS}; tensorbundle treats it literally"
         )
     variables = dirname(absolute(destination))
     fingerprint = join(dirname(variables), "fingerprint.pb")
     if basename(variables) == "variables" and store_of(fingerprint).is_file(fingerprint):
         console.note(
-            f"{escape(fingerprint)}: its checkpoint_hash is that of the index before; nothing checks it"
+            f"{escape(fingerprint)}: its checkpoint_hash is that of the old index; TensorFlow does not check it"
         )
     return 0
 
@@ -172,7 +174,7 @@ def carry_out(
 def _print_plan(
     plan: Plan, destination: str, options: TransferOptions, console: Console, *, everything: bool
 ) -> None:
-    """Every tensor that is not as in its source with its action, then what all of them add up to."""
+    """Every tensor that differs from its source, with its action, then the totals."""
     sizes = check_sources(plan)
     shared = set(plan.output.shared(plan, destination, options, sizes))
     rows = []
@@ -214,7 +216,7 @@ def _print_plan(
 
 
 def _action(planned: PlannedEntry, shared: Collection[str]) -> tuple[str, str | None]:
-    """What is done for an entry, and what it is made from."""
+    """The action for an entry, and its sources."""
     origin = planned.origin
     if isinstance(origin, Carried):
         return "share" if origin.path in shared else "copy", readable_key(origin.key)
@@ -259,7 +261,7 @@ def _plan_row(planned: PlannedEntry, action: str, source: str | None, how: str |
 
 
 def _about(what: str, keys: Sequence[str], *, everything: bool) -> list[str]:
-    """What is to be said of some tensors: a line with the first of them, or a line for each."""
+    """A note about some tensors: one line with the first of them, or a line for each."""
     if everything:
         return [f"{what}: {escape(key)}" for key in keys]
     first = ", ".join(map(escape, keys[:_SHOWN]))
@@ -269,7 +271,7 @@ def _about(what: str, keys: Sequence[str], *, everything: bool) -> list[str]:
 
 
 def _peak_memory(plan: Plan) -> int:
-    """About how many bytes of memory carrying out a plan takes: strings that are written anew are held as a whole."""
+    """An estimate of the memory, in bytes, to carry out a plan: new string tensors are held in memory as a whole."""
     strings = [
         each.origin.entry.nbytes
         for each in plan.entries
@@ -302,6 +304,6 @@ def _summary_lines(summary: Summary, *, everything: bool) -> Iterator[str]:
     if summary.bytes_dead > DEAD_BYTES:
         command = shell("compact", summary.prefix, "NEW")
         yield (
-            f"{human_bytes(summary.bytes_dead)} of what is shared belong to no tensor; '{escape(command)}' "
+            f"{human_bytes(summary.bytes_dead)} of the shared bytes belong to no tensor; '{escape(command)}' "
             "writes a checkpoint without them"
         )

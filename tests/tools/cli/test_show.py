@@ -305,6 +305,6 @@ class TestSeveral:
         [record] = run("show", source, "a/b[:]", "-o", path, "--overwrite", "--json", "-q").records
         assert (record["path"], np.load(path).tolist()) == (str(path), [3])
         assert "can't contain strings" in run.error("show", source, "s", "-o", tmp_path / "s.npy")
-        message = "-o takes one tensor, and several are meant"
+        message = "-o writes one tensor, and several are given"
         assert run.error("show", source, "a/*", "-o", tmp_path / "two.npy") == message
         assert not (tmp_path / "two.npy").exists()

@@ -37,7 +37,7 @@ def test_dead_bytes_are_counted_and_how_to_reclaim_them_is_said(run, tmp_path, l
     summary, advice = run("slim", large, out).out.splitlines()
     assert "5.7 MiB shared" in summary
     said, command, _ = re.split(r"; '(tensorbundle .+)' ", advice)
-    assert said == "2.9 MiB of what is shared belong to no tensor"
+    assert said == "2.9 MiB of the shared bytes belong to no tensor"
     _, *argv = shlex.split(command)
     argv[-1] = tmp_path / "compact"
     [record] = run(*argv, "--json").records

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", metavar="SRC", nargs="+", help="checkpoints with the same tensors")
     parser.add_argument("destination", metavar="DST", help="the new checkpoint's prefix")
     parser.add_argument(
-        "--accumulator", choices=ACCUMULATORS, default="float64", help="the type sums are kept in"
+        "--accumulator", choices=ACCUMULATORS, default="float64", help="the type in which sums are computed"
     )
     add_writing_arguments(parser)
 

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-lossy",
         action="store_true",
-        help="also to integers or booleans that lack values of the tensor's type; how many change is counted",
+        help="allow integer and boolean types, which can't represent all values; changed values are counted",
     )
     add_writing_arguments(parser)
 

@@ -1,4 +1,4 @@
-"""`tensorbundle check`: what restoring a checkpoint would do to a program."""
+"""`tensorbundle check`: a forecast of restoring a checkpoint into a program."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="method",
         choices=("restore", "read"),
         default="restore",
-        help="what is called: Checkpoint.restore, the default, which makes a save counter, or read",
+        help="the method of tf.train.Checkpoint: restore (the default), which needs a save counter, or read",
     )
     parser.add_argument("--all", action="store_true", help="list every object")
 
@@ -111,7 +111,7 @@ def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool) -> Iter
 
 
 def _examples(cause: Cause) -> list[str]:
-    """What shows a cause: its own examples, or its findings."""
+    """The examples of a cause: its own, or its findings."""
     return list(cause.examples) or [
         f"{each.status} {each.path or '(root)'}: {each.detail}" for each in cause.findings
     ]

@@ -1,4 +1,4 @@
-"""`tensorbundle compact`: the same tensors without unreferenced bytes."""
+"""`tensorbundle compact`: rewrite data shards without unreferenced bytes."""
 
 from __future__ import annotations
 

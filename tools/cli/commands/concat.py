@@ -1,4 +1,4 @@
-"""`tensorbundle concat`: one tensor of several."""
+"""`tensorbundle concat`: join several tensors into one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source_and_destination(parser)
     parser.add_argument("new", metavar="NEW", help="the name of the result")
     parser.add_argument(
-        "parts", metavar="KEY", nargs="+", help="the tensors in their order, which then no longer exist"
+        "parts", metavar="KEY", nargs="+", help="the tensors to join, in order; they are removed"
     )
-    parser.add_argument("--axis", type=int, default=0, metavar="N", help="along which axis, 0 by default")
+    parser.add_argument(
+        "--axis", type=int, default=0, metavar="N", help="the axis along which they are joined, 0 by default"
+    )
     add_writing_arguments(parser)
 
 

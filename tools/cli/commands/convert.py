@@ -1,4 +1,4 @@
-"""`tensorbundle convert`: name-based (TF1) checkpoints to object-based (TF2) ones, and old files to new; and back."""
+"""`tensorbundle convert`: between name-based (TF1) and object-based (TF2) checkpoints, and between file formats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_source_and_destination(parser)
     parser.add_argument(
-        "--to", choices=TARGETS, help="what DST is, if the ending of its name does not say that"
+        "--to",
+        choices=TARGETS,
+        help="the kind of checkpoint to write, unless the ending of DST gives a format",
     )
     parser.add_argument(
         "--root",
@@ -32,42 +34,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--names",
         choices=NAMES_FROM,
         default="auto",
-        help="where TF1 names come from; auto takes the keys of the dictionary, and full names elsewhere",
+        help="the source of TF1 names; auto uses the keys of the dictionary, and full names elsewhere",
     )
     parser.add_argument(
         "--no-save-counter",
         dest="save_counter",
         action="store_false",
-        help="for Checkpoint.read, which must not find the counter that Checkpoint.restore needs",
+        help="add no save counter, which Checkpoint.restore needs and Checkpoint.read must not find",
     )
     keras = parser.add_argument_group("to .weights.h5 or .h5 of Keras")
     keras.add_argument(
         "--config",
         metavar="FILE",
-        help="the model's config, JSON or a .keras file: it has the classes of layers",
+        help="the model's config with the classes of layers: JSON or a .keras file",
     )
     for name, what in (("trainable", "trained"), ("non-trainable", "not trained")):
         keras.add_argument(
             f"--{name}",
             metavar="PATTERN",
             action="append",
-            help=f"variables of custom layers that are {what}, if nothing else tells",
+            help=f"variables of custom layers that are {what}, if not known otherwise",
         )
     into = parser.add_argument_group("into a given structure")
     into.add_argument(
         "--template",
         metavar="CKPT",
-        help="a checkpoint of the program that shall restore DST, saved before training: DST takes its structure; towards "
-        ".weights.h5, a weights file that the target model wrote",
+        help="a checkpoint that the target program saved before training: DST gets its structure; for "
+        ".weights.h5, a weights file written by the target model",
     )
-    into.add_argument("--structure", metavar="FILE", help="a JSON or TOML file with the objects that DST has")
+    into.add_argument("--structure", metavar="FILE", help="a JSON or TOML file with the objects of DST")
     into.add_argument(
         "--map",
         metavar="FILE",
         help="with --template: rules from names of SRC to full names or object paths of CKPT, as for 'rename'",
     )
-    into.add_argument("--allow-missing", action="store_true", help="what SRC does not have may be missing")
-    into.add_argument("--allow-unused", action="store_true", help="what has no place in DST may be left out")
+    into.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="allow objects of the template that SRC has no values for",
+    )
+    into.add_argument(
+        "--allow-unused", action="store_true", help="leave out tensors of SRC that DST has no object for"
+    )
     for name, what in (
         ("learning-rate", "of SGD with momentum"),
         ("beta-1", "of Adam, 0.9 by default"),

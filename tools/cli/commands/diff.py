@@ -1,4 +1,4 @@
-"""`tensorbundle diff`: how two checkpoints differ, from their indexes."""
+"""`tensorbundle diff`: the differences of two checkpoints, from their indexes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("other", metavar="B")
     add_patterns(parser)
     parser.add_argument(
-        "--values", action="store_true", help="read tensors that differ, and print how far they are apart"
+        "--values",
+        action="store_true",
+        help="read the tensors that differ, and print the differences of values",
     )
     parser.add_argument(
         "--rtol",
@@ -43,12 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _tolerance(text: str) -> float:
     value = float(text)
     if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return value
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print what differs and how many tensors do; the status is 1 if any does."""
+    """Print the differences and their number; the status is 1 if there are any."""
     if (args.rtol or args.atol) and not args.values:
         args.values = True
     total = bytes_of(args.checkpoint, (), console) if args.values else 0

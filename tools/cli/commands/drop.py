@@ -1,4 +1,4 @@
-"""`tensorbundle drop`: without matching tensors."""
+"""`tensorbundle drop`: remove matching tensors."""
 
 from __future__ import annotations
 

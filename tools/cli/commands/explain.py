@@ -1,4 +1,4 @@
-"""`tensorbundle explain`: what an error message means, and what to do."""
+"""`tensorbundle explain`: the meaning of an error message, and what to do."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "text", metavar="TEXT", nargs="*", help="the message, or - to read it from standard input"
     )
     parser.add_argument(
-        "--checkpoint", metavar="CKPT", help="the checkpoint that it is about, to look there, too"
+        "--checkpoint", metavar="CKPT", help="the checkpoint that the message is about, to be examined, too"
     )
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print what the messages mean; the status is 2 if none is known."""
+    """Print the meaning of the messages; the status is 2 if none is known."""
     text = " ".join(args.text)
     if text in ("", "-"):
         text = sys.stdin.read()
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         _look(args.checkpoint, console)
     if not found:
         raise BundleError(
-            "no message that is known here; give TensorFlow's or Keras's text, its first line if it is long"
+            "not a known message; give the text of TensorFlow or Keras, or its first line if it is long"
             + ("" if args.checkpoint else ", or --checkpoint CKPT")
         )
     return 0
@@ -59,11 +59,11 @@ def _entries(path: str | None) -> list[tuple[str, TensorEntry]]:
         with open_checkpoint(path) as checkpoint:
             return list(checkpoint.entries())
     except (BundleError, OSError):
-        return []  # `verify` says what is wrong with it
+        return []  # `verify` reports the problem
 
 
 def _look(path: str, console: Console) -> None:
-    """Print what `verify` finds in the checkpoint."""
+    """Print the findings of `verify` for the checkpoint."""
     report = verify(path)
     for problem in report.problems:
         console.record(problem.to_json())

@@ -1,4 +1,4 @@
-"""`tensorbundle extract`: only matching tensors."""
+"""`tensorbundle extract`: keep only matching tensors."""
 
 from __future__ import annotations
 

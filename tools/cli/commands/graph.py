@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", metavar="CKPT")
     parser.add_argument(
-        "path", metavar="PATH", nargs="?", default="", help="only what this object leads to; any of its names"
+        "path",
+        metavar="PATH",
+        nargs="?",
+        default="",
+        help="show only this object and those below it; any of its names",
     )
     parser.add_argument("--format", choices=("tree", "json", "dot", "mermaid"), help="tree by default")
     parser.add_argument(
@@ -85,7 +89,7 @@ def _details(view: GraphView, node: Node, label: str = "") -> str:
 
 
 def _parts(view: GraphView, node: Node, label: str) -> list[str]:
-    """What is known of an object: its hint, unless it is one of a variable, and its tensors."""
+    """The details of an object: its hint, unless it is that of a variable, and its tensors."""
     variable = any(each.name == VARIABLE_VALUE for each in node.attributes)
     hint = [] if variable or node not in view.hints else [escape(view.hints[node])]
     return hint + [_attribute(view, view.paths[node], each, label) for each in node.attributes]

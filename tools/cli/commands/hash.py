@@ -25,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         metavar="MANIFEST",
-        help="compare with what this command printed before; the status is 1 if anything differs",
+        help="compare with an earlier output of this command; the status is 1 if anything differs",
     )
     add_jobs(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the hashes, or how they differ from the manifest's; the status is 1 if they do."""
+    """Print the hashes, or their differences from the manifest; the status is 1 if there are any."""
     expected = _read_manifest(args.check) if args.check is not None else None
     with console.progress("hash", bytes_of(args.checkpoint, args.patterns, console)) as progress:
         found = hash(

@@ -1,4 +1,4 @@
-"""`tensorbundle info`: what a checkpoint is, in one screen."""
+"""`tensorbundle info`: a summary of a checkpoint on one screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tensorbundle latest`: which checkpoint of a directory is the latest."""
+"""`tensorbundle latest`: the latest checkpoint of a directory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--newest",
         action="store_true",
-        help="where the state file is of no use, take the checkpoint whose index was written last",
+        help="if the state file can't be used, print the checkpoint whose index was written last",
     )
 
 

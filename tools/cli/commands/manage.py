@@ -1,4 +1,4 @@
-"""`tensorbundle manage`: what a directory keeps of its checkpoints."""
+"""`tensorbundle manage`: list, add and remove the checkpoints of a directory."""
 
 from __future__ import annotations
 
@@ -23,45 +23,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="with a 'checkpoint' state file, or to get one")
     parser.set_defaults(dry_run=False)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", help="list by default")
-    _add_action(actions, "list", "show what the state file names, and what is there besides")
-    action = _add_action(actions, "add", "name checkpoints in the state file")
+    _add_action(actions, "list", "show the checkpoints in the state file, and others in the directory")
+    action = _add_action(actions, "add", "add checkpoints to the state file")
     action.add_argument("prefixes", metavar="PREFIX", nargs="+")
     action.add_argument(
         "--in-order",
         action="store_true",
-        help="where its number or its time belongs, instead of as the latest",
+        help="in the order of numbers or times, instead of as the latest",
     )
-    action = _add_action(actions, "remove", "delete checkpoints, and take them out of the state file")
+    action = _add_action(actions, "remove", "delete checkpoints, and remove them from the state file")
     action.add_argument("prefixes", metavar="PREFIX", nargs="+")
     action = _add_action(actions, "prune", "delete the oldest, as TensorFlow's CheckpointManager does")
-    action.add_argument("--max-to-keep", type=int, metavar="N", required=True, help="how many stay")
+    action.add_argument(
+        "--max-to-keep", type=int, metavar="N", required=True, help="the number of checkpoints to keep"
+    )
     action.add_argument(
         "--keep-every-n-hours",
         type=float,
         metavar="H",
-        help="of those that would go, keep one every H hours for good",
+        help="of those to be deleted, keep one every H hours permanently",
     )
-    _add_action(actions, "clean", "delete the temporary files that killed saves left")
-    _add_action(actions, "repair", "make the state file name what is there, after a move or where it is lost")
+    _add_action(actions, "clean", "delete temporary files of killed saves")
+    _add_action(
+        actions,
+        "repair",
+        "rewrite the state file from the existing checkpoints, after a move or if it is lost",
+    )
 
 
 def _add_action(
     actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
 ) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-    # Left out, they are as the command's own parser found or set them.
+    # If omitted, the values of the command's own parser are kept.
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object a line"
     )
     if name != "list":
         parser.add_argument(
-            "--dry-run", action="store_true", default=argparse.SUPPRESS, help="print what would be done only"
+            "--dry-run",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="print the changes without making them",
         )
     return parser
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the checkpoints, or do what is asked and print that."""
+    """Print the checkpoints, or perform the action and print it."""
     change = manage(
         args.directory,
         args.action or "list",
@@ -91,7 +100,7 @@ def _step_line(step: Step, *, dry_run: bool) -> str:
 
 
 def _summary(change: Change, *, dry_run: bool) -> dict[str, object]:
-    """What an action comes to, as plain data."""
+    """The result of an action, as plain data."""
     after = change.after
     return {
         "directory": change.directory,

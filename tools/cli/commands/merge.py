@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a checkpoint, or NAME=CKPT to put it under a name of its own",
     )
     parser.add_argument("destination", metavar="DST", help="the new checkpoint's prefix")
-    parser.add_argument("--prefer", choices=PREFERENCES, help="which one counts where several have a tensor")
+    parser.add_argument("--prefer", choices=PREFERENCES, help="the source to use if several have a tensor")
     add_writing_arguments(parser)
 
 

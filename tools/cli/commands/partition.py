@@ -1,4 +1,4 @@
-"""`tensorbundle partition`: tensors in slices."""
+"""`tensorbundle partition`: store tensors in slices."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ EXAMPLE = "tensorbundle recipes --show hf:bert"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--show", metavar="NAME", choices=list(recipes()), help="print a recipe's steps")
+    parser.add_argument("--show", metavar="NAME", choices=list(recipes()), help="print the steps of a recipe")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

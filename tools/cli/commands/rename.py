@@ -1,4 +1,4 @@
-"""`tensorbundle rename`: other names for tensors or objects."""
+"""`tensorbundle rename`: rename tensors or objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tensorbundle report`: an HTML page to look at, of one checkpoint or of two."""
+"""`tensorbundle report`: an HTML page about a checkpoint, or about the differences of two."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ EXAMPLE = "tensorbundle report run/model.ckpt-1000 -o report.html"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", metavar="CKPT")
-    parser.add_argument("other", metavar="B", nargs="?", help="a second checkpoint: what differs in it")
+    parser.add_argument(
+        "other", metavar="B", nargs="?", help="a second checkpoint, to show the differences from the first"
+    )
     parser.add_argument("-o", "--output", metavar="X.html", required=True, help="the page to write")
     parser.add_argument("--overwrite", action="store_true", help="replace X.html if it exists")
     parser.add_argument("--quick", action="store_true", help="read the index only, no values")

@@ -1,4 +1,4 @@
-"""`tensorbundle reshape`: other shapes for the same elements."""
+"""`tensorbundle reshape`: change shapes, with the same elements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tensorbundle reshard`: the same tensors in other data shards."""
+"""`tensorbundle reshard`: distribute tensors over new data shards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source_and_destination(parser)
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--shards", type=int, metavar="N", help="N data shards of about the same size")
-    how.add_argument("--max-shard-size", metavar="SIZE", help="none larger than, say, 2GB or 512MiB")
+    how.add_argument(
+        "--max-shard-size", metavar="SIZE", help="no data shard larger than SIZE, for example 2GB or 512MiB"
+    )
     parser.add_argument("--cut", action="store_true", help="partition tensors that are larger than SIZE")
     add_writing_arguments(parser, declared=("max_shard_size",))
 

@@ -1,4 +1,4 @@
-"""`tensorbundle resize`: embedding rows and optimizer slots for a new vocabulary."""
+"""`tensorbundle resize`: remap embedding rows and optimizer slots to a new vocabulary."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EXAMPLE = "tensorbundle resize run/model.ckpt-1000 resized embedding --old-vocab
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_source_and_destination(parser)
-    parser.add_argument("key", metavar="KEY", help="the embedding; its optimizer slots follow")
+    parser.add_argument("key", metavar="KEY", help="the embedding; its optimizer slots are resized, too")
     parser.add_argument("--old-vocab", required=True, metavar="FILE", help="one token a line")
     parser.add_argument("--new-vocab", required=True, metavar="FILE", help="one token a line")
-    parser.add_argument("--old-vocab-size", type=int, metavar="N", help="only the first N old tokens count")
+    parser.add_argument("--old-vocab-size", type=int, metavar="N", help="use only the first N old tokens")
     parser.add_argument(
-        "--new-vocab-size", type=int, metavar="N", help="only the first N new tokens get a row"
+        "--new-vocab-size", type=int, metavar="N", help="make rows only for the first N new tokens"
     )
     parser.add_argument("--axis", type=int, default=0, help="0 for embeddings, 1 for output layers")
     parser.add_argument("--oov", type=int, default=0, metavar="N", help="rows for out-of-vocabulary buckets")

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         required=True,
         metavar="FILE.toml",
-        help="steps, applied in their order; or a name that 'recipes' lists",
+        help="a file with steps, applied in order; or a name that 'recipes' lists",
     )
     add_writing_arguments(parser)
 

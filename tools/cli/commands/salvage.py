@@ -1,4 +1,4 @@
-"""`tensorbundle salvage`: a new checkpoint of every tensor of a damaged one that can still be proven good."""
+"""`tensorbundle salvage`: save every tensor of a damaged checkpoint that can still be proven good."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ EXAMPLE = "tensorbundle salvage run/model.ckpt-1000 saved"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("source", metavar="SRC", help="a damaged checkpoint, or any file that is left of one")
+    parser.add_argument("source", metavar="SRC", help="a damaged checkpoint, or any remaining file of one")
     parser.add_argument("destination", metavar="DST", help="the new checkpoint's prefix")
     parser.add_argument(
         "--index",
         metavar="CKPT",
         help="another checkpoint of the same model, whose index replaces a lost one",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print what can be saved and write nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print which tensors can be saved, and write nothing"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Salvage, and print what is lost or unproven; the status is 1 if anything is."""
+    """Salvage, and print lost and unproven tensors; the status is 1 if there are any."""
     found = salvage(
         args.source,
         None if args.dry_run else args.destination,

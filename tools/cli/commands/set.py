@@ -1,4 +1,4 @@
-"""`tensorbundle set`: other values for a tensor."""
+"""`tensorbundle set`: replace the values of tensors, or add tensors."""
 
 from __future__ import annotations
 

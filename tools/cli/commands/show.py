@@ -1,4 +1,4 @@
-"""`tensorbundle show`: the values of tensors, of regions of them, or what can be said of them in a few numbers."""
+"""`tensorbundle show`: the values of tensors or regions, or their statistics."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "keys", metavar="KEY", nargs="+", help="a name, a region as in 'KEY[0:3,:]', or a pattern"
     )
     parser.add_argument(
-        "--stats", action="store_true", help="min, max, mean, std, and how many NaN, Inf, zeros"
+        "--stats",
+        action="store_true",
+        help="print min, max, mean, std, and the numbers of NaN, Inf and zeros",
     )
-    parser.add_argument("--full", action="store_true", help="every value, however many there are")
+    parser.add_argument("--full", action="store_true", help="print all values, without abbreviation")
     parser.add_argument("--no-verify", action="store_true", help="do not check the checksum")
     parser.add_argument("-o", "--output", metavar="FILE.npy", help="write the values of one tensor to a file")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE.npy if it exists")
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.output is not None:
         first, *more = itertools.islice(shown, 2)
         if more:
-            raise BundleError("-o takes one tensor, and several are meant")
+            raise BundleError("-o writes one tensor, and several are given")
         write_array(args.output, first.values, overwrite=args.overwrite)
         shown = iter([first])
     told = False
@@ -92,7 +94,7 @@ def _format(values: Array, *, full: bool) -> str:
 
 
 class _Text:
-    """A string element as it is shown: text in quotes, or the bytes where it is not text; long ones cut."""
+    """A string element as shown: text in quotes, or bytes if it is not text; long ones are shortened."""
 
     def __init__(self, value: bytes) -> None:
         self._value = value
@@ -107,7 +109,7 @@ class _Text:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: complex numbers as pairs, bytes as text, what is not finite by its name."""
+    """A value for JSON: complex numbers as pairs, bytes as text, infinities and NaN by name."""
     if isinstance(value, list):
         return [_plain(each) for each in value]
     if isinstance(value, complex):

@@ -1,4 +1,4 @@
-"""`tensorbundle slim`: without the optimizer's state."""
+"""`tensorbundle slim`: remove optimizer state."""
 
 from __future__ import annotations
 

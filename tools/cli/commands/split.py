@@ -1,4 +1,4 @@
-"""`tensorbundle split`: several tensors of one."""
+"""`tensorbundle split`: split a tensor into several."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ EXAMPLE = "tensorbundle split run/model.ckpt-1000 split gates r=64 z=64 --axis 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_source_and_destination(parser)
-    parser.add_argument("key", metavar="KEY", help="the tensor, which then no longer exists")
+    parser.add_argument("key", metavar="KEY", help="the tensor to split; it is removed")
     parser.add_argument(
         "into",
         metavar="NAME=LENGTH",
         nargs="+",
-        help="the parts in their order; one length may be -1, for the rest",
+        help="the parts in order; one length may be -1, for the rest",
     )
-    parser.add_argument("--axis", type=int, default=0, metavar="N", help="where it is cut, 0 by default")
+    parser.add_argument(
+        "--axis", type=int, default=0, metavar="N", help="the axis along which it is split, 0 by default"
+    )
     add_writing_arguments(parser)
 
 

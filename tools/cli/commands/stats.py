@@ -41,7 +41,7 @@ def _faults(text: str) -> tuple[str, ...]:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the statistics; the status is 1 if a tensor has what `--fail-on` names."""
+    """Print the statistics; the status is 1 if a tensor has values named by `--fail-on`."""
     rows = [["key", "dtype", "shape", *_NUMBERS]]
     failed = []
     with console.progress("stats", bytes_of(args.checkpoint, args.patterns, console)) as progress:

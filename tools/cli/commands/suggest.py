@@ -1,4 +1,4 @@
-"""`tensorbundle suggest`: a map from the names in one checkpoint to those in another, with its reasons."""
+"""`tensorbundle suggest`: propose a rename map from the names in one checkpoint to those in another, with evidence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the map, or write it and say how much it has; with `--json`, every pair and what is left over."""
+    """Print the map, or write it and print a summary; with `--json`, print all pairs and unmatched names."""
     found = suggest(args.checkpoint, args.target)
     if args.output is not None:
         write_text(
@@ -62,7 +62,7 @@ def _summary(path: str, found: Suggestion) -> str:
 
 
 def _lines(found: Suggestion, file: str) -> Iterator[str]:
-    """The map, with its reasons as comments; `rename --map` takes it as it is."""
+    """The map with evidence as comments, in the format of `rename --map`."""
     names = [escape(each) for each in (found.source, found.target, file)]
     yield f"# What the names in {names[0]} are in {names[1]}. To use this map:"
     for command in _commands(found.use, *names):
@@ -97,7 +97,7 @@ def _commands(use: Use, source: str, target: str, file: str) -> list[tuple[str, 
 
 
 def _reason(rule: Deciding, reasons: dict[str, Match]) -> str:
-    """How sure a rule is, of how many names, and by what evidence, the most frequent first."""
+    """The confidence of a rule, its number of names, and its evidence, the most frequent first."""
     known: Sequence[Match] = [reasons[name] for name in rule.names if name in reasons]
     confidence = "likely" if any(each.confidence == "likely" for each in known) else "certain"
     evidence = sorted(Counter(each.evidence for each in known).items(), key=lambda item: (-item[1], item[0]))

@@ -1,4 +1,4 @@
-"""`tensorbundle transpose`: axes in another order."""
+"""`tensorbundle transpose`: permute the axes of tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_source_and_destination(parser)
     parser.add_argument(
-        "axes", metavar="PATTERN=AXES", nargs="+", help="the old axes in their new order, as 1,0"
+        "axes", metavar="PATTERN=AXES", nargs="+", help="the old axes in their new order, for example 1,0"
     )
     add_writing_arguments(parser)
 

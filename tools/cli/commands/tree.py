@@ -1,4 +1,4 @@
-"""`tensorbundle tree`: the keys of a checkpoint by scope, with what each scope contains."""
+"""`tensorbundle tree`: the keys of a checkpoint by scope, with totals for each scope."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _rows(root: Scope, depth: int, *, cut: bool) -> list[list[str]]:
-    """The cells of every scope; with `cut`, a line of dots where scopes below are not drawn."""
+    """The cells of every scope; with `cut`, a line of dots in place of scopes that are not drawn."""
     rows = []
     drawn = [("", root), *branches(root.within(depth), lambda each: each.within(depth))]
     for lead, scope in drawn:

@@ -1,4 +1,4 @@
-"""`tensorbundle unpartition`: partitioned tensors whole."""
+"""`tensorbundle unpartition`: join the slices of partitioned tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tensorbundle verify`: every checksum and the whole layout."""
+"""`tensorbundle verify`: check every checksum and the whole layout."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print every problem and a summary; the status is 1 if there is one, 2 if a checkpoint can't be looked at."""
+    """Print every problem and a summary; the status is 1 if there is one, 2 if a checkpoint can't be read."""
     if not args.checkpoints and args.all is None:
         raise BundleError("which checkpoint? give CKPT, or --all DIR")
     found = failed = False
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _reports(args: argparse.Namespace, console: Console, progress: Progress) -> Iterator[Report | None]:
-    """A report on each checkpoint; None for one that can't be looked at, if there are several."""
+    """A report on each checkpoint; None for one that can't be read, if there are several."""
     for path in args.checkpoints:
         try:
             yield verify(path, quick=args.quick, progress=progress)
