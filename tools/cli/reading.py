@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.inspecting.problems import Problem
 
-__all__ = ["add_jobs", "add_patterns", "bytes_of", "json_number", "number_text", "problem_line"]
+__all__ = [
+    "add_jobs",
+    "add_no_verify",
+    "add_patterns",
+    "bytes_of",
+    "json_number",
+    "number_text",
+    "problem_line",
+]
 
 
 def add_patterns(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +35,18 @@ def add_patterns(parser: argparse.ArgumentParser) -> None:
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
-    """Declare `--jobs` and `--no-verify`."""
+    """Declare `--jobs`."""
     parser.add_argument(
         "--jobs",
         type=positive,
         default=os.cpu_count() or 1,
         metavar="N",
-        help="read N tensors at a time; one for each core by default",
+        help="read in N threads; one for each core by default",
     )
+
+
+def add_no_verify(parser: argparse.ArgumentParser) -> None:
+    """Declare `--no-verify`."""
     parser.add_argument("--no-verify", action="store_true", help="do not check checksums")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -66,7 +67,13 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
     group.add_argument(
         "--no-verify", action="store_true", help="do not check the checksums of copied tensors"
     )
-    group.add_argument("--jobs", type=positive, default=1, metavar="N", help="copy N data shards at a time")
+    group.add_argument(
+        "--jobs",
+        type=positive,
+        default=max(1, (os.cpu_count() or 1) // 2),
+        metavar="N",
+        help="write N data shards at a time; one for two cores by default, as a second thread reads",
+    )
     group.add_argument("--state", action="store_true", help="write a 'checkpoint' state file that names DST")
     group.add_argument(
         "--metadata",

@@ -2,6 +2,8 @@
 
 - `options.py`: how an output is to be made, and what was done to make it.
 - `ranges.py`: byte ranges of files, read in long runs and checked.
+- `ordered.py`: work that several threads do, with its results in order.
+- `checking.py`: the checksums of many ranges, checked by several threads.
 - `reading.py`: boxes of values of stored tensors, read and checked.
 - `rounding.py`: numbers of one data type as those of another.
 - `expressions.py`: how the values of an output tensor are computed from stored ones.

@@ -735,7 +735,7 @@ def test_quick_reads_no_data(run, ckpt, monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("data is read")
 
-    monkeypatch.setattr("tensorbundle.tools.operations.inspecting.verification.stream", refuse)
+    monkeypatch.setattr("tensorbundle.tools.operations.inspecting.verification.checked", refuse)
     assert run("verify", ckpt / "m", "--quick").out == "index and layout checked: no problems\n"
     fill(ckpt / FIRST, 3000, 4025, b"")
     assert {each.kind for each in verify(ckpt / "m", quick=True).problems} == {"truncated"}

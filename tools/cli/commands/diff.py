@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.specs import Spec
 from tensorbundle.tools.cli.console import columns, escape
-from tensorbundle.tools.cli.reading import add_jobs, add_patterns, bytes_of, json_number, number_text
+from tensorbundle.tools.cli.reading import (
+    add_jobs,
+    add_no_verify,
+    add_patterns,
+    bytes_of,
+    json_number,
+    number_text,
+)
 from tensorbundle.tools.operations.comparing.differences import diff
 
 if TYPE_CHECKING:
@@ -40,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--atol", type=_tolerance, default=0.0, metavar="X", help="see --rtol")
     parser.add_argument("--all", action="store_true", help="list equal tensors, too")
     add_jobs(parser)
+    add_no_verify(parser)
 
 
 def _tolerance(text: str) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError, MissingFileError
 from tensorbundle.tools.cli.console import escape
-from tensorbundle.tools.cli.reading import add_jobs, add_patterns, bytes_of
+from tensorbundle.tools.cli.reading import add_jobs, add_no_verify, add_patterns, bytes_of
 from tensorbundle.tools.operations.inspecting.hashing import compare_hashes, hash, parse_manifest  # noqa: A004
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare with an earlier output of this command; the status is 1 if anything differs",
     )
     add_jobs(parser)
+    add_no_verify(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from tensorbundle.errors import ConflictError
 from tensorbundle.tools.cli.console import escape, human_bytes
 from tensorbundle.tools.cli.files import write_text
-from tensorbundle.tools.cli.reading import bytes_of
-from tensorbundle.tools.cli.writing import positive
+from tensorbundle.tools.cli.reading import add_jobs, bytes_of
 from tensorbundle.tools.operations.reporting.contents import report
 
 if TYPE_CHECKING:
@@ -29,13 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="X.html", required=True, help="the page to write")
     parser.add_argument("--overwrite", action="store_true", help="replace X.html if it exists")
     parser.add_argument("--quick", action="store_true", help="read the index only, no values")
-    parser.add_argument(
-        "--jobs",
-        type=positive,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="read N tensors at a time; one for each core by default",
-    )
+    add_jobs(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.specs import shape_text
 from tensorbundle.tools.cli.console import columns, escape
-from tensorbundle.tools.cli.reading import add_jobs, add_patterns, bytes_of, json_number, number_text
+from tensorbundle.tools.cli.reading import (
+    add_jobs,
+    add_no_verify,
+    add_patterns,
+    bytes_of,
+    json_number,
+    number_text,
+)
 from tensorbundle.tools.operations.inspecting.statistics import stats
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exit with status 1 if a tensor has any of these",
     )
     add_jobs(parser)
+    add_no_verify(parser)
 
 
 def _faults(text: str) -> tuple[str, ...]:

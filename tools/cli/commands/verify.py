@@ -9,7 +9,7 @@ from tensorbundle.locating import resolve_prefix
 from tensorbundle.members import shards_of, v1_files
 from tensorbundle.storage import store_of
 from tensorbundle.tools.cli.console import escape, human_bytes
-from tensorbundle.tools.cli.reading import problem_line
+from tensorbundle.tools.cli.reading import add_jobs, problem_line
 from tensorbundle.tools.operations.directories.checking import verify, verify_all
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="do not read data shards: no checksums, no object graph"
     )
+    add_jobs(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -50,14 +51,14 @@ def _reports(args: argparse.Namespace, console: Console, progress: Progress) -> 
     """A report on each checkpoint; None for one that can't be read, if there are several."""
     for path in args.checkpoints:
         try:
-            yield verify(path, quick=args.quick, progress=progress)
+            yield verify(path, quick=args.quick, jobs=args.jobs, progress=progress)
         except BundleError as error:
             if len(args.checkpoints) == 1 and args.all is None:
                 raise
             console.note(f"tensorbundle verify: {error}")
             yield None
     if args.all is not None:
-        yield from verify_all(args.all, quick=args.quick, progress=progress)
+        yield from verify_all(args.all, quick=args.quick, jobs=args.jobs, progress=progress)
 
 
 def _print(report: Report, args: argparse.Namespace, console: Console) -> None:

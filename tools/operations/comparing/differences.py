@@ -13,8 +13,9 @@ from tensorbundle.errors import BundleError
 from tensorbundle.tools.operations.comparing.checksums import has_checksums
 from tensorbundle.tools.operations.comparing.pairs import Side, find_pairs
 from tensorbundle.tools.operations.comparing.values import ValueDifference, compare_values
-from tensorbundle.tools.operations.inspecting.passes import flat_values, in_order
+from tensorbundle.tools.operations.inspecting.passes import flat_values
 from tensorbundle.tools.patterns import Pattern
+from tensorbundle.tools.rewriting.ordered import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

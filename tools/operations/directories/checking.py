@@ -22,33 +22,37 @@ if TYPE_CHECKING:
 __all__ = ["verify", "verify_all"]
 
 
-def verify(path: Path, *, quick: bool = False, progress: Callable[[int], None] | None = None) -> Report:
+def verify(
+    path: Path, *, quick: bool = False, jobs: int = 1, progress: Callable[[int], None] | None = None
+) -> Report:
     """Check a checkpoint: the index, the layout, every checksum, the slices, the object graph; of a directory its state file.
 
     Args:
         path: anything that `tensorbundle.open` takes.
         quick: leave out what needs the data shards' bytes: checksums and the object graph.
+        jobs: threads that check checksums.
         progress: told how many bytes are done.
 
     Raises:
         MissingFileError: there is no checkpoint at `path`.
         OSError: the index can't be read.
     """
-    report = verification.verify(path, quick=quick, progress=progress)
+    report = verification.verify(path, quick=quick, jobs=jobs, progress=progress)
     if is_file(join(str(path), STATE_FILE)):
         report.problems += _of_state(survey(str(path)), report.prefix)
     return report
 
 
 def verify_all(
-    directory: Path, *, quick: bool = False, progress: Callable[[int], None] | None = None
+    directory: Path, *, quick: bool = False, jobs: int = 1, progress: Callable[[int], None] | None = None
 ) -> Iterator[Report]:
     """Check every checkpoint in a directory, and then its state file, as a report with the directory for its prefix.
 
     Args:
         directory: with or without a state file.
         quick: as for `verify`.
-        progress: likewise.
+        jobs: as for `verify`.
+        progress: as for `verify`.
 
     Raises:
         MissingFileError: no such directory.
@@ -57,7 +61,7 @@ def verify_all(
     found = survey(str(directory))
     for prefix in dict.fromkeys(each.prefix for each in found.checkpoints if each.files):
         try:
-            yield verification.verify(prefix, quick=quick, progress=progress)
+            yield verification.verify(prefix, quick=quick, jobs=jobs, progress=progress)
         except BundleError as error:
             path = error.path or prefix
             problem = Problem("error", "index", error.key, path, error.offset, error.reason, None, prefix)

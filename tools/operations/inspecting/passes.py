@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tensorbundle.keys import encode_key
 from tensorbundle.tools.patterns import select
 from tensorbundle.tools.rewriting.expressions import Stored, stream
+from tensorbundle.tools.rewriting.ordered import in_order
 from tensorbundle.tools.rewriting.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterator, Sequence
 
     from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
 
-__all__ = ["flat_values", "in_order", "over_tensors"]
+__all__ = ["flat_values", "over_tensors"]
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
-_AHEAD: Final = 4  # tensors waiting for each thread
 
 
 def flat_values(index: Index, key: str, entry: TensorEntry, *, verify: bool = True) -> Iterator[Array]:
@@ -70,30 +66,3 @@ def over_tensors(
         if progress is not None:
             progress(entry.nbytes)
         yield result
-
-
-def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], *, jobs: int = 1
-) -> Iterator[tuple[Item, Result]]:
-    """Each item and the result of `work` for it, in the order of the items; `jobs` threads work ahead by a bounded number.
-
-    Raises:
-        BundleError: what `work` raises, when it is the item's turn.
-    """
-    if jobs == 1:
-        for item in items:
-            yield item, work(item)
-        return
-    with ThreadPoolExecutor(jobs) as executor:
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
-        try:
-            for item in items:
-                if len(waiting) >= jobs * _AHEAD:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-                waiting.append((item, executor.submit(work, item)))
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            executor.shutdown(cancel_futures=True)

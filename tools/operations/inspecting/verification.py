@@ -38,7 +38,8 @@ from tensorbundle.tools.operations.inspecting.damage import INDEX_BYTES, Damage,
 from tensorbundle.tools.operations.inspecting.fingerprint import check_fingerprint
 from tensorbundle.tools.operations.inspecting.layout import Layout
 from tensorbundle.tools.operations.inspecting.problems import Problem, Report
-from tensorbundle.tools.rewriting.ranges import BUFFER_BYTES, OpenFiles, TensorRange, runs, stream
+from tensorbundle.tools.rewriting.checking import checked
+from tensorbundle.tools.rewriting.ranges import BUFFER_BYTES, TensorRange
 from tensorbundle.v1.index import V1Index
 
 if TYPE_CHECKING:
@@ -60,26 +61,30 @@ _TELLING_ZEROS: Final = 512  # so many zero bytes in a row are hardly values
 _ZEROS: Final = re.compile(rb"(?<!\0)(?:\0{512,}|\A\0+|\0+\Z)")
 
 
-def verify(path: Path, *, quick: bool = False, progress: Callable[[int], None] | None = None) -> Report:
+def verify(
+    path: Path, *, quick: bool = False, jobs: int = 1, progress: Callable[[int], None] | None = None
+) -> Report:
     """Check a checkpoint: the index, the layout, every checksum, the slices and the object graph.
 
     Args:
         path: anything that `tensorbundle.open` takes.
         quick: leave out what needs the data shards' bytes: checksums and the object graph.
+        jobs: threads that check checksums.
         progress: told how many bytes are done.
 
     Raises:
         MissingFileError: there is no checkpoint at `path`.
         OSError: the index can't be read.
     """
-    return _Verification(str(path), progress, quick=quick).run()
+    return _Verification(str(path), progress, quick=quick, jobs=jobs).run()
 
 
 class _Verification:
-    def __init__(self, path: str, progress: Callable[[int], None] | None, *, quick: bool) -> None:
+    def __init__(self, path: str, progress: Callable[[int], None] | None, *, quick: bool, jobs: int) -> None:
         self._given = path
         self._progress = progress
         self._quick = quick
+        self._jobs = jobs
         self._report = Report(prefix=path)
         self._entries: dict[bytes, TensorEntry] = {}
         self._complete = True  # every block of the index was read: what was not found is not there
@@ -312,13 +317,16 @@ class _Verification:
         distinct = {each.stored: each for each in inside}
         ordered = sorted(distinct.values(), key=lambda each: (each.stored.offset, each.stored.nbytes))
         failures: list[_Failure] = []
+
+        def fail(*failure: *_Failure) -> None:
+            failures.append(failure)
+
         self._check_layout(file, inside)
         try:
-            with OpenFiles() as files:
-                for run in () if self._quick else runs(ordered):
-                    self._report.bytes += stream(
-                        run, files, failed=lambda *failure: failures.append(failure), progress=self._progress
-                    )
+            for nbytes in () if self._quick else checked(ordered, fail, jobs=self._jobs):
+                self._report.bytes += nbytes
+                if self._progress is not None:
+                    self._progress(nbytes)
             self._report.tensors += 0 if self._quick else len(inside)
         finally:
             failed = {each.key for each, _ in [*outside, *failures]}

@@ -1,0 +1,119 @@
+"""Checks the checksums of many ranges in several threads, a large tensor in parts.
+
+The checksum of a whole follows from those of its parts (`combine_crc32c`), so that one tensor of gigabytes takes as
+little time as many small ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.coding import combine_crc32c
+from tensorbundle.errors import CorruptionError
+from tensorbundle.tools.rewriting.ordered import in_order
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["checked"]
+
+_PIECE_BYTES: Final = 16 << 20  # what a thread checks at a time
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What one thread checks: ranges that follow each other in a file, or a part of a range.
+
+    Attributes:
+        ranges: what is read.
+        whole: the range of which the only one of `ranges` is a part, or None.
+        ends: whether it is the last part.
+    """
+
+    ranges: list[TensorRange]
+    whole: TensorRange | None = None
+    ends: bool = False
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was found in a piece: bytes read, the ranges with wrong checksums, and the checksum of a part."""
+
+    nbytes: int = 0
+    failures: list[tuple[TensorRange, CorruptionError]] = field(default_factory=list)
+    crc32c: int = 0
+
+
+def checked(
+    ranges: Iterable[TensorRange], failed: Callable[[TensorRange, CorruptionError], object], *, jobs: int = 1
+) -> Iterator[int]:
+    """Read and check ranges; yields how many bytes were checked since it last did.
+
+    Args:
+        ranges: in the order in which they are to be read.
+        failed: takes each range with a wrong checksum, in that order.
+        jobs: threads.
+
+    Raises:
+        CorruptionError: a file ends too early.
+        MissingFileError, UnreadableFileError: as `stream`.
+    """
+    crc = 0
+    for piece, found in in_order(_check, _pieces(ranges), jobs=jobs):
+        for failure in found.failures:
+            failed(*failure)
+        if piece.whole is not None:
+            crc = combine_crc32c(crc, found.crc32c, found.nbytes)
+            if piece.ends:
+                try:
+                    piece.whole.must_match(crc)
+                except CorruptionError as error:
+                    failed(piece.whole, error)
+                crc = 0
+        yield found.nbytes
+
+
+def _pieces(ranges: Iterable[TensorRange]) -> Iterator[_Piece]:
+    """Runs of ranges of about the same size, and parts of large ranges."""
+    for run in runs(ranges):
+        together: list[TensorRange] = []
+        size = 0
+        for each in run:
+            nbytes = each.stored.nbytes
+            large = nbytes > _PIECE_BYTES and each.dtype.itemsize > 0
+            if together and (large or size + nbytes > _PIECE_BYTES):
+                yield _Piece(together)
+                together, size = [], 0
+            if large:
+                yield from _parts(each)
+            else:
+                together.append(each)
+                size += nbytes
+        if together:
+            yield _Piece(together)
+
+
+def _parts(whole: TensorRange) -> Iterator[_Piece]:
+    """A range whose bytes are values, in parts without checksums of their own."""
+    stored = whole.stored
+    for start in range(0, stored.nbytes, _PIECE_BYTES):
+        nbytes = min(_PIECE_BYTES, stored.nbytes - start)
+        part = stored._replace(offset=stored.offset + start, nbytes=nbytes, crc32c=None)
+        yield _Piece([replace(whole, stored=part)], whole, start + nbytes == stored.nbytes)
+
+
+def _check(piece: _Piece) -> _Found:
+    found = _Found()
+
+    def note(part: TensorRange, crc: int) -> None:
+        del part
+        found.crc32c = crc
+
+    def fail(failed: TensorRange, error: CorruptionError) -> None:
+        found.failures.append((failed, error))
+
+    with OpenFiles() as files:
+        found.nbytes = stream(piece.ranges, files, failed=fail, computed=note)
+    return found
