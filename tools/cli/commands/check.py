@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against",
         required=True,
         metavar="B",
-        help="a checkpoint that the program wrote, its SavedModel, or a structure file (.json, .toml)",
+        help="a checkpoint that the program wrote, its SavedModel, a structure file (.json, .toml), or a weights file "
+        "that a model of Keras 3 wrote",
     )
     parser.add_argument(
         "--with",
@@ -72,7 +73,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool) -> Iterator[str]:
     if found.failure is not None:
-        yield f"{found.method} raises {found.failure}"
+        yield f"{'load_weights' if found.way == 'keras' else found.method} raises {found.failure}"
+    elif found.way == "keras":
+        yield "model.load_weights loads it"
     elif found.way == "saver":
         yield "tf.compat.v1.train.Saver restores"
     else:

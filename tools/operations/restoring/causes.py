@@ -22,6 +22,7 @@ from tensorbundle.tools.operations.editing.renaming import rename
 from tensorbundle.tools.operations.editing.selection import slim
 from tensorbundle.tools.operations.editing.values import set_values
 from tensorbundle.tools.operations.restoring.advice import Advice, Cause, Place, fill_in
+from tensorbundle.tools.operations.restoring.keras_causes import conversion_cause, find_keras_causes
 from tensorbundle.tools.operations.restoring.outcomes import counted
 from tensorbundle.tools.operations.restoring.trials import (
     Mending,
@@ -55,6 +56,11 @@ def find_causes(forecast: Forecast, source: Source, target: Target) -> list[Caus
     """
     if all(each.status == "restored" for each in forecast.findings):
         return []
+    if forecast.way == "keras":
+        causes = find_keras_causes(forecast, source.path, target.path, weights=source.is_keras_weights)
+        return fill_in(list(causes), source.path)
+    if source.is_keras_weights and target.graph is not None and target.expected is None:
+        return fill_in([conversion_cause(source.path, target.path, forecast.findings)], source.path)
     return fill_in(list(_Search(forecast, source, target).run()), source.path)
 
 

@@ -15,6 +15,11 @@ from tensorbundle.errors import check_word
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 from tensorbundle.tools.operations.converting.structures import read_structure
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
+from tensorbundle.tools.operations.restoring.keras_loading import (
+    are_keras_weights,
+    load_weights,
+    no_keras_weights,
+)
 from tensorbundle.tools.operations.restoring.outcomes import (
     METHODS,
     Finding,
@@ -68,6 +73,11 @@ class Source:
         with open_checkpoint(path) as checkpoint:
             return cls(str(path), checkpoint.object_graph, _entries(checkpoint))
 
+    @property
+    def is_keras_weights(self) -> bool:
+        """Whether it is a file of Keras weights."""
+        return self.graph is None and are_keras_weights(self.entries)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -78,12 +88,14 @@ class Target:
         graph: its objects, or None if it is a v1 Saver.
         entries: the tensors in its checkpoint.
         expected: what a structure file says, if it is one.
+        names: of a Keras weights file, those of layers by the paths of their variables' groups.
     """
 
     path: str
     graph: ObjectGraph | None
     entries: dict[str, TensorEntry] = field(default_factory=dict)
     expected: Mapping[str, Spec] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Target:
@@ -96,7 +108,15 @@ class Target:
             structure = read_structure(str(path))
             return cls(str(path), structure.graph, expected=structure.expected)
         with open_checkpoint(path) as checkpoint:
-            return cls(str(path), checkpoint.object_graph, _entries(checkpoint))
+            names = {
+                group: str(texts.get("name", "")) for group, texts in checkpoint.index.attributes.items()
+            }
+            return cls(str(path), checkpoint.object_graph, _entries(checkpoint), names=names)
+
+    @property
+    def is_keras_weights(self) -> bool:
+        """Whether it is a file of Keras weights."""
+        return self.graph is None and are_keras_weights(self.entries)
 
     def program(self, graph: ObjectGraph) -> Program:
         """Its objects, anew for every restore."""
@@ -116,7 +136,7 @@ def check(source: Path, against: Path, *, method: Method = "restore") -> Forecas
         source: anything that `tensorbundle.open` takes.
         against: a checkpoint that the program wrote, a SavedModel directory of it, or a structure file (.json, .toml).
             It means the objects that exist when the restore is called. A name-based one means a v1 Saver
-            with its variables.
+            with its variables; a `.weights.h5` or `.keras` file, the model of Keras 3 that wrote it and its `load_weights`.
         method: "restore" makes a save counter where the program has none, "read" does not.
 
     Raises:
@@ -131,6 +151,10 @@ forecast = check  # the name before commands and functions had the same
 
 def predict(source: Source, target: Target, method: Method) -> Forecast:
     """`check` with what was read."""
+    if target.is_keras_weights:
+        if source.is_keras_weights:
+            return load_weights(source.entries, target.entries, target.names, method)
+        return no_keras_weights(target.entries, source.path, method)
     if target.graph is None:
         return restore_into_saver(source.graph, source.entries, target.entries)
     program = target.program(target.graph)

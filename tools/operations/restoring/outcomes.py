@@ -40,8 +40,8 @@ Status = Literal["restored", "missing", "unused", "shape", "dtype", "dangling"]
 Method = Literal["restore", "read"]
 METHODS: Final = get_args(Method)
 Assertion = Literal[True] | str  # it passes, or why it does not
-# How TensorFlow restores: by the object graph, by the full names of a program's variables, or as a v1 Saver.
-Way = Literal["objects", "names", "saver"]
+# How TensorFlow restores: by the object graph, by the full names of a program's variables, or as a v1 Saver; or Keras 3 loads.
+Way = Literal["objects", "names", "saver", "keras"]
 
 _SHOWN: Final = 5
 # Types whose slices RestoreV2 puts together (core/kernels/save_restore_tensor.cc, TF_CALL_SAVE_RESTORE_TYPES).
