@@ -13,7 +13,6 @@ from tensorbundle.index import BundleIndex
 from tensorbundle.keys import encode_key
 from tensorbundle.locating import resolve_prefix
 from tensorbundle.members import is_checkpoint
-from tensorbundle.parts import PartsIndex
 from tensorbundle.specs import shape_text
 from tensorbundle.storage import store_of
 
@@ -68,6 +67,8 @@ def open_index(prefix: str, store: Store | None = None) -> Index:
     if store.is_file(index_path(prefix)) or not is_checkpoint(prefix, store):
         return BundleIndex(prefix, store=store)
     if part_prefixes(prefix):
+        from tensorbundle.parts import PartsIndex  # few saves are left unmerged
+
         return PartsIndex.open(prefix, store)
     from tensorbundle.v1.index import V1Index  # needs NumPy
 

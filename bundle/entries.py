@@ -9,7 +9,6 @@ the two.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorbundle.coding import (
@@ -53,8 +52,7 @@ VERSIONS: Final = b"\x08\x01"  # the VersionDef that TensorFlow writes: producer
 _INT32_BITS: Final = 2**32 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class BundleHeader:
+class BundleHeader(NamedTuple):
     """The value of the empty key.
 
     Attributes:

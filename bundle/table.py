@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import bisect
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, find, iterate
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
@@ -41,8 +40,7 @@ _SNAPPY_MAX_RATIO: Final = 22
 _MAGIC: Final = struct.Struct("<Q")
 
 
-@dataclass(frozen=True, slots=True)
-class BlockHandle:
+class BlockHandle(NamedTuple):
     """The position of one block.
 
     Attributes:
@@ -69,12 +67,11 @@ class BlockHandle:
         return encode_varint(self.offset) + encode_varint(self.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
+class Footer(NamedTuple):
     """The last 48 bytes of a table (LevelDB table/format.cc, `Footer`)."""
 
-    metaindex: BlockHandle
-    index: BlockHandle
+    metaindex_handle: BlockHandle
+    index_handle: BlockHandle
 
     @classmethod
     def parse(cls, buf: bytes) -> Footer:
@@ -95,7 +92,7 @@ class Footer:
 
     def encode(self) -> bytes:
         """The 48 bytes."""
-        handles = self.metaindex.encode() + self.index.encode()
+        handles = self.metaindex_handle.encode() + self.index_handle.encode()
         return handles.ljust(2 * MAX_HANDLE_BYTES, b"\0") + _MAGIC.pack(TABLE_MAGIC)
 
 
@@ -144,7 +141,7 @@ class TableReader:
             raise CorruptionError(reason, path=file.path, offset=start + (error.offset or 0)) from None
         self.separators: list[bytes] = []
         self.handles: list[BlockHandle] = []
-        block = self._load(footer.index, "index block")
+        block = self._load(footer.index_handle, "index block")
         try:
             for separator, value in iterate(*block):
                 self.separators.append(separator)
@@ -153,7 +150,7 @@ class TableReader:
                 except CorruptionError as error:
                     raise CorruptionError(error.reason, offset=0) from None
         except CorruptionError as error:
-            raise self._inside(footer.index, error) from None
+            raise self._inside(footer.index_handle, error) from None
 
     @property
     def path(self) -> str:

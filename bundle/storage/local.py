@@ -14,17 +14,16 @@ import functools
 import mmap
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnreadableFileError
 from tensorbundle.storage.protocols import SharingError
-from tensorbundle.storage.staging import RenamedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tensorbundle.storage.protocols import Buffer, SharedHow
+    from tensorbundle.storage.staging import RenamedFiles
 
 __all__ = ["LocalFile", "LocalStore", "LocalWriter"]
 
@@ -200,9 +199,16 @@ def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
     return found
 
 
-@dataclass(frozen=True, slots=True)
 class LocalStore:
-    """The local file system (`Store`), and the `Disk` under the files that it stages."""
+    """The local file system (`Store`), and the `Disk` under the files that it stages; all of them are equal."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LocalStore)
+
+    def __hash__(self) -> int:
+        return hash(LocalStore)
 
     @property
     def can_share(self) -> bool:
@@ -224,6 +230,8 @@ class LocalStore:
 
     def stage(self, output: str, *, overwrite: bool = False) -> RenamedFiles:
         """See `Store`."""
+        from tensorbundle.storage.staging import RenamedFiles  # which reading does not need
+
         return RenamedFiles(self, output, overwrite=overwrite)
 
     def exists(self, path: str) -> bool:

@@ -135,10 +135,16 @@ def unread_bits(data):
     """The (offset, bit) pairs of a table on which nothing depends."""
     end = len(data) - FOOTER_BYTES
     footer = Footer.parse(data[end:])
-    first, both = len(footer.metaindex.encode()), len(footer.metaindex.encode() + footer.index.encode())
+    first, both = (
+        len(footer.metaindex_handle.encode()),
+        len(footer.metaindex_handle.encode() + footer.index_handle.encode()),
+    )
     unread = {
         # The metaindex block and its trailer: it is always empty, and nobody reads it.
-        *range(footer.metaindex.offset, footer.metaindex.offset + footer.metaindex.size + TRAILER_BYTES),
+        *range(
+            footer.metaindex_handle.offset,
+            footer.metaindex_handle.offset + footer.metaindex_handle.size + TRAILER_BYTES,
+        ),
         # The footer's padding, between the two handles and the magic number.
         *range(end + both, end + 40),
     }

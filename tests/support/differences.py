@@ -214,7 +214,7 @@ def _footer_in_trailer(found: Altered) -> None:
     footer = Footer.parse(table[-48:])
     last = table[-49]
     offset = last if last < 0x80 else last & 0x7F | 0x80
-    found.table.damage = table[:-49] + Footer(BlockHandle(offset, 8), footer.index).encode()
+    found.table.damage = table[:-49] + Footer(BlockHandle(offset, 8), footer.index_handle).encode()
 
 
 _SLICE = piece(b"b", "0,2:-")

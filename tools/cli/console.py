@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO, TypeVar
@@ -52,6 +51,8 @@ def human_bytes(size: float) -> str:
 
 def shell(*arguments: str) -> str:
     """A tensorbundle command, quoted for a shell."""
+    import shlex  # which only advice needs
+
     return shlex.join(["tensorbundle", *arguments])
 
 

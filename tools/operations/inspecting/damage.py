@@ -63,8 +63,8 @@ def _ends_well(data: bytes) -> bool:
         footer = Footer.parse(data[-FOOTER_BYTES:])
     except CorruptionError:
         return False
-    end = footer.index.offset + footer.index.size
-    stored = data[footer.index.offset : end + 5]
+    end = footer.index_handle.offset + footer.index_handle.size
+    stored = data[footer.index_handle.offset : end + 5]
     return end + 5 <= len(data) - FOOTER_BYTES and unmask(int.from_bytes(stored[-4:], "little")) == crc32c(
         stored[:-4]
     )

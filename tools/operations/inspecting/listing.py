@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import check_word
 from tensorbundle.keys import encode_key
-from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +83,11 @@ def ls(source: Path, patterns: Sequence[str] = (), *, sort: str = "key") -> list
 def listed(checkpoint: Checkpoint, patterns: Sequence[str] = (), sort: str = "key") -> Iterator[ListedTensor]:
     """`ls` of an open checkpoint, a tensor at a time; sorted by size, all entries are held in memory."""
     index = checkpoint.index
-    found = select(checkpoint.entries(), patterns, checkpoint.naming)
+    found = checkpoint.entries()
+    if patterns:
+        from tensorbundle.tools.patterns import select  # a listing of all tensors needs no names of theirs
+
+        found = select(found, patterns, checkpoint.naming)
     for key, entry in sorted(found, key=lambda each: -each[1].nbytes) if sort == "size" else found:
         yield ListedTensor(key, entry, None if entry.slices else index.stored(encode_key(key), entry))
 
