@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, RegionError, TensorNotFoundError
 from tensorbundle.filenames import index_path, part_prefixes
@@ -36,7 +36,13 @@ __all__ = ["Checkpoint", "open_checkpoint", "open_index"]
 # `ShardReader` when values are read, the object graph's protobuf code when the graph is read.
 
 
-def open_checkpoint(path: Path, *, verify: bool = True, store: Store | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: Path,
+    *,
+    verify: bool = True,
+    store: Store | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Checkpoint:
     """Open the checkpoint at `path` for reading. This reads the ends of the index, and no data shard.
 
     Args:
@@ -45,13 +51,14 @@ def open_checkpoint(path: Path, *, verify: bool = True, store: Store | None = No
             that were not merged (`..._temp_.../part-0000N-of-0000M`), which are read as one.
         verify: whether a tensor's checksum is checked when it is first read.
         store: the store that has the files, if the path does not determine it.
+        storage_options: options for the library that opens a URL, such as `{"anon": True}`.
 
     Raises:
         MissingFileError: no checkpoint there; the reason lists the checkpoints that exist nearby.
         CorruptionError: not the index of a checkpoint, or a damaged one.
         UnsupportedError: the checkpoint's version is not known to this reader.
     """
-    store = store or store_of(str(path))
+    store = (store or store_of(str(path), storage_options)).remembering()
     return Checkpoint(resolve_prefix(str(path), store), verify=verify, store=store)
 
 
@@ -61,8 +68,8 @@ def open_index(prefix: str, store: Store | None = None) -> Index:
     Raises:
         MissingFileError, CorruptionError, UnsupportedError: as `open_checkpoint`.
     """
-    store = store or store_of(prefix)
-    if foreign_ending(prefix) is not None and not store.is_file(index_path(prefix)):
+    store = (store or store_of(prefix)).remembering()
+    if foreign_ending(prefix) is not None and store.is_file(prefix):
         return open_foreign(prefix, store)
     if store.is_file(index_path(prefix)) or not is_checkpoint(prefix, store):
         return BundleIndex(prefix, store=store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
@@ -11,10 +11,11 @@ from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import ArgumentError, BundleError, ConflictError, UnsupportedError
 from tensorbundle.keys import encode_key
 from tensorbundle.payloads import encode_strings
+from tensorbundle.storage import store_of
 from tensorbundle.writer import BundleWriter, append_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike
 
@@ -28,27 +29,40 @@ _BYTE_FORMATS: Final = ("B", "b", "c")
 __all__ = ["CheckpointWriter", "as_array", "create", "store_strings"]
 
 
-def create(prefix: Path, *, overwrite: bool = False, store: Store | None = None) -> CheckpointWriter:
+def create(
+    prefix: Path,
+    *,
+    overwrite: bool = False,
+    shards: int = 1,
+    store: Store | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> CheckpointWriter:
     """A writer for a new checkpoint, to be used in a `with` block; the checkpoint appears if the block ends without an error.
 
     Args:
         prefix: the checkpoint's path prefix; the directory must exist.
         overwrite: whether an existing checkpoint may be replaced; it stays unchanged until the block ends.
+        shards: how many data shards `start_shard` begins, the first included. It must be given for URLs, as the names of
+            data shards contain it.
         store: the store to write to, if the prefix does not determine it.
+        storage_options: options for the library that opens a URL.
 
     Raises:
         ConflictError: the checkpoint exists, and `overwrite` is not set.
         MissingFileError: the directory does not exist.
     """
-    return CheckpointWriter(str(prefix), overwrite=overwrite, store=store)
+    path = str(prefix)
+    return CheckpointWriter(path, overwrite=overwrite, shards=shards, store=store or store_of(path, storage_options))
 
 
 class CheckpointWriter:
     """Writes a checkpoint: tensors are stored in the order they are added, as TensorFlow writes them."""
 
-    def __init__(self, prefix: str, *, overwrite: bool = False, store: Store | None = None) -> None:
+    def __init__(
+        self, prefix: str, *, overwrite: bool = False, shards: int = 1, store: Store | None = None
+    ) -> None:
         """See `create`."""
-        self._bundle = BundleWriter(prefix, overwrite=overwrite, store=store)
+        self._bundle = BundleWriter(prefix, overwrite=overwrite, store=store, shards=shards)
         try:
             self._number, self._shard = self._bundle.add_shard()
         except BaseException:

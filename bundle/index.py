@@ -7,6 +7,7 @@ the tensor's bytes, if the format stores them unencoded. Otherwise the values co
 from __future__ import annotations
 
 import contextlib
+import functools
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
@@ -208,6 +209,8 @@ class BundleIndex(Index):
     ) -> None:
         """Open `prefix`.index; reads its footer, its index block and the header, unless `header` replaces a lost one.
 
+        Where a request takes long, the header is read when it is needed, unless it came with the rest.
+
         Raises:
             MissingFileError: no such file.
             CorruptionError: not the index of a bundle.
@@ -221,9 +224,24 @@ class BundleIndex(Index):
         self._file = self.store.open(self.path)
         try:
             self.table = TableReader(self._file)
-            self.header = header or self._read_header()
+            if header is not None:
+                self.header = header
+            elif self.table.is_at_hand:
+                self.header = self._read_header()
         except (CorruptionError, UnsupportedError) as error:
             self.close()
+            raise error.locate(path=self.path) from None
+
+    @functools.cached_property
+    def header(self) -> BundleHeader:  # type: ignore[override]  # it can be set, too
+        """See `Index`.
+
+        Raises:
+            CorruptionError, UnsupportedError: as `BundleIndex`.
+        """
+        try:
+            return self._read_header()
+        except (CorruptionError, UnsupportedError) as error:
             raise error.locate(path=self.path) from None
 
     def _read_header(self) -> BundleHeader:
@@ -253,9 +271,12 @@ class BundleIndex(Index):
             CorruptionError, UnsupportedError: as `entries`.
         """
         items = self.table.items()
-        if next(items, (HEADER_KEY,))[0] != HEADER_KEY:
+        first, value = next(items, (HEADER_KEY, b""))
+        if first != HEADER_KEY:
             raise CorruptionError("the header is not the first entry", path=self.path)
         try:
+            if "header" not in self.__dict__:
+                self.header = BundleHeader.parse(value)
             yield from parse_entries(items)
         except (CorruptionError, UnsupportedError) as error:
             raise _outside(error, self.path) from None

@@ -42,14 +42,14 @@ def resolve_prefix(path: str, store: Store | None = None) -> str:
         ConflictError: V1 checkpoints with different numbers of files have this name.
         CorruptionError: the directory's state file can't be read.
     """
-    store = store or store_of(path)
-    if store.is_file(index_path(path)) and not path.endswith("/"):
+    store = (store or store_of(path)).remembering()
+    if foreign_ending(path) is not None and store.is_file(path):
+        return path
+    if not path.endswith("/") and store.is_file(index_path(path)):
         return path
     if path and store.is_directory(path):
         return _from_directory(path, store)
     if part_prefixes(path) and is_checkpoint(path, store):
-        return path
-    if foreign_ending(path) is not None and store.is_file(path):
         return path
     member = bundle_prefix(path)
     if member is not None and store.is_file(index_path(member)):

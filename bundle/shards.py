@@ -6,6 +6,7 @@ legal (TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `BundleReader::GetVa
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -20,7 +21,7 @@ from tensorbundle.payloads import decode_strings, payload_checksum
 from tensorbundle.storage.content import describe_content
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
@@ -71,6 +72,9 @@ class ShardReader:
         raw_key = encode_key(key)
         if entry.slices:
             return self._assemble(raw_key, entry, region)
+        if region is not None and self._is_only_read(raw_key, entry):
+            box, within = _covering_box(entry.shape, region)
+            return _basic(self._box(raw_key, entry, box), within)
         array = self._whole(
             raw_key, entry, verify=self._verify and (region is None or entry.dtype is DType.string)
         )
@@ -99,14 +103,12 @@ class ShardReader:
         return self._payload(key, entry, stored)
 
     def _payload(self, key: bytes, entry: TensorEntry, stored: StoredRange) -> memoryview:
-        name = decode_key(key)
-        try:
+        with _naming(key):
             file, mapped = self._open(entry.shard, stored.path)
-        except BundleError as error:
-            raise error.locate(key=name) from None
-        check_range(entry, stored, file.size, name)
-        if mapped is None:
-            return memoryview(file.read(stored.offset, stored.nbytes))
+            if mapped is None:  # reading finds out whether the file has these bytes
+                check_range(entry, stored, stored.offset + stored.nbytes, decode_key(key))
+                return memoryview(file.read_ranges([(stored.offset, stored.nbytes)])[0])
+        check_range(entry, stored, len(mapped), decode_key(key))
         return mapped[stored.offset : stored.offset + stored.nbytes]
 
     def _whole(self, key: bytes, entry: TensorEntry, *, verify: bool) -> Array:
@@ -140,6 +142,31 @@ class ShardReader:
             empty.flags.writeable = False
             return empty
         return np.ndarray(entry.shape, dtype, buffer=payload)
+
+    def _is_only_read(self, key: bytes, entry: TensorEntry) -> bool:
+        """Whether a stored tensor or slice is of numbers in a file that can't be mapped, so that parts cost less."""
+        stored = self._index.stored(key, entry)
+        if stored is None or not entry.dtype.itemsize or not entry.shape:
+            return False
+        with _naming(key):
+            return self._open(entry.shard, stored.path)[1] is None
+
+    def _box(self, key: bytes, entry: TensorEntry, box: Box) -> Array:
+        """A box of one stored tensor or slice; of a file that can't be mapped, only its bytes are read."""
+        stored = self._index.stored(key, entry)
+        if stored is None or not self._is_only_read(key, entry):
+            return self._whole(key, entry, verify=False)[box]
+        file, _ = self._open(entry.shard, stored.path)
+        check_range(entry, stored, stored.offset + stored.nbytes, decode_key(key))
+        check_shape(entry.shape, entry.dtype)
+        with _naming(key):
+            parts = file.read_ranges(_runs_of(box, entry.shape, entry.dtype.itemsize, stored.offset))
+        raw = np.frombuffer(b"".join(parts), np.uint8)
+        if stored.big_endian and entry.dtype.swap_width > 1:
+            raw = swap_bytes(raw, entry.dtype)
+        array = raw.view(entry.dtype.numpy).reshape([each.stop - each.start for each in box])
+        array.flags.writeable = False
+        return array
 
     def _check(self, key: bytes, entry: TensorEntry, stored: StoredRange, payload: memoryview) -> None:
         try:
@@ -176,8 +203,10 @@ class ShardReader:
             raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
         out = np.empty(shape, entry.dtype.numpy)
         for common, whole, slice_key, piece in parts:
-            values = self._whole(slice_key, piece, verify=self._verify and common == whole)
-            out[relative(common, box)] = values[relative(common, whole)]
+            if common == whole:
+                out[relative(common, box)] = self._whole(slice_key, piece, verify=self._verify)
+            else:
+                out[relative(common, box)] = self._box(slice_key, piece, relative(common, whole))
         out.flags.writeable = False
         return out if region is None else _basic(out, within)
 
@@ -193,7 +222,7 @@ class ShardReader:
         except MissingFileError as error:
             raise MissingFileError(f"{error.reason}: data shard {shard} is missing", path=path) from None
         try:
-            if 0 < file.size < 1024:
+            if not file.near_bytes and 0 < file.size < 1024:
                 content = describe_content(file.read(0, min(file.size, 256)))
                 if content and "Git-LFS" in content:
                     raise CorruptionError(content, path=path)
@@ -211,6 +240,34 @@ class ShardReader:
         for file, _ in self._files.values():
             file.close()
         self._files.clear()
+
+
+@contextlib.contextmanager
+def _naming(key: bytes) -> Iterator[None]:
+    """Lets errors name the tensor."""
+    try:
+        yield
+    except BundleError as error:
+        raise error.locate(key=decode_key(key)) from None
+
+
+def _runs_of(box: Box, shape: tuple[int, ...], itemsize: int, base: int) -> list[tuple[int, int]]:
+    """The ranges of bytes of a box of a tensor whose first byte is at `base`: offsets and sizes, in C order."""
+    inner = len(shape)  # the dimensions from here on are there as a whole
+    while inner and box[inner - 1] == slice(0, shape[inner - 1]):
+        inner -= 1
+    run = math.prod(shape[inner:]) * itemsize
+    size = (box[inner - 1].stop - box[inner - 1].start) * run if inner else run
+    offsets = [base + (box[inner - 1].start * run if inner else 0)]
+    stride = run * shape[inner - 1] if inner else run
+    for extent, each in zip(
+        reversed(shape[: max(inner - 1, 0)]), reversed(box[: max(inner - 1, 0)]), strict=True
+    ):
+        offsets = [
+            offset + position * stride for position in range(each.start, each.stop) for offset in offsets
+        ]
+        stride *= extent
+    return [(offset, size) for offset in offsets]
 
 
 def _located(error: CorruptionError, key: bytes, stored: StoredRange) -> CorruptionError:

@@ -32,6 +32,7 @@ TABLE_MAGIC: Final = 0xDB4775248B80FB57
 MAX_HANDLE_BYTES: Final = 10 + 10  # two varint64
 FOOTER_BYTES: Final = 2 * MAX_HANDLE_BYTES + 8
 TRAILER_BYTES: Final = 1 + 4
+_AT_ONCE_BYTES: Final = 64 << 20  # of blocks that follow each other, where a request takes long
 _MANY_LOOKUPS: Final = 16  # in one block, after which it is decoded as a whole
 BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
 UNCOMPRESSED, SNAPPY = 0, 1
@@ -129,8 +130,10 @@ class TableReader:
                 offset=0,
             )
         start = file.size - FOOTER_BYTES
+        tail = max(FOOTER_BYTES, min(file.size, file.near_bytes))
+        self._near = file.size - tail, file.read(file.size - tail, tail)
         try:
-            footer = Footer.parse(file.read(start, FOOTER_BYTES))
+            footer = Footer.parse(self._near[1][-FOOTER_BYTES:])
         except CorruptionError as error:
             content = describe_file(file.path, file.read(0, min(file.size, HEAD_BYTES)))
             reason = (
@@ -213,6 +216,11 @@ class TableReader:
         for number in range(len(self.handles)):
             yield from self.block_items(number)
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether reading the first block makes no request."""
+        return not self._file.near_bytes or not self.handles or self._near[0] <= self.handles[0].offset
+
     def block_items(self, number: int) -> list[tuple[bytes, bytes]]:
         """Every key and value of one data block, in key order.
 
@@ -220,6 +228,7 @@ class TableReader:
             CorruptionError: the block is damaged, or contains a key that belongs in another block.
         """
         handle = self.handles[number]
+        self._read_on(number)
         block = self._load(handle, f"data block {number}")
         try:
             items = iterate(*block)
@@ -250,7 +259,7 @@ class TableReader:
                 path=self.path,
                 offset=handle.offset,
             )
-        stored = self._file.read(handle.offset, handle.size + TRAILER_BYTES)
+        stored = self._read(handle.offset, handle.size + TRAILER_BYTES)
         expected = unmask(FIXED32.unpack_from(stored, handle.size + 1)[0])
         computed = crc32c(memoryview(stored)[: handle.size + 1])
         if expected != computed:
@@ -271,6 +280,28 @@ class TableReader:
             path=self.path,
             offset=handle.offset + handle.size,
         )
+
+    def _read(self, offset: int, size: int) -> bytes:
+        """Bytes of the file, from those that were read last if they are there."""
+        start, data = self._near
+        if start <= offset and offset + size <= start + len(data):
+            return data[offset - start : offset - start + size]
+        return self._file.read(offset, size)
+
+    def _read_on(self, number: int) -> None:
+        """Where a request takes long, read a block and those that follow it in the file at once."""
+        handle = self.handles[number]
+        start, data = self._near
+        end = handle.offset + handle.size + TRAILER_BYTES
+        if not self._file.near_bytes or (start <= handle.offset and end <= start + len(data)):
+            return
+        for following in self.handles[number + 1 :]:
+            last = following.offset + following.size + TRAILER_BYTES
+            if following.offset != end or last - handle.offset > _AT_ONCE_BYTES:
+                break
+            end = last
+        if end <= self._file.size:
+            self._near = handle.offset, self._file.read(handle.offset, end - handle.offset)
 
     def _decompress(self, stored: bytes, handle: BlockHandle, name: str) -> bytes:
         import cramjam  # compressed indexes are rare, and most runs never need it

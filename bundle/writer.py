@@ -136,10 +136,10 @@ class BundleWriter:
         self._planned = None if self.store.can_rename else self._free_count(max(1, shards or 1))
         self._done = False
 
-    def add_shard(self) -> tuple[int, WritableFile]:
-        """A new, empty data shard: its number, and the file to append to."""
+    def add_shard(self, size: int | None = None) -> tuple[int, WritableFile]:
+        """A new, empty data shard: its number, and the file to append to; `size` as for `Store.writer`."""
         number, name = self.stage_shard()
-        self._open.append(self.store.writer(name))
+        self._open.append(self.store.writer(name, size))
         return number, self._open[-1]
 
     def stage_shard(self) -> tuple[int, str]:
@@ -165,7 +165,7 @@ class BundleWriter:
         """The final name of a data shard, if known."""
         if self._planned is not None and number >= self._planned:
             raise UnsupportedError(
-                f"more than the {self._planned} data shards that were planned; files here can't be renamed",
+                f"more than the {self._planned} data shards that were planned; files here can't be renamed, so give 'shards'",
                 path=self.prefix,
             )
         return shard_path(self.prefix, number, self._planned or number + 1)
@@ -225,10 +225,10 @@ class BundleWriter:
         """
         try:
             with self.staging as staging:
+                while len(self._shards) < (self._planned or 1):
+                    self.add_shard()
                 for shard in self._open:
                     shard.close()
-                while len(self._shards) < (self._planned or 1):
-                    self.stage_shard()
                 self.bytes_written = sum(map(self.store.size, self._written))
                 with staging.locked():
                     refuse_existing(self.prefix, overwrite=self._overwrite, store=self.store)
@@ -244,6 +244,9 @@ class BundleWriter:
                     finally:
                         if staging.visible:
                             self._remove(old_shards)
+        except ConflictError:
+            self.abort(keep=True)
+            raise
         finally:
             self.abort()
 
@@ -255,12 +258,14 @@ class BundleWriter:
             with contextlib.suppress(OSError):
                 self.store.remove(path)
 
-    def abort(self) -> None:
-        """Remove every temporary file and leave the destination unchanged. A second call does nothing."""
+    def abort(self, *, keep: bool = False) -> None:
+        """Remove every temporary file and leave the destination unchanged. A second call does nothing.
+
+        With `keep`, files under final names stay: they may be another writer's.
+        """
         for shard in self._open:
-            with contextlib.suppress(OSError):  # a full disk, once more
-                shard.close()
-        self.staging.discard()
+            shard.abandon()
+        self.staging.discard(keep=keep)
         self._done = True
 
     def __del__(self) -> None:
@@ -298,11 +303,11 @@ class BundleWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, *_: object) -> None:
         if kind is None:
             self.commit()
         else:
-            self.abort()
+            self.abort(keep=isinstance(error, ConflictError))
 
 
 def _have_same_bytes(store: Store, path: str, other: str) -> bool:

@@ -4,34 +4,48 @@ A *name* is a path or a URL, as text. A *store* has the files with such names: `
 
 - `paths.py`: the algebra of names, for both paths and URLs; touches no file.
 - `protocols.py`: the interfaces of a store, of a file, and of the files of one output.
+- `settings.py`: options for the libraries behind URLs.
 - `content.py`: recognizes files that are not checkpoints, by their first bytes.
 - `staging.py`: the files of one output under temporary names, moved to their final names in the commit.
 - `local.py`: the local file system.
 - `behind.py`: a file that is written by a thread of its own.
+- `spans.py`: byte ranges, merged and cut for reading over a network.
+- `faults.py`: what the libraries behind URLs raise: what may pass, and what it means.
+- `fetching.py`: one request for a range, and what the response says of the file.
+- `pool.py`: the threads that wait for servers.
+- `readahead.py`: parts of a file that are on their way while earlier ones are used.
+- `uploads.py`: files while they are written to a URL.
+- `publishing.py`: the files of one output behind URLs, the index last.
+- `remote.py`: files behind URLs, by fsspec; imported when a URL is met.
 
 Another kind of store is a module here, and a line in `store_of`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tensorbundle.errors import UnsupportedError
 from tensorbundle.storage.local import LocalStore
 from tensorbundle.storage.paths import is_url
+from tensorbundle.storage.settings import current_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tensorbundle.storage.protocols import Store
 
 __all__ = ["store_of"]
 
 
-def store_of(name: str) -> Store:
+def store_of(name: str, options: Mapping[str, Any] | None = None) -> Store:
     """The store that has the file or the directory with this name.
 
-    Raises:
-        UnsupportedError: a URL of a kind that no store is known for.
+    Args:
+        name: a path, or a URL.
+        options: of a URL, beside those of `settings.storage_options`.
     """
     if is_url(name):
-        raise UnsupportedError("URLs can't be read; copy the files to a local directory", path=name)
+        from tensorbundle.storage.remote import RemoteStore  # most runs meet no URL
+
+        return RemoteStore({**current_options(), **(options or {})})
     return LocalStore()

@@ -40,6 +40,8 @@ _CAN_NOT_SHARE: Final = frozenset(
 class LocalFile:
     """A local file, open for reading at any position (`RandomAccessFile`)."""
 
+    near_bytes = 0
+
     def __init__(self, path: str) -> None:
         """Open the regular file at `path`.
 
@@ -81,6 +83,9 @@ class LocalFile:
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """See `RandomAccessFile`: one `pread` each."""
         return [self.read(offset, size) for offset, size in ranges]
+
+    def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """See `RandomAccessFile`; the kernel reads ahead by itself."""
 
     def map(self) -> memoryview | None:
         """See `RandomAccessFile`."""
@@ -171,6 +176,11 @@ class LocalWriter:
         """See `WritableFile`."""
         self._file.close()
 
+    def abandon(self) -> None:
+        """See `WritableFile`."""
+        with contextlib.suppress(OSError):  # a full disk, once more
+            self._file.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -220,18 +230,24 @@ class LocalStore:
         """See `Store`."""
         return True
 
+    def remembering(self) -> LocalStore:
+        """See `Store`: asking costs nothing here."""
+        return self
+
     def open(self, path: str) -> LocalFile:
         """See `Store`."""
         return LocalFile(path)
 
-    def writer(self, name: str) -> LocalWriter:
+    def writer(self, name: str, size: int | None = None) -> LocalWriter:
         """See `Store`."""
+        del size
         return LocalWriter(name)
 
-    def stage(self, output: str, *, overwrite: bool = False) -> RenamedFiles:
+    def stage(self, output: str, *, overwrite: bool = False, resume: bool = False) -> RenamedFiles:
         """See `Store`."""
         from tensorbundle.storage.staging import RenamedFiles  # which reading does not need
 
+        del resume
         return RenamedFiles(self, output, overwrite=overwrite)
 
     def exists(self, path: str) -> bool:

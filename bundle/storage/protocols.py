@@ -26,11 +26,20 @@ class RandomAccessFile(Protocol):
 
     Attributes:
         path: the file's name, as given.
-        size: size in bytes when the file was opened.
+        near_bytes: bytes that can be read in about the time of one request. A reader that needs a few bytes, and more near
+            them soon, reads so many at once.
     """
 
     path: str
-    size: int
+    near_bytes: int
+
+    @property
+    def size(self) -> int:
+        """Bytes, when it was opened or first asked for.
+
+        Raises:
+            MissingFileError, UnreadableFileError: as `Store.open`, where that asks nothing.
+        """
 
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`.
@@ -46,6 +55,9 @@ class RandomAccessFile(Protocol):
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The bytes of several ranges, each an offset and a size, in few requests; otherwise like `read`."""
+
+    def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """A hint that these ranges, each an offset and a size, will be read soon, in this order."""
 
     def map(self) -> memoryview | None:
         """All bytes as read-only memory, which stays valid after `close`; None if the file can't be mapped."""
@@ -81,9 +93,12 @@ class WritableFile(Protocol):
             OSError: as for `write`.
         """
 
+    def abandon(self) -> None:
+        """Let go of a file that nobody will want; where files appear when they are closed, it does not."""
+
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, kind: object, *_: object) -> None: ...
 
 
 class Staging(Protocol):
@@ -107,8 +122,11 @@ class Staging(Protocol):
             BundleError: the directory can't be written to.
         """
 
-    def writer(self, final: str, *, replace: bool = False) -> WritableFile:
-        """A file to write here that will become `final`; it may exist nowhere before `commit`. Otherwise like `create`."""
+    def writer(self, final: str, *, replace: bool = False, size: int | None = None) -> WritableFile:
+        """A file to write here that will become `final`; it may exist nowhere before `commit`. Otherwise like `create`.
+
+        `size` is as for `Store.writer`.
+        """
 
     def share(self, source: str, final: str) -> tuple[str, SharedHow]:
         """Stage the contents of the stored file `source` as `final` without writing them: its staged name, and the method.
@@ -135,8 +153,11 @@ class Staging(Protocol):
             OSError: a file could not be moved or flushed; `visible` tells whether the output exists nevertheless.
         """
 
-    def discard(self) -> None:
-        """Remove files that were staged but not committed; a second call does nothing."""
+    def discard(self, *, keep: bool = False) -> None:
+        """Remove files that were staged but not committed; a second call does nothing.
+
+        With `keep`, files under their final names stay, as another writer may have put them there.
+        """
 
     def __enter__(self) -> Self: ...
 
@@ -156,6 +177,9 @@ class Store(Protocol):
     def can_rename(self) -> bool:
         """Whether the final name of a staged file can change until the commit."""
 
+    def remembering(self) -> Store:
+        """The same store for reading one checkpoint: asks about each file once, and finds that one changed since."""
+
     def open(self, path: str) -> RandomAccessFile:
         """A file, for reading.
 
@@ -164,15 +188,18 @@ class Store(Protocol):
             UnreadableFileError: it can't be opened for another reason.
         """
 
-    def writer(self, name: str) -> WritableFile:
-        """A staged file, for writing.
+    def writer(self, name: str, size: int | None = None) -> WritableFile:
+        """A staged file, for writing; `size` is about how many bytes it will have, if that is known.
 
         Raises:
             OSError: it can't be opened.
         """
 
-    def stage(self, output: str, *, overwrite: bool = False) -> Staging:
+    def stage(self, output: str, *, overwrite: bool = False, resume: bool = False) -> Staging:
         """A staging for the files of one output, all in the directory of `output`, the name that messages contain.
+
+        With `resume`, files that an attempt which died left under their final names may be used, and stay if this one
+        fails; only where files are written under their final names (`can_rename` is false).
 
         Raises:
             MissingFileError: no such directory.

@@ -108,8 +108,9 @@ class RenamedFiles:
             ) from error
         return temporary
 
-    def writer(self, final: str, *, replace: bool = False) -> WritableFile:
+    def writer(self, final: str, *, replace: bool = False, size: int | None = None) -> WritableFile:
         """See `Staging`."""
+        del size
         return self._disk.writer(self.create(final, replace=replace))
 
     def share(self, source: str, final: str) -> tuple[str, SharedHow]:
@@ -175,8 +176,9 @@ class RenamedFiles:
         """Whether it has its final name; read from the disk, because an interrupt may come at any point."""
         return not self._disk.exists(each.temporary) or self._disk.same_file(each.temporary, each.final)
 
-    def discard(self) -> None:
-        """See `Staging`."""
+    def discard(self, *, keep: bool = False) -> None:
+        """See `Staging`: none has its final name."""
+        del keep
         for each in self._staged:
             with contextlib.suppress(OSError):
                 self._disk.remove(each.temporary)

@@ -38,6 +38,8 @@ class Inode:
 class MemoryFile:
     """The bytes that a file had when it was opened (`RandomAccessFile`)."""
 
+    near_bytes = 0
+
     def __init__(self, path: str, data: bytes) -> None:
         self.path, self.size, self._data = path, len(data), data
 
@@ -52,6 +54,9 @@ class MemoryFile:
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         return [self.read(*each) for each in ranges]
+
+    def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        pass
 
     def map(self) -> None:
         return None
@@ -77,6 +82,9 @@ class MemoryWriter:
         self.size += memoryview(data).nbytes
 
     def close(self) -> None:
+        pass
+
+    def abandon(self) -> None:
         pass
 
     def __enter__(self) -> Self:
@@ -198,11 +206,14 @@ class MemoryDisk:
             raise MissingFileError("no such file", path=path)
         return MemoryFile(path, bytes(self._names[path].data))
 
-    def writer(self, name: str) -> MemoryWriter:
+    def writer(self, name: str, size: int | None = None) -> MemoryWriter:
         self._at(name)
         return MemoryWriter(self, name)
 
-    def stage(self, output: str, *, overwrite: bool = False) -> RenamedFiles:
+    def remembering(self) -> Self:
+        return self
+
+    def stage(self, output: str, *, overwrite: bool = False, resume: bool = False) -> RenamedFiles:
         return RenamedFiles(self, output, overwrite=overwrite)
 
     def exists(self, path: str) -> bool:

@@ -47,6 +47,13 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
     parser.add_argument("--help", action="help", help="show the options, too")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--quiet", "-q", action="store_true", help="print no notes, summary or progress")
+    parser.add_argument(
+        "--storage-option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="for URLs: an option of their library, such as anon=true; SCHEME.KEY=VALUE for those of one scheme",
+    )
     command.add_arguments(parser)
     parser.usage = parser.short_usage()
     return parser

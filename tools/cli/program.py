@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from tensorbundle import __version__
 from tensorbundle.errors import BundleError, near_hint
+from tensorbundle.storage.settings import options_of_pairs, storage_options
 from tensorbundle.tools.cli.catalog import COMMANDS, GROUPS
 from tensorbundle.tools.cli.console import STANDARD_OUTPUT, Console, escape
 
@@ -99,7 +100,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         command = load(name)
         args = parser_of(name, command).parse_args(arguments)
         console = Console(as_json=args.json, quiet=args.quiet)
-        status = command.run(args, console)
+        with storage_options(options_of_pairs(args.storage_option)):
+            status = command.run(args, console)
         console.flush()
     except BrokenPipeError:
         _discard_output()  # the reader of our output has closed it

@@ -105,7 +105,8 @@ class Hdf5Output:
         ):
             empty = os.path.join(scratch, "empty.h5")
             places = _make_empty(empty, plan, path)
-            with staging.writer(path) as file, open(empty, "rb") as structure:
+            size = sum(entry.origin.entry.nbytes for _, entry in places)
+            with staging.writer(path, size=size) as file, open(empty, "rb") as structure:
                 for offset, entry in places:
                     _copy(structure, file, offset)
                     _, done = append_entries(file, [entry], verify=options.verify, progress=options.progress)

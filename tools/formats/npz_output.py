@@ -76,7 +76,8 @@ class NpzOutput:
         self.refuse_existing(path, overwrite=options.overwrite, store=store)
         written = Written()
         with store.stage(path, overwrite=options.overwrite) as staging:
-            with staging.writer(path) as file:
+            size = sum(each.origin.entry.nbytes for each in plan.entries)
+            with staging.writer(path, size=size) as file:
                 with zipfile.ZipFile(_Stream(file), "w", zipfile.ZIP_STORED) as archive:
                     for each in plan.entries:
                         written.add(_write_member(archive, each, options))
@@ -116,6 +117,9 @@ class _Member:
 
     def close(self) -> None:
         """See `WritableFile`; whoever opened the member closes it."""
+
+    def abandon(self) -> None:
+        """See `WritableFile`."""
 
     def __enter__(self) -> Self:
         return self

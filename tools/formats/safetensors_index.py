@@ -67,8 +67,10 @@ class SafetensorsIndex(ListedIndex):
 def _header(path: str, store: Store) -> Header:
     with store.open(path) as file:
         try:
-            size = header_size(file.read(0, min(LENGTH.size, file.size)), file.size)
-            return parse_header(file.read(0, size), file.size)
+            start = file.read(0, min(max(LENGTH.size, file.near_bytes), file.size))
+            size = header_size(start[: LENGTH.size], file.size)
+            rest = file.read(len(start), size - len(start)) if size > len(start) else b""
+            return parse_header((start + rest)[:size], file.size)
         except BundleError as error:
             raise error.locate(path=path) from None
 

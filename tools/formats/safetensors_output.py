@@ -120,7 +120,8 @@ def _write_file(
 ) -> None:
     described = [(decode_key(each.key), each.origin.entry.dtype, each.origin.entry.shape) for each in entries]
     header = encode_header(described, metadata)
-    with staging.writer(path) as file:
+    size = len(header) + sum(each.origin.entry.nbytes for each in entries)
+    with staging.writer(path, size=size) as file:
         file.write(header)
         _, done = append_entries(file, entries, verify=options.verify, progress=options.progress)
         written.bytes_written += file.size

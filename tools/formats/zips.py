@@ -41,7 +41,10 @@ class Readable(Protocol):
     """A file that can be read at any position."""
 
     path: str
-    size: int
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
 
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`."""
@@ -229,6 +232,8 @@ class InflatedFile:
     Whoever reads backwards makes it begin again.
     """
 
+    near_bytes = 0
+
     def __init__(self, archive: Readable, member: Member) -> None:
         """Read `member` of `archive`, which stays open as long as this is used."""
         self.path = archive.path
@@ -289,6 +294,9 @@ class InflatedFile:
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The bytes of several ranges, each an offset and a size."""
         return [self.read(offset, size) for offset, size in ranges]
+
+    def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Nothing: bytes come in order as it is."""
 
     def map(self) -> memoryview | None:
         """None: there are no such bytes to map."""

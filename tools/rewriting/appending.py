@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 from tensorbundle.dtypes import DType
@@ -14,10 +15,10 @@ from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, st
 from tensorbundle.writer import append_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from tensorbundle.entries import TensorEntry
-    from tensorbundle.storage.protocols import WritableFile
+    from tensorbundle.entries import StoredRange, TensorEntry
+    from tensorbundle.storage.protocols import Store, WritableFile
     from tensorbundle.tools.rewriting.plan import PlannedEntry
 
 __all__ = ["append_entries", "check_wholes"]
@@ -45,6 +46,7 @@ def append_entries(
     out: list[TensorEntry] = []
     with OpenFiles() as files, WriteBehind(file) as behind:
         job = _Job(behind, files, verify, progress)
+        files.prefetch(_sources(entries))
         for carried, group in itertools.groupby(entries, lambda each: isinstance(each.origin, Carried)):
             if carried:
                 out += job.copy(list(group))
@@ -53,6 +55,24 @@ def append_entries(
         if verify:
             job.written.bytes_read += check_wholes(entries, files)
     return out, job.written
+
+
+def _sources(entries: Iterable[PlannedEntry]) -> Iterator[tuple[Store, StoredRange]]:
+    """The ranges that are read for planned entries, in this order; not of inputs that are mostly passed over."""
+    for each in entries:
+        origin = each.origin
+        if isinstance(origin, Carried):
+            yield origin.index.store, origin.stored
+        elif isinstance(origin, Converted):
+            inputs = list(origin.expression.inputs())
+            if len(inputs) == 1 and math.prod(inputs[0].shape) > 2 * math.prod(origin.expression.shape):
+                continue
+            for source in inputs:
+                pieces = [(key, entry) for _, key, entry in source.pieces] or [(source.key, source.entry)]
+                for key, entry in pieces:
+                    stored = source.index.stored(key, entry)
+                    if stored is not None:
+                        yield source.index.store, stored
 
 
 def check_wholes(entries: Iterable[PlannedEntry], files: OpenFiles) -> int:

@@ -70,13 +70,15 @@ class BundleOutput:
         store = options.store_for(path)
         if plan.must_copy or options.data == "copy" or not store.can_share:
             return []
-        needed: dict[str, int] = dict.fromkeys(sizes, 0)
+        needed: dict[str, int] = {}
         for each in plan.entries:
             if isinstance(each.origin, Carried) and each.origin.index.store == store:
-                needed[each.origin.stored.path] += each.origin.stored.nbytes
+                path = each.origin.stored.path
+                needed[path] = needed.get(path, 0) + each.origin.stored.nbytes
         return [
             file
-            for file, live in needed.items()
+            for file in sizes
+            if (live := needed.get(file)) is not None
             if sizes[file] - live <= DEAD_BYTES or live * 10 >= sizes[file] or live > COPIED_BYTES
         ]
 
@@ -253,7 +255,7 @@ def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], No
 
 def _write_shard(job: _Job) -> tuple[dict[bytes, TensorEntry], Written]:
     """Write one data shard: the entries of what it contains, and what was read. Depends on nothing but the plan."""
-    with job.store.writer(job.name) as file:
+    with job.store.writer(job.name, sum(each.origin.entry.nbytes for each in job.entries)) as file:
         done, written = append_aliased(file, job.entries, verify=job.verify, progress=job.progress)
     keys = [each.key for each in job.entries]
     return {key: entry._replace(shard=job.number) for key, entry in zip(keys, done, strict=True)}, written

@@ -96,6 +96,15 @@ class OpenFiles:
             self._files.pop(next(iter(self._files))).close()
         return file
 
+    def prefetch(self, ranges: Iterable[tuple[Store, StoredRange]]) -> None:
+        """A hint that these bytes will be read soon, those of each file in this order."""
+        by_file: dict[tuple[Store, str], list[tuple[int, int]]] = {}
+        for store, stored in ranges:
+            by_file.setdefault((store, stored.path), []).append((stored.offset, stored.nbytes))
+        for place, spans in by_file.items():
+            if len(by_file) <= _MAX_OPEN:
+                self.open(*place).prefetch(spans)
+
     def close(self) -> None:
         """Let go of the files."""
         for each in self._files.values():
@@ -157,6 +166,7 @@ def stream(
     unknown = computed is not None and any(each.stored.crc32c is None for each in run)
     checker = _Checker(run, failed, computed, verify=verify) if verify or unknown else None
     file = files.open(run[0].store, run[0].stored.path)
+    file.prefetch([(start, total)])
     for done, buffer in zip(range(0, total, BUFFER_BYTES), itertools.cycle(buffers), strict=False):
         chunk = buffer[: total - done]
         file.readinto(start + done, chunk)

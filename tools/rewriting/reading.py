@@ -120,6 +120,12 @@ class Reading:
         source.read(self._files, start, buffer)
         self._count(len(buffer))
 
+    def prefetch(self, index: Index, key: bytes, entry: TensorEntry) -> None:
+        """A hint that all of a stored tensor or slice will be read soon."""
+        stored = index.stored(key, entry)
+        if stored is not None:
+            self._files.prefetch([(index.store, stored)])
+
     def _count(self, size: int) -> None:
         self.bytes_read += size
         if self._progress is not None:

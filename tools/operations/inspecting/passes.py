@@ -37,6 +37,8 @@ def flat_values(index: Index, key: str, entry: TensorEntry, *, verify: bool = Tr
     if not stored.pieces:
         stored = Stored(index, stored.key, entry._replace(shape=(entry.elements,)))
     with Reading(verify=verify) as reading:
+        for _, raw_key, piece in stored.pieces or ((None, stored.key, stored.entry),):
+            reading.prefetch(index, raw_key, piece)
         yield from stream(stored, reading)
 
 

@@ -1,0 +1,156 @@
+"""What the libraries behind URLs raise: which of it is worth another try, and what it means for a person.
+
+They raise OSError for most, and their own exceptions for the rest: `botocore` with a `response`, `aiohttp` with a `status`.
+They are told apart by these attributes and by names of classes, so that none of the libraries is imported here.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from tensorbundle.errors import BundleError, MissingFileError, UnreadableFileError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MissingBucketError", "ShortBodyError", "is_transient", "patiently", "translated"]
+
+Result = TypeVar("Result")
+_ATTEMPTS: Final = 6
+_FIRST_PAUSE: Final = 0.2  # seconds; each pause is three times the one before, less a random part
+_TRANSIENT_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 509})
+_TRANSIENT_ERRNO: Final = frozenset(
+    {errno.EBUSY, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT, errno.EPIPE}
+    | {getattr(errno, "EREMOTEIO", errno.EIO)}  # s3fs: InternalError
+)
+# Of botocore, aiohttp and fsspec: the connection could not be made, broke, or gave less than was announced.
+_TRANSIENT_CLASSES: Final = frozenset(
+    {"HTTPClientError", "ClientConnectionError", "ClientPayloadError", "IncompleteRead", "FSTimeoutError"}
+    | {"ResponseParserError", "IncompleteReadError", "ServerTimeoutError", "HttpResponseError"}
+)
+_EXPIRED: Final = frozenset(
+    {"ExpiredToken", "TokenRefreshRequired", "ExpiredTokenException", "RequestExpired"}
+)
+_REJECTED: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"})
+_NO_CREDENTIALS: Final = frozenset(
+    {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}
+)
+_GET_CREDENTIALS: Final = "configure them, or give --storage-option anon=true for what is public"
+
+
+class MissingBucketError(MissingFileError):
+    """There is no such bucket, so that no question about files in it has an answer."""
+
+
+class ShortBodyError(OSError):
+    """A response had fewer bytes than it should have."""
+
+
+def patiently(do: Callable[[], Result]) -> Result:
+    """What `do` returns; transient errors make it try again, after pauses that grow to half a minute.
+
+    Raises:
+        Exception: what `do` raised at last.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return do()
+        except Exception as error:
+            if attempt == _ATTEMPTS - 1 or not is_transient(error):
+                raise
+        time.sleep(_FIRST_PAUSE * 3**attempt * random.uniform(0.5, 1))  # noqa: S311  no secret
+    raise AssertionError("the last attempt returns or raises")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed a little later."""
+    if isinstance(error, BundleError):
+        return False
+    error = _cause(error)
+    status = _status(error)
+    if status is not None:
+        return status in _TRANSIENT_STATUS
+    if isinstance(error, (TimeoutError, ConnectionError, EOFError, ShortBodyError)):
+        return True
+    if any(each.__name__ in _TRANSIENT_CLASSES for each in type(error).__mro__):
+        return True
+    return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNO
+
+
+def translated(error: BaseException, path: str, *, doing: str = "read") -> BundleError:
+    """The error of ours that says what happened to a file, and what to do.
+
+    Args:
+        error: what a library raised.
+        path: the file's URL.
+        doing: the participle of what was tried.
+    """
+    if isinstance(error, BundleError):
+        return error
+    error = _cause(error)
+    names = {each.__name__ for each in type(error).__mro__}
+    code, status, what = _code(error), _status(error), _one_line(error)
+    if code in _EXPIRED or "expired" in what.lower():
+        return UnreadableFileError(f"can't be {doing}: the credentials have expired; get new ones", path=path)
+    if names & _NO_CREDENTIALS:
+        return UnreadableFileError(f"can't be {doing}: no credentials; {_GET_CREDENTIALS}", path=path)
+    if code in _REJECTED or status == 401:
+        return UnreadableFileError(
+            f"can't be {doing}: the credentials are not accepted ({what}); {_GET_CREDENTIALS}", path=path
+        )
+    if isinstance(error, PermissionError) or status == 403:
+        return UnreadableFileError(
+            f"can't be {doing}: no permission ({what}); ask for it, or use other credentials", path=path
+        )
+    if code == "NoSuchBucket" or (isinstance(error, FileNotFoundError) and "bucket does not exist" in what):
+        return MissingBucketError("no such bucket; its name is the first part of the URL", path=path)
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return MissingFileError("no such file", path=path)
+    if status == 400 and doing == "read":  # what S3 answers to HEAD requests, which have no text
+        return UnreadableFileError(
+            f"can't be read ({what}); the credentials may have expired, or be for another region", path=path
+        )
+    if isinstance(error, NotImplementedError):
+        return UnsupportedError(f"can't be {doing}: URLs of this kind don't allow that", path=path)
+    if is_transient(error):
+        return UnreadableFileError(
+            f"can't be {doing}, also after {_ATTEMPTS} attempts ({what}); the server can't be reached or is busy",
+            path=path,
+        )
+    return UnreadableFileError(f"can't be {doing}: {what}", path=path)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error below one that hides what the server said: fsspec calls all of them FileNotFoundError over HTTP."""
+    cause = error.__cause__
+    hides = isinstance(error, FileNotFoundError) and cause is not None and not _code(error)
+    return cause if hides and cause is not None and not isinstance(cause, LookupError) else error
+
+
+def _response(error: BaseException) -> dict[str, Any]:
+    """What botocore keeps of a response, in the error itself or in the one that s3fs made of it."""
+    for each in (error, error.__cause__):
+        response = getattr(each, "response", None)
+        if isinstance(response, dict):
+            return response
+    return {}
+
+
+def _code(error: BaseException) -> str:
+    return str(_response(error).get("Error", {}).get("Code", ""))
+
+
+def _status(error: BaseException) -> int | None:
+    status = (
+        _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", getattr(error, "status", None))
+    )
+    return status if isinstance(status, int) else None
+
+
+def _one_line(error: BaseException) -> str:
+    """What an error says, in one line; never a whole page that a server sent."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join((text or type(error).__name__).split())[:200]

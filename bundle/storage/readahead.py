@@ -1,0 +1,120 @@
+"""Reads ahead what will be read: parts of a file that are on their way while earlier ones are being used.
+
+What will be read is known exactly, from a plan or an index, so nothing is guessed, and nothing is kept after it was used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.storage.pool import submit
+from tensorbundle.storage.spans import Span, cut, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
+
+__all__ = ["MAX_PARTS", "ReadAhead"]
+
+MAX_PARTS: Final = 12  # on their way or waiting to be used, in the whole process; 96 MiB
+_SOON: Final = 4 * MAX_PARTS  # parts among which a read is looked for
+_FEWEST_PARTS: Final = 2  # of each file, however many other files are read at the same time
+
+
+class _Budget:
+    """How many parts all files have together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    def take(self, own: int) -> bool:
+        """Take one part more for a file that has `own`, if there may be one more."""
+        with self._lock:
+            if self._taken >= MAX_PARTS and own >= _FEWEST_PARTS:
+                return False
+            self._taken += 1
+            return True
+
+    def give_back(self) -> None:
+        with self._lock:
+            self._taken -= 1
+
+
+_budget: Final = _Budget()
+
+
+class ReadAhead:
+    """Parts of one file, in the order of their use, read ahead of whoever uses them; for one thread."""
+
+    def __init__(self, read: Callable[[int, int], bytes], ranges: Iterable[tuple[int, int]]) -> None:
+        """Read ahead `ranges`, each an offset and a size, in their order; `read` reads one part, in a thread."""
+        self._read = read
+        self._planned: deque[Span] = deque(cut(joined(ranges)))
+        self._coming: deque[tuple[Span, Future[bytes]]] = deque()
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing is left to be read."""
+        return not self._coming and not self._planned
+
+    def covers(self, offset: int, size: int) -> bool:
+        """Whether these bytes are in parts that come soon, and follow each other without a gap."""
+        end = offset + size
+        inside = False
+        soon = itertools.islice(self._planned, _SOON)
+        for part in itertools.chain((each for each, _ in self._coming), soon):
+            if part.offset <= offset < part.end:
+                inside = True
+                if end <= part.end:
+                    return True
+                offset = part.end
+            elif inside:
+                return False
+        return False
+
+    def fill(self, offset: int, buffer: memoryview) -> bool:
+        """Fill a buffer with the bytes at `offset`, if these come soon. Parts that come before them are given up.
+
+        Raises:
+            BundleError: the bytes can't be read.
+        """
+        end = offset + len(buffer)
+        if not self.covers(offset, len(buffer)):
+            return False
+        done = offset
+        while done < end:
+            while self._coming and not self._coming[0][0].offset <= done < self._coming[0][0].end:
+                self._drop()
+            while not self._coming and not self._planned[0].offset <= done < self._planned[0].end:
+                self._planned.popleft()
+            self._ask()
+            part, future = self._coming[0]
+            data = future.result()
+            take = min(part.end, end) - done
+            buffer[done - offset : done - offset + take] = data[done - part.offset :][:take]
+            done += take
+            if done == part.end:
+                self._drop()
+                self._ask()
+        return True
+
+    def _ask(self) -> None:
+        """Let as many parts come as there may be."""
+        while self._planned and _budget.take(len(self._coming)):
+            part = self._planned.popleft()
+            self._coming.append((part, submit(self._read, part.offset, part.size)))
+
+    def _drop(self) -> None:
+        _, future = self._coming.popleft()
+        future.cancel()
+        _budget.give_back()
+
+    def close(self) -> None:
+        """Give up what is still to come."""
+        self._planned.clear()
+        while self._coming:
+            self._drop()

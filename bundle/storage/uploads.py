@@ -1,0 +1,303 @@
+"""Files while they are written to a URL: in parts that are sent as they fill, invisible until the last one was sent.
+
+A file never takes the name of another, unless that may be replaced. S3 decides that when the upload is completed
+(`If-None-Match`); elsewhere the name is looked at right before, which leaves a moment in between. A name that is taken by
+the very same bytes is no conflict: then an earlier attempt succeeded, and its answer was lost.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from tensorbundle.coding import crc32c
+from tensorbundle.errors import ConflictError
+from tensorbundle.storage.faults import patiently, translated
+from tensorbundle.storage.fetching import is_s3
+from tensorbundle.storage.pool import submit
+from tensorbundle.storage.spans import PART_BYTES, Span, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from tensorbundle.storage.protocols import Buffer, RandomAccessFile
+
+__all__ = ["RemoteWriter", "upload"]
+
+MAX_PARTS: Final = 10_000  # of one upload to S3
+PARTS_IN_FLIGHT: Final = 4
+_MIB: Final = 1 << 20
+
+
+def upload(
+    path: str,
+    fs: Any,
+    name: str,
+    reopen: Callable[[], RandomAccessFile],
+    *,
+    replace: bool,
+    held: bool,
+    size: int | None,
+) -> RemoteWriter:
+    """A file that will be `name` in a file system of fsspec.
+
+    Args:
+        path: its URL.
+        fs: the file system.
+        name: what it will be called there.
+        reopen: opens what has the name, for reading.
+        replace: whether it may take the name of another file.
+        held: whether it waits for `finish` when it is closed.
+        size: about how many bytes it will have, if that is known.
+    """
+    kind = _S3Upload if is_s3(fs) else _StreamUpload
+    return kind(path, fs, name, reopen, replace=replace, held=held, size=size)
+
+
+class RemoteWriter:
+    """A file while it is written to a URL (`WritableFile`)."""
+
+    def __init__(
+        self,
+        path: str,
+        fs: Any,
+        name: str,
+        reopen: Callable[[], RandomAccessFile],
+        *,
+        replace: bool,
+        held: bool,
+        size: int | None,
+    ) -> None:
+        """See `upload`."""
+        self.path = path
+        self.size = 0
+        self._fs, self._name, self._reopen = fs, name, reopen
+        self._replace, self._held = replace, held
+        self._part_bytes = part_bytes(size)
+        self._buffer = bytearray()
+        self._crc = 0
+        self._open = True
+
+    def write(self, data: Buffer) -> None:
+        """See `WritableFile`."""
+        view = memoryview(data).cast("B")
+        self._crc = crc32c(view, self._crc)
+        self.size += len(view)
+        while len(view):
+            room = self._part_bytes - len(self._buffer)
+            self._buffer += view[:room]
+            view = view[room:]
+            if len(self._buffer) == self._part_bytes:
+                self._guard(self._send)
+                self._buffer = bytearray()
+
+    def close(self) -> None:
+        """See `WritableFile`: the file appears, unless it is held."""
+        if not self._held:
+            self.finish()
+
+    def finish(self) -> None:
+        """Send the rest, and let the file appear; a second call does nothing.
+
+        Raises:
+            ConflictError: its name is taken, and it may not replace what has it.
+            UnreadableFileError: it can't be written.
+        """
+        if self._open:
+            self._open = False
+            try:
+                self._guard(self._complete)
+            except BaseException:
+                self._abort()
+                raise
+
+    def abandon(self) -> None:
+        """See `WritableFile`: the file never appears."""
+        if self._open:
+            self._open = False
+            self._abort()
+
+    def _guard(self, do: Callable[[], None]) -> None:
+        """Raise an error of ours for what a library raises."""
+        try:
+            do()
+        except Exception as error:
+            raise translated(error, self.path, doing="written").locate(path=self.path) from error
+
+    def _send(self) -> None:
+        """Send the full buffer as a part."""
+        raise NotImplementedError
+
+    def _complete(self) -> None:
+        """Send the rest and let the file appear."""
+        raise NotImplementedError
+
+    def _abort(self) -> None:
+        """Delete what was sent; what fails leaves parts that `manage URL clean` deletes."""
+        raise NotImplementedError
+
+    def _must_be_this(self) -> None:
+        """Refuse what has the name, unless it has the same bytes.
+
+        Raises:
+            ConflictError: it is something else.
+        """
+        same = False
+        with self._reopen() as other:
+            if other.size == self.size:
+                other.prefetch([(0, self.size)])
+                crc = 0
+                for part in cut([Span(0, self.size)]):
+                    buffer = bytearray(part.size)
+                    other.readinto(part.offset, memoryview(buffer))
+                    crc = crc32c(buffer, crc)
+                same = crc == self._crc
+        if not same:
+            raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+
+def part_bytes(size: int | None) -> int:
+    """How long the parts of a file are: 8 MiB, or so long that at most 10,000 make up the whole."""
+    if size is None:
+        return 4 * PART_BYTES
+    needed = -(-size // (MAX_PARTS - 1))
+    return max(PART_BYTES, -(-needed // _MIB) * _MIB)
+
+
+class _S3Upload(RemoteWriter):
+    """A multipart upload of S3, some parts at a time; one request if there is only one part."""
+
+    _id: str | None = None
+
+    def _call(self, method: str, **arguments: object) -> Any:
+        bucket, key, _ = self._fs.split_path(self._name)
+        return patiently(lambda: self._fs.call_s3(method, Bucket=bucket, Key=key, **arguments))
+
+    def _send(self) -> None:
+        if self._id is None:
+            self._id = self._call("create_multipart_upload")["UploadId"]
+            self._done: list[dict[str, object]] = []
+            self._coming: deque[Future[dict[str, object]]] = deque()
+            self._number = 0
+        while len(self._coming) >= PARTS_IN_FLIGHT:
+            self._done.append(self._coming.popleft().result())
+        self._number += 1
+        self._coming.append(submit(self._send_part, self._number, bytes(self._buffer)))
+
+    def _send_part(self, number: int, data: bytes) -> dict[str, object]:
+        sent = self._call("upload_part", UploadId=self._id, PartNumber=number, Body=data)
+        return {"PartNumber": number, "ETag": sent["ETag"]}
+
+    def _complete(self) -> None:
+        condition = {} if self._replace else {"IfNoneMatch": "*"}
+        try:
+            if self._id is None:
+                self._call("put_object", Body=bytes(self._buffer), **condition)
+                return
+            if self._buffer:
+                self._send()
+            while self._coming:
+                self._done.append(self._coming.popleft().result())
+            self._call(
+                "complete_multipart_upload",
+                UploadId=self._id,
+                MultipartUpload={"Parts": self._done},
+                **condition,
+            )
+        except Exception as error:
+            # The name is taken; or the upload is gone, having been completed by a request whose answer was lost.
+            if _code(error) not in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"):
+                raise
+            self._must_be_this()
+            self._abort()
+
+    def _abort(self) -> None:
+        if self._id is None:
+            return
+        for future in self._coming:
+            future.cancel()
+        for future in self._coming:
+            if not future.cancelled():
+                future.exception()  # a part that arrives after the end would stay
+        try:
+            self._call("abort_multipart_upload", UploadId=self._id)
+        except Exception:  # noqa: S110  whatever a library raises: it was completed, or stays for `clean`
+            pass
+
+
+def _code(error: BaseException) -> str:
+    for each in (error, error.__cause__):
+        response = getattr(each, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+    return ""
+
+
+class _StreamUpload(RemoteWriter):
+    """A file of fsspec. Kinds that are visible while they are written get a temporary name first."""
+
+    _stream: Any = None
+    _temporary: str | None = None
+
+    def _send(self) -> None:
+        if self._stream is None:
+            from fsspec.spec import AbstractBufferedFile
+
+            stream = (
+                self._fs.open(self._name, "wb", block_size=self._part_bytes) if self._is_hidden() else None
+            )
+            if not isinstance(stream, AbstractBufferedFile):
+                self._temporary = f"{self._name}.tempstate{secrets.randbits(63)}"
+                stream = self._fs.open(self._temporary, "wb")
+            self._stream = stream
+        self._stream.write(self._buffer)
+
+    def _is_hidden(self) -> bool:
+        """Whether files of this kind appear when they are closed, as far as their class tells."""
+        from fsspec.implementations.local import LocalFileSystem
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        return not isinstance(self._fs, (LocalFileSystem, MemoryFileSystem))
+
+    def _complete(self) -> None:
+        if self._stream is not None and self._buffer:
+            self._stream.write(self._buffer)
+        if not self._replace and self._is_taken():
+            self._must_be_this()
+            self._abort()
+            return
+        if self._stream is None:
+            data = bytes(self._buffer)
+            patiently(lambda: self._fs.pipe_file(self._name, data))
+            return
+        self._stream.close()
+        if self._temporary is not None:
+            self._fs.mv(self._temporary, self._name)
+
+    def _is_taken(self) -> bool:
+        self._fs.invalidate_cache()
+        return bool(patiently(lambda: self._fs.exists(self._name)))
+
+    def _abort(self) -> None:
+        if self._stream is None:
+            return
+        try:
+            if self._temporary is not None:
+                self._stream.close()
+                self._fs.rm_file(self._temporary)
+            else:
+                self._stream.discard()
+                self._stream.closed = True  # or its deletion would send the rest
+        except Exception:  # noqa: S110  whatever a library raises; a temporary file stays for `clean`
+            pass

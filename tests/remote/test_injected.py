@@ -1,0 +1,107 @@
+"""Servers and networks that fail, at every request of a run: the run is as if they had not, or says what happened."""
+
+import re
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.depth import sample
+from tensorbundle.errors import BundleError
+from tensorbundle.tools import convert
+from tensorbundle.tools.rewriting.options import TransferOptions
+
+FAULTS = ["500", "503", "429", "cut", "short"]
+BIG = np.arange(2500, dtype=np.float32)  # three parts
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    prefix = tmp_path_factory.mktemp("source") / "model"
+    with tb.create(prefix) as writer:
+        writer.add("big", BIG)
+        writer.add("b", 3)
+    return prefix
+
+
+def rewritten(log, source, destination):
+    """What was asked, one by one, to make a checkpoint of another."""
+    log.clear()
+    convert(source, destination, to="tf2", options=TransferOptions(data="copy"))
+    return [each.what for each in log.requests]
+
+
+@pytest.mark.usefixtures("no_pauses", "small_parts")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_request_to_s3_may_fail_once(s3, source, fault):
+    s3.put(source.parent, "run/")
+    count = len(rewritten(s3.log, "s3://bucket/run/model", "s3://bucket/new/model"))
+    expected = {key: s3.content(key) for key in s3.objects()}
+    for number in sample(range(count), 5):
+        for key in expected:
+            if key.startswith("new/"):
+                s3.client.delete_object(Bucket="bucket", Key=key)
+        s3.log.clear()
+        s3.log.fault = lambda at, _, number=number: fault if at == number else None
+        convert("s3://bucket/run/model", "s3://bucket/new/model", to="tf2")
+        s3.log.fault = None
+        assert {key: s3.content(key) for key in s3.objects()} == expected, number
+        if fault != "short":  # then the answer was lost that says which upload was begun
+            assert s3.uploads() == []
+
+
+@pytest.mark.usefixtures("no_pauses", "small_parts")
+def test_answers_to_requests_that_were_carried_out_may_be_lost(s3, source):
+    """Also the one that completes an upload, and the one that puts the index there."""
+    s3.put(source.parent, "run/")
+    count = len(rewritten(s3.log, "s3://bucket/run/model", "s3://bucket/new/model"))
+    expected = {key: s3.content(key) for key in s3.objects()}
+    for number in sample(range(count), 5):
+        for key in expected:
+            if key.startswith("new/"):
+                s3.client.delete_object(Bucket="bucket", Key=key)
+        s3.log.clear()
+        s3.log.fault = lambda at, request, number=number: "lost" if at == number else None
+        convert("s3://bucket/run/model", "s3://bucket/new/model", to="tf2")
+        s3.log.fault = None
+        assert {key: s3.content(key) for key in s3.objects()} == expected, number
+
+
+@pytest.mark.usefixtures("no_pauses", "small_parts")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_request_over_http_may_fail_once(http, source, tmp_path, fault):
+    for path in source.parent.iterdir():
+        (http.folder / path.name).symlink_to(path)
+    count = len(rewritten(http.log, f"{http.url}/model", tmp_path / "new"))
+    for number in sample(range(count), 5):
+        http.log.clear()
+        http.log.fault = lambda at, _, number=number: fault if at == number else None
+        convert(f"{http.url}/model", tmp_path / f"new{number}", to="tf2")
+        assert (tmp_path / f"new{number}.index").read_bytes() == (tmp_path / "new.index").read_bytes()
+
+
+@pytest.mark.usefixtures("no_pauses", "small_parts")
+def test_a_server_that_stays_broken_is_an_error_and_leaves_nothing(s3, source):
+    count = len(rewritten(s3.log, source, "s3://bucket/new/model"))
+    for number in sample(range(count), 5):
+        for key in list(s3.objects()):
+            s3.client.delete_object(Bucket="bucket", Key=key)
+        s3.log.clear()
+        s3.log.fault = lambda at, request, number=number: (
+            "500" if at >= number and request.method != "DELETE" else None
+        )
+        with pytest.raises(BundleError, match="after 6 attempts"):
+            convert(source, "s3://bucket/new/model", to="tf2")
+        s3.log.fault = None
+        assert s3.objects() == {}, number
+        assert s3.uploads() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("403", "no permission"), ("401", "not accepted"), ("404", "no such file|no checkpoint|no such dir")],
+)
+def test_refusals_say_what_to_do(http, run, status, said):
+    http.log.fault = lambda *_: status
+    message = run.error("ls", f"{http.url}/model")
+    assert re.search(said, message), message

@@ -1,0 +1,112 @@
+"""Checkpoints written to S3: which requests appear when, and what is left of writers that fail."""
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from tensorbundle.errors import ConflictError
+from tensorbundle.tools import convert
+from tensorbundle.tools.rewriting.options import TransferOptions
+
+BIG = np.arange(5_000_000, dtype=np.float32)  # three parts
+COPY = TransferOptions(data="copy")
+
+
+def write(prefix, big=BIG, **more):
+    with tb.create(prefix, **more) as writer:
+        writer.add("big", big)
+        writer.add("b", 3)
+
+
+@pytest.fixture
+def local(tmp_path):
+    write(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_the_index_comes_last_in_one_request(s3, local):
+    convert(local, "s3://bucket/run/model", to="tf2", options=COPY)
+    writing = [each for each in s3.log.requests if each.method in ("PUT", "POST", "DELETE")]
+    assert [each.method for each in writing] == ["POST", "PUT", "PUT", "PUT", "POST", "PUT"]
+    assert writing[-1].path == "/bucket/run/model.index"
+    assert s3.uploads() == []
+
+
+def test_from_anywhere_to_anywhere_the_bytes_are_the_same(s3, local, tmp_path):
+    convert(local, tmp_path / "new", to="tf2", options=COPY)
+    convert(local, "s3://bucket/one/new", to="tf2", options=COPY)
+    convert("s3://bucket/one/new", "s3://bucket/two/new", to="tf1", options=COPY)
+    convert("s3://bucket/two/new", tmp_path / "back", to="tf2", options=COPY)
+    for path in tmp_path.glob("new.*"):
+        assert s3.content(f"one/{path.name}") == path.read_bytes()
+        assert (tmp_path / path.name.replace("new", "back")).read_bytes() == path.read_bytes()
+
+
+def test_a_writer_that_fails_leaves_neither_files_nor_parts(s3):
+    def interrupted():
+        with tb.create("s3://bucket/run/model", shards=2) as writer:
+            writer.add("big", BIG)
+            writer.start_shard()
+            writer.add("more", BIG)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert s3.objects() == {}
+    assert s3.uploads() == []
+
+
+def test_an_overwritten_checkpoint_can_be_read_until_the_index_is_replaced(s3):
+    write("s3://bucket/run/model")
+    with tb.create("s3://bucket/run/model", overwrite=True) as writer:
+        writer.add("big", -BIG)
+        with tb.open("s3://bucket/run/model") as old:
+            np.testing.assert_array_equal(old["big"], BIG)
+    with tb.open("s3://bucket/run/model") as new:
+        np.testing.assert_array_equal(new["big"], -BIG)
+    assert sorted(s3.objects()) == [
+        *(f"run/model.data-0000{number}-of-00002" for number in (0, 1)),
+        "run/model.index",
+    ]
+
+
+def test_of_two_writers_at_once_the_first_wins(s3):
+    def second():
+        with tb.create("s3://bucket/run/model") as writer:
+            writer.add("big", -BIG)
+            write("s3://bucket/run/model")
+
+    with pytest.raises(ConflictError):
+        second()
+    with tb.open("s3://bucket/run/model") as checkpoint:
+        np.testing.assert_array_equal(checkpoint["big"], BIG)
+    assert s3.uploads() == []
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "npz"])
+def test_one_file_replaces_another_at_once(s3, local, ending):
+    convert(local, f"s3://bucket/run/new.{ending}")
+    with pytest.raises(ConflictError):
+        convert(local, f"s3://bucket/run/new.{ending}")
+    convert(local, f"s3://bucket/run/new.{ending}", options=TransferOptions(overwrite=True))
+    assert list(s3.objects()) == [f"run/new.{ending}"]
+    with tb.open(f"s3://bucket/run/new.{ending}") as checkpoint:
+        np.testing.assert_array_equal(checkpoint["big"], BIG)
+
+
+def test_a_bucket_that_does_not_exist(s3, run, local):
+    assert run.error("ls", "s3://nowhere/run/model") == (
+        "s3://nowhere/run/model.index: no such bucket; its name is the first part of the URL"
+    )
+    assert "no such bucket" in run.error("convert", local, "s3://nowhere/run/model", "--to", "tf2")
+
+
+def test_options_on_the_command_line(s3_server, run, local):
+    s3_server.put(local.parent, "run/")
+    options = [
+        "--storage-option=key=test",
+        "--storage-option=s3.secret=test",
+        f"--storage-option=endpoint_url={s3_server.endpoint}",
+    ]
+    assert "big" in run("ls", "s3://bucket/run/model", *options).out
+    s3_server.empty()
