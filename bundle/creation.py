@@ -52,7 +52,9 @@ def create(
         MissingFileError: the directory does not exist.
     """
     path = str(prefix)
-    return CheckpointWriter(path, overwrite=overwrite, shards=shards, store=store or store_of(path, storage_options))
+    return CheckpointWriter(
+        path, overwrite=overwrite, shards=shards, store=store or store_of(path, storage_options)
+    )
 
 
 class CheckpointWriter:
