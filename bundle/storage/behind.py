@@ -95,6 +95,11 @@ class WriteBehind:
         if self._error is not None:
             raise self._error
 
+    def abandon(self) -> None:
+        """See `WritableFile`; the file below is abandoned by whoever opened it."""
+        self._given_up = True
+        self._end()
+
     def _end(self) -> None:
         if self._queue is not None and self._thread is not None:
             self._queue.put(None)
@@ -107,6 +112,5 @@ class WriteBehind:
     def __exit__(self, *error: object) -> None:
         if error[0] is None:
             self.close()
-            return
-        self._given_up = True
-        self._end()
+        else:
+            self.abandon()
