@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 from tensorbundle.storage.local import LocalStore
 from tensorbundle.storage.paths import is_url
-from tensorbundle.storage.settings import current_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +45,7 @@ def store_of(name: str, options: Mapping[str, Any] | None = None) -> Store:
     """
     if is_url(name):
         from tensorbundle.storage.remote import RemoteStore  # most runs meet no URL
+        from tensorbundle.storage.settings import current_options
 
         return RemoteStore({**current_options(), **(options or {})})
     return LocalStore()

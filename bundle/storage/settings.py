@@ -6,6 +6,7 @@ They are for what opens and creates many files by name. `tensorbundle.open` and 
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle.errors import ArgumentError
@@ -46,8 +47,6 @@ def options_of_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     for pair in pairs:
-        import json  # most runs are given none
-
         key, mark, text = pair.partition("=")
         if not mark or not key:
             raise ArgumentError(f"{pair!r} is not KEY=VALUE or SCHEME.KEY=VALUE")

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from tensorbundle import __version__
 from tensorbundle.errors import BundleError, near_hint
-from tensorbundle.storage.settings import options_of_pairs, storage_options
 from tensorbundle.tools.cli.catalog import COMMANDS, GROUPS
 from tensorbundle.tools.cli.console import STANDARD_OUTPUT, Console, escape
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
     from types import FrameType
 
@@ -100,8 +100,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         command = load(name)
         args = parser_of(name, command).parse_args(arguments)
         console = Console(as_json=args.json, quiet=args.quiet)
-        with storage_options(options_of_pairs(args.storage_option)):
-            status = command.run(args, console)
+        status = _call(command, args, console)
         console.flush()
     except BrokenPipeError:
         _discard_output()  # the reader of our output has closed it
@@ -129,6 +128,16 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         for number, handler in previous.items():
             signal.signal(number, handler)
     return status
+
+
+def _call(command: Command, args: argparse.Namespace, console: Console) -> int:
+    """Run a command, with the options for URLs that it was given."""
+    if not args.storage_option:
+        return command.run(args, console)
+    from tensorbundle.storage.settings import options_of_pairs, storage_options
+
+    with storage_options(options_of_pairs(args.storage_option)):
+        return command.run(args, console)
 
 
 def _fail(command: str, message: str) -> int:
