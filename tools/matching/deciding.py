@@ -185,6 +185,11 @@ class _Deciding:
 
     def _by_labels(self) -> None:
         """Match equal names and paths, those that say most first."""
+        by_name = {each.full_name: each for each in self._right.values()}
+        for one in [*self._left.values()]:
+            other = by_name.get(one.full_name)
+            if other is not None and self._evidence.is_named(one, other) and self._may_be(one, other):
+                self._take(one, other, "name" if one.name == other.name else "full name", "likely")
         weights: dict[Pair, tuple[float, int]] = {}
         for view in self._evidence.views:
             for key, ours in view.by_key[0].items():
@@ -229,10 +234,7 @@ class _Deciding:
         for one, other in pool:
             choices[0][one].append(other)
             choices[1][other].append(one)
-        speaking = [
-            self._evidence.kinds_with_names(side, free.values())
-            for side, free in enumerate((self._left, self._right))
-        ]
+        named = self._evidence.named_kinds(self._left.values(), self._right.values())
         taken = []
         for one, others in choices[0].items():
             fitting = [other for other in others if self._may_be(one, other)]
@@ -245,7 +247,7 @@ class _Deciding:
             is_choice = len(others) > 1 or len(choices[1][other]) > 1 or least == HALF
             if len(rivals) != 1 or (is_choice and self._evidence.is_doubtful(one, other)):
                 continue
-            if self._evidence.is_automatic(one, other) and all(one.kind in kinds for kinds in speaking):
+            if self._evidence.is_automatic(one, other, named):
                 continue
             if self._evidence.is_out_of_order(one, other):
                 continue

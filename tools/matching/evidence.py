@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.matching.alignment import always_aligned
-from tensorbundle.tools.matching.labels import ORDERED, View, read_name, read_path
+from tensorbundle.tools.matching.labels import ORDERED, View, is_counted, read_name, read_path
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +33,10 @@ class Evidence:
     def __init__(self, left: Sequence[Item], right: Sequence[Item]) -> None:
         self._steps = _both_steps(left, right)
         self.views = [View(*steps) for steps in self._steps]
+        self._unique = [
+            {name for name, n in Counter(each.full_name for each in side).items() if n == 1}
+            for side in (left, right)
+        ]
         # Families of positions where numbers in the names of one side have another order.
         names, places = self._steps[0], self.views[-1]
         self._disordered = places.disordered(0, names[0]) ^ places.disordered(1, names[1])
@@ -50,6 +54,18 @@ class Evidence:
                 crowd = max(len(side[ours.key]) for side in view.by_key)
                 support = max(support, HALF if crowd > 1 else min(ours.weight, theirs.weight))
         return support
+
+    def is_named(self, one: Item, other: Item) -> bool:
+        """Whether both have one full name, unique on its side, that Keras did not count, and the same path if they have paths.
+
+        So the program calls both the same, however many others of their kind there are: `layer_3` of twelve and of six.
+        """
+        name, view = one.full_name, self.views[0]
+        if name != other.full_name or not all(name in names for names in self._unique):
+            return False
+        if (one.path and other.path and one.path != other.path) or not view.agree(one, other):
+            return False
+        return all(place is None or not is_counted(word) for word, place in view.left[one].key)
 
     def opposition(self, one: Item, other: Item) -> int:
         """How much they speak against it."""
@@ -78,18 +94,35 @@ class Evidence:
                     return True
         return False
 
-    def kinds_with_names(self, side: int, items: Iterable[Item]) -> set[Hashable]:
-        """The types and shapes of those items that have a name that a program gave."""
-        labels = [(view.left, view.right)[side] for view in self.views]
-        return {each.kind for each in items if any(each in some and some[each].speaks for some in labels)}
+    def named_kinds(self, *sides: Iterable[Item]) -> list[tuple[set[Hashable], ...]]:
+        """For each view, the types and shapes of those items of both sides that have a name which a program gave."""
+        found = [list(side) for side in sides]
+        return [
+            tuple(
+                {each.kind for each in items if each in labels and labels[each].speaks}
+                for items, labels in zip(found, (view.left, view.right), strict=True)
+            )
+            for view in self.views
+        ]
 
-    def is_automatic(self, one: Item, other: Item) -> bool:
-        """Whether a pair is told by nothing but what Keras called a layer: the program may have named that one since."""
-        if one.full_name == other.full_name:
+    def is_automatic(self, one: Item, other: Item, named: Sequence[tuple[set[Hashable], ...]]) -> bool:
+        """Whether a pair is told by nothing but what Keras called a layer, and others of its kind have unknown names.
+
+        So either layer may have been named, or lost its name, since the other checkpoint was written.
+
+        Args:
+            one: of the left side.
+            other: of the right side.
+            named: the kinds of what is not matched yet, see `named_kinds`.
+        """
+        equal = [number for number, view in enumerate(self.views) if view.agree(one, other)]
+        by_path = one.path and other.path and len(self.views) - 1 in equal
+        if one.full_name == other.full_name or by_path:
             return False
-        equal = [ours for _, ours, theirs in self._labels(one, other) if ours.key == theirs.key]
-        by_path = one.path and other.path and self.views[-1].agree(one, other)
-        return not by_path and not any(each.speaks or len(each.key) == 1 for each in equal)
+        labels = [self.views[number].left[one] for number in equal]
+        if any(each.speaks or len(each.key) == 1 for each in labels):
+            return False
+        return any(all(one.kind in kinds for kinds in named[number]) for number in equal)
 
     def is_out_of_order(self, one: Item, other: Item) -> bool:
         """Whether a pair is told by positions only, which are in another order on one side than numbers in its names."""
@@ -192,6 +225,12 @@ def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> list[tuple[Steps
     elif any(below):
         found.append((below[0] or names[0], below[1] or names[1]))
     if all(has_paths):
+        # Where Keras 3 leaves layers out of names, their paths are what the other side's names may agree with.
+        shared = [len({*steps.values()}) < len(steps) for steps in names]
+        if shared == [True, False]:
+            found.append((paths[0], names[1]))
+        elif shared == [False, True]:
+            found.append((names[0], paths[1]))
         found.append((paths[0], paths[1]))
     elif any(has_paths):
         found.append((paths[0] or names[0], paths[1] or names[1]))

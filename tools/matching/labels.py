@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.matching.items import Item
 
-__all__ = ["GIVEN", "NUMBERED", "ORDERED", "Family", "Label", "Step", "View", "read_name", "read_path"]
+__all__ = [
+    "GIVEN",
+    "NUMBERED",
+    "ORDERED",
+    "Family",
+    "Label",
+    "Step",
+    "View",
+    "is_counted",
+    "read_name",
+    "read_path",
+]
 
 # How much equal labels say, and labels that differ: names that a program gave; its own numbers; numbers that a session
 # counted, and positions.
@@ -169,9 +180,14 @@ def _step(part: str) -> Step:
     return Step(_CLASSES.get(word, word))
 
 
+def is_counted(word: str) -> bool:
+    """Whether the numbers of a family are those that Keras counts, or positions, rather than a program's own."""
+    return word in _CLASSES.values() or word == _LAYER
+
+
 def _weight(word: str) -> int:
-    """How much the numbers of a family say: those of Keras's classes and of positions, or those that a program gave."""
-    return ORDERED if word in _CLASSES.values() or word == _LAYER else NUMBERED
+    """How much the numbers of a family say."""
+    return ORDERED if is_counted(word) else NUMBERED
 
 
 def _last(part: str) -> Step:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.matching.deciding import match
+from tensorbundle.tools.rewriting.expressions import reshaped
 
 if TYPE_CHECKING:
     from tensorbundle.specs import Spec
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.draft import DraftTensor
     from tensorbundle.tools.rewriting.expressions import Expression
 
-__all__ = ["Placing"]
+__all__ = ["RESHAPED", "Placing"]
+
+RESHAPED: Final = "reshaped"
 
 # What the evidence for a pair is called in plans and summaries.
 _HOW: Final = {
@@ -38,10 +42,13 @@ class Placing:
         resized: likewise, of those that names and paths tell: the key of the source's tensor, by place.
         contradictions: the places of which names say one thing and paths another.
         rivals: by place, the keys of what could be meant where that was not decided, and what says so.
+        made: the types and shapes of places that the template did not have.
+        reshapable: how many of `conflicts` and `resized` have as many elements.
     """
 
-    def __init__(self, source: Side, target: Side) -> None:
-        self.source, self.target = source, target
+    def __init__(self, source: Side, target: Side, *, reshapes: bool = False) -> None:
+        """Without anything that has a place; `reshapes` is whether values of as many elements get the shape of their place."""
+        self.source, self.target, self._reshapes = source, target, reshapes
         self.found: dict[str, DraftTensor] = {}
         self.givers: dict[str, str] = {}
         self.used: set[str] = set()
@@ -49,15 +56,24 @@ class Placing:
         self.resized: dict[str, str] = {}
         self.contradictions: list[str] = []
         self.rivals: dict[str, dict[str, str]] = {}
+        self.made: dict[str, Spec] = {}
+        self.reshapable = 0
 
     def give(self, place: str, key: str, how: str, expression: Expression | None = None) -> None:
         """Let a place have a tensor of the source, or values computed from it."""
         tensor = self.source.draft.tensors[key]
         if expression is not None:
             tensor = replace(tensor, expression=expression)
-        want, have = self.target.spec(place), tensor.spec
+        want, have = self.made.get(place) or self.target.spec(place), tensor.spec
         if want is not None and want != have and not self._grows(place, want, have):
-            self.conflicts.append(f"{self.target.label(place)} is {want}, {self.source.label(key)} {have}")
+            if _is_reshapable(want, have) and want.shape is not None and self._reshapes:
+                tensor = replace(tensor, expression=reshaped(tensor.expression, want.shape), slices=())
+                how = f"{how}, {RESHAPED}"
+            else:
+                self.reshapable += _is_reshapable(want, have)
+                self.conflicts.append(
+                    f"{self.target.label(place)} is {want}, {self.source.label(key)} {have}"
+                )
         old = self.target.draft.tensors.get(place)
         slices = old.slices if old is not None and old.slices else tensor.slices
         self.found[place] = replace(tensor, slices=slices, matched=how)
@@ -97,8 +113,22 @@ class Placing:
             if each.settled:
                 self.give(each.new, each.old, _HOW[each.evidence.partition(",")[0]])
         self.contradictions = [each.name for each in decisions.contradictions]
-        self.resized = {other.name: one.name for one, other in decisions.resized}
+        for one, other in decisions.resized:
+            want, have = self.target.spec(other.name), self.source.spec(one.name)
+            is_reshapable = want is not None and have is not None and _is_reshapable(want, have)
+            if is_reshapable and self._reshapes:
+                self.give(other.name, one.name, "by name")
+            else:
+                self.reshapable += is_reshapable
+                self.resized[other.name] = one.name
         self.rivals = {
             other.name: {each.name: hint for each, hint in rivals.items()}
             for other, rivals in decisions.rivals.items()
         }
+
+
+def _is_reshapable(want: Spec, have: Spec) -> bool:
+    """Whether two tensors have one type and as many elements."""
+    if want.shape is None or have.shape is None or want.dtype is not have.dtype:
+        return False
+    return math.prod(want.shape) == math.prod(have.shape)

@@ -141,6 +141,7 @@ def convert(
     map: Path | Mapping[str, str] | None = None,  # noqa: A002  as on the command line
     allow_missing: bool = False,
     allow_unused: bool = False,
+    allow_reshape: bool = False,
     config: Path | None = None,
     trainable: Sequence[str] = (),
     non_trainable: Sequence[str] = (),
@@ -174,6 +175,8 @@ def convert(
             file as `rename --map` takes it.
         allow_missing: with a template or a structure, whether the source may lack what belongs there.
         allow_unused: with a template or a structure, whether the source may have what does not belong there.
+        allow_reshape: with a template, whether values may get the shape of their place if that has as many elements: these stay
+            in their order. Slots too.
         config: towards `.weights.h5`, the model's config, which has the classes of its layers: JSON or a `.keras` file.
         trainable: towards Keras weights, patterns of variables of custom layers that are trained, if nothing else tells.
         non_trainable: and of those that are not.
@@ -198,6 +201,7 @@ def convert(
         "map": map,
         "allow_missing": allow_missing,
         "allow_unused": allow_unused,
+        "allow_reshape": allow_reshape,
         "learning_rate": learning_rate,
         "beta_1": beta_1,
         "beta_2": beta_2,

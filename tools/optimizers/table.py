@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 __all__ = [
+    "AVERAGED_BY_SIZE",
     "AVERAGES",
     "BOOKKEEPING",
     "CALLED_OPTIMIZER",
@@ -66,6 +67,9 @@ Shape = tuple[int, ...]
 GRADIENT_SUM: Final = "gradient_sum"
 MOMENTUM: Final = "momentum"
 _AVERAGED: Final = frozenset({"vr", "vc", "mesh_vr", "mesh_vc"})
+# Averaged over axes that depend on their lengths: where a variable gets another shape, these are others. `vr` and `vc` of as
+# many elements are the same ones.
+AVERAGED_BY_SIZE: Final = frozenset({"mesh_vr", "mesh_vc"})
 # Means whose updates are scaled by the number of steps, so that zeros beside many steps are wrong: Adam's, Adafactor's.
 SCALED_BY_STEPS: Final = frozenset({"m", "v", "vr", "vc"})
 COPIES: Final = frozenset({"average", "slow", "schedule_free"})

@@ -288,6 +288,12 @@ class Reshape:
         return f"reshape {self.source} to {list(self.shape)}"
 
 
+def reshaped(expression: Expression, shape: tuple[int, ...]) -> Expression:
+    """The same elements in another shape; the same bytes, where a checkpoint has them in one piece."""
+    same = expression.reshaped(shape) if isinstance(expression, Stored) else None
+    return same or Reshape(expression, shape)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Concat:
     """Tensors of one type, one after another along an axis."""

@@ -76,6 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     into.add_argument(
         "--allow-unused", action="store_true", help="leave out tensors of SRC that DST has no object for"
     )
+    into.add_argument(
+        "--allow-reshape",
+        action="store_true",
+        help="values may get the shape that CKPT has for them if it has as many elements, as [768,768] to [768,12,64]",
+    )
     for name, what in (
         ("learning-rate", "of SGD with momentum"),
         ("beta-1", "of Adam, 0.9 by default"),

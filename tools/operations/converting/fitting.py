@@ -43,6 +43,8 @@ class Fitting:
     Attributes:
         allow_missing: whether values may be missing; otherwise this is an error.
         allow_unused: whether tensors may be left over; otherwise this is an error.
+        allow_reshape: whether values may get the shape of their place in a template, if that has as many elements, row by
+            row; otherwise this is an error.
         learning_rate: taken instead of a stored one. TF1's Momentum times minus the learning rate is Keras's.
         beta_1: of Adam, instead of a stored one and of 0.9: with it goes the number of steps into beta1_power.
         beta_2: likewise, instead of 0.999.
@@ -50,6 +52,7 @@ class Fitting:
 
     allow_missing: bool = False
     allow_unused: bool = False
+    allow_reshape: bool = False
     learning_rate: float | None = None
     beta_1: float | None = None
     beta_2: float | None = None

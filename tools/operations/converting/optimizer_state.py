@@ -18,7 +18,14 @@ from tensorbundle.errors import ConflictError
 from tensorbundle.specs import Spec
 from tensorbundle.tools.optimizers.making import add_iterations, add_slots, class_of
 from tensorbundle.tools.optimizers.ordering import NADAM_PRODUCT, nadam_product
-from tensorbundle.tools.optimizers.table import COPIES, GRADIENT_SUM, MOMENTUM, SCALED_BY_STEPS, is_unused
+from tensorbundle.tools.optimizers.table import (
+    AVERAGED_BY_SIZE,
+    COPIES,
+    GRADIENT_SUM,
+    MOMENTUM,
+    SCALED_BY_STEPS,
+    is_unused,
+)
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import Cast, Constant, Scaled
 
@@ -65,7 +72,7 @@ class OptimizerState:
         for optimizer in self._target.optimizers:
             for (role, variable), place in optimizer.slots.items():
                 if place not in self._placing.found and variable in self._placing.givers:
-                    self._slot(optimizer, role, self._placing.givers[variable], place)
+                    self._slot(optimizer, role, self._placing.givers[variable], variable, place)
         self._new_slots()
         self._copies()
         for optimizer in self._target.optimizers:
@@ -120,8 +127,8 @@ class OptimizerState:
                     if self._target.spec(place) == Spec(values.dtype, values.shape):
                         placing.give(place, key, _COPIED, values)
 
-    def _slot(self, optimizer: Optimizer, role: str, variable: str, place: str) -> None:
-        """Let a slot have what an optimizer of the source keeps for a variable of it, if it is only one that does."""
+    def _slot(self, optimizer: Optimizer, role: str, variable: str, owner: str, place: str) -> None:
+        """Let the slot of `owner` at `place` have what one optimizer of the source keeps for `variable`, unless several do."""
         found = [
             (other, kind)
             for kind in _WORTH.get(role, (role,))
@@ -133,6 +140,8 @@ class OptimizerState:
             return
         other, kind = found[0]
         key = other.slots[kind, variable]
+        if role in AVERAGED_BY_SIZE and self._source.spec(variable) != self._target.spec(owner):
+            return
         expression = None
         if kind != role:
             rate = self._learning_rate(optimizer if role == MOMENTUM else other)
@@ -179,7 +188,9 @@ class OptimizerState:
             if graph is None or (not optimizer.ran and class_of(role for role, _ in slots) is None):
                 continue  # of several kinds of optimizers: which one is unknown
             for (role, place), key in add_slots(graph, optimizer, slots).items():
-                self._slot(optimizer, role, slots[role, place], key)
+                spec = self._target.spec(place)
+                self._placing.made |= {} if spec is None else {key: spec}
+                self._slot(optimizer, role, slots[role, place], place, key)
 
     def _roles(self, optimizer: Optimizer) -> set[str]:
         """The slots that can be made; there are none for a momentum of 0 (tf_keras optimizers/legacy)."""

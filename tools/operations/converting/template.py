@@ -64,8 +64,9 @@ def fit_template(
         ConflictError: values of another type or shape, names that mean several variables, values that are missing, or
             tensors that are left over; the reason lists them.
     """
-    placing = Placing(Side.of(draft), Side.of(template))
-    fit = _Template(placing, fitting or Fitting())
+    fitting = fitting or Fitting()
+    placing = Placing(Side.of(draft), Side.of(template), reshapes=fitting.allow_reshape)
+    fit = _Template(placing, fitting)
     fit.by_rules(rules)
     placing.decide()
     fit.state.fill()
@@ -135,14 +136,17 @@ class _Template:
     def refuse_other_shapes(self) -> None:
         """Refuse values of other types and shapes, unless what they are for may be missing and they may be left over."""
         conflicts = list(self.placing.conflicts)
-        hint = ""
+        hint = keep = ""
+        if self.placing.reshapable:
+            those = "those" if self.placing.reshapable > 1 else "that"
+            hint = f"; --allow-reshape (allow_reshape=True) reshapes {those} of as many elements"
         if not (self.fitting.allow_missing and self.fitting.allow_unused):
             for place, key in self.placing.resized.items():
                 want, have = (side.spec(each) for side, each in ((self.target, place), (self.source, key)))
                 if want is not None and have is not None:
                     conflicts.append(f"{self.target.label(place)} is {want}, {self.source.label(key)} {have}")
-                    hint = "; --allow-missing and --allow-unused together keep the template's values there"
-        refuse_conflicts(conflicts, self.source.draft.prefix, hint)
+                    keep = "; --allow-missing and --allow-unused together keep the template's values there"
+        refuse_conflicts(conflicts, self.source.draft.prefix, hint + keep)
 
     def refuse_contradictions(self) -> None:
         """Refuse names and paths that contradict each other, whatever else is allowed."""

@@ -14,13 +14,12 @@ from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.optimizers.following import slots_of
 from tensorbundle.tools.patterns import select
 from tensorbundle.tools.rewriting.draft import DraftTensor
-from tensorbundle.tools.rewriting.expressions import Concat, Region, Reshape, Stored, Transpose
+from tensorbundle.tools.rewriting.expressions import Concat, Region, Transpose, reshaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tensorbundle.tools.rewriting.draft import Draft
-    from tensorbundle.tools.rewriting.expressions import Expression
 
 __all__ = ["concat", "reshape", "split", "transpose"]
 
@@ -55,7 +54,7 @@ def reshape(draft: Draft, shapes: Mapping[str, Sequence[int]]) -> list[str]:
             raise ConflictError(
                 f"shape {list(shape)} for {list(expression.shape)}", path=draft.prefix, key=key
             )
-        draft.tensors[key] = replace(tensor, expression=_reshaped(expression, new), slices=())
+        draft.tensors[key] = replace(tensor, expression=reshaped(expression, new), slices=())
     return list(found)
 
 
@@ -82,7 +81,7 @@ def transpose(draft: Draft, orders: Mapping[str, Sequence[int]]) -> list[str]:
             )
         long = [axis for axis in axes if shape[axis] != 1]
         if long == sorted(long):  # the elements stay in their order
-            new = _reshaped(expression, tuple(shape[axis] for axis in axes))
+            new = reshaped(expression, tuple(shape[axis] for axis in axes))
         else:
             new = Transpose(expression, tuple(axes))
         draft.tensors[key] = replace(tensor, expression=new, slices=())
@@ -243,12 +242,6 @@ def _axis(draft: Draft, key: str, shape: tuple[int, ...], axis: int) -> int:
     if not -len(shape) <= axis < len(shape):
         raise ConflictError(f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key)
     return axis % len(shape)
-
-
-def _reshaped(expression: Expression, shape: tuple[int, ...]) -> Expression:
-    """The same elements in another shape; the same bytes, where a checkpoint has them in one piece."""
-    same = expression.reshaped(shape) if isinstance(expression, Stored) else None
-    return same or Reshape(expression, shape)
 
 
 def _literal(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from tensorbundle.errors import BundleError, check_word
 from tensorbundle.tools.formats.outputs import output_of
+from tensorbundle.tools.matching.placing import RESHAPED
 from tensorbundle.tools.operations.converting.conversion import (
     NAMES_FROM,
     TARGETS,
@@ -122,6 +123,12 @@ class Convert(Step):
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Convert, and note what the output has although the source lacks it."""
         counter = saves_in_name(context.destination) if self.save_counter else None
+        if self.fitting.allow_reshape and (
+            self.template is None or self.to is None or is_keras_weights(draft)
+        ):
+            raise BundleError(
+                "values are reshaped (--allow-reshape, allow_reshape) for the template of a program only"
+            )
         if self.to is None:
             self._to_other_format(draft, context)
         elif self.template is not None and self.to == "tf2" and is_keras_weights(draft):
@@ -183,10 +190,8 @@ class Convert(Step):
             counter=counter,
             fitting=self.fitting,
         )
-        draft.note(
-            MISSING,
-            [key for key, tensor in draft.tensors.items() if tensor.matched == MISSING],
-        )
+        for what in (MISSING, RESHAPED):
+            draft.note(what, [key for key, each in draft.tensors.items() if each.matched.endswith(what)])
 
 
 def _rules(given: object) -> tuple[Rule, ...]:

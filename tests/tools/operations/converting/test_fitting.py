@@ -385,9 +385,12 @@ class TestStrictness:
         template = write_graph(tmp_path / "template", tree({"a": {"b": variable("x")}}))
         source = write(tmp_path / "source", {"x": value})
         what = f"{value.dtype} {str(list(value.shape)).replace(' ', '')}"
+        reshape = (
+            "--allow-reshape (allow_reshape=True) reshapes that of as many elements; " if value.shape else ""
+        )
         for options in ({}, {"allow_missing": True}, {"allow_unused": True}):
             assert refused(tmp_path, source, template, **options) == (
-                f"{source}: types or shapes differ: 'a/b' (x) is float32 [], 'x' {what}; "
+                f"{source}: types or shapes differ: 'a/b' (x) is float32 [], 'x' {what}; {reshape}"
                 "--allow-missing and --allow-unused together keep the template's values there"
             )
         found, summary = fit(tmp_path, source, template, allow_missing=True, allow_unused=True)
