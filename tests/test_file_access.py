@@ -25,9 +25,7 @@ OTHER_FILES = {
 # What only local directories have: links, inodes, and when an entry changed.
 LOCAL_DIRECTORIES = {
     "tools/operations/directories/cleaning.py",
-    "tools/operations/directories/inventory.py",
-    "tools/operations/directories/managing.py",
-    "tools/operations/directories/unfinished.py",
+    "tools/operations/directories/places.py",
     "tools/operations/salvaging/finding.py",
     "tools/operations/salvaging/saving.py",
 }

@@ -22,7 +22,7 @@ from tensorbundle.storage.protocols import SharingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tensorbundle.storage.protocols import Buffer, SharedHow
+    from tensorbundle.storage.protocols import Buffer, SharedHow, Upload
     from tensorbundle.storage.staging import RenamedFiles
 
 __all__ = ["LocalFile", "LocalStore", "LocalWriter"]
@@ -299,6 +299,14 @@ class LocalStore:
     def remove(self, path: str) -> None:
         """See `Store`."""
         os.unlink(path)
+
+    def uploads(self, directory: str) -> Sequence[Upload]:
+        """See `Store`: there are none."""
+        del directory
+        return ()
+
+    def abort(self, upload: Upload) -> None:
+        """See `Store`: there are none."""
 
     def create(self, path: str) -> None:
         """See `Disk`."""

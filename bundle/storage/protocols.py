@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 from tensorbundle.errors import UnsupportedError
 
@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-__all__ = ["Buffer", "RandomAccessFile", "SharedHow", "SharingError", "Staging", "Store", "WritableFile"]
+__all__ = [
+    "Buffer",
+    "RandomAccessFile",
+    "SharedHow",
+    "SharingError",
+    "Staging",
+    "Store",
+    "Upload",
+    "WritableFile",
+]
 
 Buffer = bytes | bytearray | memoryview
 SharedHow = Literal["reflink", "hard link"]
@@ -19,6 +28,20 @@ SharedHow = Literal["reflink", "hard link"]
 
 class SharingError(UnsupportedError):
     """The store can't share the bytes of these files."""
+
+
+class Upload(NamedTuple):
+    """Parts of a file that were sent to a store, and that do not appear as a file until all are.
+
+    Attributes:
+        path: of the file.
+        id: what the store calls the upload.
+        started: when it was begun, for people.
+    """
+
+    path: str
+    id: str
+    started: str
 
 
 class RandomAccessFile(Protocol):
@@ -249,4 +272,14 @@ class Store(Protocol):
 
         Raises:
             OSError: it can't be deleted.
+        """
+
+    def uploads(self, directory: str) -> Sequence[Upload]:
+        """The uploads of files in a directory that were not completed, where the store has uploads."""
+
+    def abort(self, upload: Upload) -> None:
+        """Delete the parts of an upload; one that is gone already is passed over.
+
+        Raises:
+            OSError: they can't be deleted.
         """

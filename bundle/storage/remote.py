@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError, near_hint
 from tensorbundle.storage.faults import MissingBucketError, ShortBodyError, patiently, translated
-from tensorbundle.storage.fetching import Fetched, fetch, is_http, version_of
-from tensorbundle.storage.paths import basename, dirname
+from tensorbundle.storage.fetching import Fetched, fetch, is_http, is_s3, version_of
+from tensorbundle.storage.paths import basename, dirname, join
 from tensorbundle.storage.pool import submit
+from tensorbundle.storage.protocols import Upload
 from tensorbundle.storage.publishing import PublishedFiles
 from tensorbundle.storage.readahead import ReadAhead
 from tensorbundle.storage.settings import current_options
@@ -417,6 +418,36 @@ class RemoteStore:
             patiently(lambda: fs.rm_file(name))
         except Exception as error:
             raise translated(error, path, doing="deleted") from error
+
+    def uploads(self, directory: str) -> Sequence[Upload]:
+        """See `Store`: those of S3."""
+        fs, name = self.locate(directory)
+        if not is_s3(fs):
+            return ()
+        bucket, prefix, _ = fs.split_path(name)
+        inside = f"{prefix.rstrip('/')}/" if prefix else ""
+        found: list[Upload] = []
+        try:
+            for each in patiently(lambda: fs.list_multipart_uploads(bucket)):
+                base = each["Key"].removeprefix(inside)
+                if each["Key"].startswith(inside) and "/" not in base:
+                    found.append(Upload(join(directory, base), each["UploadId"], str(each["Initiated"])))
+        except Exception as error:
+            raise translated(error, directory, doing="listed") from error
+        return found
+
+    def abort(self, upload: Upload) -> None:
+        """See `Store`."""
+        fs, name = self.locate(upload.path)
+        bucket, key, _ = fs.split_path(name)
+        try:
+            patiently(
+                lambda: fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.id)
+            )
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise translated(error, upload.path, doing="deleted") from error
 
 
 def _schemes(path: str) -> list[str]:

@@ -244,6 +244,9 @@ class MemoryDisk:
     def locked(self, directory: str) -> Iterator[None]:
         yield
 
+    def uploads(self, directory: str) -> tuple[()]:
+        return ()
+
     # What a crash leaves
 
     def remains(self) -> Iterator[tuple[str, dict[str, bytes]]]:

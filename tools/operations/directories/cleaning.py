@@ -13,12 +13,18 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.storage.paths import basename
+from tensorbundle.errors import MissingFileError
+from tensorbundle.filenames import parse_shard_name
+from tensorbundle.index import BundleIndex
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import basename, is_url, join
 from tensorbundle.tools.operations.directories.managing import Change, Step
+from tensorbundle.tools.operations.directories.places import children, own_size, real
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tensorbundle.storage.protocols import Upload
     from tensorbundle.tools.operations.directories.inventory import Survey
 
 __all__ = ["clean"]
@@ -28,33 +34,64 @@ _FOLDER: Final = re.compile(r".*_temp(?:[-_].*|\d.*)?", re.DOTALL)
 
 
 def clean(found: Survey) -> Change:
-    """Delete the temporary files that killed saves left; the state file stays as it is."""
+    """Delete the files that killed saves left; the state file stays as it is.
+
+    On a disk these are temporary files. Behind URLs these are also data shards that no index counts, and the parts of
+    uploads that were not completed. A writer that is at work there fails then.
+    """
     steps = []
     notes = []
     busy = _open_files()
     for path in sorted(_temporaries(found.directory)):
-        if os.path.realpath(path) in busy:
+        if real(path) in busy:
             notes.append(f"{basename(path)} stays: a process has it open")
             continue
-        size = os.lstat(path).st_size
-        steps.append(Step("delete", None, path, (path,), size, "left by a save that was killed"))
-    return Change(found.directory, found.state, found.state, tuple(steps), tuple(notes))
+        steps.append(Step("delete", None, path, (path,), own_size(path), "left by a save that was killed"))
+    uploads: list[Upload] = []
+    if is_url(found.directory):
+        steps += [
+            Step("delete", None, path, (path,), own_size(path), "a data shard that no index counts")
+            for path in _orphans(found.directory)
+        ]
+        uploads = list(store_of(found.directory).uploads(found.directory))
+        steps += [
+            Step("delete", None, each.path, (), 0, f"the parts of an upload begun at {each.started}")
+            for each in uploads
+        ]
+    return Change(
+        found.directory, found.state, found.state, tuple(steps), tuple(notes), uploads=tuple(uploads)
+    )
+
+
+def _orphans(directory: str) -> Iterator[str]:
+    """The data shards in a directory whose index is missing, or counts others."""
+    counts: dict[str, int | None] = {}
+    for each in sorted(children(directory), key=lambda each: each.name):
+        shard = parse_shard_name(each.name)
+        if shard is None:
+            continue
+        base, _, count = shard
+        prefix = join(directory, base)
+        if prefix not in counts:
+            counts[prefix] = None
+            with contextlib.suppress(MissingFileError), BundleIndex(prefix) as index:
+                counts[prefix] = index.header.num_shards
+        if counts[prefix] != count:
+            yield each.path
 
 
 def _temporaries(directory: str) -> Iterator[str]:
     """The temporary files in a directory, and in the folders of sharded saves there; symbolic links are none."""
-    with os.scandir(directory) as listing:
-        for entry in listing:
-            if entry.is_file(follow_symlinks=False):
-                if _TEMPORARY.fullmatch(entry.name):
-                    yield entry.path
-            elif entry.is_dir(follow_symlinks=False) and _FOLDER.fullmatch(entry.name):
-                with os.scandir(entry.path) as inside:
-                    yield from (
-                        each.path
-                        for each in inside
-                        if each.is_file(follow_symlinks=False) and _TEMPORARY.fullmatch(each.name)
-                    )
+    for entry in children(directory):
+        if _TEMPORARY.fullmatch(entry.name):
+            if entry.is_own_file:
+                yield entry.path
+        elif _FOLDER.fullmatch(entry.name) and entry.is_own_directory:
+            yield from (
+                each.path
+                for each in children(entry.path)
+                if _TEMPORARY.fullmatch(each.name) and each.is_own_file
+            )
 
 
 def _open_files() -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ from tensorbundle.state import CheckpointState
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename, join, split
 from tensorbundle.table import TableReader
+from tensorbundle.tools.operations.directories.places import children, own_size
+from tensorbundle.tools.operations.directories.places import real as real_path
 from tensorbundle.tools.operations.directories.unfinished import Unfinished, unfinished
 
 if TYPE_CHECKING:
@@ -234,9 +235,8 @@ def is_v1_file(path: str) -> bool:
 
 
 def _with_files(found: Found, files: Sequence[str]) -> Found:
-    status = [os.lstat(path) for path in files]
-    modified = os.stat(files[0]).st_mtime_ns / 1e9 if files else None
-    return replace(found, files=tuple(files), nbytes=sum(each.st_size for each in status), modified=modified)
+    modified = store_of(files[0]).modified(files[0]) / 1e9 if files else None
+    return replace(found, files=tuple(files), nbytes=sum(map(own_size, files)), modified=modified)
 
 
 @listed_once()
@@ -284,11 +284,11 @@ def _prefixes_on_disk(directory: str) -> list[str]:
     """The prefixes of which there is an index, a data shard or a V1 file."""
     names = set(prefixes_in(directory))
     old = set()
-    for entry in os.scandir(directory):
+    for entry in children(directory):
         if is_member_name(entry.name):
             if ".data-" in entry.name:
                 names.add(entry.name.rpartition(".data-")[0])
-        elif entry.name != STATE_FILE and entry.is_file() and is_v1_file(entry.path):
+        elif entry.name != STATE_FILE and is_file(entry.path) and is_v1_file(entry.path):
             try:
                 old.add(resolve_prefix(entry.path))
             except ConflictError:
@@ -302,8 +302,7 @@ def _with_meta(found: Sequence[Found]) -> Iterator[Found]:
     for each in found:
         meta = _meta_path(each.prefix)
         if each.file_format and claims[_meta_path(each.place)] == 1 and is_file(meta):
-            size = os.lstat(meta).st_size
-            yield replace(each, files=(*each.files, meta), nbytes=each.nbytes + size)
+            yield replace(each, files=(*each.files, meta), nbytes=each.nbytes + own_size(meta))
         else:
             yield each
 
@@ -378,7 +377,8 @@ def _latest_of(state: CheckpointState) -> Latest:
 
 def _seen_by_tensorflow(prefix: str) -> bool:
     """Whether some file passes `tf.train.latest_checkpoint`'s test, which takes any file for a V1 checkpoint."""
-    if is_file(index_path(prefix)) or os.path.exists(prefix):
+    store = store_of(prefix)
+    if is_file(index_path(prefix)) or store.is_file(prefix) or (prefix and store.is_directory(prefix)):
         return True
     return "?" in basename(prefix) and any(map(is_file, v1_files(prefix)))
 
@@ -389,7 +389,7 @@ def must_exist(directory: str) -> None:
     Raises:
         MissingFileError: it is not.
     """
-    if not os.path.isdir(directory):
+    if not store_of(directory).is_directory(directory):
         raise MissingFileError("no such directory", path=directory)
 
 
@@ -418,5 +418,5 @@ def _with_places(prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
     for prefix in prefixes:
         directory, name = split(prefix)
         if directory not in real:
-            real[directory] = os.path.realpath(directory or ".")
+            real[directory] = real_path(directory)
         yield prefix, join(real[directory], name)

@@ -12,8 +12,6 @@ checkpoints that it does not name. (TensorFlow deletes, then writes the state fi
 from __future__ import annotations
 
 import itertools
-import os
-from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -34,11 +32,12 @@ from tensorbundle.tools.operations.directories.inventory import (
     place_of,
     survey,
 )
+from tensorbundle.tools.operations.directories.places import bytes_freed, children, real
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tensorbundle.storage.protocols import Staging
+    from tensorbundle.storage.protocols import Staging, Upload
     from tensorbundle.tools.operations.directories.inventory import Found, Survey
 
 __all__ = ["Change", "Step", "add", "manage", "prune", "remove", "repair"]
@@ -83,6 +82,7 @@ class Change:
         after: the state file then, or None where none will be.
         steps: what is done about each checkpoint.
         notes: what else a person should know.
+        uploads: to object stores, that were not completed and are aborted.
         bytes_freed: on disk, when files are deleted; a file with other hard links keeps its bytes.
     """
 
@@ -92,6 +92,7 @@ class Change:
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
     bytes_freed: int = 0
+    uploads: tuple[Upload, ...] = ()
 
     @property
     def files(self) -> list[str]:
@@ -134,7 +135,7 @@ def _state_or_empty(found: Survey) -> CheckpointState:
 
 def _checkpoint_to_add(found: Survey, name: str) -> Found:
     for path in (join(found.directory, name), name):
-        if os.path.isdir(path) and not is_checkpoint(path):
+        if store_of(path).is_directory(path) and not is_checkpoint(path):
             continue
         try:
             checkpoint = inspect(resolve_prefix(path))
@@ -215,7 +216,7 @@ def remove(found: Survey, names: Iterable[str]) -> Change:
         chosen |= {id(each): each for each in _chosen(found, name)}
     doomed = list(chosen.values())
     needed = _reasons_to_stay(found, doomed)
-    root = os.path.realpath(found.directory)
+    root = real(found.directory)
     steps = []
     for each in doomed:
         reason = needed.get(each.prefix)
@@ -328,7 +329,7 @@ def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = No
         else:
             doomed.append(each)
     needed = _reasons_to_stay(found, doomed)
-    root = os.path.realpath(found.directory)
+    root = real(found.directory)
     for each in doomed:
         if each.file_format is None:
             steps.append(_forget(each, each.problem or NOT_THERE))
@@ -367,7 +368,7 @@ def repair(found: Survey) -> Change:
         ConflictError: the state file is something else altogether.
     """
     _must_be_replaceable(found)
-    state, root = found.state, os.path.realpath(found.directory)
+    state, root = found.state, real(found.directory)
     steps: list[Step] = []
     notes: list[str] = []
     kept: dict[str, Found] = {}
@@ -475,12 +476,12 @@ def _reasons_to_stay(found: Survey, doomed: Sequence[Found]) -> dict[str, str]:
         for file in each.files if id(each) not in ids else ():
             if place_of(file) in mine:
                 reasons[mine[place_of(file)]] = f"{each.name!r} has the same files"
-    for directory in {dirname(path) for path in mine} | {os.path.realpath(found.directory)}:
-        for entry in os.scandir(directory):
-            if not entry.is_symlink() or entry.path in mine:
+    for directory in {dirname(path) for path in mine} | {real(found.directory)}:
+        for entry in children(directory):
+            if not entry.is_link or entry.path in mine:
                 continue
-            next_one = join(directory, os.readlink(entry.path))
-            for target in (os.path.realpath(entry.path), place_of(next_one)):
+            next_one = join(directory, entry.target)
+            for target in (real(entry.path), place_of(next_one)):
                 if target in mine:
                     reasons[mine[target]] = f"{entry.name!r} is a symbolic link to it"
     return reasons
@@ -513,7 +514,7 @@ def manage(directory: str, plan: Callable[[Survey], Change], *, dry_run: bool = 
     with _staging(directory).locked():
         with listed_once():
             change = plan(survey(directory))
-        change = replace(change, bytes_freed=_bytes_freed(change.files))
+        change = replace(change, bytes_freed=bytes_freed(change.files))
         if not dry_run:
             _carry_out(change)
     return change
@@ -523,19 +524,21 @@ def _carry_out(change: Change) -> None:
     if change.after is not None and change.after != change.before:
         change.after.write()
     elif change.after is None and change.before is not None:
-        os.unlink(change.before.path)
+        store_of(change.before.path).remove(change.before.path)
         _flush(change.directory)
+    for upload in change.uploads:
+        store_of(upload.path).abort(upload)
     failed: OSError | None = None
     for path in change.files:
         try:
-            os.unlink(path)
+            store_of(path).remove(path)
         except FileNotFoundError:
             continue
         except OSError as error:
             failed = failed or error
     if failed is not None:
         raise BundleError(
-            f"can't be deleted: {failed.strerror}; the state file does not name its checkpoint any more",
+            f"can't be deleted: {failed.strerror or failed}; the state file does not name its checkpoint any more",
             path=failed.filename,
         )
     if change.files:
@@ -551,16 +554,3 @@ def _staging(directory: str) -> Staging:
     """For the lock of a directory, and to flush it; nothing is staged."""
     path = join(directory, STATE_FILE)
     return store_of(path).stage(path, overwrite=True)
-
-
-def _bytes_freed(paths: Iterable[str]) -> int:
-    """The bytes on disk that go with these names: the last ones of their files."""
-    sizes: dict[tuple[int, int], int] = {}
-    names_left: Counter[tuple[int, int]] = Counter()
-    for path in paths:
-        status = os.lstat(path)
-        file = status.st_dev, status.st_ino
-        sizes[file] = status.st_size
-        names_left.setdefault(file, status.st_nlink)
-        names_left[file] -= 1
-    return sum(size for file, size in sizes.items() if names_left[file] < 1)

@@ -6,7 +6,6 @@ python/training/saver.py) and, on S3, beside `PREFIX`, and then merges them to `
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.filenames import part_prefixes, parts_prefix
 from tensorbundle.members import is_file, prefixes_in
 from tensorbundle.storage.paths import join
+from tensorbundle.tools.operations.directories.places import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,12 +71,11 @@ def _unfinished(directory: str) -> Iterator[Unfinished]:
         found = None if whole is None else _BESIDE.fullmatch(whole)
         if whole is not None and found:
             yield Unfinished(whole, found["prefix"], *_counted(whole))
-    for entry in os.scandir(directory):
+    for entry in children(directory):
         found = _FOLDER.fullmatch(entry.name)
-        if found is None or not entry.is_dir(follow_symlinks=False):
+        if found is None or not entry.is_own_directory:
             continue
-        names = os.listdir(entry.path)
-        if not any(name.startswith("part-") for name in names):
+        if not any(each.name.startswith("part-") for each in children(entry.path)):
             continue
         wholes = {parts_prefix(join(entry.path, name)) for name in prefixes_in(entry.path)} - {None}
         counts = _counted(wholes.pop() or "") if len(wholes) == 1 else (0, 0)

@@ -1,0 +1,84 @@
+"""What directories on a disk and behind URLs have in common: their files, and the one name of each."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tensorbundle.storage import store_of
+from tensorbundle.storage.paths import is_url, join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Child", "bytes_freed", "children", "own_size", "real"]
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A file or directory in a directory.
+
+    Attributes:
+        name: in the directory.
+        path: with the directory.
+    """
+
+    name: str
+    path: str
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return not is_url(self.path) and os.path.islink(self.path)
+
+    @property
+    def target(self) -> str:
+        """What a symbolic link has as its target."""
+        return os.readlink(self.path)
+
+    @property
+    def is_own_file(self) -> bool:
+        """Whether it is a file, and no symbolic link to one."""
+        return not self.is_link and store_of(self.path).is_file(self.path)
+
+    @property
+    def is_own_directory(self) -> bool:
+        """Whether it is a directory, and no symbolic link to one."""
+        return not self.is_link and store_of(self.path).is_directory(self.path)
+
+
+def children(directory: str) -> Iterator[Child]:
+    """What a directory has, in any order.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    names = store_of(directory).list(directory) if is_url(directory) else os.listdir(directory or ".")
+    for name in names:
+        yield Child(name, join(directory, name))
+
+
+def real(path: str) -> str:
+    """The name without symbolic links; a URL is itself."""
+    return path if is_url(path) else os.path.realpath(path)
+
+
+def own_size(path: str) -> int:
+    """The bytes of a file, or of the symbolic link that has its name."""
+    return store_of(path).size(path) if is_url(path) else os.lstat(path).st_size
+
+
+def bytes_freed(paths: Iterable[str]) -> int:
+    """The bytes that go with these names: of files that have no others."""
+    sizes: dict[object, int] = {}
+    names_left: dict[object, int] = {}
+    for path in paths:
+        if is_url(path):
+            sizes[path] = own_size(path)
+            continue
+        status = os.lstat(path)
+        file = status.st_dev, status.st_ino
+        sizes[file] = status.st_size
+        names_left[file] = names_left.get(file, status.st_nlink) - 1
+    return sum(size for file, size in sizes.items() if names_left.get(file, 0) < 1)
