@@ -128,6 +128,7 @@ class BundleWriter:
         overwrite: bool = False,
         store: Store | None = None,
         shards: int | None = None,
+        resume: bool = False,
     ) -> None:
         """Begin to write `prefix`.
 
@@ -136,6 +137,7 @@ class BundleWriter:
             overwrite: whether an existing bundle may be replaced.
             store: the store to write to, if the prefix does not determine it.
             shards: the number of data shards that will be added, if known; otherwise stores that can't rename allow one.
+            resume: as for `Store.stage`.
 
         Raises:
             ConflictError: the bundle exists, and `overwrite` is not set.
@@ -144,13 +146,13 @@ class BundleWriter:
         self.prefix = prefix
         self.store = store or store_of(prefix)
         self.bytes_written = 0
-        self._overwrite = overwrite
+        self._overwrite, self._resume = overwrite, resume
         self._entries: dict[bytes, TensorEntry] = {}
         self._beside: dict[str, bytes] = {}
         self._shards: list[str] = []  # temporary names, until `commit`
         self._written: list[str] = []
         self._open: list[WritableFile] = []
-        self.staging: Staging = self.store.stage(prefix, overwrite=overwrite)
+        self.staging: Staging = self.store.stage(prefix, overwrite=overwrite, resume=resume)
         refuse_existing(prefix, overwrite=overwrite, store=self.store)
         self._planned = None if self.store.can_rename else self._free_count(max(1, shards or 1))
         self._done = False
@@ -193,6 +195,9 @@ class BundleWriter:
         """The smallest number of data shards, at least `needed`, whose names no file with other contents has."""
         count = needed
         taken = shards_of(self.prefix, self.store) if self._overwrite else {}
+        if self._resume:  # others are those of the run that was interrupted
+            old = set(self._old_shards())
+            taken = {number: path for number, path in taken.items() if path in old}
         while any(
             of == count and number < count and not self._is_same(number, path)
             for (number, of), path in taken.items()

@@ -26,6 +26,7 @@ from tensorbundle.tools.rewriting.transfer import bytes_to_read, check_sources, 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
 
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.steps.step import Step
@@ -73,6 +74,16 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
         default=max(1, (os.cpu_count() or 1) // 2),
         metavar="N",
         help="write N data shards at a time; one for two cores by default, as a second thread reads",
+    )
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="copy data shards on the workers of this Dask scheduler, which must have access to the files",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="behind URLs: use data shards of an interrupted run whose checksums are right; keep those of this one",
     )
     group.add_argument("--state", action="store_true", help="write a 'checkpoint' state file that names DST")
     group.add_argument(
@@ -128,6 +139,7 @@ def _options(args: argparse.Namespace) -> TransferOptions:
         overwrite=args.overwrite,
         verify=not args.no_verify,
         state=args.state,
+        resume=args.resume,
         metadata=table_of_pairs(args.metadata, "KEY=VALUE"),
         max_shard_bytes=None if size is None else parse_size(size),
         allow_unused=args.allow_unused,
@@ -153,7 +165,7 @@ def carry_out(
         _print_plan(plan, destination, options, console, everything=args.long)
         return 0
     with contextlib.ExitStack() as stack:
-        executor = stack.enter_context(ThreadPoolExecutor(args.jobs)) if args.jobs > 1 else None
+        executor = _executor(args, stack)
         options = replace(options, executor=executor)
         total = 0
         if console.shows_progress:
@@ -176,6 +188,15 @@ def carry_out(
             f"{escape(fingerprint)}: its checkpoint_hash is that of the old index; TensorFlow does not check it"
         )
     return 0
+
+
+def _executor(args: argparse.Namespace, stack: contextlib.ExitStack) -> Executor | None:
+    """Who copies data shards, as options say; None for one after another."""
+    if args.scheduler is not None:
+        from tensorbundle.tools.rewriting.cluster import cluster
+
+        return stack.enter_context(cluster(args.scheduler))
+    return stack.enter_context(ThreadPoolExecutor(args.jobs)) if args.jobs > 1 else None
 
 
 def _print_plan(

@@ -10,8 +10,10 @@
 - `plan.py`: plans, which are data: where the bytes of each tensor come from; and `Output`, the seam to formats.
 - `planning.py`: from expressions to the entries of a plan.
 - `appending.py`: the bytes of a plan's entries, appended to a file.
+- `resuming.py`: data shards that an interrupted run completed.
 - `aliasing.py`: bytes that several tensors have in common, appended once.
 - `bundle_output.py`, `v1_output.py`: the outputs in the formats of TensorFlow.
+- `cluster.py`: a cluster of Dask as an executor.
 - `draft.py`: `Draft`, the checkpoint to be written, as operations edit it.
 - `transfer.py`: checks a plan's sources and lets its output write it.
 """

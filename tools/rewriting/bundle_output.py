@@ -17,8 +17,10 @@ from tensorbundle.storage.protocols import SharingError
 from tensorbundle.tools.rewriting.aliasing import append_aliased
 from tensorbundle.tools.rewriting.appending import check_wholes
 from tensorbundle.tools.rewriting.options import Written, files_beside
+from tensorbundle.tools.rewriting.ordered import next_result
 from tensorbundle.tools.rewriting.plan import Carried
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
+from tensorbundle.tools.rewriting.resuming import completed
 from tensorbundle.writer import BundleWriter, refuse_existing
 
 if TYPE_CHECKING:
@@ -107,13 +109,17 @@ def _write(
         overwrite=options.overwrite,
         store=options.store,
         shards=len(shared) + len(groups),
+        resume=options.resume,
     )
     with writer.staging, writer:
         numbers: dict[str, int] = {}
         for path in shared:
             numbers[path], written.sharing = writer.share_shard(path)
         entries = _entries_of_shared(stay, numbers, options, written)
-        jobs = [_Job(writer.store, *writer.stage_shard(), group, options.verify) for group in groups]
+        jobs = [
+            _Job(writer.store, *writer.stage_shard(), group, options.verify, options.resume)
+            for group in groups
+        ]
         for done, part in _run(jobs, options):
             entries.update(done)
             written.add(part)
@@ -223,6 +229,7 @@ class _Job:
     name: str
     entries: list[PlannedEntry]
     verify: bool
+    resume: bool = False
     progress: Callable[[int], None] | None = None
 
 
@@ -234,10 +241,11 @@ def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[byte
         progress = _one_at_a_time(options.progress)
         yield from options.executor.map(_write_shard, [replace(job, progress=progress) for job in jobs])
     else:
-        for entries, part in options.executor.map(_write_shard, jobs):
+        results = options.executor.map(_write_shard, jobs)
+        while (result := next_result(results)) is not None:
             if options.progress is not None:
-                options.progress(part.bytes_read)
-            yield entries, part
+                options.progress(result[1].bytes_read)
+            yield result
 
 
 def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
@@ -255,7 +263,18 @@ def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], No
 
 def _write_shard(job: _Job) -> tuple[dict[bytes, TensorEntry], Written]:
     """Write one data shard: the entries of what it contains, and what was read. Depends on nothing but the plan."""
+    if job.resume and not job.store.can_rename:
+        there = completed(job.store, job.name, job.entries, job.progress)
+        if there is not None:
+            size = sum(each.nbytes for each in there)
+            return _numbered(job, there), Written(bytes_read=size)
+        if job.store.is_file(job.name):
+            job.store.remove(job.name)
     with job.store.writer(job.name, sum(each.origin.entry.nbytes for each in job.entries)) as file:
         done, written = append_aliased(file, job.entries, verify=job.verify, progress=job.progress)
+    return _numbered(job, done), written
+
+
+def _numbered(job: _Job, entries: Sequence[TensorEntry]) -> dict[bytes, TensorEntry]:
     keys = [each.key for each in job.entries]
-    return {key: entry._replace(shard=job.number) for key, entry in zip(keys, done, strict=True)}, written
+    return {key: entry._replace(shard=job.number) for key, entry in zip(keys, entries, strict=True)}

@@ -31,6 +31,8 @@ class TransferOptions:
         overwrite: whether an existing checkpoint may be replaced.
         verify: whether checksums of carried bytes are checked: all when copying, a sample when sharing.
         state: whether to write a `checkpoint` state file that names the output as the latest.
+        resume: whether data shards that an interrupted run completed are used if their checksums are right, and stay
+            if this run is interrupted; in stores that write files under their final names.
         executor: where data shards are copied at the same time; None copies one after another.
         progress: told how many bytes were moved since it was last called.
         store: where the output is written, if its path alone does not say that.
@@ -46,6 +48,7 @@ class TransferOptions:
     overwrite: bool = False
     verify: bool = True
     state: bool = False
+    resume: bool = False
     executor: Executor | None = None
     progress: Callable[[int], None] | None = None
     store: Store | None = None

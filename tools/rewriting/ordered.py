@@ -6,15 +6,34 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from tensorbundle.errors import BundleError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-__all__ = ["in_order"]
+__all__ = ["in_order", "next_result"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _AHEAD: Final = 4  # items waiting for each thread
+
+
+def next_result(results: Iterator[Result]) -> Result | None:
+    """The next result of tasks that other processes do; None after the last one.
+
+    Raises:
+        BundleError: what the task raised; or the processes failed.
+    """
+    try:
+        return next(results, None)
+    except BundleError:
+        raise
+    except Exception as error:
+        raise BundleError(
+            f"the processes that do the work failed: {type(error).__name__}: {str(error)[:300]}; "
+            "they may lack memory, packages or access to the files"
+        ) from error
 
 
 def in_order(

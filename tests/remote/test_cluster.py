@@ -1,0 +1,127 @@
+"""Shards written by the workers of a Dask cluster on this machine, one of which is killed in the middle."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from tensorbundle.errors import BundleError, CorruptionError
+from tensorbundle.tools import cast, extract
+from tensorbundle.tools.rewriting.cluster import cluster
+from tensorbundle.tools.rewriting.options import TransferOptions
+
+SHARDS = 6
+
+
+@pytest.fixture(scope="module")
+def workers(libraries):
+    """The address of a scheduler with two workers in processes of their own."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as found:
+        yield found
+
+
+@pytest.fixture
+def source(tmp_path):
+    with tb.create(tmp_path / "model") as writer:
+        for number in range(SHARDS):
+            if number:
+                writer.start_shard()
+            writer.add(f"t{number}", np.full(30_000, number, np.float32))
+            writer.add(f"s{number}", [b"text", str(number).encode()])
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def remote(s3, source):
+    s3.put(source.parent, "run/")
+    return "s3://bucket/run/model"
+
+
+def test_the_same_bytes_as_from_one_machine(s3, remote, source, tmp_path, workers, run):
+    cast(source, tmp_path / "model16", {"t*": "bfloat16"}, options=TransferOptions(data="copy"))
+    run("cast", remote, "s3://bucket/new/model16", "t*=bfloat16", "--scheduler", workers.scheduler_address)
+    for path in tmp_path.glob("model16.*"):
+        assert s3.content(f"new/{path.name}") == path.read_bytes()
+
+
+def test_tasks_have_no_bytes_and_are_one_for_each_shard(s3, remote, workers):
+    import pickle
+
+    sizes = []
+    with cluster(workers.scheduler_address) as executor:
+
+        class Counting:
+            def map(self, do, *items):
+                sizes.extend(len(pickle.dumps(each)) for each in zip(*items, strict=True))
+                return executor.map(do, *items)
+
+        options = TransferOptions(executor=Counting())
+        extract(remote, "s3://bucket/new/model", "*", options=options)
+    assert len(sizes) == SHARDS
+    assert max(sizes) < 4000
+
+
+def test_a_worker_that_is_killed_in_the_middle(s3, remote, source, workers):
+    """Its task runs again on another one, and what it left half-written is in nobody's way."""
+    killed = threading.Event()
+
+    def kill(_, request):
+        if request.method in ("PUT", "POST") and "00003-of-00006" in request.path and not killed.is_set():
+            killed.set()
+            for pid in workers.scheduler_info_pids():
+                os.kill(pid, signal.SIGKILL)
+        return
+
+    from distributed import Client
+
+    with Client(workers.scheduler_address, set_as_default=False) as client:
+        pids = list(client.run(os.getpid).values())
+    workers.scheduler_info_pids = lambda: pids[:1]
+    s3.log.fault = kill
+    with cluster(workers.scheduler_address) as executor:
+        extract(remote, "s3://bucket/new/model", "*", options=TransferOptions(executor=executor))
+    assert killed.is_set()
+    for path in source.parent.glob("model.*"):
+        assert s3.content(f"new/{path.name}") == path.read_bytes()
+
+
+def test_an_error_of_a_worker_is_ours(s3, remote, workers):
+    key = "run/model.data-00002-of-00006"
+    data = bytearray(s3.content(key))
+    data[50] ^= 1
+    s3.client.put_object(Bucket="bucket", Key=key, Body=bytes(data))
+    with (
+        cluster(workers.scheduler_address) as executor,
+        pytest.raises(CorruptionError, match="crc32c") as caught,
+    ):
+        extract(remote, "s3://bucket/new/model", "*", options=TransferOptions(executor=executor))
+    assert caught.value.key == "t2"
+    assert not [each for each in s3.objects() if each.startswith("new/")]
+
+
+def test_no_scheduler(run, source):
+    import tensorbundle.tools.rewriting.cluster as module
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CONNECT_SECONDS", 0.2)
+        message = run.error("extract", source, source.parent / "new", "*", "--scheduler", "tcp://127.0.0.1:9")
+    assert message.startswith("tcp://127.0.0.1:9: no scheduler answers")
+
+
+def test_a_pool_of_processes_that_breaks(source):
+    from concurrent.futures import ProcessPoolExecutor
+
+    class Broken(ProcessPoolExecutor):
+        def map(self, do, *items):
+            return super().map(os._exit, [1])
+
+    with Broken(1) as executor, pytest.raises(BundleError, match="processes that do the work failed"):
+        extract(source, source.parent / "new", "t*", options=TransferOptions(data="copy", executor=executor))
+    assert not list(source.parent.glob("new*"))
