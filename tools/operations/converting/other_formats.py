@@ -9,13 +9,6 @@ from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.keys import encode_key
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key
 from tensorbundle.tools.formats.outputs import output_of
-from tensorbundle.tools.operations.converting.keras_weights import (
-    HDF5_ENDINGS,
-    WEIGHTS_ENDING,
-    KerasModel,
-    to_keras_weights,
-    to_legacy_weights,
-)
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import LeftOut
 from tensorbundle.tools.rewriting.planning import Layout
@@ -57,21 +50,32 @@ def finish(draft: Draft, destination: str, options: TransferOptions) -> None:
             "a state file names TensorFlow checkpoints; leave out --state (state)", path=destination
         )
     draft.output = output
-    if draft.graph is not None:
-        if destination.endswith(WEIGHTS_ENDING):
-            to_keras_weights(draft, KerasModel())
-        elif destination.endswith(HDF5_ENDINGS):
-            to_legacy_weights(draft, KerasModel())
-        else:
-            _name_by_paths(draft)
-    elif destination.endswith(WEIGHTS_ENDING):
-        to_keras_weights(draft, KerasModel())
+    _rename(draft, destination)
     draft.tensors = {key: replace(each, slices=()) for key, each in draft.tensors.items()}
     if draft.layout == Layout():
         draft.layout = Layout(shards=1)
     if options.metadata:
         draft.attributes[""] = draft.attributes.get("", {}) | dict(options.metadata)
     _leave_out(draft, allow_unused=options.allow_unused)
+
+
+def _rename(draft: Draft, destination: str) -> None:
+    """Name tensors as the format does."""
+    # Which other outputs, nearly all, do without.
+    from tensorbundle.tools.operations.converting.keras_weights import (
+        HDF5_ENDINGS,
+        WEIGHTS_ENDING,
+        KerasModel,
+        to_keras_weights,
+        to_legacy_weights,
+    )
+
+    if destination.endswith(WEIGHTS_ENDING):
+        to_keras_weights(draft, KerasModel())
+    elif draft.graph is not None and destination.endswith(HDF5_ENDINGS):
+        to_legacy_weights(draft, KerasModel())
+    elif draft.graph is not None:
+        _name_by_paths(draft)
 
 
 def _name_by_paths(draft: Draft) -> None:
