@@ -28,7 +28,7 @@ from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.expressions import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.proto.graph import Node
@@ -143,10 +143,10 @@ class _Search:
             [each for name, each in olds.items() if name not in state[0]],
             [each for name, each in news.items() if name not in state[1]],
         ).matches
-        matches += self._slots(matches)
+        matches += self._slots(matches, olds, news)
         matches = [replace(each, evidence=each.evidence.replace("path", "name")) for each in matches]
         taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
-        # A slot is known by its variable alone.
+        # A slot is known by its variable alone, or by its values.
         slots = [
             {key for each in side.optimizers for key in each.slots.values()}
             if self._use != "template"
@@ -169,6 +169,12 @@ class _Search:
         matches += [
             each for each in others.matches if each.evidence.startswith(("checksum", "name", "full name"))
         ]
+        taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
+        valued = match(
+            [each for name, each in olds.items() if name not in taken_old],
+            [each for name, each in news.items() if name not in taken_new],
+        )
+        matches += [each for each in valued.matches if each.evidence == "checksum"]
         order = {name: number for number, name in enumerate(olds)}
         matches.sort(key=lambda each: order[each.old])
         matches, rules = self._rules(matches, olds, news)
@@ -198,7 +204,9 @@ class _Search:
             item.path or (name if self._sides[number].paths else ""),
         )
 
-    def _slots(self, matches: Sequence[Match]) -> list[Match]:
+    def _slots(
+        self, matches: Sequence[Match], olds: Mapping[str, Item], news: Mapping[str, Item]
+    ) -> list[Match]:
         """What optimizers keep for variables that are matched."""
         named = [
             {key: name for name, each in tensors.items() for key in each.keys}
@@ -220,7 +228,10 @@ class _Search:
                     continue
                 if _kind(self._olds[old]) == _kind(self._news[place]):
                     taken.add(old)
-                    found.append(Match(old, place, "slot", pair.confidence, pair.settled))
+                    one, other = olds[old], news[place]
+                    is_proven = one.telling and one.checksum is not None and one.checksum == other.checksum
+                    confidence = "certain" if is_proven else pair.confidence
+                    found.append(Match(old, place, "slot", confidence, pair.settled or is_proven))
         return found
 
     def _rules(

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tensorbundle as tb
@@ -138,7 +138,6 @@ def renamed(draw, least=1):
     return new
 
 
-@settings(max_examples=15, derandomize=True)
 @given(renamed(), st.integers(0, 5), st.randoms(use_true_random=False))
 def test_equal_values_give_the_exact_map(tmp_path_factory, names, alike, random):
     """Whatever the names: each tensor that has values of its own is found, and for certain. Zeros may not be."""
@@ -828,3 +827,13 @@ def test_full_names_tell_where_objects_become_names(tmp_path):
     other = numbered({f"m/{name}/gamma": (4,) for name in ("router", "trunk_bn", "stem")}, seed=9)
     suggestion = found(tmp_path, one, other, graphs=(graph, None))
     assert suggestion.names == {"m/norm/gamma": "m/trunk_bn/gamma", "m/d/gamma": "m/stem/gamma"}
+
+
+def test_a_slot_on_one_side_only(tmp_path):
+    """Its values prove what it is, although its variable is called otherwise now, and nothing is a slot there."""
+    one = {"bert": values(1, 4), "bert/Adam": values(2, 4)}
+    suggestion = found(tmp_path, one, {"model": one["bert"], "bert/Adam": one["bert/Adam"]})
+    assert {(each.old, each.new, each.confidence) for each in suggestion.matches} == {
+        ("bert", "model", "certain"),
+        ("bert/Adam", "bert/Adam", "certain"),
+    }
