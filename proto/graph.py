@@ -222,10 +222,10 @@ class ObjectGraph:
             TensorNotFoundError: no object at this path.
             ConflictError: the parent has a child with the new name, or `path` is the root.
         """
-        parent, _, old = path.rpartition("/")
+        parent, slash, old = path.rpartition("/")
         if self[path] is not self.root and name == unescape_name(old):
             raise ConflictError("this is its name already", key=path)
-        return self.move({path: join_path(parent, name)})
+        return self.move({path: join_path(parent, name, of_root=not slash)})
 
     def move(self, moves: Mapping[str, str]) -> dict[str, str]:
         """Move objects to other paths, given as old to new; missing parents are created, and emptied ones removed.

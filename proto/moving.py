@@ -65,9 +65,11 @@ def move_edges(root: Node, find: Callable[[str], Node], moves: Mapping[str, str]
 def _edge(find: Callable[[str], Node], path: str) -> tuple[Node, str]:
     """The parent of the object at `path`, and the object's local name there."""
     node = find(path)
-    above, _, escaped = path.rpartition("/")
+    above, slash, escaped = path.rpartition("/")
     try:
         parent, name = find(above), unescape_name(escaped)
+        if slash and not above:  # a child of the root that is called ""
+            parent = parent.children.get("", parent)
     except (ValueError, TensorNotFoundError):
         parent, name = None, ""
     if parent is None or parent.children.get(name) is not node:  # slot variables are no children

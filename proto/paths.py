@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tensorbundle.errors import ArgumentError
+
 __all__ = [
     "OBJECT_GRAPH_KEY",
     "OPTIMIZER_SLOT",
@@ -44,14 +46,14 @@ def unescape_name(escaped: str) -> str:
     """The local name of an escaped form.
 
     Raises:
-        ValueError: a '.' is followed by neither '.' nor 'S'.
+        ArgumentError: a '.' is followed by neither '.' nor 'S'.
     """
 
     def meaning(found: re.Match[str]) -> str:
         try:
             return _MEANS[found[1]]
         except KeyError:
-            raise ValueError(
+            raise ArgumentError(
                 f"{escaped!r} is not an escaped name: '.{found[1]}' at {found.start()}"
             ) from None
 
@@ -69,16 +71,23 @@ def name_fault(name: str) -> str | None:
     return None
 
 
-def join_path(parent: str, name: str) -> str:
-    """The path of the child `name` (not escaped) of the object at `parent`."""
-    return f"{parent}/{escape_name(name)}" if parent else escape_name(name)
+def join_path(parent: str, name: str, *, of_root: bool | None = None) -> str:
+    """The path of the child `name` (not escaped) of the object at `parent`.
+
+    Args:
+        parent: its path; empty for the root, and for a child of the root that is called "".
+        name: the local name.
+        of_root: whether the parent is the root; None if that is what an empty path means.
+    """
+    is_first = not parent if of_root is None else of_root
+    return escape_name(name) if is_first else f"{parent}/{escape_name(name)}"
 
 
 def split_path(path: str) -> list[str]:
     """The local names in a path, unescaped; empty for the root.
 
     Raises:
-        ValueError: a part is not an escaped name.
+        ArgumentError: a part is not an escaped name.
     """
     return [unescape_name(part) for part in path.split("/")] if path else []
 

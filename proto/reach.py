@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tensorbundle.errors import CorruptionError
 from tensorbundle.limits import MAX_PATHS
 from tensorbundle.proto.nodes import Slot
-from tensorbundle.proto.paths import escape_name, slot_path
+from tensorbundle.proto.paths import escape_name, join_path, slot_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,9 +62,7 @@ def walk(root: Node) -> Iterator[tuple[str, Node]]:
         elif isinstance(edge, Slot):
             paths[node] = slot_path(paths[edge.variable], paths[parent], edge.name)
         else:
-            # Not `join_path`: a child of the root may be called "", and then has children of its own.
-            name = escape_name(edge)
-            paths[node] = name if parent is root else f"{paths[parent]}/{name}"
+            paths[node] = join_path(paths[parent], edge, of_root=parent is root)
         yield paths[node], node
 
 

@@ -9,7 +9,7 @@ from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.compat.dtypes import DType
 from tensorbundle.compat.errors import NoCheckpointError, as_value_errors
 from tensorbundle.compat.state import latest_checkpoint
-from tensorbundle.errors import BundleError, CorruptionError, TensorNotFoundError
+from tensorbundle.errors import ArgumentError, BundleError, CorruptionError, TensorNotFoundError
 from tensorbundle.filenames import index_path
 from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.locating import resolve_prefix
@@ -161,10 +161,10 @@ def _as_bytes(key: str | bytes) -> bytes:
     """A key as the bytes in the file.
 
     Raises:
-        TypeError: neither text nor bytes.
+        ArgumentError: neither text nor bytes.
     """
     if isinstance(key, bytes):
         return key
     if not isinstance(key, str):
-        raise TypeError(f"a key is str or bytes, not {type(key).__name__}")
+        raise ArgumentError(f"a key is str or bytes, not {type(key).__name__}")
     return encode_key(key)

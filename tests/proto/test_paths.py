@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import (
     attribute_key,
     escape_name,
@@ -118,3 +119,10 @@ def test_slot_path():
     path = slot_path("model/layer_with_weights-0/kernel", "optimizer", "m")
     assert path == "model/layer_with_weights-0/kernel/.OPTIMIZER_SLOT/optimizer/m"
     assert slot_path("v", "o", "a.b/c") == "v/.OPTIMIZER_SLOT/o/a..b.Sc"
+
+
+def test_what_is_no_escaped_name_is_an_error_of_ours():
+    """Also a `ValueError`, as other libraries raise for it."""
+    with pytest.raises(BundleError) as caught:
+        unescape_name("a.b")
+    assert isinstance(caught.value, ValueError)

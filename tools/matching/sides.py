@@ -98,13 +98,15 @@ class Side:
             ConflictError: several variables have this name, or it is the path of one and the name of another.
         """
         keys = self.by_name.get(name, []) if name else []
+        there = self.by_path.get(name)
+        if len(keys) > 1 and there in keys:
+            return there
         if len(keys) > 1:
             paths = ", ".join(repr(self.paths.get(key, key)) for key in keys[:_SHOWN])
             raise ConflictError(
                 f"{len(keys)} variables are called {name!r}; an object path says which: {paths}",
                 path=self.draft.prefix,
             )
-        there = self.by_path.get(name)
         if keys and there not in (None, keys[0]):
             raise ConflictError(
                 f"{name!r} is the path of one object and the name of another; a key says which: {there!r}, {keys[0]!r}",
@@ -171,7 +173,7 @@ def _paths_elsewhere(graph: ObjectGraph, optimizers: Collection[Node | None]) ->
                 found[each.checkpoint_key] = paths[node]
         for name, child in node.children.items() if node not in optimizers else ():
             if child not in paths:
-                paths[child] = join_path(paths[node], name)
+                paths[child] = join_path(paths[node], name, of_root=node is graph.root)
                 queue.append(child)
     return found
 

@@ -63,7 +63,7 @@ def _rename_keys(draft: Draft, rules: Sequence[Rule]) -> None:
 def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> None:
     # By every edge, as an object may be in several places at once; edges back to the root lead nowhere new.
     paths = [
-        join_path(path, name)
+        join_path(path, name, of_root=node is graph.root)
         for path, node in graph.walk()
         for name, child in node.children.items()
         if child is not graph.root

@@ -20,7 +20,8 @@ from support.rewriting import (
     write_objects,
 )
 from tensorbundle.proto.paths import escape_name
-from tensorbundle.tools import rewrite
+from tensorbundle.tools import convert, rewrite
+from tensorbundle.tools import rename as rename_to
 from tensorbundle.tools.operations.editing.renaming import _moved_above
 from tensorbundle.tools.operations.editing.rules import parse_map, parse_rule, regex_rule
 
@@ -427,3 +428,38 @@ def test_deep_paths_take_a_step_each():
     assert [_moved_above(path, moves, nearest) for path in paths] == ["a"] * len(paths)
     assert len(nearest) < len(paths)
     assert _moved_above("b/c", moves, nearest) is None
+
+
+class TestAnObjectWithoutAName:
+    """TensorFlow saves a child of the root that is called "", and its children as `/a` and so on."""
+
+    @pytest.mark.parametrize(
+        ("rule", "moved"),
+        [
+            ({"/a": "/z"}, {"/a": "/z"}),
+            ({"/c/": "/d/"}, {"/c/w": "/d/w"}),
+            ({"/*": "m/*"}, {"/a": "m/a", "/c/w": "m/c/w"}),
+            ({"a": "z"}, {"a": "z"}),
+            ({"b/x": "/q"}, {"b/x": "/q"}),
+        ],
+    )
+    def test_children(self, rule, moved, tmp_path):
+        root = tree({"": {"a": None, "c": {"w": None}}, "a": None, "b": {"x": None}})
+        before = by_path(write_objects(tmp_path / "a", root))
+        rename_to(tmp_path / "a", tmp_path / "b", rule)
+        assert_sound(tmp_path / "b")
+        assert by_path(tmp_path / "b") == {moved.get(path, path): value for path, value in before.items()}
+
+    def test_in_the_library(self):
+        graph = finished(tree({"": {"a": None}, "a": None}))
+        assert graph.rename("/a", "z") == {"/a": "/z"}
+        assert graph.rename("a", "y") == {"a": "y"}
+        assert {path for path, _ in graph.walk()} == {"", "/z", "y"}
+
+    def test_into_a_template(self, tmp_path):
+        """Rules name paths as TensorFlow does."""
+        root = tree({"": {"a": variable("x")}, "a": variable("y")})
+        source = write_objects(tmp_path / "a", root)
+        convert(source, tmp_path / "b", to="tf2", template=source, map={"/a": "a", "a": "/a"})
+        before, after = by_path(source), by_path(tmp_path / "b")
+        assert (after["a"], after["/a"]) == (before["/a"], before["a"])
