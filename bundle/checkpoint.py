@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, RegionError, TensorNotFoundError
@@ -102,6 +103,9 @@ class Checkpoint(Mapping[str, "Array"]):
         self._keys: list[str] | None = None
         self._graph: ObjectGraph | None = None
         self._naming: Naming | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(Checkpoint, verify=self._verify, store=self.index.store), (self.prefix,)  # opened anew
 
     @property
     def num_shards(self) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_PARTS", "ReadAhead"]
 
-MAX_PARTS: Final = 12  # on their way or waiting to be used, in the whole process; 96 MiB
+MAX_PARTS: Final = 8  # on their way or waiting to be used, in the whole process; 64 MiB
 _SOON: Final = 4 * MAX_PARTS  # parts among which a read is looked for
 _FEWEST_PARTS: Final = 2  # of each file, however many other files are read at the same time
 

@@ -92,6 +92,24 @@ def test_a_worker_that_is_killed_in_the_middle(s3, remote, source, workers):
         assert s3.content(f"new/{path.name}") == path.read_bytes()
 
 
+def test_reading_on_a_cluster_finds_the_same(s3, remote, workers, run, tmp_path):
+    with tb.create("s3://bucket/run/other") as writer:
+        for number in range(SHARDS):
+            writer.add(f"t{number}", np.full(30_000, number + (number == 2), np.float32))
+    for command in (
+        ("stats", remote),
+        ("hash", remote),
+        ("verify", remote),
+        ("diff", remote, "s3://bucket/run/other", "--values"),
+    ):
+        status = int(command[0] == "diff")
+        alone = run(*command, status=status)
+        s3.log.clear()
+        together = run(*command, "--scheduler", workers.scheduler_address, status=status)
+        assert together.out == alone.out
+        assert len(s3.log.requests) > SHARDS
+
+
 def test_an_error_of_a_worker_is_ours(s3, remote, workers):
     key = "run/model.data-00002-of-00006"
     data = bytearray(s3.content(key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.inspecting.problems import Problem
+    from tensorbundle.tools.rewriting.ordered import Jobs
 
 __all__ = [
     "add_jobs",
@@ -26,6 +28,7 @@ __all__ = [
     "json_number",
     "number_text",
     "problem_line",
+    "readers",
 ]
 
 
@@ -48,6 +51,18 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
 def add_no_verify(parser: argparse.ArgumentParser) -> None:
     """Declare `--no-verify`."""
     parser.add_argument("--no-verify", action="store_true", help="do not check checksums")
+
+
+@contextlib.contextmanager
+def readers(args: argparse.Namespace) -> Iterator[Jobs]:
+    """Who reads tensors, by `--jobs` and `--scheduler`."""
+    if args.scheduler is None:
+        yield args.jobs
+        return
+    from tensorbundle.tools.rewriting.cluster import cluster
+
+    with cluster(args.scheduler) as executor:
+        yield executor
 
 
 def bytes_of(path: str, patterns: Sequence[str], console: Console) -> int:

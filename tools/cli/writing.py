@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.transfer import Summary
 
 __all__ = [
+    "add_scheduler",
     "add_source_and_destination",
     "add_writing_arguments",
     "carry_out",
@@ -75,11 +76,7 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
         metavar="N",
         help="write N data shards at a time; one for two cores by default, as a second thread reads",
     )
-    group.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="copy data shards on the workers of this Dask scheduler, which must have access to the files",
-    )
+    add_scheduler(group, "write data shards")
     group.add_argument(
         "--resume",
         action="store_true",
@@ -103,6 +100,15 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
         group.add_argument(
             "--allow-unused", action="store_true", help="leave out tensors that the format of DST can't store"
         )
+
+
+def add_scheduler(group: argparse._ActionsContainer, what: str) -> None:
+    """Declare `--scheduler`."""
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help=f"{what} on the workers of this Dask scheduler, which must have access to the files",
+    )
 
 
 def positive(text: str) -> int:

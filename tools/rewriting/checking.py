@@ -17,6 +17,8 @@ from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, st
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from tensorbundle.tools.rewriting.ordered import Jobs
+
 __all__ = ["checked"]
 
 _PIECE_BYTES: Final = 16 << 20  # what a thread checks at a time
@@ -47,14 +49,14 @@ class _Found:
 
 
 def checked(
-    ranges: Iterable[TensorRange], failed: Callable[[TensorRange, CorruptionError], object], *, jobs: int = 1
+    ranges: Iterable[TensorRange], failed: Callable[[TensorRange, CorruptionError], object], *, jobs: Jobs = 1
 ) -> Iterator[int]:
     """Read and check ranges; yields how many bytes were checked since it last did.
 
     Args:
         ranges: in the order in which they are to be read.
         failed: takes each range with a wrong checksum, in that order.
-        jobs: threads.
+        jobs: the number of threads, or an executor.
 
     Raises:
         CorruptionError: a file ends too early.

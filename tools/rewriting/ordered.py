@@ -1,9 +1,9 @@
-"""Work that several threads do, with its results in order."""
+"""Work that several threads or processes do, with its results in order."""
 
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorbundle.errors import BundleError
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-__all__ = ["in_order", "next_result"]
+__all__ = ["Jobs", "in_order", "next_result"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _AHEAD: Final = 4  # items waiting for each thread
+_AHEAD_OF_PROCESSES: Final = 1000  # items waiting, however many processes there are
+Jobs = int | Executor  # threads, or who does the work instead
 
 
 def next_result(results: Iterator[Result]) -> Result | None:
@@ -25,8 +27,12 @@ def next_result(results: Iterator[Result]) -> Result | None:
     Raises:
         BundleError: what the task raised; or the processes failed.
     """
+    return _of_process(lambda: next(results, None))
+
+
+def _of_process(result: Callable[[], Result]) -> Result:
     try:
-        return next(results, None)
+        return result()
     except BundleError:
         raise
     except Exception as error:
@@ -37,27 +43,39 @@ def next_result(results: Iterator[Result]) -> Result | None:
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], *, jobs: int = 1
+    work: Callable[[Item], Result], items: Iterable[Item], *, jobs: Jobs = 1
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item and the result of `work` for it, in the order of the items; `jobs` threads work ahead by a bounded number.
+    """Each item and the result of `work` for it, in the order of the items; work goes ahead by a bounded number of items.
+
+    Args:
+        work: must be what other processes can be given, if these do it.
+        items: its arguments.
+        jobs: the number of threads, or an executor, such as `cluster.cluster`, which stays as it is.
 
     Raises:
-        BundleError: what `work` raises, when it is the item's turn.
+        BundleError: what `work` raises, when it is the item's turn; or processes that do the work failed.
     """
     if jobs == 1:
         for item in items:
             yield item, work(item)
         return
-    with ThreadPoolExecutor(jobs) as executor:
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
-        try:
-            for item in items:
-                if len(waiting) >= jobs * _AHEAD:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-                waiting.append((item, executor.submit(work, item)))
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            executor.shutdown(cancel_futures=True)
+    executor = jobs if isinstance(jobs, Executor) else ThreadPoolExecutor(jobs)
+    ahead = jobs * _AHEAD if isinstance(jobs, int) else _AHEAD_OF_PROCESSES
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+
+    def first() -> tuple[Item, Result]:
+        item, future = waiting.popleft()
+        return item, _of_process(future.result) if executor is jobs else future.result()
+
+    try:
+        for item in items:
+            if len(waiting) >= ahead:
+                yield first()
+            waiting.append((item, executor.submit(work, item)))
+        while waiting:
+            yield first()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+        if executor is not jobs:
+            executor.shutdown()

@@ -67,7 +67,7 @@ def test_the_number_of_parts_is_bounded():
     second.fill(100, memoryview(bytearray(1)))
     assert len(second._coming) == MAX_PARTS
     second.close()
-    assert MAX_PARTS * PART_BYTES <= 100 << 20
+    assert MAX_PARTS * PART_BYTES <= 64 << 20
 
 
 def test_an_error_comes_when_its_bytes_are_used():

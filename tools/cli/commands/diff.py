@@ -14,7 +14,9 @@ from tensorbundle.tools.cli.reading import (
     bytes_of,
     json_number,
     number_text,
+    readers,
 )
+from tensorbundle.tools.cli.writing import add_scheduler
 from tensorbundle.tools.operations.comparing.differences import diff
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--atol", type=_tolerance, default=0.0, metavar="X", help="see --rtol")
     parser.add_argument("--all", action="store_true", help="list equal tensors, too")
     add_jobs(parser)
+    add_scheduler(parser, "read tensors")
     add_no_verify(parser)
 
 
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if (args.rtol or args.atol) and not args.values:
         args.values = True
     total = bytes_of(args.checkpoint, (), console) if args.values else 0
-    with console.progress("diff", total) as progress:
+    with readers(args) as jobs, console.progress("diff", total) as progress:
         found = diff(
             args.checkpoint,
             args.other,
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             values=args.values,
             rtol=args.rtol,
             atol=args.atol,
-            jobs=args.jobs,
+            jobs=jobs,
             verify=not args.no_verify,
             progress=progress,
         )

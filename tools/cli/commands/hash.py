@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError, MissingFileError
 from tensorbundle.tools.cli.console import escape
-from tensorbundle.tools.cli.reading import add_jobs, add_no_verify, add_patterns, bytes_of
+from tensorbundle.tools.cli.reading import add_jobs, add_no_verify, add_patterns, bytes_of, readers
+from tensorbundle.tools.cli.writing import add_scheduler
 from tensorbundle.tools.operations.inspecting.hashing import compare_hashes, hash, parse_manifest  # noqa: A004
 
 if TYPE_CHECKING:
@@ -28,16 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare with an earlier output of this command; the status is 1 if anything differs",
     )
     add_jobs(parser)
+    add_scheduler(parser, "read tensors")
     add_no_verify(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the hashes, or their differences from the manifest; the status is 1 if there are any."""
     expected = _read_manifest(args.check) if args.check is not None else None
-    with console.progress("hash", bytes_of(args.checkpoint, args.patterns, console)) as progress:
-        found = hash(
-            args.checkpoint, args.patterns, jobs=args.jobs, verify=not args.no_verify, progress=progress
-        )
+    with (
+        readers(args) as jobs,
+        console.progress("hash", bytes_of(args.checkpoint, args.patterns, console)) as progress,
+    ):
+        found = hash(args.checkpoint, args.patterns, jobs=jobs, verify=not args.no_verify, progress=progress)
     if expected is not None:
         return _compare(expected, found, args, console)
     for each in found.tensors:

@@ -14,7 +14,9 @@ from tensorbundle.tools.cli.reading import (
     bytes_of,
     json_number,
     number_text,
+    readers,
 )
+from tensorbundle.tools.cli.writing import add_scheduler
 from tensorbundle.tools.operations.inspecting.statistics import stats
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exit with status 1 if a tensor has any of these",
     )
     add_jobs(parser)
+    add_scheduler(parser, "read tensors")
     add_no_verify(parser)
 
 
@@ -52,9 +55,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Print the statistics; the status is 1 if a tensor has values named by `--fail-on`."""
     rows = [["key", "dtype", "shape", *_NUMBERS]]
     failed = []
-    with console.progress("stats", bytes_of(args.checkpoint, args.patterns, console)) as progress:
+    with (
+        readers(args) as jobs,
+        console.progress("stats", bytes_of(args.checkpoint, args.patterns, console)) as progress,
+    ):
         for each in stats(
-            args.checkpoint, args.patterns, jobs=args.jobs, verify=not args.no_verify, progress=progress
+            args.checkpoint, args.patterns, jobs=jobs, verify=not args.no_verify, progress=progress
         ):
             console.record({name: _plain(value) for name, value in each.to_json().items()})
             rows.append(_row(each))

@@ -9,7 +9,8 @@ from tensorbundle.locating import resolve_prefix
 from tensorbundle.members import shards_of, v1_files
 from tensorbundle.storage import store_of
 from tensorbundle.tools.cli.console import escape, human_bytes
-from tensorbundle.tools.cli.reading import add_jobs, problem_line
+from tensorbundle.tools.cli.reading import add_jobs, problem_line, readers
+from tensorbundle.tools.cli.writing import add_scheduler
 from tensorbundle.tools.operations.directories.checking import verify, verify_all
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.cli.console import Console, Progress
     from tensorbundle.tools.operations.inspecting.problems import Report
+    from tensorbundle.tools.rewriting.ordered import Jobs
 
 EXAMPLE = "tensorbundle verify run/model.ckpt-1000"
 
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="do not read data shards: no checksums, no object graph"
     )
     add_jobs(parser)
+    add_scheduler(parser, "read tensors")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -38,8 +41,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise BundleError("which checkpoint? give CKPT, or --all DIR")
     found = failed = False
     total = 0 if args.quick or not console.shows_progress else sum(map(_size, args.checkpoints))
-    with console.progress("verify", total) as progress:
-        for each in _reports(args, console, progress):
+    with readers(args) as jobs, console.progress("verify", total) as progress:
+        for each in _reports(args, console, jobs, progress):
             failed = failed or each is None
             if each is not None:
                 _print(each, args, console)
@@ -47,18 +50,20 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 2 if failed else int(found)
 
 
-def _reports(args: argparse.Namespace, console: Console, progress: Progress) -> Iterator[Report | None]:
+def _reports(
+    args: argparse.Namespace, console: Console, jobs: Jobs, progress: Progress
+) -> Iterator[Report | None]:
     """A report on each checkpoint; None for one that can't be read, if there are several."""
     for path in args.checkpoints:
         try:
-            yield verify(path, quick=args.quick, jobs=args.jobs, progress=progress)
+            yield verify(path, quick=args.quick, jobs=jobs, progress=progress)
         except BundleError as error:
             if len(args.checkpoints) == 1 and args.all is None:
                 raise
             console.note(f"tensorbundle verify: {error}")
             yield None
     if args.all is not None:
-        yield from verify_all(args.all, quick=args.quick, jobs=args.jobs, progress=progress)
+        yield from verify_all(args.all, quick=args.quick, jobs=jobs, progress=progress)
 
 
 def _print(report: Report, args: argparse.Namespace, console: Console) -> None:

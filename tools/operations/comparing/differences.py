@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 from tensorbundle.checkpoint import open_checkpoint
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tensorbundle.checkpoint import Path
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
     from tensorbundle.tools.operations.comparing.pairs import Pair
+    from tensorbundle.tools.rewriting.ordered import Jobs
 
 __all__ = ["Change", "Comparison", "Difference", "TensorSummary", "diff"]
 
@@ -126,7 +130,7 @@ def diff(
     values: bool = False,
     rtol: float = 0.0,
     atol: float = 0.0,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     verify: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Comparison:
@@ -143,7 +147,7 @@ def diff(
         values: whether to read the tensors that differ in values or type, and say how far they are apart.
         rtol: with `values`, elements a and b are equal if |a - b| <= atol + rtol * |b|.
         atol: likewise.
-        jobs: tensors that are read at the same time.
+        jobs: the number of tensors that are read at the same time, or an executor for that.
         verify: whether checksums of what is read are checked.
         progress: told how many bytes of A are done.
 
@@ -164,15 +168,12 @@ def diff(
             first, second = _chosen(one, other, patterns)
             pairs = [each for each in pairs if each.a in first or each.b in second]
 
-        def compare(pair: Pair) -> Difference:
-            found = _difference(one, other, pair)
-            if values and found.change in ("value", "dtype"):
-                return _with_values(found, one, other, rtol=rtol, atol=atol)
-            return found
-
-        reads = values or not all(has_checksums(each.checkpoint.index) for each in (one, other))
+        reads = not all(has_checksums(each.checkpoint.index) for each in (one, other))
+        threads = jobs if reads and isinstance(jobs, int) else 1
+        compared = (found for _, found in in_order(partial(_difference, one, other), pairs, jobs=threads))
+        tasks = (_task(found, one, other, rtol, atol) if values else (found, None) for found in compared)
         differences = []
-        for _, found in in_order(compare, pairs, jobs=jobs if reads else 1):
+        for _, found in in_order(_with_values, tasks, jobs=jobs if values else 1):
             differences.append(found)
             if progress is not None and found.a is not None:
                 progress(found.a.nbytes)
@@ -224,19 +225,43 @@ def _summary(side: Side, key: str | None) -> TensorSummary | None:
     return TensorSummary(entry.dtype, entry.shape, entry.nbytes, side.stored(key))
 
 
-def _with_values(found: Difference, a: Side, b: Side, *, rtol: float, atol: float) -> Difference:
-    """The same difference with how far apart the values are; none at all, if that is within the tolerances."""
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """Two tensors whose values are to be compared; other processes can be given it."""
+
+    sides: tuple[tuple[Index, str, TensorEntry, bool], ...]
+    rtol: float
+    atol: float
+
+    def compare(self) -> ValueDifference:
+        first, second = (
+            flat_values(index, key, entry, verify=verify) for index, key, entry, verify in self.sides
+        )
+        return compare_values(first, second, rtol=self.rtol, atol=self.atol)
+
+
+def _task(found: Difference, a: Side, b: Side, rtol: float, atol: float) -> tuple[Difference, _Values | None]:
+    """A difference, and what has to be read to say how far the values are apart, if that can be said."""
+    if found.change not in ("value", "dtype"):
+        return found, None
     other = found.key if found.to is None else found.to
     first, second = a.entries[found.key], b.entries[other]
     text = (first.dtype is DType.string) + (second.dtype is DType.string)
     comparable = first.dtype.has_values and second.dtype.has_values
     if first.shape != second.shape or text == 1 or not comparable:
-        return found
-    apart = compare_values(
-        flat_values(a.checkpoint.index, found.key, first, verify=a.verify),
-        flat_values(b.checkpoint.index, other, second, verify=b.verify),
-        rtol=rtol,
-        atol=atol,
+        return found, None
+    sides = (
+        (a.checkpoint.index, found.key, first, a.verify),
+        (b.checkpoint.index, other, second, b.verify),
     )
+    return found, _Values(sides, rtol, atol)
+
+
+def _with_values(task: tuple[Difference, _Values | None]) -> Difference:
+    """The same difference with how far apart the values are; none at all, if that is within the tolerances."""
+    found, values = task
+    if values is None:
+        return found
+    apart = values.compare()
     change: Change = "same" if found.change == "value" and not apart.different else found.change
     return Difference(found.key, change, found.a, found.b, found.to, apart)

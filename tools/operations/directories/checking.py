@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
     from tensorbundle.checkpoint import Path
     from tensorbundle.tools.operations.directories.inventory import Survey
+    from tensorbundle.tools.rewriting.ordered import Jobs
 
 __all__ = ["verify", "verify_all"]
 
 
 def verify(
-    path: Path, *, quick: bool = False, jobs: int = 1, progress: Callable[[int], None] | None = None
+    path: Path, *, quick: bool = False, jobs: Jobs = 1, progress: Callable[[int], None] | None = None
 ) -> Report:
     """Check a checkpoint: the index, the layout, every checksum, the slices, the object graph; of a directory its state file.
 
     Args:
         path: anything that `tensorbundle.open` takes.
         quick: leave out what needs the data shards' bytes: checksums and the object graph.
-        jobs: threads that check checksums.
+        jobs: the number of threads that check checksums, or an executor for that.
         progress: told how many bytes are done.
 
     Raises:
@@ -44,7 +45,7 @@ def verify(
 
 
 def verify_all(
-    directory: Path, *, quick: bool = False, jobs: int = 1, progress: Callable[[int], None] | None = None
+    directory: Path, *, quick: bool = False, jobs: Jobs = 1, progress: Callable[[int], None] | None = None
 ) -> Iterator[Report]:
     """Check every checkpoint in a directory, and then its state file, as a report with the directory for its prefix.
 

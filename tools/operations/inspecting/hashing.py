@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.checkpoint import open_checkpoint
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.tools.rewriting.ordered import Jobs
 
 __all__ = ["CheckpointHash", "Deviation", "TensorHash", "compare_hashes", "hash", "parse_manifest"]
 
@@ -102,7 +104,7 @@ def hash(  # noqa: A001  the name of the command
     path: Path,
     patterns: Sequence[str] = (),
     *,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     verify: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> CheckpointHash:
@@ -115,7 +117,7 @@ def hash(  # noqa: A001  the name of the command
     Args:
         path: anything that `tensorbundle.open` takes.
         patterns: as on the command line.
-        jobs: tensors that are read at the same time.
+        jobs: the number of tensors that are read at the same time, or an executor for that.
         verify: whether checksums are checked.
         progress: told how many bytes are done.
 
@@ -125,15 +127,16 @@ def hash(  # noqa: A001  the name of the command
         CorruptionError: a tensor is damaged.
     """
     with open_checkpoint(path, verify=verify) as checkpoint:
-
-        def of(key: str, entry: TensorEntry) -> TensorHash:
-            digest = hashlib.sha256(f"{entry.dtype} {','.join(map(str, entry.shape))}\n".encode())
-            for chunk in _elements(checkpoint, key, entry, verify=verify):
-                digest.update(chunk)
-            return TensorHash(key, entry.dtype.value, entry.shape, digest.hexdigest())
-
+        of = partial(_of_tensor, checkpoint, verify)
         tensors = tuple(over_tensors(checkpoint, patterns, of, jobs=jobs, progress=progress))
     return CheckpointHash(_combined(tensors), tensors)
+
+
+def _of_tensor(checkpoint: Checkpoint, verify: bool, key: str, entry: TensorEntry) -> TensorHash:
+    digest = hashlib.sha256(f"{entry.dtype} {','.join(map(str, entry.shape))}\n".encode())
+    for chunk in _elements(checkpoint, key, entry, verify=verify):
+        digest.update(chunk)
+    return TensorHash(key, entry.dtype.value, entry.shape, digest.hexdigest())
 
 
 def _elements(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tensorbundle.keys import encode_key
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
+    from tensorbundle.tools.rewriting.ordered import Jobs
 
 __all__ = ["flat_values", "over_tensors"]
 
@@ -42,12 +44,16 @@ def flat_values(index: Index, key: str, entry: TensorEntry, *, verify: bool = Tr
         yield from stream(stored, reading)
 
 
+def _spread(work: Callable[[str, TensorEntry], Result], pair: tuple[str, TensorEntry]) -> Result:
+    return work(*pair)
+
+
 def over_tensors(
     checkpoint: Checkpoint,
     patterns: Sequence[str],
     work: Callable[[str, TensorEntry], Result],
     *,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Result]:
     """The results of `work` for each tensor that matches one of the patterns (all without patterns), in key order.
@@ -56,7 +62,7 @@ def over_tensors(
         checkpoint: open.
         patterns: as on the command line.
         work: is called in several threads at a time if `jobs` is more than 1.
-        jobs: threads.
+        jobs: the number of threads, or an executor.
         progress: told how many bytes each tensor has, when it is done.
 
     Raises:
@@ -64,7 +70,7 @@ def over_tensors(
         BundleError: what `work` raises.
     """
     chosen = select(checkpoint.entries(), patterns, checkpoint.naming)
-    for (_, entry), result in in_order(lambda each: work(*each), chosen, jobs=jobs):
+    for (_, entry), result in in_order(partial(_spread, work), chosen, jobs=jobs):
         if progress is not None:
             progress(entry.nbytes)
         yield result

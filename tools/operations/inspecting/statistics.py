@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Path
     from tensorbundle.dtypes import Array, DType
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
+    from tensorbundle.tools.rewriting.ordered import Jobs
 
 __all__ = ["TensorStatistics", "numbers", "stats", "summarize"]
 
@@ -66,7 +69,7 @@ def stats(
     path: Path,
     patterns: Sequence[str] = (),
     *,
-    jobs: int = 1,
+    jobs: Jobs = 1,
     verify: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[TensorStatistics]:
@@ -77,7 +80,7 @@ def stats(
     Args:
         path: anything that `tensorbundle.open` takes.
         patterns: as on the command line.
-        jobs: tensors that are read at the same time.
+        jobs: the number of tensors that are read at the same time, or an executor for that.
         verify: whether checksums are checked.
         progress: told how many bytes are done.
 
@@ -87,14 +90,15 @@ def stats(
         CorruptionError: a tensor is damaged.
     """
     with open_checkpoint(path, verify=verify) as checkpoint:
-
-        def of(key: str, entry: TensorEntry) -> TensorStatistics:
-            chunks: Iterable[Array] = ()
-            if entry.dtype.has_values:
-                chunks = flat_values(checkpoint.index, key, entry, verify=verify)
-            return TensorStatistics.of(key, entry, chunks)
-
+        of = partial(_of_tensor, checkpoint.index, verify)
         yield from over_tensors(checkpoint, patterns, of, jobs=jobs, progress=progress)
+
+
+def _of_tensor(index: Index, verify: bool, key: str, entry: TensorEntry) -> TensorStatistics:
+    chunks: Iterable[Array] = ()
+    if entry.dtype.has_values:
+        chunks = flat_values(index, key, entry, verify=verify)
+    return TensorStatistics.of(key, entry, chunks)
 
 
 def summarize(values: Array) -> dict[str, float | int | None]:

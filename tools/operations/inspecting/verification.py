@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.storage.protocols import RandomAccessFile
     from tensorbundle.tools.operations.inspecting.problems import Severity
+    from tensorbundle.tools.rewriting.ordered import Jobs
 
 __all__ = ["verify"]
 
@@ -62,14 +63,14 @@ _ZEROS: Final = re.compile(rb"(?<!\0)(?:\0{512,}|\A\0+|\0+\Z)")
 
 
 def verify(
-    path: Path, *, quick: bool = False, jobs: int = 1, progress: Callable[[int], None] | None = None
+    path: Path, *, quick: bool = False, jobs: Jobs = 1, progress: Callable[[int], None] | None = None
 ) -> Report:
     """Check a checkpoint: the index, the layout, every checksum, the slices and the object graph.
 
     Args:
         path: anything that `tensorbundle.open` takes.
         quick: leave out what needs the data shards' bytes: checksums and the object graph.
-        jobs: threads that check checksums.
+        jobs: the number of threads that check checksums, or an executor for that.
         progress: told how many bytes are done.
 
     Raises:
@@ -80,7 +81,7 @@ def verify(
 
 
 class _Verification:
-    def __init__(self, path: str, progress: Callable[[int], None] | None, *, quick: bool, jobs: int) -> None:
+    def __init__(self, path: str, progress: Callable[[int], None] | None, *, quick: bool, jobs: Jobs) -> None:
         self._given = path
         self._progress = progress
         self._quick = quick
