@@ -26,6 +26,7 @@ from tensorbundle.tools.operations.steps.step import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from types import EllipsisType
 
     from tensorbundle.checkpoint import Path
     from tensorbundle.tools.operations.converting.conversion import NamesFrom, Target
@@ -334,13 +335,13 @@ def rename(
 def reshape(
     source: Path,
     destination: Path,
-    shapes: Mapping[str, Sequence[int]],
+    shapes: Mapping[str, Sequence[int | EllipsisType]],
     *,
     options: TransferOptions | None = None,
 ) -> Summary:
     """Give matching tensors other shapes for the same elements: `reshape("src", "dst", {"w": [768, 12, -1]})`.
 
-    Their slots change too. The bytes stay as they are, and are shared.
+    In a shape, one length may be -1, and `...` means the tensor's own lengths but those of 1. Their slots change too. The bytes stay as they are, and are shared.
     """
     return _make("reshape", shapes, source, destination, options)
 

@@ -4,46 +4,17 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
-from tensorbundle.tools import rewrite
+from support.published import MODELS, bert
+from tensorbundle.tools import diff, rewrite
 from tensorbundle.tools.cli import main
 from tensorbundle.tools.operations.steps.recipe import shipped_recipes
-
-HIDDEN, INNER, WORDS = 4, 6, 11
-
-
-def bert():
-    """The shapes of a small BERT by the names of google-research, kernels as [in, out]."""
-
-    def dense(scope, inputs, outputs):
-        return {f"{scope}/kernel": (inputs, outputs), f"{scope}/bias": (outputs,)}
-
-    def norm(scope):
-        return {f"{scope}/LayerNorm/gamma": (HIDDEN,), f"{scope}/LayerNorm/beta": (HIDDEN,)}
-
-    shapes = {
-        "bert/embeddings/word_embeddings": (WORDS, HIDDEN),
-        "bert/embeddings/position_embeddings": (8, HIDDEN),
-        "bert/embeddings/token_type_embeddings": (2, HIDDEN),
-    } | norm("bert/embeddings")
-    for number in (0, 11):
-        layer = f"bert/encoder/layer_{number}"
-        for name in ("query", "key", "value"):
-            shapes |= dense(f"{layer}/attention/self/{name}", HIDDEN, HIDDEN)
-        shapes |= dense(f"{layer}/attention/output/dense", HIDDEN, HIDDEN) | norm(f"{layer}/attention/output")
-        shapes |= dense(f"{layer}/intermediate/dense", HIDDEN, INNER)
-        shapes |= dense(f"{layer}/output/dense", INNER, HIDDEN) | norm(f"{layer}/output")
-    shapes |= dense("bert/pooler/dense", HIDDEN, HIDDEN)
-    shapes |= dense("cls/predictions/transform/dense", HIDDEN, HIDDEN) | norm("cls/predictions/transform")
-    shapes |= {"cls/predictions/output_bias": (WORDS,)}
-    shapes |= {"cls/seq_relationship/output_weights": (2, HIDDEN), "cls/seq_relationship/output_bias": (2,)}
-    return shapes
 
 
 @pytest.fixture
 def trained(tmp_path):
     rng = np.random.default_rng(0)
     with tb.create(tmp_path / "bert") as writer:
-        for name, shape in bert().items():
+        for name, shape in bert((0, 11)).items():
             for each in (name, f"{name}/adam_m", f"{name}/adam_v"):
                 writer.add(each, rng.normal(size=shape).astype("f4"))
         writer.add("global_step", np.array(1000))
@@ -53,7 +24,7 @@ def trained(tmp_path):
 def test_bert(trained, tmp_path):
     rewrite(trained, tmp_path / "hf.safetensors", recipe="hf:bert")
     with tb.open(tmp_path / "hf.safetensors") as hf, tb.open(trained) as original:
-        assert len(hf) == len(bert())
+        assert len(hf) == len(bert((0, 11)))
         np.testing.assert_array_equal(
             hf["bert.encoder.layer.11.output.dense.weight"],
             original["bert/encoder/layer_11/output/dense/kernel"].T,
@@ -68,7 +39,7 @@ def test_bert(trained, tmp_path):
             np.testing.assert_array_equal(hf[name], original[source])
     rewrite(tmp_path / "hf.safetensors", tmp_path / "back", recipe="tf:bert")
     with tb.open(tmp_path / "back") as back, tb.open(trained) as original:
-        assert sorted(back) == sorted(bert())
+        assert sorted(back) == sorted(bert((0, 11)))
         for name in back:
             np.testing.assert_array_equal(back[name], original[name])
 
@@ -83,3 +54,46 @@ def test_recipes(capsys):
 def test_a_recipe_that_is_none(trained, tmp_path, capsys):
     assert main(["rewrite", str(trained), str(tmp_path / "out"), "--recipe", "hf:bret"]) == 2
     assert "hf:bret: no such recipe; near: 'hf:bert'" in capsys.readouterr().err
+
+
+STATE = {
+    "albert": ["{}/lamb_m", "{}/lamb_v"],
+    "bert": ["{}/adam_m", "{}/adam_v"],
+    "electra": ["{}/adam_m", "{}/adam_v"],
+    "gpt2": ["{}/Adam", "{}/Adam_1"],
+    "t5": ["{}_slot_v", "{}_slot_vr"],
+}
+NAMES = {
+    "albert": ["albert.encoder.albert_layer_groups.0.albert_layers.0.ffn_output.weight", "predictions.bias"],
+    "bert": ["bert.pooler.dense.weight"],
+    "electra": ["discriminator_predictions.dense_prediction.weight"],
+    "gpt2": ["transformer.h.11.attn.c_attn.weight"],
+    "t5": ["decoder.block.11.layer.1.EncDecAttention.q.weight", "encoder.final_layer_norm.weight"],
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_there_and_back_are_the_same_bytes(model, tmp_path):
+    """Optimizer state and the step are left out; everything else comes back as it was."""
+    rng = np.random.default_rng(0)
+    shapes = MODELS[model]((0, 11))
+    with tb.create(tmp_path / "plain") as plain, tb.create(tmp_path / "trained") as trained:
+        for name, shape in shapes.items():
+            values = rng.normal(size=shape).astype("f4")
+            plain.add(name, values)
+            for each in (name, *(state.format(name) for state in STATE[model])):
+                trained.add(each, values)
+        trained.add("global_step", np.array(7))
+    rewrite(tmp_path / "trained", tmp_path / "hf.safetensors", recipe=f"hf:{model}")
+    with tb.open(tmp_path / "hf.safetensors") as hf:
+        assert len(hf) == len(shapes)
+        assert set(NAMES[model]) <= hf.keys()
+        assert not [name for name in hf if "/" in name]
+    rewrite(tmp_path / "hf.safetensors", tmp_path / "back", recipe=f"tf:{model}")
+    changes = diff(tmp_path / "plain", tmp_path / "back").differences
+    assert {each.change for each in changes} == {"same"}
+
+
+def test_every_recipe_has_a_way_back_and_a_model():
+    names = list(shipped_recipes())
+    assert sorted(names) == sorted(f"{way}:{model}" for model in MODELS for way in ("hf", "tf"))

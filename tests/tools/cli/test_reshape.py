@@ -23,12 +23,24 @@ def test_patterns(run, tmp_path, source):
         assert {key: array.shape for key, array in ckpt.items()} == {"a": (3, 2), "a/Adam": (3, 2), "n": ()}
 
 
+def test_own_lengths(run, tmp_path, source):
+    """`...` is the shape without the axes of length 1; slots follow."""
+    check_writing(run, tmp_path, "reshape", [source], "a=1,...,1", "n=...")
+    with tb.open(tmp_path / "out") as ckpt:
+        assert {key: array.shape for key, array in ckpt.items()} == {
+            "a": (1, 2, 3, 1),
+            "a/Adam": (1, 2, 3, 1),
+            "n": (),
+        }
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
         ("a", "'a' is not PATTERN=LENGTH,LENGTH,..."),
         ("a=x", "'a=x' is not PATTERN=LENGTH,LENGTH,..."),
         ("a=", "'a=' is not PATTERN=LENGTH,LENGTH,..."),
+        ("a=...,...", "SOURCE: key 'a': shape [2, 3, 2, 3] for [2, 3]"),
         ("a=7", "SOURCE: key 'a': shape [7] for [2, 3]"),
     ],
 )

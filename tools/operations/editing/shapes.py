@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from types import EllipsisType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorbundle.boxes import whole_box
@@ -28,15 +29,15 @@ _SHOWN: Final = 10
 Value = TypeVar("Value")
 
 
-def reshape(draft: Draft, shapes: Mapping[str, Sequence[int]]) -> list[str]:
+def reshape(draft: Draft, shapes: Mapping[str, Sequence[int | EllipsisType]]) -> list[str]:
     """Give matching tensors another shape for the same elements; they are then stored whole. The keys that changed.
 
     The bytes stay as they are, so a tensor that is not partitioned is shared as any other.
 
     Args:
         draft: what to change.
-        shapes: patterns, each with the new shape, in which -1 means a length that follows from the others. Of several
-            that match a tensor, the last decides. Slots that no pattern matches change with their variable, if they have
+        shapes: patterns, each with the new shape, in which -1 means a length that follows from the others, and `...` the
+            tensor's own lengths but those of 1. Of several that match a tensor, the last decides. Slots that no pattern matches change with their variable, if they have
             its shape.
 
     Raises:
@@ -44,16 +45,16 @@ def reshape(draft: Draft, shapes: Mapping[str, Sequence[int]]) -> list[str]:
         ConflictError: a shape of another number of elements.
     """
     found = _with_slots(draft, shapes)
-    for key, shape in found.items():
+    for key, given in found.items():
         tensor = draft.tensors[key]
         expression = tensor.expression
         total = math.prod(expression.shape)
+        own = [size for size in expression.shape if size != 1]
+        shape = [size for each in given for size in (own if isinstance(each, EllipsisType) else [each])]
         known = math.prod(size for size in shape if size != -1)
         new = tuple(total // known if size == -1 and known else size for size in shape)
-        if min(new, default=0) < 0 or math.prod(new) != total or list(shape).count(-1) > 1:
-            raise ConflictError(
-                f"shape {list(shape)} for {list(expression.shape)}", path=draft.prefix, key=key
-            )
+        if min(new, default=0) < 0 or math.prod(new) != total or shape.count(-1) > 1:
+            raise ConflictError(f"shape {shape} for {list(expression.shape)}", path=draft.prefix, key=key)
         draft.tensors[key] = replace(tensor, expression=reshaped(expression, new), slices=())
     return list(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from tensorbundle.errors import BundleError
 from tensorbundle.tools.operations.editing.shapes import concat, reshape, split, transpose
@@ -19,11 +19,14 @@ from tensorbundle.tools.operations.steps.step import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import EllipsisType
 
     from tensorbundle.tools.operations.steps.step import StepContext
     from tensorbundle.tools.rewriting.draft import Draft
 
 __all__ = ["Concat", "Reshape", "Split", "Transpose"]
+
+_OWN: Final = "..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +62,22 @@ class Reshape(Step):
     """Give tensors another shape for the same elements: `reshape = { PATTERN = [6, -1] }`.
 
     Attributes:
-        shapes: patterns, each with a shape, in which one length may be -1; slots follow their variable.
+        shapes: patterns, each with a shape, in which one length may be -1, and `...` means the tensor's own lengths but
+            those of 1; slots follow their variable.
     """
 
     name: ClassVar[str] = "reshape"
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    shapes: tuple[tuple[str, tuple[int | EllipsisType, ...]], ...]
 
     @classmethod
     def from_table(cls, value: object) -> Self:
         """From patterns and lists of lengths."""
-        return cls(tuple((key, tuple(integers(shape))) for key, shape in table(value).items()))
+        return cls(tuple((key, tuple(_lengths(shape))) for key, shape in table(value).items()))
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
         """From PATTERN=LENGTH,LENGTH,..."""
-        return cls.from_table(_lists(given["shapes"], "PATTERN=LENGTH,LENGTH,..."))
+        return cls.from_table(_lists(given["shapes"], "PATTERN=LENGTH,LENGTH,...", own=True))
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Reshape, and note which tensors changed."""
@@ -160,13 +164,24 @@ def _length(size: str) -> int:
         raise BundleError(f"{size!r} is not a whole number") from None
 
 
-def _lists(arguments: list[str], form: str) -> dict[str, list[int]]:
-    """Keys and lists of numbers; brackets around a list may be given or left out, and must be for an empty one."""
-    out = {}
+def _lengths(value: object) -> list[int | EllipsisType]:
+    """A list of whole numbers, and `...` or, where there is no such value, its text."""
+    if not isinstance(value, (list, tuple)):
+        raise BundleError(f"{value!r} is not a list of whole numbers")
+    return [... if each in (..., _OWN) else integer(each) for each in value]
+
+
+def _lists(arguments: list[str], form: str, *, own: bool = False) -> dict[str, list[int | str]]:
+    """Keys and lists of numbers; brackets around a list may be given or left out, and must be for an empty one.
+
+    With `own`, `...` may be among the numbers.
+    """
+    out: dict[str, list[int | str]] = {}
     for key, listed in table_of_pairs(arguments, form, last=True).items():
         inner = listed[1:-1] if listed.startswith("[") and listed.endswith("]") else listed
         try:
-            out[key] = [int(each) for each in inner.split(",")] if inner.strip() or inner == listed else []
+            parts = inner.split(",") if inner.strip() or inner == listed else []
+            out[key] = [_OWN if own and each.strip() == _OWN else int(each) for each in parts]
         except ValueError:
             raise BundleError(f"{key + '=' + listed!r} is not {form}") from None
     return out
