@@ -28,11 +28,11 @@ from tensorbundle.storage.paths import basename
 from tensorbundle.table import TableWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from tensorbundle.storage.protocols import Buffer, SharedHow, Staging, Store, WritableFile
 
-__all__ = ["BundleWriter", "append_bytes", "refuse_existing", "refuse_name", "refuse_taken"]
+__all__ = ["BundleWriter", "append_bytes", "commit_file", "refuse_existing", "refuse_name", "refuse_taken"]
 
 _COMPARED_BYTES: Final = 1 << 18
 
@@ -87,6 +87,25 @@ def append_bytes(file: WritableFile, chunks: Iterable[Buffer]) -> tuple[int, int
         crc = crc32c(chunk, crc)
         file.write(chunk)
     return offset, file.size - offset, crc
+
+
+def commit_file(
+    staging: Staging, path: str, beside: Mapping[str, bytes], refuse_existing: Callable[[], None]
+) -> None:
+    """Let the staged files of an output appear, `path` the last of them, if nothing has taken its place meanwhile.
+
+    Args:
+        staging: the files.
+        path: the file that makes the output valid.
+        beside: small files that appear with it, by path; they replace those that are there.
+        refuse_existing: raises an error if the output must not be written.
+    """
+    with staging.locked():
+        refuse_existing()
+        for other, contents in beside.items():
+            with staging.writer(other, replace=True) as file:
+                file.write(contents)
+        staging.commit(path)
 
 
 class BundleWriter:

@@ -40,7 +40,7 @@ from tensorbundle.v1.saved_slices import (
     parse_slice,
     size_bound,
 )
-from tensorbundle.writer import refuse_name, refuse_taken
+from tensorbundle.writer import commit_file, refuse_name, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -314,12 +314,9 @@ def write_v1(
             for key in sorted(records):
                 table.add(key, _record(*records[key], values, path))
             table.finish()
-        with staging.locked():
-            refuse_existing_v1(path, overwrite=overwrite, store=store)
-            for other, contents in (beside or {}).items():
-                with staging.writer(other, replace=True) as small:
-                    small.write(contents)
-            staging.commit(path)
+        commit_file(
+            staging, path, beside or {}, lambda: refuse_existing_v1(path, overwrite=overwrite, store=store)
+        )
     return file.size
 
 

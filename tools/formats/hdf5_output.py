@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from tensorbundle.tools.formats.listed_index import is_text
 from tensorbundle.tools.rewriting.appending import append_entries
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.plan import Carried, Converted
-from tensorbundle.writer import refuse_name, refuse_taken
+from tensorbundle.writer import commit_file, refuse_name, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,7 +98,8 @@ class Hdf5Output:
         if plan.shards > 1:
             raise UnsupportedError(f"{plan.shards} files: HDF5 is written as one file", path=path)
         store = options.store_for(path)
-        self.refuse_existing(path, overwrite=options.overwrite, store=store)
+        refuse_existing = partial(self.refuse_existing, path, overwrite=options.overwrite, store=store)
+        refuse_existing()
         written = Written()
         with (
             tempfile.TemporaryDirectory() as scratch,
@@ -114,12 +116,7 @@ class Hdf5Output:
                     written.add(done)
                 _copy(structure, file, os.path.getsize(empty))
                 written.bytes_written = file.size
-            for beside, contents in files_beside(path, options).items():
-                with staging.writer(beside, replace=True) as file:
-                    file.write(contents)
-            with staging.locked():
-                self.refuse_existing(path, overwrite=options.overwrite, store=store)
-                staging.commit(path)
+            commit_file(staging, path, files_beside(path, options), refuse_existing)
         return written
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from tensorbundle.errors import UnsupportedError
@@ -14,7 +15,7 @@ from tensorbundle.tools.formats.listed_index import is_text
 from tensorbundle.tools.formats.npy import encode_npy
 from tensorbundle.tools.rewriting.appending import append_entries
 from tensorbundle.tools.rewriting.options import Written, files_beside
-from tensorbundle.writer import refuse_name, refuse_taken
+from tensorbundle.writer import commit_file, refuse_name, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +74,8 @@ class NpzOutput:
         if plan.shards > 1:
             raise UnsupportedError(f"{plan.shards} files: npz is written as one file", path=path)
         store = options.store_for(path)
-        self.refuse_existing(path, overwrite=options.overwrite, store=store)
+        refuse_existing = partial(self.refuse_existing, path, overwrite=options.overwrite, store=store)
+        refuse_existing()
         written = Written()
         with store.stage(path, overwrite=options.overwrite) as staging:
             size = sum(each.origin.entry.nbytes for each in plan.entries)
@@ -82,12 +84,7 @@ class NpzOutput:
                     for each in plan.entries:
                         written.add(_write_member(archive, each, options))
                 written.bytes_written = file.size
-            for beside, contents in files_beside(path, options).items():
-                with staging.writer(beside, replace=True) as file:
-                    file.write(contents)
-            with staging.locked():
-                self.refuse_existing(path, overwrite=options.overwrite, store=store)
-                staging.commit(path)
+            commit_file(staging, path, files_beside(path, options), refuse_existing)
         return written
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import BundleError
@@ -22,7 +23,7 @@ from tensorbundle.tools.formats.safetensors import (
 )
 from tensorbundle.tools.rewriting.appending import append_entries
 from tensorbundle.tools.rewriting.options import Written, files_beside
-from tensorbundle.writer import refuse_name, refuse_taken
+from tensorbundle.writer import commit_file, refuse_name, refuse_taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +76,8 @@ class SafetensorsOutput:
         """See `Output`."""
         del sizes
         store = options.store_for(path)
-        self.refuse_existing(path, overwrite=options.overwrite, store=store)
+        refuse_existing = partial(self.refuse_existing, path, overwrite=options.overwrite, store=store)
+        refuse_existing()
         groups: dict[int, list[PlannedEntry]] = {number: [] for number in range(max(1, plan.shards))}
         for each in plan.entries:
             groups.setdefault(each.shard, []).append(each)
@@ -97,12 +99,7 @@ class SafetensorsOutput:
                 with staging.writer(switch) as file:
                     file.write(content)
                 written.bytes_written += len(content)
-            for beside, contents in files_beside(path, options).items():
-                with staging.writer(beside, replace=True) as file:
-                    file.write(contents)
-            with staging.locked():
-                self.refuse_existing(path, overwrite=options.overwrite, store=store)
-                staging.commit(switch)
+            commit_file(staging, switch, files_beside(path, options), refuse_existing)
             for replaced in old:
                 if replaced != switch:
                     with contextlib.suppress(OSError):

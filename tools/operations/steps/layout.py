@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from tensorbundle.errors import BundleError
 from tensorbundle.tools.operations.editing.layout import compact, partition, reshard, unpartition
 from tensorbundle.tools.operations.sizes import parse_size
-from tensorbundle.tools.operations.steps.step import Step, flag, integer, options, table, texts
+from tensorbundle.tools.operations.steps.step import Step, Switch, flag, integer, options, table, texts
 
 if TYPE_CHECKING:
     from tensorbundle.tools.operations.steps.step import StepContext
@@ -134,22 +134,10 @@ class Reshard(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Compact(Step):
+class Compact(Switch):
     """Rewrite data shards without unreferenced bytes: `compact = true`."""
 
     name: ClassVar[str] = "compact"
-    wanted: bool = True
-
-    @classmethod
-    def from_table(cls, value: object) -> Self:
-        """From true; false does nothing."""
-        return cls(flag(value))
-
-    @classmethod
-    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """It has no arguments."""
-        del given
-        return cls.from_table(True)
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Have them rewritten."""

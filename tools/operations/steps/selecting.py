@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tensorbundle.tools.operations.editing.selection import drop, extract, slim
-from tensorbundle.tools.operations.steps.step import Step, flag, texts
+from tensorbundle.tools.operations.steps.step import Step, Switch, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,9 @@ __all__ = ["Drop", "Extract", "Slim"]
 
 
 @dataclass(frozen=True, slots=True)
-class Drop(Step):
-    """Remove tensors that match patterns: `drop = ["a*", "b"]`."""
+class _Selection(Step):
+    """A step that is given patterns, at least one."""
 
-    name: ClassVar[str] = "drop"
     patterns: tuple[str, ...]
 
     @classmethod
@@ -33,6 +32,13 @@ class Drop(Step):
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
         """The list of patterns."""
         return cls.from_table(given["patterns"])
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(_Selection):
+    """Remove tensors that match patterns: `drop = ["a*", "b"]`."""
+
+    name: ClassVar[str] = "drop"
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Remove them."""
@@ -42,21 +48,10 @@ class Drop(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Extract(Step):
+class Extract(_Selection):
     """Keep only tensors that match patterns: `extract = ["a*", "b"]`."""
 
     name: ClassVar[str] = "extract"
-    patterns: tuple[str, ...]
-
-    @classmethod
-    def from_table(cls, value: object) -> Self:
-        """From a pattern, or a list of some."""
-        return cls(tuple(texts(value)))
-
-    @classmethod
-    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """The list of patterns."""
-        return cls.from_table(given["patterns"])
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Keep them."""
@@ -66,22 +61,10 @@ class Extract(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Slim(Step):
+class Slim(Switch):
     """Remove the optimizer's state: `slim = true`."""
 
     name: ClassVar[str] = "slim"
-    wanted: bool = True
-
-    @classmethod
-    def from_table(cls, value: object) -> Self:
-        """From true; false does nothing."""
-        return cls(flag(value))
-
-    @classmethod
-    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """It has no arguments."""
-        del given
-        return cls.from_table(True)
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Remove it, and note which tensors these are."""

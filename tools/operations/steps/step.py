@@ -12,6 +12,7 @@ import contextlib
 import operator
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex
 
 from tensorbundle.checkpoint import open_checkpoint
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Step",
     "StepContext",
+    "Switch",
     "apply_steps",
     "flag",
     "integer",
@@ -103,6 +105,24 @@ class Step(abc.ABC):
         Raises:
             BundleError: the draft can't be changed so; it is of no use then.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Switch(Step):
+    """A step without arguments, which a recipe sets to true; false does nothing."""
+
+    wanted: bool = True
+
+    @classmethod
+    def from_table(cls, value: object) -> Self:
+        """From true or false."""
+        return cls(flag(value))
+
+    @classmethod
+    def from_arguments(cls, given: Mapping[str, Any]) -> Self:
+        """It has no arguments."""
+        del given
+        return cls.from_table(True)
 
 
 def apply_steps(draft: Draft, steps: Iterable[Step], context: StepContext) -> Draft:
