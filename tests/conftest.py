@@ -4,6 +4,7 @@ TENSORBUNDLE_DEEP makes every test complete (see `support/depth.py`). TENSORBUND
 """
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -60,9 +61,28 @@ def pytest_xdist_auto_num_workers(config):
     return min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
 
 
+def runs_everything(config):
+    """Whether all of `tests` is run, rather than what somebody named."""
+    return [os.path.basename(each) for each in config.args] == ["tests"]
+
+
+EVERYTHING = pytest.StashKey[bool]()
+
+
+def pytest_configure(config):
+    """Each process begins with another file, so that one process finds compiled what another has compiled already."""
+    config.stash[EVERYTHING] = runs_everything(config)
+    if hasattr(config, "workerinput") and config.stash[EVERYTHING]:
+        files = sorted(str(path) for path in Path(config.args[0]).rglob("test_*.py"))
+        number = int(config.workerinput["workerid"].removeprefix("gw"))
+        first = len(files) * number // config.workerinput["workercount"]
+        config.args[:] = files[first:] + files[:first]
+
+
 def pytest_collection_modifyitems(config, items):
-    """Where all of `tests` is run, a few cases of each test function, unless everything is asked for."""
-    if DEEP or [os.path.basename(each) for each in config.args] != ["tests"]:
+    """The same order in each process; of each test function a few cases, if all of `tests` is run and not everything asked for."""
+    items.sort(key=lambda item: item.location[:2])
+    if DEEP or not config.stash[EVERYTHING]:
         return
     functions = {}
     for item in items:
