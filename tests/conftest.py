@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from support.depth import DEEP, sample
 
 MOST_PROCESSES = 8  # each needs a second to start
-MOST_CASES = 3  # of each test function, where all of them are run
+MOST_CASES = 2  # of each test function, where all of them are run
 
 settings.register_profile(
     "quick",  # the same few examples every time

@@ -3,14 +3,12 @@
 import ast
 import functools
 import re
-from pathlib import Path
 
 import pytest
 
+from support.source import ROOT, TOPS, nodes
 from tensorbundle.tools.cli.catalog import COMMANDS
 
-ROOT = Path(__file__).resolve().parent.parent
-TOPS = {"bundle": "tensorbundle", "proto": "tensorbundle.proto", "tools": "tensorbundle.tools"}
 PATHS = sorted(path.relative_to(ROOT).as_posix() for top in TOPS for path in (ROOT / top).rglob("*.py"))
 FOLDERS = [path.removesuffix("/__init__.py") for path in PATHS if path.endswith("/__init__.py")]
 COMMAND_FOLDER = "tools/cli/commands"
@@ -39,14 +37,9 @@ PLACES = layers((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 
 
 @functools.cache
-def tree(path):
-    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
-
-
-@functools.cache
 def listed(folder):
     """The modules (`a.py`) and folders (`b/`) that the docstring of a folder names, in its order."""
-    return re.findall(r"`(\w+(?:\.py|/))`", ast.get_docstring(tree(f"{folder}/__init__.py")))
+    return re.findall(r"`(\w+(?:\.py|/))`", ast.get_docstring(nodes(f"{folder}/__init__.py")[0]))
 
 
 def contained(folder):
@@ -60,6 +53,7 @@ def places(path):
     return [place for place in PLACES if path == place or (place.endswith("/") and path.startswith(place))]
 
 
+@functools.cache
 def rank(path):
     """Orders all modules: by layer, place in the table, and places in the docstrings of the folders; `__init__` is last."""
     place = next(iter(places(path)), None) or pytest.fail(
@@ -74,6 +68,7 @@ def rank(path):
     return ranks
 
 
+@functools.cache
 def module_path(name):
     """The file of a module of ours with a dotted name, or None."""
     top, package = next(
@@ -86,9 +81,9 @@ def module_path(name):
     return next((each for each in (f"{base}.py", f"{base}/__init__.py") if each in PATHS), None)
 
 
-def imports(module):
-    """The files of ours that a module imports, in functions and for type checkers too."""
-    for node in ast.walk(module):
+def imports(nodes):
+    """The files of ours that a module with these nodes imports, in functions and for type checkers too."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             found = [module_path(alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -131,7 +126,7 @@ def test_modules_import_only_from_those_before_them():
         (path, each)
         for path in PATHS
         if path not in ENTRANCES
-        for each in imports(tree(path))
+        for each in imports(nodes(path))
         if upwards(path, each)
     }
     assert found == UPWARDS
@@ -142,7 +137,7 @@ def test_imports_in_functions_and_for_type_checkers_count():
         "import tensorbundle.table\nif TYPE_CHECKING:\n from tensorbundle import block, DType\n"
         "def f():\n from tensorbundle.storage.local import LocalFile\n import os\n from tensorbundle.proto import paths"
     )
-    assert sorted(imports(module)) == [
+    assert sorted(imports(ast.walk(module))) == [
         "bundle/__init__.py",
         "bundle/block.py",
         "bundle/storage/local.py",

@@ -1,11 +1,11 @@
 """Only `bundle/storage/` touches the files of checkpoints; elsewhere names are joined and split by `storage/paths.py`."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from support.source import ROOT, TOPS, nodes
+
 MODULES = {"os", "fcntl", "mmap", "shutil", "pathlib", "tempfile"}
 HARMLESS = {"PathLike", "fspath", "fsdecode", "fsencode"}  # text
 HARMLESS |= {"cpu_count", "devnull", "environ", "get_terminal_size", "sep"}  # the system
@@ -35,9 +35,9 @@ HDF5 = {"tools/formats/hdf5_index.py", "tools/formats/hdf5_output.py"}
 EXCEPTIONS = OTHER_FILES | LOCAL_DIRECTORIES | HDF5
 
 
-def accesses(source):
-    """What a module does with files by itself: calls of `open`, modules that touch files, and names of `os`."""
-    for node in ast.walk(ast.parse(source)):
+def accesses(nodes):
+    """What a module with these nodes does with files by itself: calls of `open`, modules that touch files, names of `os`."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names if name.name.split(".")[0] in MODULES - {"os"})
         elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in MODULES:
@@ -50,8 +50,8 @@ def accesses(source):
 
 def test_only_storage_touches_files():
     found = {
-        path.relative_to(ROOT).as_posix(): sorted(set(accesses(path.read_text(encoding="utf-8"))))
-        for top in ("bundle", "proto", "tools")
+        path.relative_to(ROOT).as_posix(): sorted(set(accesses(nodes(path.relative_to(ROOT)))))
+        for top in TOPS
         for path in (ROOT / top).rglob("*.py")
         if not path.is_relative_to(ROOT / "bundle/storage")
     }
@@ -72,4 +72,4 @@ def test_only_storage_touches_files():
     ],
 )
 def test_accesses(source, expected):
-    assert list(accesses(source)) == expected
+    assert list(accesses(ast.walk(ast.parse(source)))) == expected
