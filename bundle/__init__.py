@@ -11,7 +11,7 @@ The layers, lowest first; each imports only from those before it:
 - storage: `storage/` (the only place that touches files)
 - table: `block.py`, `table.py` (keys and values are bytes)
 - bundle: `dtypes.py`, `specs.py`, `boxes.py`, `slices.py`, `entries.py`, `payloads.py`, `filenames.py`, `members.py`,
-  `index.py`, `parts.py`, `shards.py` (NumPy from here), `writer.py`, `v1/`
+  `index.py`, `parts.py`, `gathering.py` (NumPy from here), `shards.py`, `writer.py`, `v1/`
 - messages: `tensorbundle.proto` (object graph)
 - checkpoint: `state.py`, `foreign.py`, `locating.py`, `checkpoint.py`, `creation.py`, `compat/` (names of `tf.train`)
 - rewriting, operations and command line: `tensorbundle.tools`

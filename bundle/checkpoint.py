@@ -184,13 +184,15 @@ class Checkpoint(Mapping[str, "Array"]):
         for key, entry in self.index.entries():
             yield key.decode("utf-8", "surrogateescape"), entry  # decode_key, inlined
 
-    def read(self, key: str, region: object = None) -> Array:
+    def read(self, key: str, region: object = None, *, copy: bool = False) -> Array:
         """The tensor `key`, or the part of it that `region` selects (a basic NumPy index, `np.s_[1000:1010]`).
 
         `key` may be any of the tensor's names, as for `key_of`.
 
-        A numeric tensor, or a region of one, is returned as a read-only view of the memory map. A string tensor is an
-        object array of bytes. A partitioned tensor is joined from its slices, a region only from the slices that
+        A numeric tensor, or a region of one, is returned as a read-only view of the memory map. A view is the file: its
+        values change if the file is overwritten in place, and touching what was cut off ends the process. With `copy`,
+        numbers are returned as a writable array of their own, whose bytes are those that were checked. A string tensor is
+        an object array of bytes. A partitioned tensor is joined from its slices, a region only from the slices that
         overlap it. Reading a region of numbers does not check the tensor's checksum, which covers the whole tensor.
 
         Raises:
@@ -202,7 +204,7 @@ class Checkpoint(Mapping[str, "Array"]):
         """
         name = self.key_of(key)
         try:
-            return self.shards.read(name, region)
+            return self.shards.read(name, region, copy=copy)
         except IndexError as error:
             shape = shape_text(self.index.entry(name).shape)
             raise RegionError(

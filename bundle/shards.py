@@ -2,6 +2,9 @@
 
 A data file contains the bytes of tensors; only the index gives their positions. Gaps, shared ranges and any order are
 legal (TensorFlow core/util/tensor_bundle/tensor_bundle.cc, `BundleReader::GetValue`).
+
+A file may be cut or overwritten in place while it is open, and touching a part of a map that the file no longer has ends the
+process. So nothing here touches a map except to return views of it: bytes are read to be checked, decoded or copied.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from tensorbundle.boxes import intersect, must_tile, relative, whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
+from tensorbundle.gathering import gather
 from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.payloads import decode_strings, payload_checksum
 from tensorbundle.storage.content import describe_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ShardReader", "check_shape", "swap_bytes"]
 
+_CHUNK_BYTES: Final = 1 << 18  # which stay in the processor's cache between reading and checking
+_MOST_OPEN: Final = 128  # files at a time; each takes two descriptors
 MAX_NUMPY_RANK: Final = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
 
 
@@ -39,6 +45,34 @@ def swap_bytes(raw: Array, dtype: DType) -> Array:
     """Big-endian values of this type, converted to little-endian; each half of a complex number is swapped."""
     width = dtype.swap_width
     return raw.view(f">u{width}").astype(f"<u{width}").view(np.uint8)
+
+
+class _OpenShard:
+    """A file with tensors.
+
+    Attributes:
+        file: open.
+        mapped: all of its bytes as memory, if it can be mapped.
+        verified: the keys of tensors whose checksums matched, since the file was last written to.
+    """
+
+    def __init__(self, file: RandomAccessFile, mapped: memoryview | None) -> None:
+        self.file, self.mapped = file, mapped
+        self.verified: set[bytes] = set()
+        self._stamp = (0, 0) if mapped is None else file.stamp()
+
+    def look(self, end: int) -> None:
+        """Ask the system whether the file was written to; what was verified then is so no longer.
+
+        Raises:
+            CorruptionError: it is shorter than `end` bytes now.
+        """
+        stamp = self.file.stamp()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self.verified.clear()
+        if stamp[0] < end:
+            raise CorruptionError("the file shrank while it was read", path=self.file.path, offset=stamp[0])
 
 
 class ShardReader:
@@ -51,15 +85,15 @@ class ShardReader:
         """Read the tensors of `index`; with `verify`, the checksum of each tensor is checked when it is first read."""
         self._index = index
         self._verify = verify
-        self._files: dict[str, tuple[RandomAccessFile, memoryview | None]] = {}
-        self._verified: set[bytes] = set()
+        self._files: dict[str, _OpenShard] = {}  # the one that was used last is the last
 
-    def read(self, key: str, region: object = None) -> Array:
+    def read(self, key: str, region: object = None, *, copy: bool = False) -> Array:
         """The tensor `key`, or the part of it that the NumPy index `region` selects (basic indexing).
 
-        A numeric tensor, or a region of one, is returned as a read-only view of the memory map. A string tensor is an
-        object array of bytes. A partitioned tensor is joined from the slices that are needed. Reading a region of
-        numbers does not check the tensor's checksum, which covers the whole tensor.
+        A numeric tensor, or a region of one, is returned as a read-only view of the memory map; with `copy`, as a writable
+        array of its own, whose bytes are those that were checked. A string tensor is an object array of bytes. A
+        partitioned tensor is joined from the slices that are needed. Reading a region of numbers does not check the
+        tensor's checksum, which covers the whole tensor.
 
         Raises:
             TensorNotFoundError: no such key.
@@ -71,16 +105,17 @@ class ShardReader:
         entry = self._index.entry(key)
         raw_key = encode_key(key)
         if entry.slices:
-            return self._assemble(raw_key, entry, region)
-        if region is not None and self._is_only_read(raw_key, entry):
+            array = self._assemble(raw_key, entry, region)
+        elif region is not None and entry.dtype.itemsize and (copy or self._is_only_read(raw_key, entry)):
             box, within = _covering_box(entry.shape, region)
-            return _basic(self._box(raw_key, entry, box), within)
-        array = self._whole(
-            raw_key, entry, verify=self._verify and (region is None or entry.dtype is DType.string)
-        )
-        if region is None:
-            return array
-        return _basic(array, region)
+            array = _basic(self._box(raw_key, entry, box), within)
+        else:
+            verify = self._verify and (region is None or entry.dtype is DType.string)
+            array = self._whole(raw_key, entry, verify=verify, copy=copy)
+            array = array if region is None else _basic(array, region)
+        if copy and not (array.flags.writeable and array.flags.owndata):
+            array = array.copy()
+        return array
 
     def read_entry(self, key: bytes, entry: TensorEntry) -> Array:
         """One stored tensor or slice by its entry; otherwise like `read`."""
@@ -100,75 +135,90 @@ class ShardReader:
                 path=self._index.path,
                 key=decode_key(key),
             )
-        return self._payload(key, entry, stored)
+        return _read(self._open(key, entry, stored), stored)
 
-    def _payload(self, key: bytes, entry: TensorEntry, stored: StoredRange) -> memoryview:
-        with _naming(key):
-            file, mapped = self._open(entry.shard, stored.path)
-            if mapped is None:  # reading finds out whether the file has these bytes
-                check_range(entry, stored, stored.offset + stored.nbytes, decode_key(key))
-                return memoryview(file.read_ranges([(stored.offset, stored.nbytes)])[0])
-        check_range(entry, stored, len(mapped), decode_key(key))
-        return mapped[stored.offset : stored.offset + stored.nbytes]
-
-    def _whole(self, key: bytes, entry: TensorEntry, *, verify: bool) -> Array:
+    def _whole(self, key: bytes, entry: TensorEntry, *, verify: bool, copy: bool = False) -> Array:
         stored = self._index.stored(key, entry)
         if stored is None:
             return self._index.values(key, entry)
-        payload = self._payload(key, entry, stored)
+        shard = self._open(key, entry, stored)
         try:
             dtype = entry.dtype.numpy
             check_shape(entry.shape, entry.dtype)
         except UnsupportedError as error:
             raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
-        big_endian = stored.big_endian
-        if verify and stored.crc32c is not None and key not in self._verified:
-            self._check(key, entry, stored, payload)
-            self._verified.add(key)
+        swapped = stored.big_endian and entry.dtype.swap_width > 1
+        verify = verify and stored.crc32c is not None
+        if copy and shard.mapped is not None and not swapped and entry.dtype is not DType.string:
+            out = np.empty(entry.shape, dtype)
+            payload = out.reshape(-1).view(np.uint8).data
+            shard.file.readinto(stored.offset, payload)
+            if verify:
+                self._check(key, entry, stored, [payload])
+            return out
+        if shard.mapped is not None and not (swapped or entry.dtype is DType.string):
+            if verify and key not in shard.verified:
+                self._check(key, entry, stored, _chunks(shard, stored))
+                shard.verified.add(key)
+            payload = shard.mapped[stored.offset : stored.offset + stored.nbytes]
+        else:
+            payload = _read(shard, stored)
+            if verify:
+                self._check(key, entry, stored, [payload])
         if entry.dtype is DType.string:
             try:
-                values = decode_strings(payload, entry.elements, big_endian=big_endian)
+                values = decode_strings(payload, entry.elements, big_endian=stored.big_endian)
             except CorruptionError as error:
                 raise _located(error, key, stored) from None
             array = np.empty(len(values), dtype=object)
             array[:] = values
             return array.reshape(entry.shape)
-        if big_endian and entry.dtype.swap_width > 1:
+        if swapped:
             array = swap_bytes(np.frombuffer(payload, np.uint8), entry.dtype).view(dtype)
-            array.flags.writeable = False
-            return array.reshape(entry.shape)
-        if entry.nbytes == 0:
-            empty = np.empty(entry.shape, dtype)
-            empty.flags.writeable = False
-            return empty
-        return np.ndarray(entry.shape, dtype, buffer=payload)
+            array = array.reshape(entry.shape)
+        elif entry.nbytes == 0:
+            array = np.empty(entry.shape, dtype)
+        else:
+            array = np.ndarray(entry.shape, dtype, buffer=payload)
+        array.flags.writeable = False
+        return array
 
     def _is_only_read(self, key: bytes, entry: TensorEntry) -> bool:
         """Whether a stored tensor or slice is of numbers in a file that can't be mapped, so that parts cost less."""
         stored = self._index.stored(key, entry)
         if stored is None or not entry.dtype.itemsize or not entry.shape:
             return False
-        with _naming(key):
-            return self._open(entry.shard, stored.path)[1] is None
+        return self._open(key, entry, stored).mapped is None
 
     def _box(self, key: bytes, entry: TensorEntry, box: Box) -> Array:
-        """A box of one stored tensor or slice; of a file that can't be mapped, only its bytes are read."""
+        """A box of the numbers of one stored tensor or slice, of which only the bytes are read; no checksum covers it."""
         stored = self._index.stored(key, entry)
-        if stored is None or not self._is_only_read(key, entry):
-            return self._whole(key, entry, verify=False)[box]
-        file, _ = self._open(entry.shard, stored.path)
-        check_range(entry, stored, stored.offset + stored.nbytes, decode_key(key))
-        check_shape(entry.shape, entry.dtype)
+        if stored is None:
+            return self._index.values(key, entry, box)
+        shard = self._open(key, entry, stored)
+        shape = tuple(each.stop - each.start for each in box)
+        try:
+            check_shape(shape, entry.dtype)
+        except UnsupportedError as error:
+            raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
+        raw = np.empty(math.prod(shape) * entry.dtype.itemsize, np.uint8)
         with _naming(key):
-            parts = file.read_ranges(_runs_of(box, entry.shape, entry.dtype.itemsize, stored.offset))
-        raw = np.frombuffer(b"".join(parts), np.uint8)
+            if shard.mapped is None and raw.size:
+                runs = _runs_of(box, entry.shape, entry.dtype.itemsize, stored.offset)
+                raw = np.frombuffer(b"".join(shard.file.read_ranges(runs)), np.uint8)
+            elif raw.size:
+                out = raw.view(entry.dtype.numpy).reshape(shape)
+                gather(
+                    lambda start, buffer: shard.file.readinto(stored.offset + start, buffer),
+                    *(entry.shape, box, out),
+                )
         if stored.big_endian and entry.dtype.swap_width > 1:
             raw = swap_bytes(raw, entry.dtype)
-        array = raw.view(entry.dtype.numpy).reshape([each.stop - each.start for each in box])
-        array.flags.writeable = False
-        return array
+        return raw.view(entry.dtype.numpy).reshape(shape)
 
-    def _check(self, key: bytes, entry: TensorEntry, stored: StoredRange, payload: memoryview) -> None:
+    def _check(
+        self, key: bytes, entry: TensorEntry, stored: StoredRange, chunks: Iterable[memoryview]
+    ) -> None:
         try:
             checksum = payload_checksum(
                 entry.dtype,
@@ -176,7 +226,8 @@ class ShardReader:
                 entry.nbytes,
                 big_endian=stored.big_endian,
             )
-            checksum.update(payload)
+            for chunk in chunks:
+                checksum.update(chunk)
             computed = checksum.finish()
             if computed != stored.crc32c:
                 raise CorruptionError(
@@ -203,20 +254,33 @@ class ShardReader:
             raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
         out = np.empty(shape, entry.dtype.numpy)
         for common, whole, slice_key, piece in parts:
-            if common == whole:
-                out[relative(common, box)] = self._whole(slice_key, piece, verify=self._verify)
+            if common == whole or piece.dtype is DType.string:
+                values = self._whole(slice_key, piece, verify=self._verify, copy=True)
+                out[relative(common, box)] = values[relative(common, whole)]
             else:
                 out[relative(common, box)] = self._box(slice_key, piece, relative(common, whole))
         out.flags.writeable = False
         return out if region is None else _basic(out, within)
 
-    def _open(self, shard: int, path: str) -> tuple[RandomAccessFile, memoryview | None]:
-        """A file with tensors, and its memory map if it can be mapped; the file is then closed."""
-        if path in self._files:
-            return self._files[path]
+    def _open(self, key: bytes, entry: TensorEntry, stored: StoredRange) -> _OpenShard:
+        """The file with a tensor, which has all of the tensor's bytes."""
+        end = stored.offset + stored.nbytes
+        with _naming(key):
+            found = self._files.pop(stored.path, None) or self._opened(entry.shard, stored.path)
+            self._files[stored.path] = found
+            if found.mapped is None:  # reading finds out whether the file has these bytes
+                check_range(entry, stored, end, decode_key(key))
+            else:
+                check_range(entry, stored, len(found.mapped), decode_key(key))
+                found.look(end)
+        return found
+
+    def _opened(self, shard: int, path: str) -> _OpenShard:
         count = self._index.header.num_shards
         if shard >= count:
             raise CorruptionError(f"data shard {shard} of {count}", path=path)
+        if len(self._files) >= _MOST_OPEN:
+            self._files.pop(next(iter(self._files))).file.close()
         try:
             file = self._index.store.open(path)
         except MissingFileError as error:
@@ -226,19 +290,15 @@ class ShardReader:
                 content = describe_content(file.read(0, min(file.size, 256)))
                 if content and "Git-LFS" in content:
                     raise CorruptionError(content, path=path)
-            mapped = file.map()
+            return _OpenShard(file, file.map())
         except BundleError:
             file.close()
             raise
-        if mapped is not None:
-            file.close()
-        self._files[path] = file, mapped
-        return file, mapped
 
     def close(self) -> None:
         """Close the files; a memory map exists until its last view is deleted."""
-        for file, _ in self._files.values():
-            file.close()
+        for each in self._files.values():
+            each.file.close()
         self._files.clear()
 
 
@@ -268,6 +328,24 @@ def _runs_of(box: Box, shape: tuple[int, ...], itemsize: int, base: int) -> list
         ]
         stride *= extent
     return [(offset, size) for offset in offsets]
+
+
+def _read(shard: _OpenShard, stored: StoredRange) -> memoryview:
+    """The bytes of a range, in memory of their own."""
+    if shard.mapped is None:
+        return memoryview(shard.file.read_ranges([(stored.offset, stored.nbytes)])[0])
+    payload = memoryview(bytearray(stored.nbytes))
+    shard.file.readinto(stored.offset, payload)
+    return payload
+
+
+def _chunks(shard: _OpenShard, stored: StoredRange) -> Iterator[memoryview]:
+    """The bytes of a range, in pieces that stay valid until the next one."""
+    buffer = memoryview(bytearray(min(stored.nbytes, _CHUNK_BYTES)))
+    for start in range(0, stored.nbytes, _CHUNK_BYTES):
+        piece = buffer[: min(_CHUNK_BYTES, stored.nbytes - start)]
+        shard.file.readinto(stored.offset + start, piece)
+        yield piece
 
 
 def _located(error: CorruptionError, key: bytes, stored: StoredRange) -> CorruptionError:

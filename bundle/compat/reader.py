@@ -27,8 +27,8 @@ _OTHER_NUMERIC_NAMES: Final = {"float16": "HALF", "float32": "FLOAT", "float64":
 def _copy(checkpoint: Checkpoint, key: str | bytes) -> Any:
     """A tensor as TensorFlow's reader returns it; errors as for `CheckpointReader.get_tensor`, with similar names."""
     with as_value_errors():
-        array = checkpoint.shards.read(decode_key(_as_bytes(key)))  # keys only, like TensorFlow
-    return array.copy() if array.ndim else array[()]
+        array = checkpoint.shards.read(decode_key(_as_bytes(key)), copy=True)  # keys only, like TensorFlow
+    return array if array.ndim else array[()]
 
 
 class CheckpointReader:

@@ -2,7 +2,7 @@
 
 Tables and ranges of data shards are read with `pread`, not through a memory map: TensorFlow rewrites an index in place,
 a map of a file that shrinks kills the process, and pages of a map count as memory of the process. Tensors that a user
-asks for are views of a map.
+asks for are views of a map, which nothing else touches.
 """
 
 from __future__ import annotations
@@ -98,6 +98,12 @@ class LocalFile:
             raise CorruptionError("the file shrank while it was read", path=self.path) from None
         except OSError:  # a file system or a limit of the process forbids it
             return None
+
+    def stamp(self) -> tuple[int, int]:
+        """See `RandomAccessFile`."""
+        self._check(0, 0)
+        status = os.fstat(self._descriptor)
+        return status.st_size, status.st_mtime_ns
 
     def _check(self, offset: int, size: int) -> None:
         if self._descriptor < 0:

@@ -83,7 +83,17 @@ class RandomAccessFile(Protocol):
         """A hint that these ranges, each an offset and a size, will be read soon, in this order."""
 
     def map(self) -> memoryview | None:
-        """All bytes as read-only memory, which stays valid after `close`; None if the file can't be mapped."""
+        """All bytes as read-only memory, which stays valid after `close`; None if the file can't be mapped.
+
+        If the file shrinks, touching what it no longer has ends the process.
+        """
+
+    def stamp(self) -> tuple[int, int]:
+        """The size of a file that is mapped now, and when it was last written to, in nanoseconds: others mean other bytes.
+
+        Raises:
+            BundleError: the file was closed.
+        """
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

@@ -157,6 +157,10 @@ class RemoteFile:
         """See `RandomAccessFile`: there is no memory."""
         return None
 
+    def stamp(self) -> tuple[int, int]:
+        """See `RandomAccessFile`: nothing is mapped."""
+        return 0, 0
+
     def _check(self, offset: int, size: int) -> None:
         """Refuse what the file can't have; short ranges are left to the server if the size is not known yet."""
         if self._closed:

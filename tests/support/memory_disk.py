@@ -61,6 +61,9 @@ class MemoryFile:
     def map(self) -> None:
         return None
 
+    def stamp(self) -> tuple[int, int]:
+        return 0, 0
+
     def close(self) -> None:
         pass
 

@@ -15,12 +15,12 @@ from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import CorruptionError, UnsupportedError
+from tensorbundle.gathering import gather
 from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.shards import check_shape, swap_bytes
 from tensorbundle.tools.formats.listed_index import ListedIndex, refuse
 from tensorbundle.tools.formats.npy import START_BYTES, Array, npy_size, parse_npy
 from tensorbundle.tools.formats.zips import InflatedFile, Member, members_of
-from tensorbundle.tools.rewriting.reading import gather
 
 if TYPE_CHECKING:
     from collections.abc import Callable

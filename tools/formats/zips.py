@@ -302,6 +302,10 @@ class InflatedFile:
         """None: there are no such bytes to map."""
         return None
 
+    def stamp(self) -> tuple[int, int]:
+        """See `RandomAccessFile`: nothing is mapped."""
+        return 0, 0
+
     def close(self) -> None:
         """Nothing: the archive is not ours."""
 

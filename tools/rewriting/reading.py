@@ -6,15 +6,14 @@ in part, is checked by a pass of its own at the end. Bytes come from ranges of f
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from tensorbundle.boxes import whole_box
 from tensorbundle.coding import crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
+from tensorbundle.gathering import gather
 from tensorbundle.shards import ShardReader, swap_bytes
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream
 
@@ -26,11 +25,7 @@ if TYPE_CHECKING:
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
 
-__all__ = ["Reading", "gather"]
-
-_GATHER_BYTES: Final = (
-    4 << 20
-)  # rows up to that many bytes are read in one run, and what is wanted picked from it
+__all__ = ["Reading"]
 
 
 class _Input:
@@ -156,36 +151,3 @@ class Reading:
             self._inputs.clear()
             if self._owns_files:
                 self._files.close()
-
-
-def gather(
-    fill: Callable[[int, memoryview], object], shape: tuple[int, ...], box: Box, out: Array, base: int = 0
-) -> None:
-    """Fill an array with a box of a tensor, in as few reads as make sense.
-
-    Args:
-        fill: fills a buffer with the tensor's bytes from an offset on, which are its values in C order.
-        shape: of the tensor.
-        box: of the tensor.
-        out: with the shape of the box, contiguous.
-        base: what is added to offsets.
-    """
-    while box and box[0].stop - box[0].start == 1:
-        base += box[0].start * math.prod(shape[1:]) * out.dtype.itemsize
-        shape, box, out = shape[1:], box[1:], out.reshape(out.shape[1:])
-    row = math.prod(shape[1:]) * out.dtype.itemsize
-    if box[1:] == whole_box(shape[1:]):  # one run of bytes
-        start = base + (box[0].start * row if box else 0)
-        fill(start, out.reshape(-1).view(np.uint8).data)
-    elif row > _GATHER_BYTES:
-        for number, position in enumerate(range(box[0].start, box[0].stop)):
-            gather(fill, shape[1:], box[1:], out[number], base + position * row)
-    else:
-        step = max(1, _GATHER_BYTES // row)
-        buffer = bytearray(min(step, box[0].stop - box[0].start) * row)
-        for start in range(box[0].start, box[0].stop, step):
-            stop = min(start + step, box[0].stop)
-            run = memoryview(buffer)[: (stop - start) * row]
-            fill(base + start * row, run)
-            rows = np.frombuffer(run, np.uint8).view(out.dtype).reshape(stop - start, *shape[1:])
-            out[start - box[0].start : stop - box[0].start] = rows[(slice(None), *box[1:])]

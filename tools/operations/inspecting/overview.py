@@ -180,7 +180,7 @@ def _scalar(checkpoint: Checkpoint, key: str, entries: Mapping[str, TensorEntry]
     if not entry.dtype.is_integer or entry.dtype.is_quantized:
         return None
     try:
-        return int(checkpoint.read(key))
+        return int(checkpoint.read(key, copy=True))
     except (BundleError, OSError):
         return None
 

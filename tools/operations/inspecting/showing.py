@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ShownTensor", "parse_region", "show"]
 
 _REGION: Final = re.compile(r"(?P<name>.*)\[(?P<region>[^\[\]]*)\]", re.DOTALL)
+_COPIED_BYTES: Final = 256 << 20
 _INTEGER: Final = r"-?\d{1,100}"
 _SLICE: Final = re.compile(f"({_INTEGER})?:({_INTEGER})?(?::({_INTEGER})?)?")
 
@@ -81,7 +82,9 @@ def _meant(checkpoint: Checkpoint, text: str) -> list[tuple[str, str, str | None
 def _read(checkpoint: Checkpoint, key: str, name: str, region: str | None, *, verify: bool) -> ShownTensor:
     entry = checkpoint.entry(key)
     try:
-        values = checkpoint.read(key, None if region is None else parse_region(region))
+        # Values of very large tensors are not copied: of these, no more than a few are printed.
+        copy = region is not None or entry.nbytes <= _COPIED_BYTES
+        values = checkpoint.read(key, None if region is None else parse_region(region), copy=copy)
     except BundleError as error:
         raise error.locate(path=checkpoint.prefix, key=key) from None
     verified = _is_encoded(checkpoint, key, entry) or (region is None and verify)

@@ -1,0 +1,54 @@
+"""Reads boxes of tensors whose bytes are somewhere as they are, in C order."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tensorbundle.boxes import whole_box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tensorbundle.boxes import Box
+    from tensorbundle.dtypes import Array
+
+__all__ = ["gather"]
+
+# Rows up to that many bytes are read in one run, and what is wanted picked from it.
+_GATHER_BYTES: Final = 4 << 20
+
+
+def gather(
+    fill: Callable[[int, memoryview], object], shape: tuple[int, ...], box: Box, out: Array, base: int = 0
+) -> None:
+    """Fill an array with a box of a tensor, in as few reads as make sense.
+
+    Args:
+        fill: fills a buffer with the tensor's bytes from an offset on, which are its values in C order.
+        shape: of the tensor.
+        box: of the tensor.
+        out: with the shape of the box, contiguous.
+        base: what is added to offsets.
+    """
+    while box and box[0].stop - box[0].start == 1:
+        base += box[0].start * math.prod(shape[1:]) * out.dtype.itemsize
+        shape, box, out = shape[1:], box[1:], out.reshape(out.shape[1:])
+    row = math.prod(shape[1:]) * out.dtype.itemsize
+    if box[1:] == whole_box(shape[1:]):  # one run of bytes
+        start = base + (box[0].start * row if box else 0)
+        fill(start, out.reshape(-1).view(np.uint8).data)
+    elif row > _GATHER_BYTES:
+        for number, position in enumerate(range(box[0].start, box[0].stop)):
+            gather(fill, shape[1:], box[1:], out[number], base + position * row)
+    else:
+        step = max(1, _GATHER_BYTES // row)
+        buffer = bytearray(min(step, box[0].stop - box[0].start) * row)
+        for start in range(box[0].start, box[0].stop, step):
+            stop = min(start + step, box[0].stop)
+            run = memoryview(buffer)[: (stop - start) * row]
+            fill(base + start * row, run)
+            rows = np.frombuffer(run, np.uint8).view(out.dtype).reshape(stop - start, *shape[1:])
+            out[start - box[0].start : stop - box[0].start] = rows[(slice(None), *box[1:])]
