@@ -135,7 +135,7 @@ class ShardReader:
                 path=self._index.path,
                 key=decode_key(key),
             )
-        return _read(self._open(key, entry, stored), stored)
+        return _read(key, self._open(key, entry, stored), stored)
 
     def _whole(self, key: bytes, entry: TensorEntry, *, verify: bool, copy: bool = False) -> Array:
         stored = self._index.stored(key, entry)
@@ -152,7 +152,8 @@ class ShardReader:
         if copy and shard.mapped is not None and not swapped and entry.dtype is not DType.string:
             out = np.empty(entry.shape, dtype)
             payload = out.reshape(-1).view(np.uint8).data
-            shard.file.readinto(stored.offset, payload)
+            with _naming(key):
+                shard.file.readinto(stored.offset, payload)
             if verify:
                 self._check(key, entry, stored, [payload])
             return out
@@ -162,7 +163,7 @@ class ShardReader:
                 shard.verified.add(key)
             payload = shard.mapped[stored.offset : stored.offset + stored.nbytes]
         else:
-            payload = _read(shard, stored)
+            payload = _read(key, shard, stored)
             if verify:
                 self._check(key, entry, stored, [payload])
         if entry.dtype is DType.string:
@@ -330,13 +331,14 @@ def _runs_of(box: Box, shape: tuple[int, ...], itemsize: int, base: int) -> list
     return [(offset, size) for offset in offsets]
 
 
-def _read(shard: _OpenShard, stored: StoredRange) -> memoryview:
-    """The bytes of a range, in memory of their own."""
-    if shard.mapped is None:
-        return memoryview(shard.file.read_ranges([(stored.offset, stored.nbytes)])[0])
-    payload = memoryview(bytearray(stored.nbytes))
-    shard.file.readinto(stored.offset, payload)
-    return payload
+def _read(key: bytes, shard: _OpenShard, stored: StoredRange) -> memoryview:
+    """The bytes of a tensor's range, in memory of their own."""
+    with _naming(key):
+        if shard.mapped is None:
+            return memoryview(shard.file.read_ranges([(stored.offset, stored.nbytes)])[0])
+        payload = memoryview(bytearray(stored.nbytes))
+        shard.file.readinto(stored.offset, payload)
+        return payload
 
 
 def _chunks(shard: _OpenShard, stored: StoredRange) -> Iterator[memoryview]:

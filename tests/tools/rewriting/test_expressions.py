@@ -15,11 +15,12 @@ import tensorbundle as tb
 from support.bundles import plain, write_bundle
 from support.contents import any_bits
 from support.rewriting import described, strings, write
+from tensorbundle import gathering
 from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader
 from tensorbundle.keys import encode_key
-from tensorbundle.tools.rewriting import expressions, reading
+from tensorbundle.tools.rewriting import expressions
 from tensorbundle.tools.rewriting.expressions import (
     Cast,
     Constant,
@@ -65,7 +66,7 @@ def open_with(tmp_path):
 @pytest.fixture
 def small_chunks(monkeypatch):
     monkeypatch.setattr(expressions, "CHUNK_ELEMENTS", 5)
-    monkeypatch.setattr(reading, "_GATHER_BYTES", 12)
+    monkeypatch.setattr(gathering, "_GATHER_BYTES", 12)
 
 
 SHAPES = [shape for rank in range(4) for shape in itertools.product(range(4), repeat=rank)] + [(2, 1, 3, 2)]
@@ -168,7 +169,7 @@ def nested(draw):
 def limits(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(expressions, "CHUNK_ELEMENTS", request.param[0])
-        patch.setattr(reading, "_GATHER_BYTES", request.param[1])
+        patch.setattr(gathering, "_GATHER_BYTES", request.param[1])
         yield
 
 
