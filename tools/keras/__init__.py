@@ -2,6 +2,7 @@
 
 - `naming.py`: names of groups in a weights file.
 - `layers.py`: the layers of a model, from the object graph of a checkpoint.
+- `lost.py`: the layers that Keras 3 leaves out of its checkpoints.
 - `classes.py`: the class of each layer: from configs and SavedModels, or guessed by the names of variables.
 - `weights.py`: where each variable of a model is stored in a weights file.
 - `template.py`: the same by a weights file that the target model wrote.

@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError, TensorNotFoundError, quoted
+from tensorbundle.errors import ConflictError, TensorNotFoundError, UnsupportedError, quoted
 from tensorbundle.tools.keras.classes import class_in_names
 from tensorbundle.tools.keras.weights import Ordering, Weight
 
@@ -29,7 +29,9 @@ Shape = tuple[int, ...]
 _NUMBERED: Final = re.compile(r"(?P<base>.+?)(?:_(?P<number>\d{1,9}))?")
 _MAX_STATES: Final = 100_000
 _MAX_PERMUTED: Final = 7
+_MAX_RESCUED: Final = 300  # layers, one inside another in Python's stack
 _HOW: Final = "matched with the template"
+_RESCUED: Final = "as the optimizer lists it"
 
 
 @dataclass(eq=False)
@@ -80,7 +82,11 @@ def groups_of(shapes: Mapping[str, Shape], names: Mapping[str, str]) -> Group:
 
 
 def weights_by_template(
-    model: Layer, template: Group, shapes: Mapping[str, Shape], ordering: Ordering
+    model: Layer,
+    template: Group,
+    shapes: Mapping[str, Shape],
+    ordering: Ordering,
+    lost: Sequence[Variable] = (),
 ) -> list[Weight]:
     """The datasets of a weights file with the groups of a template.
 
@@ -89,13 +95,16 @@ def weights_by_template(
         template: the groups of a file that the target model wrote.
         shapes: of the checkpoint's tensors, by key.
         ordering: the order of a layer's variables.
+        lost: trained variables of layers that are not in the checkpoint, in the order of the model.
 
     Raises:
         TensorNotFoundError: the template has what the checkpoint does not have.
         ConflictError: several ways to match layers or variables; the reason says where.
     """
-    filling = _Filling(shapes, ordering)
+    filling = _Filling(shapes, ordering, rescues=bool(lost))
     filling.fill(model, template)
+    if filling.unmatched:
+        filling.weights += _rescued(filling.unmatched, lost, shapes)
     wanted = {f"{group.path}/" if group.path else "" for group in _walk(template) if group.variables}
     have = {each.path.rpartition("vars/")[0] for each in filling.weights}
     if wanted - have:
@@ -111,8 +120,12 @@ def _walk(group: Group) -> Iterator[Group]:
 
 
 class _Filling:
-    def __init__(self, shapes: Mapping[str, Shape], ordering: Ordering) -> None:
+    def __init__(self, shapes: Mapping[str, Shape], ordering: Ordering, *, rescues: bool) -> None:
         self.weights: list[Weight] = []
+        self.unmatched: list[
+            Group
+        ] = []  # groups of layers that the checkpoint has not, if these may be rescued
+        self._rescues = rescues
         self._shapes = shapes
         self._ordering = ordering
         self._seen: set[Layer] = set()
@@ -130,6 +143,9 @@ class _Filling:
             if name in ("layers", "vars") and name not in layer.parts:
                 continue
             part = public.get(name) or public.get(name.lstrip("_"))
+            if part is None and self._rescues:
+                self.unmatched.append(inner)
+                continue
             if part is None:
                 raise TensorNotFoundError(
                     f"the template has {inner.path!r}, the checkpoint has {quoted(layer.parts) or 'nothing'} "
@@ -249,6 +265,66 @@ class _Filling:
             self._ordering.order(layer)  # says what would help
             raise ConflictError("its variables have another order than the template's", key=layer.path)
         return list(fitting[0])
+
+
+def _rescued(groups: Sequence[Group], lost: Sequence[Variable], shapes: Mapping[str, Shape]) -> list[Weight]:
+    """Where the variables of layers that are not in the checkpoint are stored, if there is only one way.
+
+    Layers come in order within each class of a container. The first variables of each are its trained ones: all, or all but
+    the two moments of BatchNormalization.
+    """
+    stacks: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        for each in _walk(group):
+            if each.variables:
+                parent, _, name = each.path.rpartition("/")
+                stacks[parent, _base(name)].append(each)
+    order = [sorted(each, key=lambda one: _number(one.path.rpartition("/")[2])) for each in stacks.values()]
+    have = [shapes[each.key] for each in lost]
+    states: list[int] = []
+    if sum(map(len, order)) > _MAX_RESCUED:
+        raise UnsupportedError(f"more than {_MAX_RESCUED} layers that Keras 3 did not save")
+
+    @functools.cache
+    def ways(places: tuple[int, ...], start: int) -> tuple[int, tuple[tuple[int, int], ...]]:
+        """How many ways there are from here on, and the first steps of them: stack and number of variables."""
+        states.append(start)
+        if len(states) > _MAX_STATES:
+            raise ConflictError(
+                "too many ways to tell which variables are those of layers that Keras 3 did not save"
+            )
+        if start == len(have):
+            return int(all(place == len(stack) for place, stack in zip(places, order, strict=True))), ()
+        count, steps = 0, []
+        for number, (place, stack) in enumerate(zip(places, order, strict=True)):
+            if place == len(stack):
+                continue
+            wanted = stack[place].variables or []
+            for size in {len(wanted), len(wanted) - 2} - {0, -1}:
+                after = (*places[:number], place + 1, *places[number + 1 :])
+                if have[start : start + size] == wanted[:size] and (below := ways(after, start + size)[0]):
+                    count += below
+                    steps.append((number, size))
+        return count, tuple(steps)
+
+    places, start = (0,) * len(order), 0
+    found, _ = ways(places, start)
+    names = ", ".join(repr(each.path) for each in groups)
+    if found != 1:
+        raise (ConflictError if found else TensorNotFoundError)(
+            f"Keras 3 did not save the layers in {names}; {found or 'no'} ways to tell which of the {len(lost)} variables that "
+            "the optimizer lists are theirs"
+        )
+    weights = []
+    while start < len(have):
+        [(number, size)] = ways(places, start)[1]
+        group = order[number][places[number]]
+        weights += [
+            Weight(f"{group.path}/vars/{each}", lost[start + each], group.name, _RESCUED)
+            for each in range(size)
+        ]
+        places, start = (*places[:number], places[number] + 1, *places[number + 1 :]), start + size
+    return weights
 
 
 def _sublayers(layer: Layer) -> Iterator[Layer]:

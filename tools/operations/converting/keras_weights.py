@@ -24,6 +24,7 @@ from tensorbundle.tools.keras.classes import (
     parse_saved_model,
 )
 from tensorbundle.tools.keras.layers import find_model, read_layers
+from tensorbundle.tools.keras.lost import left_out_by_keras_3
 from tensorbundle.tools.keras.template import groups_of, weights_by_template
 from tensorbundle.tools.keras.weights import Ordering, legacy_groups, weights_of
 from tensorbundle.tools.operations.converting.keras_optimizer import (
@@ -101,7 +102,8 @@ def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = N
     layer, ordering = _model_of(draft, graph, model)
     if template is not None:
         shapes = {key: tensor.shape for key, tensor in draft.tensors.items()}
-        weights = weights_by_template(layer, _groups(template), shapes, ordering)
+        lost = left_out_by_keras_3(graph, Optimizers.of_draft(draft))
+        weights = weights_by_template(layer, _groups(template), shapes, ordering, lost)
     else:
         weights = weights_of(layer, _classes(draft, graph, model), ordering)
     tensors: dict[str, DraftTensor] = {}
@@ -110,6 +112,14 @@ def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = N
         tensors[each.path] = _placed(draft, each.variable.key, each.how)
         if each.layer:
             attributes[each.path.rpartition("/")[0]] = {"name": each.layer}
+    if template is not None:  # of layers that Keras 3 did not save, moments are lost
+        kept = {
+            key: each
+            for key, each in template.tensors.items()
+            if key not in tensors and not key.startswith(f"{OPTIMIZER}/")
+        }
+        draft.note("not in the checkpoint, kept from the template", list(kept))
+        tensors |= kept
     state = state_for_weights(draft, layer, template, model.beta_1)
     used = {each.variable.key for each in weights} | state.used
     _become(draft, tensors | state.tensors, attributes, used, layer, state.why_not)

@@ -13,6 +13,7 @@ from tensorbundle.index import BundleIndex
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, attribute_key
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import absolute, basename, dirname, join
+from tensorbundle.tools.keras.lost import left_out_by_keras_3, lost_text
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 from tensorbundle.tools.operations.inspecting.layout import Layout
 from tensorbundle.tools.optimizers.classes import class_names
@@ -52,7 +53,7 @@ class Info:
         shards: how many data shards, or V1 files, there are.
         dead_bytes: bytes in data shards that no tensor refers to; None where a data shard is missing or there are none.
         written_by: the version of TensorFlow that wrote it, or the kind of its root object; None if nothing tells.
-        notes: what could not be found out, and why.
+        notes: what could not be found out, and why; and what the writer left out.
     """
 
     prefix: str
@@ -98,6 +99,8 @@ def _info(checkpoint: Checkpoint) -> Info:
         optimizers = Optimizers.of(graph, {key: entry.shape for key, entry in entries.items()})
         if graph is not None:
             root = hints(checkpoint, graph, Tensors(entries)).get(graph.root)
+            lost = left_out_by_keras_3(graph, optimizers)
+            notes += [lost_text(lost)] if lost else []
     except (BundleError, OSError) as error:
         notes.append(f"nothing is known of objects and optimizers: {error}")
     state = optimizers.state

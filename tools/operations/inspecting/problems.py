@@ -17,7 +17,8 @@ class Problem:
     Attributes:
         severity: "error" for what can't be read, "warning" for what can but will surprise.
         kind: one of index, version, entry, shape, missing-shard, unreadable-shard, size, truncated, overlap, checksum,
-            slices, orphan-slice, graph, dangling-key, shared-key, unreachable-node, unnamed-key, fingerprint, state-file.
+            slices, orphan-slice, graph, dangling-key, shared-key, unreachable-node, unnamed-key, left-out-layers,
+            fingerprint, state-file.
         key: the tensor concerned, or None.
         path: the file.
         offset: bytes from its start, or None.

@@ -33,11 +33,13 @@ from tensorbundle.slices import TensorSlice, readable_key
 from tensorbundle.storage import store_of
 from tensorbundle.storage.content import describe_content
 from tensorbundle.tools.formats.listed_index import ListedIndex
+from tensorbundle.tools.keras.lost import left_out_by_keras_3, lost_text
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.damage import INDEX_BYTES, Damage, cause_of_index
 from tensorbundle.tools.operations.inspecting.fingerprint import check_fingerprint
 from tensorbundle.tools.operations.inspecting.layout import Layout
 from tensorbundle.tools.operations.inspecting.problems import Problem, Report
+from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.rewriting.checking import checked
 from tensorbundle.tools.rewriting.ranges import BUFFER_BYTES, TensorRange
 from tensorbundle.v1.index import V1Index
@@ -442,6 +444,7 @@ class _Verification:
         except OSError:
             return  # the data shard has been told already
         self._check_objects(index, graph)
+        self._check_layers(index, graph)
         owners: dict[str, str] = {}
         for path, _, each in graph.attributes():
             key = each.checkpoint_key
@@ -465,6 +468,16 @@ class _Verification:
                     key=key,
                 )
                 self._add("shared-key", shared, severity="warning")
+
+    def _check_layers(self, index: Index, graph: ObjectGraph) -> None:
+        """Layers that Keras 3 did not store, which only its optimizers tell of."""
+        if not any("_trainable_variables" in node.children for node in graph.nodes):
+            return
+        shapes = {decode_key(key): entry.shape for key, entry in self._entries.items()}
+        lost = left_out_by_keras_3(graph, Optimizers.of(graph, shapes))
+        if lost:
+            left_out = CorruptionError(lost_text(lost), path=index.path, key=lost[0].key)
+            self._add("left-out-layers", left_out, severity="warning")
 
     def _check_objects(self, index: Index, graph: ObjectGraph) -> None:
         """Objects that nothing leads to, and tensors that no object names."""

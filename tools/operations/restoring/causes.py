@@ -14,6 +14,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
 from tensorbundle.specs import shape_text
+from tensorbundle.tools.keras.lost import left_out_by_keras_3, lost_text
 from tensorbundle.tools.operations.converting.conversion import fit
 from tensorbundle.tools.operations.converting.fitting import Fitting
 from tensorbundle.tools.operations.converting.structures import read_structure
@@ -31,6 +32,7 @@ from tensorbundle.tools.operations.restoring.trials import (
     state_in,
     stored_spec,
 )
+from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.rewriting.draft import Draft
 
 if TYPE_CHECKING:
@@ -54,14 +56,30 @@ def find_causes(forecast: Forecast, source: Source, target: Target) -> list[Caus
 
     Commands are filled in. If there are several, each takes the checkpoint that the one before it makes.
     """
+    lost = _lost(source)
     if all(each.status == "restored" for each in forecast.findings):
-        return []
+        return lost
     if forecast.way == "keras":
         causes = find_keras_causes(forecast, source.path, target.path, weights=source.is_keras_weights)
         return fill_in(list(causes), source.path)
     if source.is_keras_weights and target.graph is not None and target.expected is None:
         return fill_in([conversion_cause(source.path, target.path, forecast.findings)], source.path)
-    return fill_in(list(_Search(forecast, source, target).run()), source.path)
+    return fill_in([*lost, *_Search(forecast, source, target).run()], source.path)
+
+
+def _lost(source: Source) -> list[Cause]:
+    """What Keras 3 left out of a checkpoint, which no assertion notices."""
+    if source.graph is None:
+        return []
+    shapes = {key: entry.shape for key, entry in source.entries.items()}
+    lost = left_out_by_keras_3(source.graph, Optimizers.of(source.graph, shapes))
+    if not lost:
+        return []
+    advice = Advice(
+        "save with model.save_weights, which stores all layers; restoring this checkpoint does not set them"
+    )
+    names = tuple(f"{each.key.partition('/.ATTRIBUTES/')[0]}: {each.full_name}" for each in lost)
+    return [Cause(lost_text(lost), (), (advice,), examples=names)]
 
 
 class _Search:

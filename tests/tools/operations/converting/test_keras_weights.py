@@ -7,7 +7,7 @@ import pytest
 
 import tensorbundle as tb
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError
-from tensorbundle.tools import convert, info, slim
+from tensorbundle.tools import convert, info, slim, verify
 
 h5py = pytest.importorskip("h5py")
 
@@ -241,6 +241,79 @@ def test_slim_and_info_know_the_optimizer_in_a_weights_file(tmp_path):
     assert info(tmp_path / "out.weights.h5").parameters_without_optimizer == 12
     slim(tmp_path / "out.weights.h5", tmp_path / "small.weights.h5")
     assert sorted(contents(tmp_path / "small.weights.h5")) == PATHS[:2]
+
+
+def write_lost(path, shapes):
+    """A checkpoint of Keras 3 without the layers of a list, whose variables the optimizer lists."""
+    listed = {str(number): f"net/v{number}" for number in range(len(shapes) + 1)}
+    graph = tb.ObjectGraph.from_nested(
+        {
+            "model": {"_tracked": {}, "first": {"_kernel": "net/kernel"}},
+            "optimizer": {
+                "_iterations": "steps",
+                "_variables": {"0": "steps"},
+                "_trainable_variables": listed,
+            },
+        }
+    )
+    trained = graph["optimizer/_trainable_variables"].children
+    trained["0"] = graph["model/first/_kernel"]
+    graph["optimizer/_variables"].children["0"] = graph["optimizer/_iterations"]
+    graph.renumber()
+    sizes = {f"net/v{number}": shape for number, shape in enumerate(shapes, 1)}
+    with tb.create(path) as writer:
+        for number, (_, _, each) in enumerate(graph.attributes()):
+            steps = each.full_name == "steps"
+            values = np.full(sizes.get(each.full_name, ()), number, "i8" if steps else "f4")
+            writer.add(each.checkpoint_key, values)
+        writer.add_object_graph(graph)
+
+
+def write_fresh(path, groups):
+    with h5py.File(path, "w") as file:
+        for group, shapes in {"first": [()], **groups}.items():
+            for number, shape in enumerate(shapes):
+                file[f"{group}/vars/{number}"] = np.full(shape, -1, "f4")
+
+
+NORMALIZED = {"blocks/dense": [(2, 3), (3,)], "blocks/batch_normalization": [(3,)] * 4}
+
+
+def test_layers_that_keras_3_left_out_are_rescued(tmp_path):
+    """The moments of BatchNormalization are lost; the template's stay."""
+    write_lost(tmp_path / "ckpt", [(2, 3), (3,), (3,), (3,)])
+    write_fresh(tmp_path / "fresh.weights.h5", NORMALIZED)
+    given = {"template": tmp_path / "fresh.weights.h5", "root": "model"}
+    summary = convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", **given)
+    kept = ("blocks/batch_normalization/vars/2", "blocks/batch_normalization/vars/3")
+    assert ("not in the checkpoint, kept from the template", kept) in [
+        (each.what, each.keys) for each in summary.notes
+    ]
+    found = contents(tmp_path / "out.weights.h5")
+    assert [key for key, value in found.items() if value == -1] == list(kept)
+    assert found["blocks/dense/vars/0"] + 2 == found["blocks/batch_normalization/vars/0"]
+    assert any("Keras 3 left out the layers" in each for each in info(tmp_path / "ckpt").notes)
+    [problem] = verify(tmp_path / "ckpt").problems
+    assert (problem.kind, problem.severity) == ("left-out-layers", "warning")
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        ({"blocks/dense": [(2, 3)]}, TensorNotFoundError, "no ways to tell which of the 2 variables"),
+        (
+            {"blocks/dense": [(3,)], "blocks/scale": [(3,)]},
+            ConflictError,
+            "2 ways to tell which of the 2 variables",
+        ),
+    ],
+)
+def test_layers_that_can_not_be_told_are_not_rescued(groups, error, message, tmp_path):
+    write_lost(tmp_path / "ckpt", [(3,), (3,)])
+    write_fresh(tmp_path / "fresh.weights.h5", groups)
+    given = {"template": tmp_path / "fresh.weights.h5", "root": "model"}
+    with pytest.raises(error, match=message):
+        convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", **given)
 
 
 def test_name_based_tensors_need_the_names_of_datasets(tmp_path):
