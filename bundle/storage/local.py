@@ -300,6 +300,10 @@ class LocalStore:
         """See `Store`."""
         os.unlink(path)
 
+    def assemble(self, name: str, size: int) -> None:
+        """See `Store`: one process writes a file."""
+        del name, size
+
     def uploads(self, directory: str) -> Sequence[Upload]:
         """See `Store`: there are none."""
         del directory

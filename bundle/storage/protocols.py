@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
+    "Assembly",
     "Buffer",
+    "PartsWriter",
     "RandomAccessFile",
+    "SentPart",
     "SharedHow",
     "SharingError",
     "Staging",
@@ -42,6 +45,48 @@ class Upload(NamedTuple):
     path: str
     id: str
     started: str
+
+
+class SentPart(NamedTuple):
+    """A part of an upload, as the store names it."""
+
+    number: int
+    tag: str
+
+
+class PartsWriter(Protocol):
+    """Some parts of an assembly while they are written, from their first byte to their last."""
+
+    def write(self, data: Buffer) -> None:
+        """Append bytes; as `WritableFile.write`."""
+
+    def finish_parts(self) -> list[SentPart]:
+        """Send what is still buffered; all the parts."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: object, *_: object) -> None: ...
+
+
+class Assembly(Protocol):
+    """A file that several processes send parts of. Assemblies are values, and other processes can be given one.
+
+    Attributes:
+        part_bytes: bytes of each part, but for the last one.
+    """
+
+    @property
+    def part_bytes(self) -> int:
+        """See above."""
+
+    def writer(self, first: int) -> PartsWriter:
+        """The parts from number `first` on, counted from 1."""
+
+    def complete(self, parts: Sequence[SentPart]) -> None:
+        """Let the file appear; as `WritableFile.close`."""
+
+    def abort(self) -> None:
+        """Delete what was sent."""
 
 
 class RandomAccessFile(Protocol):
@@ -273,6 +318,9 @@ class Store(Protocol):
         Raises:
             OSError: it can't be deleted.
         """
+
+    def assemble(self, name: str, size: int) -> Assembly | None:
+        """A staged file of so many bytes, to be sent in parts by several processes; None if the store can't do that."""
 
     def uploads(self, directory: str) -> Sequence[Upload]:
         """The uploads of files in a directory that were not completed, where the store has uploads."""

@@ -26,12 +26,12 @@ from tensorbundle.storage.publishing import PublishedFiles
 from tensorbundle.storage.readahead import ReadAhead
 from tensorbundle.storage.settings import current_options
 from tensorbundle.storage.spans import PART_BYTES, Span, cut, merged
-from tensorbundle.storage.uploads import RemoteWriter, upload
+from tensorbundle.storage.uploads import RemoteWriter, S3Parts, call_s3, complete_s3, part_bytes, upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tensorbundle.storage.protocols import Store
+    from tensorbundle.storage.protocols import Assembly, PartsWriter, SentPart, Store
 
 __all__ = ["RemoteFile", "RemoteStore"]
 
@@ -419,6 +419,17 @@ class RemoteStore:
         except Exception as error:
             raise translated(error, path, doing="deleted") from error
 
+    def assemble(self, name: str, size: int) -> Assembly | None:
+        """See `Store`: S3 does."""
+        fs, inner = self.locate(name)
+        if not is_s3(fs):
+            return None
+        try:
+            begun = call_s3(fs, inner, "create_multipart_upload")
+        except Exception as error:
+            raise translated(error, name, doing="written") from error
+        return _S3Assembly(self, Upload(name, begun["UploadId"], ""), part_bytes(size))
+
     def uploads(self, directory: str) -> Sequence[Upload]:
         """See `Store`: those of S3."""
         fs, name = self.locate(directory)
@@ -448,6 +459,32 @@ class RemoteStore:
             return
         except Exception as error:
             raise translated(error, upload.path, doing="deleted") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _S3Assembly:
+    """A multipart upload to which several processes send parts (`Assembly`)."""
+
+    store: RemoteStore
+    upload: Upload
+    part_bytes: int
+
+    def writer(self, first: int) -> PartsWriter:
+        """See `Assembly`."""
+        fs, name = self.store.locate(self.upload.path)
+        return S3Parts(self.upload.path, fs, name, self.upload.id, first, self.part_bytes)
+
+    def complete(self, parts: Sequence[SentPart]) -> None:
+        """See `Assembly`."""
+        fs, name = self.store.locate(self.upload.path)
+        try:
+            complete_s3(fs, name, self.upload.id, parts, replace=False)
+        except Exception as error:
+            raise translated(error, self.upload.path, doing="written") from error
+
+    def abort(self) -> None:
+        """See `Assembly`."""
+        self.store.abort(self.upload)
 
 
 def _schemes(path: str) -> list[str]:

@@ -16,15 +16,16 @@ from tensorbundle.errors import ConflictError
 from tensorbundle.storage.faults import patiently, translated
 from tensorbundle.storage.fetching import is_s3
 from tensorbundle.storage.pool import submit
+from tensorbundle.storage.protocols import SentPart
 from tensorbundle.storage.spans import PART_BYTES, Span, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from tensorbundle.storage.protocols import Buffer, RandomAccessFile
 
-__all__ = ["RemoteWriter", "upload"]
+__all__ = ["RemoteWriter", "S3Parts", "call_s3", "complete_s3", "part_bytes", "upload"]
 
 MAX_PARTS: Final = 10_000  # of one upload to S3
 PARTS_IN_FLIGHT: Final = 4
@@ -175,46 +176,109 @@ def part_bytes(size: int | None) -> int:
     return max(PART_BYTES, -(-needed // _MIB) * _MIB)
 
 
+def call_s3(fs: Any, name: str, method: str, **arguments: object) -> Any:
+    """The response of S3 to a request about one file; made again if it fails for a reason that may pass."""
+    bucket, key, _ = fs.split_path(name)
+    return patiently(lambda: fs.call_s3(method, Bucket=bucket, Key=key, **arguments))
+
+
+def complete_s3(fs: Any, name: str, upload_id: str, parts: Sequence[SentPart], *, replace: bool) -> None:
+    """Let the parts of an upload become a file."""
+    condition = {} if replace else {"IfNoneMatch": "*"}
+    listed = [{"PartNumber": part.number, "ETag": part.tag} for part in parts]
+    call_s3(
+        fs,
+        name,
+        "complete_multipart_upload",
+        UploadId=upload_id,
+        MultipartUpload={"Parts": listed},
+        **condition,
+    )
+
+
+class S3Parts:
+    """Parts of an upload to S3 that follow each other, some of them on their way at a time (`PartsWriter`)."""
+
+    def __init__(self, path: str, fs: Any, name: str, upload_id: str, first: int, part_bytes: int) -> None:
+        """Send the parts from number `first` on of the upload `upload_id` of the file `name`, whose URL is `path`."""
+        self._path, self._fs, self._name, self._id = path, fs, name, upload_id
+        self._number, self._part_bytes = first, part_bytes
+        self._buffer = bytearray()
+        self._done: list[SentPart] = []
+        self._coming: deque[Future[SentPart]] = deque()
+
+    def write(self, data: Buffer) -> None:
+        """See `PartsWriter`."""
+        view = memoryview(data).cast("B")
+        while len(view):
+            room = self._part_bytes - len(self._buffer)
+            self._buffer += view[:room]
+            view = view[room:]
+            if len(self._buffer) == self._part_bytes:
+                self._send()
+
+    def _send(self) -> None:
+        while len(self._coming) >= PARTS_IN_FLIGHT:
+            self._take()
+        self._coming.append(submit(self._send_part, self._number, bytes(self._buffer)))
+        self._number += 1
+        self._buffer = bytearray()
+
+    def _send_part(self, number: int, data: bytes) -> SentPart:
+        sent = call_s3(self._fs, self._name, "upload_part", UploadId=self._id, PartNumber=number, Body=data)
+        return SentPart(number, sent["ETag"])
+
+    def _take(self) -> None:
+        try:
+            self._done.append(self._coming.popleft().result())
+        except Exception as error:
+            raise translated(error, self._path, doing="written") from error
+
+    def finish_parts(self) -> list[SentPart]:
+        """See `PartsWriter`."""
+        if self._buffer:
+            self._send()
+        while self._coming:
+            self._take()
+        return self._done
+
+    def stop(self) -> None:
+        """Send no part more, and wait for those on their way: one that arrives after the end of its upload would stay."""
+        for future in self._coming:
+            future.cancel()
+        for future in self._coming:
+            if not future.cancelled():
+                future.exception()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.stop()
+
+
 class _S3Upload(RemoteWriter):
-    """A multipart upload of S3, some parts at a time; one request if there is only one part."""
+    """A multipart upload of S3; one request if there is only one part."""
 
     _id: str | None = None
-
-    def _call(self, method: str, **arguments: object) -> Any:
-        bucket, key, _ = self._fs.split_path(self._name)
-        return patiently(lambda: self._fs.call_s3(method, Bucket=bucket, Key=key, **arguments))
+    _parts: S3Parts
 
     def _send(self) -> None:
         if self._id is None:
-            self._id = self._call("create_multipart_upload")["UploadId"]
-            self._done: list[dict[str, object]] = []
-            self._coming: deque[Future[dict[str, object]]] = deque()
-            self._number = 0
-        while len(self._coming) >= PARTS_IN_FLIGHT:
-            self._done.append(self._coming.popleft().result())
-        self._number += 1
-        self._coming.append(submit(self._send_part, self._number, bytes(self._buffer)))
-
-    def _send_part(self, number: int, data: bytes) -> dict[str, object]:
-        sent = self._call("upload_part", UploadId=self._id, PartNumber=number, Body=data)
-        return {"PartNumber": number, "ETag": sent["ETag"]}
+            self._id = str(call_s3(self._fs, self._name, "create_multipart_upload")["UploadId"])
+            self._parts = S3Parts(self.path, self._fs, self._name, self._id, 1, self._part_bytes)
+        self._parts.write(self._buffer)
 
     def _complete(self) -> None:
-        condition = {} if self._replace else {"IfNoneMatch": "*"}
         try:
             if self._id is None:
-                self._call("put_object", Body=bytes(self._buffer), **condition)
+                condition = {} if self._replace else {"IfNoneMatch": "*"}
+                call_s3(self._fs, self._name, "put_object", Body=bytes(self._buffer), **condition)
                 return
             if self._buffer:
-                self._send()
-            while self._coming:
-                self._done.append(self._coming.popleft().result())
-            self._call(
-                "complete_multipart_upload",
-                UploadId=self._id,
-                MultipartUpload={"Parts": self._done},
-                **condition,
-            )
+                self._parts.write(self._buffer)
+            parts = self._parts.finish_parts()
+            complete_s3(self._fs, self._name, self._id, parts, replace=self._replace)
         except Exception as error:
             # The name is taken; or the upload is gone, having been completed by a request whose answer was lost.
             if _code(error) not in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"):
@@ -225,13 +289,9 @@ class _S3Upload(RemoteWriter):
     def _abort(self) -> None:
         if self._id is None:
             return
-        for future in self._coming:
-            future.cancel()
-        for future in self._coming:
-            if not future.cancelled():
-                future.exception()  # a part that arrives after the end would stay
+        self._parts.stop()
         try:
-            self._call("abort_multipart_upload", UploadId=self._id)
+            call_s3(self._fs, self._name, "abort_multipart_upload", UploadId=self._id)
         except Exception:  # noqa: S110  whatever a library raises: it was completed, or stays for `clean`
             pass
 

@@ -92,6 +92,32 @@ def test_a_worker_that_is_killed_in_the_middle(s3, remote, source, workers):
         assert s3.content(f"new/{path.name}") == path.read_bytes()
 
 
+def test_one_large_tensor_is_cut_over_tasks(s3, tmp_path, workers, monkeypatch):
+    monkeypatch.setattr("tensorbundle.tools.rewriting.cutting.PIECE_BYTES", 40_000)
+    monkeypatch.setattr("tensorbundle.storage.remote.part_bytes", lambda _: 8_000)
+    with tb.create(tmp_path / "model") as writer:
+        writer.add("a", np.arange(100, dtype=np.int32))
+        writer.add("large", np.arange(60_000, dtype=np.float32))
+        writer.add("z", np.arange(7, dtype=np.float64))
+    s3.put(tmp_path, "run/")
+    with cluster(workers.scheduler_address) as executor:
+        options = TransferOptions(executor=executor)
+        extract("s3://bucket/run/model", "s3://bucket/new/model", "*", options=options)
+        numbers = [each.query for each in s3.log.requests if "partNumber" in each.query]
+        assert len(numbers) == 31
+        for path in tmp_path.glob("model.*"):
+            assert s3.content(f"new/{path.name}") == path.read_bytes()
+        key = "run/model.data-00000-of-00001"
+        data = bytearray(s3.content(key))
+        data[100_000] ^= 1
+        s3.client.put_object(Bucket="bucket", Key=key, Body=bytes(data))
+        with pytest.raises(CorruptionError, match="crc32c") as caught:
+            extract("s3://bucket/run/model", "s3://bucket/bad/model", "*", options=options)
+    assert caught.value.key == "large"
+    assert not [each for each in s3.objects() if each.startswith("bad/")]
+    assert s3.uploads() == []
+
+
 def test_reading_on_a_cluster_finds_the_same(s3, remote, workers, run, tmp_path):
     with tb.create("s3://bucket/run/other") as writer:
         for number in range(SHARDS):

@@ -7,15 +7,16 @@ beside the data of another checkpoint is found; copying checks every checksum.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import HEADER_KEY
 from tensorbundle.storage.protocols import SharingError
 from tensorbundle.tools.rewriting.aliasing import append_aliased
 from tensorbundle.tools.rewriting.appending import check_wholes
+from tensorbundle.tools.rewriting.cutting import Cut, Piece, SentPiece, aborting, cut, send
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.ordered import next_result
 from tensorbundle.tools.rewriting.plan import Carried
@@ -241,11 +242,37 @@ def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[byte
         progress = _one_at_a_time(options.progress)
         yield from options.executor.map(_write_shard, [replace(job, progress=progress) for job in jobs])
     else:
-        results = options.executor.map(_write_shard, jobs)
-        while (result := next_result(results)) is not None:
-            if options.progress is not None:
-                options.progress(result[1].bytes_read)
-            yield result
+        yield from _run_elsewhere(jobs, options.executor, options.progress)
+
+
+def _run_elsewhere(
+    jobs: list[_Job], executor: Executor, progress: Callable[[int], None] | None
+) -> Iterator[tuple[dict[bytes, TensorEntry], Written]]:
+    """Let other processes write data shards; large ones in pieces, where the store can put them together."""
+    cuts: list[Cut | None] = []
+    with aborting(cuts):
+        cuts += [
+            None if job.resume else cut(job.store, job.name, job.entries, verify=job.verify) for job in jobs
+        ]
+        tasks: list[_Job | Piece] = []
+        for job, each in zip(jobs, cuts, strict=True):
+            tasks += [job] if each is None else each.pieces
+        results = executor.map(_do, tasks)
+        for number, (job, each) in enumerate(zip(jobs, cuts, strict=True)):
+            if each is None:
+                entries, part = cast("tuple[dict[bytes, TensorEntry], Written]", next_result(results))
+            else:
+                sent = [cast("SentPiece", next_result(results)) for _ in each.pieces]
+                entries = _numbered(job, each.finish(sent, verify=job.verify))
+                part = Written(bytes_read=sum(entry.nbytes for entry in entries.values()))
+                cuts[number] = None
+            if progress is not None:
+                progress(part.bytes_read)
+            yield entries, part
+
+
+def _do(task: _Job | Piece) -> tuple[dict[bytes, TensorEntry], Written] | SentPiece:
+    return send(task) if isinstance(task, Piece) else _write_shard(task)
 
 
 def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:

@@ -1,0 +1,189 @@
+"""One large data shard, written by several tasks: each sends some parts of one upload, whose end is here.
+
+So a cluster is of use also where a checkpoint has one tensor of a terabyte. It is done for bytes that are carried as they
+are, to stores that put files together from parts (`Store.assemble`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.coding import combine_crc32c
+from tensorbundle.errors import BundleError
+from tensorbundle.tools.rewriting.plan import Carried, Literal
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tensorbundle.entries import TensorEntry
+    from tensorbundle.storage.protocols import Assembly, SentPart, Store
+    from tensorbundle.tools.rewriting.plan import PlannedEntry
+
+__all__ = ["Cut", "Piece", "SentPiece", "aborting", "cut", "send"]
+
+PIECE_BYTES: Final = 512 << 20  # what one task sends
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one task sends. Plain data for another process.
+
+    Attributes:
+        assembly: the upload that it is a piece of.
+        first: the number of its first part.
+        contents: ranges of sources, or bytes, in their order; each with the number of its entry.
+        verify: whether checksums of whole entries are checked.
+    """
+
+    assembly: Assembly
+    first: int
+    contents: tuple[tuple[int, TensorRange | bytes], ...]
+    verify: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SentPiece:
+    """What a task sent: the parts, and of each range the number of its entry, its checksum and its bytes."""
+
+    parts: tuple[SentPart, ...]
+    checksums: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A data shard that several tasks send.
+
+    Attributes:
+        assembly: its upload.
+        pieces: what each task sends.
+        entries: of the shard, with their places in it.
+        whole: for each entry, all of its range in a source, or None if its bytes are the plan's own.
+    """
+
+    assembly: Assembly
+    pieces: tuple[Piece, ...]
+    entries: tuple[TensorEntry, ...]
+    whole: tuple[TensorRange | None, ...]
+
+    def finish(self, sent: Sequence[SentPiece], *, verify: bool) -> list[TensorEntry]:
+        """Let the file appear, after all pieces were sent; the entries with their checksums.
+
+        Raises:
+            CorruptionError: the checksum of an entry is wrong.
+            ConflictError, UnreadableFileError: as `WritableFile.close`.
+        """
+        crcs = [0] * len(self.entries)
+        for piece in sent:
+            for number, crc, nbytes in piece.checksums:
+                crcs[number] = combine_crc32c(crcs[number], crc, nbytes)
+        out = []
+        for entry, whole, crc in zip(self.entries, self.whole, crcs, strict=True):
+            if whole is not None and verify and entry.dtype.itemsize:
+                whole.must_match(crc)
+            known = whole is None or whole.stored.crc32c is not None
+            out.append(entry if known else entry._replace(crc32c=crc))
+        self.assembly.complete([part for piece in sent for part in piece.parts])
+        return out
+
+
+def cut(store: Store, path: str, entries: Sequence[PlannedEntry], *, verify: bool) -> Cut | None:
+    """How several tasks send the data shard at `path`; None if one task must, or may as well, write it."""
+    total = sum(each.origin.entry.nbytes for each in entries)
+    if total <= 2 * PIECE_BYTES:
+        return None
+    layout = list(_layout(entries))
+    if len(layout) != len(entries) or _overlap(layout):
+        return None
+    assembly = store.assemble(path, total)
+    if assembly is None:
+        return None
+    size = max(1, PIECE_BYTES // assembly.part_bytes) * assembly.part_bytes
+    groups: list[list[tuple[int, TensorRange | bytes]]] = [[]]
+    room = size
+    offset = 0
+    placed, whole = [], []
+    for number, (entry, content) in enumerate(layout):
+        placed.append(entry._replace(offset=offset))
+        whole.append(content if isinstance(content, TensorRange) else None)
+        offset += entry.nbytes
+        done = 0
+        while done < entry.nbytes:
+            if not room:
+                groups.append([])
+                room = size
+            take = min(room, entry.nbytes - done)
+            groups[-1].append((number, _part(content, done, take)))
+            done += take
+            room -= take
+    count = size // assembly.part_bytes
+    pieces = tuple(Piece(assembly, 1 + at * count, tuple(group), verify) for at, group in enumerate(groups))
+    return Cut(assembly, pieces, tuple(placed), tuple(whole))
+
+
+def _layout(entries: Sequence[PlannedEntry]) -> Iterator[tuple[TensorEntry, TensorRange | bytes]]:
+    """Each entry and its bytes, as far as they are carried or the plan's own, and can be checked in parts."""
+    for each in entries:
+        origin = each.origin
+        if isinstance(origin, Literal):
+            yield origin.entry, origin.payload
+            continue
+        checkable = origin.entry.dtype.itemsize or not origin.entry.nbytes
+        if isinstance(origin, Carried) and origin.part_of is None and checkable:
+            yield origin.entry, origin.range
+
+
+def _overlap(layout: Sequence[tuple[TensorEntry, TensorRange | bytes]]) -> bool:
+    """Whether ranges have bytes in common, which are then written once (`aliasing.py`)."""
+    ranges = sorted(
+        (content.stored.path, content.stored.offset, content.end)
+        for _, content in layout
+        if isinstance(content, TensorRange) and content.stored.nbytes
+    )
+    return any(one[0] == other[0] and other[1] < one[2] for one, other in itertools.pairwise(ranges))
+
+
+def _part(content: TensorRange | bytes, start: int, size: int) -> TensorRange | bytes:
+    if isinstance(content, bytes):
+        return content[start : start + size]
+    stored = content.stored._replace(offset=content.stored.offset + start, nbytes=size, crc32c=None)
+    return replace(content, stored=stored)
+
+
+def send(piece: Piece) -> SentPiece:
+    """Read what a piece has, and send it.
+
+    Raises:
+        CorruptionError, MissingFileError, UnreadableFileError: a source is damaged, or can't be read or written to.
+    """
+    checksums: list[tuple[int, int, int]] = []
+    numbers = {id(content): number for number, content in piece.contents}
+
+    def note(part: TensorRange, crc: int) -> None:
+        checksums.append((numbers[id(part)], crc, part.stored.nbytes))
+
+    ranges = [content for _, content in piece.contents if isinstance(content, TensorRange)]
+    with OpenFiles() as files, piece.assembly.writer(piece.first) as writer:
+        files.prefetch((each.store, each.stored) for each in ranges)
+        for _, content in piece.contents:
+            if isinstance(content, TensorRange):
+                stream([content], files, write=writer.write, verify=piece.verify, computed=note)
+            else:
+                writer.write(content)
+        return SentPiece(tuple(writer.finish_parts()), tuple(checksums))
+
+
+@contextlib.contextmanager
+def aborting(cuts: Sequence[Cut | None]) -> Iterator[None]:
+    """Deletes the parts of uploads if the block fails."""
+    try:
+        yield
+    except BaseException:
+        for each in cuts:
+            if each is not None:
+                with contextlib.suppress(BundleError):
+                    each.assembly.abort()
+        raise
