@@ -9,6 +9,7 @@ A *name* is a path or a URL, as text. A *store* has the files with such names: `
 - `staging.py`: the files of one output under temporary names, moved to their final names in the commit.
 - `local.py`: the local file system.
 - `behind.py`: a file that is written by a thread of its own.
+- `nearby.py`: a file that is read in small pieces near each other.
 - `spans.py`: byte ranges, merged and cut for reading over a network.
 - `faults.py`: what the libraries behind URLs raise: what may pass, and what it means.
 - `fetching.py`: one request for a range, and what the response says of the file.

@@ -89,6 +89,26 @@ def test_safetensors_take_two_requests(served, run):
     assert asked(log) == ["GET "]
 
 
+@pytest.mark.parametrize("ending", ["npz", "h5"])
+def test_formats_with_a_header_for_each_tensor_take_few_requests(served, ending, tmp_path, request, run):
+    root, log = served
+    with tb.create(tmp_path / "small") as writer:
+        for number in range(100):
+            writer.add(f"layer{number}/kernel", np.full(100, number, np.float32))
+    name = f"small.{ending}"
+    convert(tmp_path / "small", tmp_path / name)
+    if root.startswith("s3"):
+        s3 = request.getfixturevalue("s3")
+        s3.client.put_object(Bucket="bucket", Key=f"run/{name}", Body=(tmp_path / name).read_bytes())
+    else:
+        (request.getfixturevalue("http").folder / name).symlink_to(tmp_path / name)
+    log.clear()
+    assert len(run("ls", f"{root}/{name}", "--json").records) >= 100
+    assert len(log.requests) <= 4
+    with tb.open(f"{root}/{name}") as checkpoint:
+        assert checkpoint[next(iter(checkpoint))].size == 100
+
+
 def test_verify_reads_each_byte_once(served, files, run):
     root, log = served
     run("verify", f"{root}/model")

@@ -20,6 +20,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
 from tensorbundle.keys import decode_key, encode_key
+from tensorbundle.storage.nearby import NearbyFile
 from tensorbundle.tools.formats.listed_index import ListedIndex, refuse
 from tensorbundle.tools.formats.zips import InflatedFile, members_of
 
@@ -242,7 +243,7 @@ class _Stream(io.RawIOBase):
 
     def __init__(self, file: RandomAccessFile, start: int, size: int) -> None:
         super().__init__()
-        self._file, self._start, self._size = file, start, size
+        self._file, self._start, self._size = NearbyFile(file), start, size
         self._position = 0
 
     def readable(self) -> bool:

@@ -18,6 +18,7 @@ from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.gathering import gather
 from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.shards import check_shape, swap_bytes
+from tensorbundle.storage.nearby import NearbyFile
 from tensorbundle.tools.formats.listed_index import ListedIndex, refuse
 from tensorbundle.tools.formats.npy import START_BYTES, Array, npy_size, parse_npy
 from tensorbundle.tools.formats.zips import InflatedFile, Member, members_of
@@ -59,16 +60,17 @@ class NpzIndex(ListedIndex):
         faults: list[str] = []
         self._file = store.open(path)
         try:
-            for member in members_of(self._file):
-                self._add(member, faults)
+            near = NearbyFile(self._file)
+            for member in members_of(near):
+                self._add(member, near, faults)
             refuse(faults, path, "members that can't be tensors")
         except BaseException:
             self.close()
             raise
 
-    def _add(self, member: Member, faults: list[str]) -> None:
+    def _add(self, member: Member, near: NearbyFile, faults: list[str]) -> None:
         name = member.name.removesuffix(_ENDING)
-        source = self._source(member)
+        source = self._source(member, near)
         try:
             start = source.read(0, min(START_BYTES, source.size))
             header = source.read(0, min(npy_size(start), source.size))
@@ -97,8 +99,8 @@ class NpzIndex(ListedIndex):
             self.add(key, entry, StoredRange(self.path, offset, nbytes, big_endian=array.big_endian))
         self._members[key] = member
 
-    def _source(self, member: Member) -> InflatedFile | _Part:
-        return InflatedFile(self._file, member) if member.deflated else _Part(self._file, member)
+    def _source(self, member: Member, near: NearbyFile | None = None) -> InflatedFile | _Part:
+        return InflatedFile(self._file, member) if member.deflated else _Part(near or self._file, member)
 
     def values(self, key: bytes, entry: TensorEntry, box: Box | None = None) -> NumPyArray:
         """See `Index`. A compressed array is cheapest to read from its start to its end."""
@@ -153,7 +155,7 @@ class NpzIndex(ListedIndex):
 class _Part:
     """The bytes of a member that is stored as it is."""
 
-    def __init__(self, archive: RandomAccessFile, member: Member) -> None:
+    def __init__(self, archive: RandomAccessFile | NearbyFile, member: Member) -> None:
         self._archive = archive
         self._start = member.start
         self.size = member.size
