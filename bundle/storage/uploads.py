@@ -95,9 +95,11 @@ class RemoteWriter:
                 self._buffer = bytearray()
 
     def close(self) -> None:
-        """See `WritableFile`: the file appears, unless it is held."""
+        """See `WritableFile`: the file appears, unless it is held; then little of it stays in memory."""
         if not self._held:
             self.finish()
+        elif self._open:
+            self._guard(self._seal)
 
     def finish(self) -> None:
         """Send the rest, and let the file appear; a second call does nothing.
@@ -130,6 +132,9 @@ class RemoteWriter:
     def _send(self) -> None:
         """Send the full buffer as a part."""
         raise NotImplementedError
+
+    def _seal(self) -> None:
+        """Send what there is, nothing else being to come, if the file does not appear by that."""
 
     def _complete(self) -> None:
         """Send the rest and let the file appear."""
@@ -268,6 +273,12 @@ class _S3Upload(RemoteWriter):
             self._id = str(call_s3(self._fs, self._name, "create_multipart_upload")["UploadId"])
             self._parts = S3Parts(self.path, self._fs, self._name, self._id, 1, self._part_bytes)
         self._parts.write(self._buffer)
+
+    def _seal(self) -> None:
+        if self._id is not None:
+            self._parts.write(self._buffer)
+            self._buffer = bytearray()
+            self._parts.finish_parts()
 
     def _complete(self) -> None:
         try:

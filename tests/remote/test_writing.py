@@ -94,6 +94,29 @@ def test_one_file_replaces_another_at_once(s3, local, ending):
         np.testing.assert_array_equal(checkpoint["big"], BIG)
 
 
+@pytest.mark.usefixtures("small_parts")
+def test_files_that_wait_for_the_others_are_not_in_memory(s3, local):
+    """Of a set of files, each is sent as soon as it is complete, and all appear at the end."""
+    seen = []
+
+    def look(number, request):
+        if "partNumber" not in request.query and request.method in ("PUT", "POST"):
+            seen.append((request.path.rpartition("/")[2], "uploads" in request.query.split("&")))
+
+    with tb.create(local.parent / "several") as writer:
+        for number in range(3):
+            writer.add(f"t{number}", np.full(5_000, number, np.float32))
+    options = TransferOptions(max_shard_bytes=21_000)
+    s3.log.fault = look
+    convert(local.parent / "several", "s3://bucket/run/new.safetensors", options=options)
+    files = [f"new-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    assert seen == [
+        *((name, True) for name in files),
+        *((name, False) for name in files),
+        ("new.safetensors.index.json", False),
+    ]
+
+
 def test_a_bucket_that_does_not_exist(s3, run, local):
     assert run.error("ls", "s3://nowhere/run/model") == (
         "s3://nowhere/run/model.index: no such bucket; its name is the first part of the URL"
