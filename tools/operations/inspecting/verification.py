@@ -60,6 +60,7 @@ __all__ = ["verify"]
 _Failure = tuple[TensorRange, CorruptionError]
 _PAGE: Final = 4096  # what file systems and caches lose of a file, they lose in pages
 _NESTED: Final = 8  # named keys that begin with one another
+_JOBS_FAR_AWAY: Final = 4  # threads at least, where they wait for a network most of the time
 _TELLING_ZEROS: Final = 512  # so many zero bytes in a row are hardly values
 _ZEROS: Final = re.compile(rb"(?<!\0)(?:\0{512,}|\A\0+|\0+\Z)")
 
@@ -325,8 +326,11 @@ class _Verification:
             failures.append(failure)
 
         self._check_layout(file, inside)
+        jobs = self._jobs
+        if file.near_bytes and isinstance(jobs, int):
+            jobs = max(jobs, _JOBS_FAR_AWAY)
         try:
-            for nbytes in () if self._quick else checked(ordered, fail, jobs=self._jobs):
+            for nbytes in () if self._quick else checked(ordered, fail, jobs=jobs):
                 self._report.bytes += nbytes
                 if self._progress is not None:
                     self._progress(nbytes)
