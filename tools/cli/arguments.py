@@ -131,6 +131,9 @@ class _Parser(argparse.ArgumentParser):
             self._intermixing = False
 
     def error(self, message: str) -> NoReturn:
+        option = message.removeprefix("argument ").partition(":")[0]
+        if message.endswith("expected one argument") and option.startswith("--"):
+            message += f"; one that begins with '-' is given as {option}=-..."
         super().error(escape(message))
 
 

@@ -40,7 +40,7 @@ def keys_in(draft: Draft, other: Draft) -> dict[str, str]:
             slot = kept.get((role, meant.get(variable, "")))
             if slot is not None:
                 meant[key] = slot
-            elif meant.get(variable) == variable:
+            elif meant.get(variable) == variable and ours.names.get(key) == theirs.names.get(key):
                 meant[key] = key
     told = {key for each in theirs.optimizers for key in each.slots.values()}
     told |= {key for key in theirs.names if key not in theirs.owned}

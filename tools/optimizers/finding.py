@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -61,7 +62,7 @@ class Optimizers:
         if graph is None:
             named = optimizers_in_names({key: key for key in shapes}, shapes)
             return cls(_something([*named, *_in_weights(shapes)]))
-        nodes = optimizer_nodes(graph)
+        nodes = optimizer_nodes(graph, {key for key, shape in shapes.items() if math.prod(shape) > 1})
         elsewhere = _reached_without(graph, {each.chain[0] for each in nodes})
         private = {
             each.checkpoint_key for node in graph.nodes if node not in elsewhere for each in node.attributes

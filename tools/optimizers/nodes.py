@@ -5,14 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.optimizers.table import CALLED_OPTIMIZER, HYPERPARAMETERS, LOSS_SCALE, WRAPPED
+from tensorbundle.tools.optimizers.table import (
+    CALLED_OPTIMIZER,
+    HYPERPARAMETERS,
+    KERAS_LISTS,
+    LOSS_SCALE,
+    WRAPPED,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tensorbundle.proto.graph import Node, ObjectGraph
     from tensorbundle.tools.optimizers.optimizer import Generation
 
 __all__ = ["POWERS", "OptimizerNode", "generation_of", "optimizer_nodes"]
 
+_KERAS_2: Final = frozenset({"_index_dict", "_learning_rate", "_current_learning_rate", *KERAS_LISTS})
 POWERS: Final = frozenset({"beta1_power", "beta2_power"})
 
 
@@ -35,7 +44,9 @@ def generation_of(node: Node) -> Generation | None:
     """The generation of the optimizer that an object is; None if it is none, or if its edges do not tell."""
     names = node.children.keys()
     if "_iterations" in names and "_variables" in names:
-        return "keras3" if "_trainable_variables" in names else "keras2"
+        if "_trainable_variables" in names:
+            return "keras3"
+        return "keras2" if names & _KERAS_2 else None
     if "iter" in names and (node.slots or names & HYPERPARAMETERS):
         return "legacy"
     if node.slots:  # without a number of steps, a legacy one is wrapped by another, which counts
@@ -43,9 +54,21 @@ def generation_of(node: Node) -> Generation | None:
     return "tf1" if names and names <= POWERS else None
 
 
-def optimizer_nodes(graph: ObjectGraph) -> list[OptimizerNode]:
-    """The optimizers in an object graph, in the order of their numbers; what another one wraps is in its chain."""
+def optimizer_nodes(graph: ObjectGraph, weights: Collection[str] = ()) -> list[OptimizerNode]:
+    """The optimizers in an object graph, in the order of their numbers; what another one wraps is in its chain.
+
+    Args:
+        graph: the object graph.
+        weights: the keys of all tensors of more than one element. An object without slots that holds such is a model's, also if
+            it has an `iter` and a `decay`, as an optimizer has.
+    """
     found = {node: kind for node in graph.nodes if (kind := generation_of(node)) is not None}
+    models = [
+        node
+        for node, kind in found.items()
+        if kind == "legacy" and not node.slots and _holds(node, found, weights)
+    ]
+    found = {node: kind for node, kind in found.items() if node not in models}
     bare, idle = _without_state(graph, found)
     found |= dict.fromkeys(bare, "legacy")
     for node in [each for each, kind in found.items() if kind == "legacy"]:
@@ -65,6 +88,21 @@ def optimizer_nodes(graph: ObjectGraph) -> list[OptimizerNode]:
     if len(idle) == 1 and "legacy" not in found.values():
         chains.append(OptimizerNode("legacy", tuple(idle), ran=False))
     return chains
+
+
+def _holds(node: Node, known: Collection[Node], weights: Collection[str]) -> bool:
+    """Whether an object leads to one of some tensors, other than through optimizers or a schedule of the learning rate."""
+    stack = [child for name, child in node.children.items() if name != "learning_rate"]
+    seen = {node, *known}
+    while stack:
+        each = stack.pop()
+        if each in seen:
+            continue
+        seen.add(each)
+        if any(attribute.checkpoint_key in weights for attribute in each.attributes):
+            return True
+        stack += each.children.values()
+    return False
 
 
 def _without_state(graph: ObjectGraph, known: dict[Node, Generation]) -> tuple[list[Node], list[Node]]:

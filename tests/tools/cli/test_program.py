@@ -134,6 +134,11 @@ class TestDispatch:
         ("argv", "usage", "message"),
         [
             (
+                ["rename", "a", "b", "--regex", "-x=>"],
+                "rename SRC DST [OLD=NEW...] [OPTION...]",
+                "argument --regex: expected one argument; one that begins with '-' is given as --regex=-...",
+            ),
+            (
                 ["ls"],
                 "ls CKPT [PATTERN...] [OPTION...]",
                 "the following arguments are required: CKPT, PATTERN",

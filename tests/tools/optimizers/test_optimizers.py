@@ -164,10 +164,10 @@ class TestNames:
         by_names("a/" * 200_000 + "Adam", "a/iter", "a", "b/" * 200_000 + "iter")
 
 
-def in_graph(root):
+def in_graph(root, shape=(2,)):
     graph = finished(root)
     keys = [each.checkpoint_key for path, _, each in graph.attributes() if path != "save_counter"]
-    return graph, Optimizers.of(graph, dict.fromkeys(keys, (2,))).found
+    return graph, Optimizers.of(graph, dict.fromkeys(keys, shape)).found
 
 
 def paths(slots):
@@ -439,9 +439,29 @@ class TestAddSlots:
     )
     def test_what_hyperparameters_tell(self, scalars, roles):
         names = dict.fromkeys(["iter", "learning_rate", "decay", *scalars])
-        _, [optimizer] = in_graph(tree({"w": None, "o": names}))
+        _, [optimizer] = in_graph(tree({"w": None, "o": names}), ())
         assert optimizer.possible_roles() == roles
         optimizer.slots["m", "w"] = "x"
         assert optimizer.possible_roles() == {"m"}
         optimizer.generation = "keras2"
         assert optimizer.possible_roles() == set()
+
+
+@pytest.mark.parametrize(
+    "children",
+    [
+        {"iter": None, "decay": None, "kernel": None},
+        {"iter": None, "learning_rate": None, "layers": {"0": {"kernel": None}}},
+        {"_iterations": None, "_variables": {"0": None}},
+    ],
+)
+def test_a_model_that_counts_is_no_optimizer(children, tmp_path):
+    """Its weights are no hyperparameters, which might be left out: what has no slots and holds weights is a model."""
+    graph = finished(tree({"model": children}))
+    shapes = {
+        each.checkpoint_key: (2, 3) if path.endswith(("kernel", "/0")) else ()
+        for path, _, each in graph.attributes()
+    }
+    found = Optimizers.of(graph, shapes)
+    assert not found.found
+    assert not found.state

@@ -37,6 +37,8 @@ _SHOWN: Final = 10
 def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> Draft:
     """The union of drafts, all name-based or all object-based. They are used up.
 
+    Nothing is matched: what has one name, or is one child of the root, is one thing, and comes from one draft as a whole.
+
     Slices of one tensor are joined. The parts of a save that was not merged (`..._temp_.../part-0000N-of-0000M`) become what
     TensorFlow would have merged them to, in whatever order they are given.
 

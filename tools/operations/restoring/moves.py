@@ -1,6 +1,7 @@
 """Where the objects of a checkpoint may have gone in a program: to another scope, or to other numbers.
 
-This is told by paths, types and shapes alone. Whether a move helps is found out by restoring once more.
+These are proposals, by paths, types and shapes alone. `trials.py` tries none that the matching of variables contradicts
+(`tools/matching`), and finds out whether they help by restoring once more.
 """
 
 from __future__ import annotations

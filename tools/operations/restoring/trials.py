@@ -1,13 +1,20 @@
-"""Other names for a checkpoint's objects, tried out: it is renamed, without writing anything, and restored again."""
+"""Other names for a checkpoint's objects, tried out: it is renamed, without writing anything, and restored again.
+
+That more objects are restored then does not tell that they are the right ones: what `tools/matching` decides otherwise is
+not tried.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
-from tensorbundle.proto.paths import SAVE_COUNTER, key_path
+from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, key_path
 from tensorbundle.specs import Spec
+from tensorbundle.tools.matching.deciding import match
+from tensorbundle.tools.matching.items import Item
 from tensorbundle.tools.operations.editing.renaming import rename
 from tensorbundle.tools.operations.editing.rules import parse_rule, whole_rule
 from tensorbundle.tools.operations.restoring.forecasting import Source, predict
@@ -17,8 +24,9 @@ from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.expressions import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.operations.restoring.forecasting import Target
     from tensorbundle.tools.operations.restoring.moves import Move
@@ -47,6 +55,8 @@ class Mending:
         self.state = state_in(source.path)
         self.moves: list[Move] = []
         self._target = target
+        self._meant = _meant(source, target)
+        self._givers = {new: old for old, new in self._meant.items()}
 
     @property
     def rules(self) -> list[Rule]:
@@ -59,7 +69,21 @@ class Mending:
             return  # full names are not renamed along with paths
         for propose in (self._scope_moves, self._renumberings):
             if any(each.status != "restored" for each in self.forecast.findings):
-                self.moves += self._helpful(list(propose()))
+                moves = [each for each in propose() if self._may_be(each)]
+                self.moves += self._helpful(moves)
+
+    def _may_be(self, move: Move) -> bool:
+        """Whether nothing that is decided contradicts a move."""
+        return all(
+            self._meant.get(old, new) == new and self._givers.get(new, old) == old
+            for old, new in ((self._before(old), new) for old, new in move.pairs.items())
+        )
+
+    def _before(self, name: str) -> str:
+        """What the checkpoint calls an object that earlier moves have given another name."""
+        for move in reversed(self.moves):
+            name = {new: old for old, new in move.pairs.items()}.get(name, name)
+        return name
 
     def _open(self, status: Status) -> list[Finding]:
         return [each for each in self.forecast.findings if each.status == status and not each.reason]
@@ -162,3 +186,42 @@ def _rule(old: str, new: str) -> Rule:
 def _score(forecast: Forecast) -> int:
     """How well a checkpoint matches: a restored object counts twice as much as one that differs in type or shape."""
     return sum({"restored": 2, "dtype": 1, "shape": 1}.get(each.status, 0) for each in forecast.findings)
+
+
+def _meant(source: Source, target: Target) -> dict[str, str]:
+    """What the variables of a checkpoint are called in a program, as far as that is decided."""
+    specs = target.expected or {key: each.spec for key, each in target.entries.items()}
+    by_name = source.graph is None
+    ours = _items(source.graph, {key: each.spec for key, each in source.entries.items()}, by_name=by_name)
+    return {
+        each.old: each.new
+        for each in match(ours, _items(target.graph, specs, by_name=by_name)).matches
+        if each.settled
+    }
+
+
+def _items(graph: ObjectGraph | None, specs: Mapping[str, Spec], *, by_name: bool) -> list[Item]:
+    """The variables of one side, without optimizers' own, by what they are restored by: a name or a path."""
+    optimizers = Optimizers.of(
+        graph, {key: each.shape for key, each in specs.items() if each.shape is not None}
+    )
+    own = optimizers.owned | optimizers.private
+    if graph is None:
+        return [Item(key, _kind(spec), full_name=key) for key, spec in specs.items() if key not in own]
+    found = [
+        Item(
+            each.full_name if by_name else path,
+            _kind(specs[each.checkpoint_key]),
+            full_name=each.full_name,
+            path="" if by_name else path,
+        )
+        for path, _, each in graph.attributes()
+        if each.name == VARIABLE_VALUE and each.checkpoint_key in specs and each.checkpoint_key not in own
+    ]
+    count = Counter(each.name for each in found)
+    return [each for each in found if count[each.name] == 1 and each.name]
+
+
+def _kind(spec: Spec) -> Spec | None:
+    """A type and a shape, or None if they are not known."""
+    return None if spec.dtype is None or spec.shape is None else spec

@@ -25,7 +25,7 @@ from support.rewriting import (
     write_objects,
 )
 from tensorbundle.dtypes import DType
-from tensorbundle.proto.graph import Slot
+from tensorbundle.proto.graph import Node, Slot
 from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools import rewrite
 from tensorbundle.tools.operations.editing.combining import average
@@ -393,3 +393,27 @@ class TestListsOfAnotherOrder:
         other = self.export(tmp_path / "b", ["r/kernel", "s/kernel"], 10)
         with pytest.raises(tb.ConflictError, match=r"names do not tell what is here what .*_all_variables/0"):
             rewrite(one, tmp_path / "out", average={"with": [other]})
+
+
+def test_the_mean_of_what_two_optimizers_keep(tmp_path):
+    """At equal keys each has something else: a sum of squared gradients, and their mean."""
+
+    def save(name, edge, role):
+        optimizer = tree(
+            {"_variables": {}, "_iterations": variable("iteration"), edge: {"0": variable(f"{role}/w")}}
+        )
+        optimizer.children["_variables"].children |= {"1": optimizer.children[edge].children["0"]}
+        graph = finished(Node(children={"w": variable("w"), "optimizer": optimizer}))
+        tensors = {
+            each.checkpoint_key: np.int64(3) if path.endswith("_iterations") else np.float32([1, 2])
+            for path, _, each in graph.attributes()
+        }
+        return write(tmp_path / name, tensors, graph=graph)
+
+    sources = [save("a", "_momentums", "m"), save("b", "_accumulators", "accumulator")]
+    with tb.open(sources[0]) as a, tb.open(sources[1]) as b:
+        assert a.keys() == b.keys()
+    with pytest.raises(
+        tb.ConflictError, match=r"names do not tell what is here what .*optimizer/_variables/1"
+    ):
+        rewrite(sources[0], tmp_path / "out", average={"with": sources[1:]})

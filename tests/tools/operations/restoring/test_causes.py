@@ -427,3 +427,35 @@ def test_every_mismatch_has_one_cause(tmp_path, one, two):
     assert len(explained) == len(set(explained))
     if not any(cause.command[:1] == ("rename",) for cause in told):
         assert sorted(explained) == sorted(open_ones)
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_numbers_that_names_contradict(tmp_path, names):
+    """Two layers changed places, and a third one was added before them: their names say so, whatever their shapes."""
+
+    def layers(first, names):
+        root = tree(
+            {
+                "model": {
+                    f"layer_with_weights-{number}": {"kernel": variable(f"{name}/kernel")}
+                    for number, name in enumerate(names, first)
+                }
+            }
+        )
+        if first:
+            root.children["model"].children["layer_with_weights-0"] = tree(
+                {"embeddings": variable("e/embeddings")}
+            )
+        graph = finished(root)
+        return write(
+            tmp_path / f"{first}",
+            {
+                each.checkpoint_key: np.ones((2, 3) if "kernel" in path else (9, 2), "f4")
+                for path, _, each in graph.attributes()
+            },
+            graph=graph,
+        )
+
+    _, found = causes(layers(0, "ab"), layers(1, names))
+    moved = any("layer_with_weights-0=model/layer_with_weights-1" in shown(each.command) for each in found)
+    assert moved is (names == "ab")

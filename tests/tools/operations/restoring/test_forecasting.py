@@ -270,7 +270,7 @@ def test_slot_variables_are_made(save):
 
 def test_slot_variables_without_a_place(save):
     source = save(optimizing())
-    newer = save(optimizing(slots=False, names=("_iterations", "_variables")))
+    newer = save(optimizing(slots=False, names=("_iterations", "_learning_rate", "_variables")))
     found = forecast(source, newer, method="read")
     assert found.failure.error == "ValueError"
     assert "legacy TF-Keras optimizer" in found.failure.message
