@@ -469,6 +469,14 @@ class TestAdd:
         touch(tmp_path, "ckpt-2", EPOCH - 5000)
         assert add(tmp_path, "ckpt-2", in_order=True).after.timestamps == (EPOCH, EPOCH, EPOCH + 60)
 
+    def test_one_of_the_same_time_comes_after(self, tmp_path):
+        """Names without numbers that were saved in one second."""
+        write_checkpoints(tmp_path, ["early", "late", "new"])
+        for name, time in (("early", EPOCH), ("new", EPOCH), ("late", EPOCH + 60)):
+            touch(tmp_path, name, time)
+        write_state(tmp_path, ["early", "late"], [EPOCH, EPOCH + 60])
+        assert list(add(tmp_path, "new", in_order=True).after.all_paths) == ["early", "new", "late"]
+
     @pytest.mark.parametrize("name", ["a", "a.index", "./a", "{}/a", "run/a"])
     def test_names(self, tmp_path, monkeypatch, name):
         monkeypatch.chdir(tmp_path)
