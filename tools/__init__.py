@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.inspecting.scopes import Scope, tree
     from tensorbundle.tools.operations.inspecting.showing import ShownTensor, show
     from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, stats
+    from tensorbundle.tools.operations.inspecting.timing import Timing, bench
     from tensorbundle.tools.operations.reporting.contents import report
     from tensorbundle.tools.operations.restoring.forecasting import check, forecast
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast
@@ -93,8 +94,10 @@ __all__ = [
     "Survey",
     "TensorHash",
     "TensorStatistics",
+    "Timing",
     "TransferOptions",
     "average",
+    "bench",
     "cast",
     "check",
     "compact",
@@ -158,8 +161,10 @@ _HOMES = {
     "Survey": "operations.directories.inventory",
     "TensorHash": "operations.inspecting.hashing",
     "TensorStatistics": "operations.inspecting.statistics",
+    "Timing": "operations.inspecting.timing",
     "TransferOptions": "rewriting.options",
     "average": "operations.functions",
+    "bench": "operations.inspecting.timing",
     "cast": "operations.functions",
     "check": "operations.restoring.forecasting",
     "compact": "operations.functions",

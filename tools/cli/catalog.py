@@ -18,6 +18,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "report": "write an HTML page about a checkpoint, or about the differences of two",
         "diff": "compare two checkpoints",
         "hash": "content hash of each tensor and of the whole",
+        "bench": "time listing, reading, checking and copying, beside a plain copy and TensorFlow",
     },
     "before a restore": {
         "check": "forecast whether a program would restore a checkpoint",

@@ -16,4 +16,5 @@
 - `damage.py`: what damaged bytes tell of how they were damaged.
 - `fingerprint.py`: whether a SavedModel's variables are those that it was saved with.
 - `verification.py`: `verify`.
+- `timing.py`: how long jobs take, here and beside others: `bench`.
 """

@@ -1,0 +1,106 @@
+"""What fixed jobs ask of storage, counted: files opened, reads, writes, flushes and bytes.
+
+Unlike times, these are the same on every machine. A change that makes one of them larger needs a reason.
+"""
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.counting import CountingDisk
+from tensorbundle.tools.operations.editing.casting import cast
+from tensorbundle.tools.rewriting.bundle_output import SAMPLE_TENSORS
+from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.rewriting.options import TransferOptions
+from tensorbundle.tools.rewriting.transfer import transfer
+
+TENSORS, ROWS = 3_000, 700
+LARGE = 4 * ROWS * 1024  # bytes of the large tensor
+DATA = LARGE + 8 * TENSORS
+BLOCK = 82_712  # bytes of the index's data block
+INDEX = BLOCK + 82  # and of the index
+ENDS = BLOCK + 69  # read when it is opened: footer, index block, and the data block for its header
+
+
+@pytest.fixture(scope="module")
+def files():
+    """3,000 tiny tensors and one of 2.9 MB; the index has one data block."""
+    disk = CountingDisk(directories=["d"])
+    with tb.create("d/m", store=disk) as writer:
+        for number in range(TENSORS):
+            writer.add(f"a/layer_with_a_long_name_{number * 7919 % TENSORS:06}/kernel", np.int64(number))
+        writer.add("z/large", np.ones((ROWS, 1024), np.float32))
+    assert len(disk.files["d/m.data-00000-of-00001"]) == DATA
+    return disk.files
+
+
+@pytest.fixture
+def disk(files):
+    return CountingDisk(files, directories=["d"])
+
+
+def rewrite(disk, change=lambda draft: None, **options):
+    """Make `d/n` of `d/m`; what that asked of the disk."""
+    disk.counts.clear()
+    with tb.open("d/m", store=disk) as ckpt:
+        draft = Draft.of(ckpt)
+        change(draft)
+        transfer(draft.plan(), "d/n", TransferOptions(store=disk, **options))
+    return dict(disk.counts)
+
+
+def test_list(disk):
+    with tb.open("d/m", store=disk) as ckpt:
+        assert disk.counts == {"open": 1, "read": 3, "bytes read": ENDS}
+        assert len(list(ckpt.entries())) == TENSORS + 1
+    assert disk.counts == {"open": 1, "read": 4, "bytes read": ENDS + BLOCK}
+
+
+def test_one_tensor(disk):
+    with tb.open("d/m", store=disk) as ckpt:
+        ckpt["z/large"]
+    assert disk.counts == {"open": 2, "read": 4, "bytes read": ENDS + LARGE}
+
+
+def test_share(disk):
+    assert rewrite(disk) == {
+        "open": 2,
+        "read": 5,
+        "bytes read": ENDS + BLOCK + 8 * SAMPLE_TENSORS,
+        "create": 2,
+        "share": 1,
+        "append": 13,
+        "bytes written": INDEX,
+        "flush": 3,
+        "link": 2,
+        "remove": 2,
+    }
+
+
+def test_copy(disk):
+    assert rewrite(disk, data="copy") == {
+        "open": 2,
+        "read": 4 + 6,
+        "bytes read": ENDS + BLOCK + DATA,
+        "create": 2,
+        "append": 13 + 6,
+        "bytes written": INDEX + DATA,
+        "flush": 4,
+        "link": 2,
+        "remove": 2,
+    }
+
+
+def test_cast(disk):
+    counts = rewrite(disk, lambda draft: cast(draft, {"z/large": "bfloat16"}), data="copy")
+    assert counts == {
+        "open": 2,
+        "read": 4 + 4,
+        "bytes read": ENDS + BLOCK + DATA,
+        "create": 2,
+        "append": 13 + 4,
+        "bytes written": INDEX - 1 + DATA - LARGE // 2,
+        "flush": 4,
+        "link": 2,
+        "remove": 2,
+    }
