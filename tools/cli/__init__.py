@@ -2,11 +2,11 @@
 
 - `catalog.py`: the commands, with a line of help each.
 - `console.py`: tables, JSON lines and progress.
+- `arguments.py`: parsing the arguments of a command, and its help.
 - `files.py`: files that commands write beside checkpoints.
 - `writing.py`: options and output shared by all commands that write checkpoints.
 - `reading.py`: options and output shared by commands that read values.
 - `directories.py`: printing the checkpoints of a directory.
-- `arguments.py`: parsing the arguments of a command, and its help.
 - `commands/`: one module a command.
 - `program.py`: parses the command line and runs a command.
 """

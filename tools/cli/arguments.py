@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.cli.console import Console
 
-__all__ = ["Command", "parser_of"]
+__all__ = ["Command", "add_scheduler", "parser_of", "positive"]
 
 _COUNTS: Final = {"+": "{0}...", "*": "[{0}...]", "?": "[{0}]"}
 
@@ -153,3 +153,19 @@ class _ShortHelp(argparse.Action):
         if isinstance(parser, _Parser):
             sys.stdout.write(parser.short_help())
             parser.exit()
+
+
+def positive(text: str) -> int:
+    """A number of at least 1, as the type of an argument."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+def add_scheduler(group: argparse._ActionsContainer, what: str) -> None:
+    """Declare `--scheduler`."""
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help=f"{what} on the workers of this Dask scheduler, which must have access to the files",
+    )

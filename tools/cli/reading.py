@@ -8,8 +8,8 @@ import os
 from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.tools.cli.arguments import positive
 from tensorbundle.tools.cli.console import escape
-from tensorbundle.tools.cli.writing import positive
 from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:

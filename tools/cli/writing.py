@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from tensorbundle.slices import readable_key
 from tensorbundle.specs import shape_text
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import absolute, basename, dirname, join
+from tensorbundle.tools.cli.arguments import add_scheduler, positive
 from tensorbundle.tools.cli.console import columns, escape, human_bytes, shell
 from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.sizes import parse_size
@@ -25,6 +25,7 @@ from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
 from tensorbundle.tools.rewriting.transfer import bytes_to_read, check_sources, transfer
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Executor
 
@@ -34,11 +35,9 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.transfer import Summary
 
 __all__ = [
-    "add_scheduler",
     "add_source_and_destination",
     "add_writing_arguments",
     "carry_out",
-    "positive",
     "run_step",
     "run_steps",
 ]
@@ -100,22 +99,6 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
         group.add_argument(
             "--allow-unused", action="store_true", help="leave out tensors that the format of DST can't store"
         )
-
-
-def add_scheduler(group: argparse._ActionsContainer, what: str) -> None:
-    """Declare `--scheduler`."""
-    group.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help=f"{what} on the workers of this Dask scheduler, which must have access to the files",
-    )
-
-
-def positive(text: str) -> int:
-    """A number of at least 1, as the type of an argument."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return int(text)
 
 
 def run_step(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tensorbundle.tools.cli.arguments import positive
 from tensorbundle.tools.cli.console import columns
-from tensorbundle.tools.cli.writing import positive
 from tensorbundle.tools.operations.inspecting.timing import OURS, bench
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError, MissingFileError
+from tensorbundle.tools.cli.arguments import add_scheduler
 from tensorbundle.tools.cli.console import escape
 from tensorbundle.tools.cli.reading import add_jobs, add_no_verify, add_patterns, bytes_of, readers
-from tensorbundle.tools.cli.writing import add_scheduler
 from tensorbundle.tools.operations.inspecting.hashing import compare_hashes, hash, parse_manifest  # noqa: A004
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.specs import shape_text
+from tensorbundle.tools.cli.arguments import add_scheduler
 from tensorbundle.tools.cli.console import columns, escape
 from tensorbundle.tools.cli.reading import (
     add_jobs,
@@ -16,7 +17,6 @@ from tensorbundle.tools.cli.reading import (
     number_text,
     readers,
 )
-from tensorbundle.tools.cli.writing import add_scheduler
 from tensorbundle.tools.operations.inspecting.statistics import stats
 
 if TYPE_CHECKING:

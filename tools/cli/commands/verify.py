@@ -8,9 +8,9 @@ from tensorbundle.errors import BundleError
 from tensorbundle.locating import resolve_prefix
 from tensorbundle.members import shards_of, v1_files
 from tensorbundle.storage import store_of
+from tensorbundle.tools.cli.arguments import add_scheduler
 from tensorbundle.tools.cli.console import escape, human_bytes
 from tensorbundle.tools.cli.reading import add_jobs, problem_line, readers
-from tensorbundle.tools.cli.writing import add_scheduler
 from tensorbundle.tools.operations.directories.checking import verify, verify_all
 
 if TYPE_CHECKING:

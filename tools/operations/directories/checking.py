@@ -8,7 +8,6 @@ from tensorbundle.errors import BundleError
 from tensorbundle.filenames import STATE_FILE
 from tensorbundle.members import is_file
 from tensorbundle.storage.paths import join
-from tensorbundle.tools.operations.directories.inventory import survey
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting import verification
 from tensorbundle.tools.operations.inspecting.problems import Problem, Report
@@ -40,7 +39,7 @@ def verify(
     """
     report = verification.verify(path, quick=quick, jobs=jobs, progress=progress)
     if is_file(join(str(path), STATE_FILE)):
-        report.problems += _of_state(survey(str(path)), report.prefix)
+        report.problems += _of_state(_survey(str(path)), report.prefix)
     return report
 
 
@@ -59,7 +58,7 @@ def verify_all(
         MissingFileError: no such directory.
         OSError: it can't be read.
     """
-    found = survey(str(directory))
+    found = _survey(str(directory))
     for prefix in dict.fromkeys(each.prefix for each in found.checkpoints if each.files):
         try:
             yield verification.verify(prefix, quick=quick, jobs=jobs, progress=progress)
@@ -69,6 +68,14 @@ def verify_all(
             yield Report(problems=[problem], prefix=prefix)
     if found.state is not None or found.trouble is not None:
         yield Report(problems=_of_state(found, str(directory)), prefix=str(directory))
+
+
+def _survey(directory: str) -> Survey:
+    from tensorbundle.tools.operations.directories.inventory import (
+        survey,  # protobuf; a prefix needs none of it
+    )
+
+    return survey(directory)
 
 
 def _of_state(found: Survey, prefix: str) -> list[Problem]:
