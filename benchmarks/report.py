@@ -60,7 +60,7 @@ def rows_of(job: dict[str, Any]) -> Iterator[str]:
             peak = f"{found['peak_mb']:.0f} MB"
             if other:
                 peak += f", {contenders[other]['peak_mb']:.0f} MB"
-            written = human_bytes(found["bytes_written"]) if job["volume"] else ""
+            written = human_bytes(found["bytes_written"]) if found["bytes_written"] >= 10_000 else ""
             yield (
                 f"| {what} | {seconds_of(found)} | {beside} | {ratio} | {reach} | {reached} | {peak} | {written} |"
             )
