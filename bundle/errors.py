@@ -7,7 +7,7 @@ higher one the file and the key: `locate` adds them while the error propagates.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,11 +37,14 @@ class BundleError(Exception):
     """The root of all errors of this package.
 
     Attributes:
+        kind: what kind of error it is, in one word, for programs: one for each class.
         reason: the problem and the remedy, in one line.
         path: the file or prefix concerned.
         offset: bytes from the start of the file.
         key: the tensor's key.
     """
+
+    kind: ClassVar[str] = "failed"
 
     def __init__(
         self,
@@ -82,33 +85,49 @@ def _rebuild(
 class CorruptionError(BundleError, ValueError):
     """Bytes that the format does not allow."""
 
+    kind = "damaged"
+
 
 class TensorNotFoundError(BundleError, KeyError):
     """No tensor has this key."""
+
+    kind = "no-tensor"
 
 
 class MissingFileError(BundleError, FileNotFoundError):
     """A file that the checkpoint needs does not exist."""
 
+    kind = "missing-file"
+
 
 class UnreadableFileError(BundleError, OSError):
     """A file exists, but the system can't read it."""
+
+    kind = "unreadable-file"
 
 
 class UnsupportedError(BundleError, NotImplementedError):
     """The operation is valid, but not supported for this input."""
 
+    kind = "unsupported"
+
 
 class ArgumentError(BundleError, ValueError, TypeError):
     """An argument has the wrong type, or values differ from the type, shape or size that another argument declares."""
+
+    kind = "argument"
 
 
 class RegionError(BundleError, IndexError):
     """A region is not valid for a tensor's shape."""
 
+    kind = "region"
+
 
 class ConflictError(BundleError):
     """A name is used twice: the output exists, or two tensors have the same key."""
+
+    kind = "conflict"
 
 
 def near_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:

@@ -8,11 +8,23 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "MAX_DATASETS",
+    "MAX_DIRECTORY_BYTES",
+    "MAX_EXPANDED_BYTES",
+    "MAX_EXPANSION",
+    "MAX_GROUP_DEPTH",
+    "MAX_HEADER_BYTES",
     "MAX_KEY_RATIO",
+    "MAX_OBJECTS",
     "MAX_PATHS",
     "MAX_RANK",
+    "MAX_RECIPE_BYTES",
+    "MAX_RECORD_BYTES",
     "MAX_SHARDS",
+    "MAX_SNAPPY_RATIO",
     "MAX_STATE_BYTES",
+    "MAX_TEXT_BYTES",
+    "MAX_TEXT_CHARACTERS",
     "MIN_NODES",
     "NODE_BYTES",
 ]
@@ -26,6 +38,21 @@ MAX_PATHS: Final = 1 << 26  # characters in the paths of all objects of a graph 
 # Objects of a graph, for each byte of it and besides: with its edge, each takes at least eight.
 NODE_BYTES: Final = 8
 MIN_NODES: Final = 1000
-MAX_STATE_BYTES: Final = (
-    16 << 20
-)  # of a state file: more than 100,000 checkpoints take; a second or two to parse
+MAX_STATE_BYTES: Final = 16 << 20  # of a state file: more than 100,000 checkpoints take
+MAX_SNAPPY_RATIO: Final = 22  # of output to input: 64 bytes from 3 in one element
+MAX_RECORD_BYTES: Final = 1 << 31  # of a V1 record: kMaxMessageBytes
+# Other formats
+MAX_HEADER_BYTES: Final = 100_000_000  # of a safetensors file: safetensors' MAX_HEADER_SIZE
+MAX_DIRECTORY_BYTES: Final = 100_000_000  # of the directory of a zip archive
+# What the members of an archive, or the datasets of an HDF5 file, take when decoded: so many bytes, or a multiple of the file.
+MAX_EXPANDED_BYTES: Final = 128 << 20
+MAX_EXPANSION: Final = 100
+MAX_DATASETS: Final = 1_000_000  # of an HDF5 file
+MAX_GROUP_DEPTH: Final = 100  # of groups in groups of an HDF5 file
+# Texts that are given beside a checkpoint
+MAX_TEXT_BYTES: Final = 32 << 20  # of a map, or a structure in JSON
+MAX_RECIPE_BYTES: Final = (
+    2 << 20
+)  # of a recipe, or a structure in TOML: parsing takes the square of the depth of keys
+MAX_OBJECTS: Final = 1 << 20  # of a structure
+MAX_TEXT_CHARACTERS: Final = 1 << 17  # of a text that `explain` is given; what follows is not looked at

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, find, iterate
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
 from tensorbundle.errors import ConflictError, CorruptionError
+from tensorbundle.limits import MAX_SNAPPY_RATIO
 from tensorbundle.storage.content import HEAD_BYTES, describe_file
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ _AT_ONCE_BYTES: Final = 64 << 20  # of blocks that follow each other, where a re
 _MANY_LOOKUPS: Final = 16  # in one block, after which it is decoded as a whole
 BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
 UNCOMPRESSED, SNAPPY = 0, 1
-# The largest ratio of output to input of a snappy element: 64 bytes from 3.
-_SNAPPY_MAX_RATIO: Final = 22
 _MAGIC: Final = struct.Struct("<Q")
 
 
@@ -308,7 +307,7 @@ class TableReader:
 
         try:
             claimed, start = read_varint(stored, 0)
-            if claimed > _SNAPPY_MAX_RATIO * (len(stored) - start):
+            if claimed > MAX_SNAPPY_RATIO * (len(stored) - start):
                 raise CorruptionError(f"claims {claimed} bytes from {len(stored)}")
             block = bytes(cramjam.snappy.decompress_raw(stored))
         except (CorruptionError, cramjam.DecompressionError) as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tensorbundle.compat.errors import UnsupportedValueError
 from tensorbundle.compat.files import files_at
 from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.filenames import STATE_FILE
+from tensorbundle.limits import MAX_STATE_BYTES
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import join
 
@@ -26,7 +27,6 @@ __all__ = [
     "update_checkpoint_state",
 ]
 
-_MAX_STATE_BYTES: Final = 16 << 20  # more than 100,000 checkpoints take
 _log = logging.getLogger(__package__)
 
 
@@ -54,7 +54,7 @@ def get_checkpoint_state(checkpoint_dir: Path, latest_filename: str | None = Non
         return None
     try:
         with store_of(path).open(path) as file:
-            if file.size > _MAX_STATE_BYTES:
+            if file.size > MAX_STATE_BYTES:
                 raise text_format.ParseError(f"{file.size} bytes")
             text = file.read(0, file.size).decode()
         state = text_format.Merge(text, checkpoint_pb2.CheckpointState())

@@ -312,9 +312,19 @@ class LocalStore:
     def abort(self, upload: Upload) -> None:
         """See `Store`: there are none."""
 
-    def create(self, path: str) -> None:
+    def create(self, path: str, final: str, like: Sequence[str]) -> None:
         """See `Disk`."""
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+        kept = _mode_of(final)
+        others = 0o066  # reading and writing by others than the owner, as far as the umask allows
+        for mode in map(_mode_of, like):
+            others &= 0o066 if mode is None else mode & 0o044 | (mode & 0o044) >> 1
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600 | (others if kept is None else 0))
+        try:
+            if kept is not None:
+                os.fchmod(descriptor, kept | 0o600)
+        finally:
+            os.close(descriptor)
 
     def share(self, source: str, path: str) -> SharedHow:
         """See `Disk`: reflinks where the file system has them, else hard links."""
@@ -364,3 +374,11 @@ class LocalStore:
             yield
         finally:
             os.close(descriptor)
+
+
+def _mode_of(path: str) -> int | None:
+    """Who may read, write and execute a file; None if there is none."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode) & 0o777
+    except (OSError, ValueError):
+        return None

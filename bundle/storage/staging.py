@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -20,19 +21,23 @@ from tensorbundle.errors import BundleError, ConflictError, MissingFileError
 from tensorbundle.storage.paths import dirname
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from tensorbundle.storage.protocols import SharedHow, WritableFile
 
-__all__ = ["Disk", "RenamedFiles"]
+__all__ = ["Disk", "RenamedFiles", "readable_like"]
 
 
 class Disk(Protocol):
     """The operations of a file system that staging needs. Each method raises OSError if it fails."""
 
-    def create(self, path: str) -> None:
-        """Create an empty file; an existing name is an error."""
+    def create(self, path: str, final: str, like: Sequence[str]) -> None:
+        """Create an empty file; an existing name is an error.
+
+        It gets the permissions of the file `final`, if there is one, else it is readable by no more than all of `like`.
+        """
 
     def writer(self, name: str) -> WritableFile:
         """Open an existing file for writing."""
@@ -77,6 +82,19 @@ class _Staged:
     flush: bool = True
 
 
+_like: ContextVar[tuple[str, ...]] = ContextVar("_like", default=())
+
+
+@contextlib.contextmanager
+def readable_like(paths: Iterable[str]) -> Iterator[None]:
+    """During the block, files that are staged are readable by no more than those at `paths`, from which they are made."""
+    token = _like.set(tuple(paths))
+    try:
+        yield
+    finally:
+        _like.reset(token)
+
+
 class RenamedFiles:
     """The files of one output on a disk (`Staging`)."""
 
@@ -101,7 +119,7 @@ class RenamedFiles:
         # Registered before it exists, so that an interrupt leaves no unknown file.
         self._staged.append(_Staged(temporary, final, replace or self._overwrite))
         try:
-            self._disk.create(temporary)
+            self._disk.create(temporary, final, _like.get())
         except OSError as error:
             raise BundleError(
                 f"can't write into this directory: {error.strerror}", path=self._directory or "."

@@ -8,7 +8,7 @@ from the tables (`saved_slices.py`). TensorFlow reads V1 in core/util/tensor_sli
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from tensorbundle.errors import (
 from tensorbundle.filenames import STATE_FILE, index_path, is_v1_shard_name
 from tensorbundle.index import Index
 from tensorbundle.keys import decode_key
+from tensorbundle.limits import MAX_RECORD_BYTES
 from tensorbundle.members import v1_files
 from tensorbundle.payloads import encode_strings
 from tensorbundle.shards import check_shape
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
     from tensorbundle.storage.protocols import RandomAccessFile, Store
 
 __all__ = ["V1Index", "refuse_existing_v1", "whole_slice", "why_not_writable", "write_v1"]
-
-_MAX_RECORD_BYTES: Final = 1 << 31  # kMaxMessageBytes
 
 
 class V1Index(Index):
@@ -352,9 +351,9 @@ def _is_text(name: bytes) -> bool:
 
 def _must_fit(tensor: SavedTensor, part: TensorSlice, string_bytes: int, path: str) -> None:
     bound = size_bound(tensor.name, part, tensor.dtype, math.prod(part.shape(tensor.shape)), string_bytes)
-    if bound > _MAX_RECORD_BYTES:
+    if bound > MAX_RECORD_BYTES:
         raise UnsupportedError(
-            f"a slice of up to {bound} bytes, V1 allows {_MAX_RECORD_BYTES}; partition the tensor first",
+            f"a slice of up to {bound} bytes, V1 allows {MAX_RECORD_BYTES}; partition the tensor first",
             path=path,
             key=decode_key(tensor.name),
         )

@@ -3,6 +3,7 @@
 import copy
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import tomllib
@@ -126,3 +127,12 @@ def test_near_names():
     assert near_names("EMB", names, limit=1) == ["emb"]
     assert near_names("zzz", names) == near_names("zzz", []) == []
     assert near_names("", names) == near_names("/", names) == []
+
+
+def test_errors_have_kinds_which_the_page_of_commands_lists():
+    page = (ROOT / "docs/commands.md").read_text()
+    listed = dict(re.findall(r"^\| `([a-z-]+)` \| `([A-Za-z]+Error)` \|", page, re.MULTILINE))
+    classes = [each for each in vars(errors).values() if isinstance(each, type)]
+    kinds = {each.kind: each.__name__ for each in classes if issubclass(each, errors.BundleError)}
+    assert kinds == listed
+    assert pickle.loads(pickle.dumps(errors.RegionError("no"))).kind == "region"

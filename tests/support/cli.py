@@ -64,9 +64,16 @@ class Runner:
         return output
 
     def error(self, *argv: object) -> str:
-        """The message of a command that could not do it: all of its one line but `tensorbundle COMMAND: `."""
+        """The message of a command that could not do it: all of its one line but `tensorbundle COMMAND: `.
+
+        With `--json`, standard output has the error as an object.
+        """
         output = self(*argv, status=2)
-        assert output.out == ""
+        if "--json" in argv:
+            [record] = output.records
+            assert list(record) == ["error", "path", "offset", "key", "message"]
+        else:
+            assert output.out == ""
         head, message = output.err.split(": ", 1)
         assert head == f"tensorbundle {argv[0]}"
         assert message.endswith("\n")

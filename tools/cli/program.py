@@ -7,6 +7,7 @@ found, 2 failure.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
@@ -106,6 +107,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         _discard_output()  # the reader of our output has closed it
         return 0
     except BundleError as error:
+        if getattr(args, "json", False):
+            _print_error(error)
         return _fail(name, str(error))
     except OSError as error:
         if error.filename == STANDARD_OUTPUT:
@@ -138,6 +141,16 @@ def _call(command: Command, args: argparse.Namespace, console: Console) -> int:
 
     with storage_options(options_of_pairs(args.storage_option)):
         return command.run(args, console)
+
+
+def _print_error(error: BundleError) -> None:
+    """Print an error as a JSON object on standard output."""
+    import json
+
+    fields = {"error": error.kind, "path": error.path, "offset": error.offset, "key": error.key}
+    with contextlib.suppress(OSError):  # standard error says it all the same
+        sys.stdout.write(f"{json.dumps(fields | {'message': error.reason})}\n")
+        sys.stdout.flush()
 
 
 def _fail(command: str, message: str) -> int:

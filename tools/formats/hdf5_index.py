@@ -20,6 +20,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
 from tensorbundle.keys import decode_key, encode_key
+from tensorbundle.limits import MAX_DATASETS, MAX_EXPANDED_BYTES, MAX_EXPANSION, MAX_GROUP_DEPTH
 from tensorbundle.storage.nearby import NearbyFile
 from tensorbundle.tools.formats.listed_index import ListedIndex, refuse
 from tensorbundle.tools.formats.zips import InflatedFile, members_of
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Hdf5Index", "KerasArchiveIndex", "hdf5"]
 
-_MAX_DATASETS: Final = 1_000_000
-_MAX_DEPTH: Final = 100
-_MAX_EMPTY: Final = 4 << 30  # bytes that a dataset may claim without having them
-_MAX_RATIO: Final = 1000
 _FILTERS: Final = frozenset((1, 2, 3, 4, 5, 6, 32000))  # that HDF5 and h5py have themselves
 _WEIGHTS: Final = "model.weights.h5"
 _CHUNK_BYTES: Final = 1 << 20
@@ -85,8 +82,11 @@ class Hdf5Index(ListedIndex):
         self._sets: dict[bytes, Any] = {}
         self._opened = contextlib.ExitStack()
         self.attributes: dict[str, dict[str, str | list[str]]] = {}
+        self._expanded = 0  # bytes of the datasets so far, by their shapes
         try:
-            stream, base = self._stream(self._opened.enter_context(store.open(path)))
+            file = self._opened.enter_context(store.open(path))
+            self._allowed = max(MAX_EXPANDED_BYTES, MAX_EXPANSION * file.size)
+            stream, base = self._stream(file)
             with hdf5_errors(path):
                 self._opened.enter_context(stream)
                 root = self._opened.enter_context(self._h5py.File(stream, "r"))
@@ -113,12 +113,12 @@ class Hdf5Index(ListedIndex):
                     continue
                 item = group[name]
                 if isinstance(item, self._h5py.Group):
-                    if below.count("/") > _MAX_DEPTH:
-                        raise CorruptionError(f"groups more than {_MAX_DEPTH} deep", key=below)
+                    if below.count("/") > MAX_GROUP_DEPTH:
+                        raise CorruptionError(f"groups more than {MAX_GROUP_DEPTH} deep", key=below)
                     stack.append((below, item))
                 elif isinstance(item, self._h5py.Dataset):
-                    if len(self._sets) == _MAX_DATASETS:
-                        raise CorruptionError(f"more than {_MAX_DATASETS} datasets")
+                    if len(self._sets) == MAX_DATASETS:
+                        raise CorruptionError(f"more than {MAX_DATASETS} datasets")
                     fault = self._add(below, item, base)
                     if fault is not None:
                         faults.append(f"{below!r} ({fault})")
@@ -137,7 +137,8 @@ class Hdf5Index(ListedIndex):
             return dtype
         nbytes = math.prod(dataset.shape) * dtype.itemsize
         stored = dataset.id.get_storage_size()
-        if nbytes > _MAX_EMPTY and nbytes > _MAX_RATIO * stored:
+        self._expanded += nbytes
+        if self._expanded > self._allowed:
             return f"{nbytes} bytes by its shape, {stored} are stored"
         key = encode_key(path)
         self._sets[key] = dataset

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
+from tensorbundle.limits import MAX_HEADER_BYTES
 from tensorbundle.slices import MAX_RANK
 from tensorbundle.tools.formats.listed_index import is_text, listed
 
@@ -42,7 +43,6 @@ __all__ = [
 ]
 
 LENGTH: Final = struct.Struct("<Q")
-MAX_HEADER_BYTES: Final = 100_000_000  # MAX_HEADER_SIZE
 METADATA: Final = "__metadata__"
 ENDING: Final = ".safetensors"
 INDEX_ENDING: Final = ".safetensors.index.json"

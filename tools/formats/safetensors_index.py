@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.entries import StoredRange
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
 from tensorbundle.keys import encode_key
+from tensorbundle.limits import MAX_HEADER_BYTES
 from tensorbundle.storage.paths import dirname, join
 from tensorbundle.tools.formats.listed_index import ListedIndex, listed
 from tensorbundle.tools.formats.safetensors import (
     INDEX_ENDING,
     LENGTH,
-    MAX_HEADER_BYTES,
     Header,
     header_size,
     parse_header,

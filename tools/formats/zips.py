@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
+from tensorbundle.limits import MAX_DIRECTORY_BYTES, MAX_EXPANDED_BYTES, MAX_EXPANSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,9 +30,6 @@ _END64: Final = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _MAX_COMMENT: Final = 0xFFFF
-_MAX_DIRECTORY_BYTES: Final = 100_000_000
-_MAX_EXPANDED: Final = 4 << 30
-_MAX_RATIO: Final = 100
 _STORED: Final = 0
 _DEFLATED: Final = 8
 _CHUNK_BYTES: Final = 1 << 20
@@ -143,8 +141,8 @@ def _find_directory(file: Readable) -> _Directory:
         raise CorruptionError(
             f"a directory from {offset} to {offset + size}, its end record is at {limit}", offset=end
         )
-    if size > _MAX_DIRECTORY_BYTES:
-        raise CorruptionError(f"a directory of {size} bytes, allowed are {_MAX_DIRECTORY_BYTES}", offset=end)
+    if size > MAX_DIRECTORY_BYTES:
+        raise CorruptionError(f"a directory of {size} bytes, allowed are {MAX_DIRECTORY_BYTES}", offset=end)
     if count * _CENTRAL.size > size:
         raise CorruptionError(f"{count} members in a directory of {size} bytes", offset=end)
     return _Directory(offset, size, count)
@@ -154,6 +152,7 @@ def _central_entries(file: Readable, directory: _Directory) -> list[tuple[Member
     """Each member, and where its local header begins."""
     data = file.read(directory.offset, directory.size)
     found = []
+    expanded = 0
     pos = 0
     for _ in range(directory.members):
         at = directory.offset + pos
@@ -186,9 +185,10 @@ def _central_entries(file: Readable, directory: _Directory) -> list[tuple[Member
             raise UnsupportedError(f"this member is {what}", offset=at, key=name)
         if method == _STORED and size != stored:
             raise CorruptionError(f"{stored} bytes stored of a member of {size}", offset=at, key=name)
-        if size > _MAX_EXPANDED and size > _MAX_RATIO * stored:
+        expanded += size
+        if expanded > max(MAX_EXPANDED_BYTES, MAX_EXPANSION * file.size):
             raise UnsupportedError(
-                f"{stored} bytes that expand to {size}, at most a {_MAX_RATIO}-fold is taken of so many",
+                f"{file.size} bytes that expand to {expanded} and more, at most {MAX_EXPANSION} times as many are taken",
                 offset=at,
                 key=name,
             )

@@ -14,6 +14,8 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import MissingFileError, UnsupportedError
 from tensorbundle.keys import decode_key
+from tensorbundle.storage.paths import is_url
+from tensorbundle.storage.staging import readable_like
 from tensorbundle.tools.rewriting.plan import Carried, Converted
 
 if TYPE_CHECKING:
@@ -77,7 +79,10 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
         BundleError: the destination can't be written to.
     """
     started = time.perf_counter()
-    written = plan.output.write(plan, prefix, options, check_sources(plan))
+    sizes = check_sources(plan)
+    indexes = {index.path for index, _, _, _ in _sources(plan) if not is_url(index.path)}
+    with readable_like([*indexes, *sizes]):
+        written = plan.output.write(plan, prefix, options, sizes)
     return Summary(
         prefix=prefix,
         tensors=plan.tensors,

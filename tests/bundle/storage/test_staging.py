@@ -11,6 +11,7 @@ from support.bundles import snapshot
 from tensorbundle.storage import local
 from tensorbundle.storage.local import LocalStore
 from tensorbundle.storage.protocols import SharingError
+from tensorbundle.storage.staging import readable_like
 
 
 def staging_in(directory, *, overwrite):
@@ -45,6 +46,36 @@ def test_files_get_the_permissions_of_any_new_file(tmp_path):
     staged.commit()
     (tmp_path / "b").touch()
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o755])
+def test_what_replaces_a_file_keeps_its_permissions(tmp_path, mode):
+    (tmp_path / "a").touch()
+    (tmp_path / "a").chmod(mode)
+    staged = staging_in(tmp_path, overwrite=True)
+    with readable_like([str(tmp_path / "a")]):
+        stage(staged, tmp_path, {"a": b"1"})
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [mode, mode]
+    staged.commit()
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+    assert snapshot(tmp_path) == {"a": b"1"}
+
+
+def test_a_new_file_is_readable_by_no_more_than_all_sources(tmp_path):
+    (tmp_path / "b").touch()
+    usual = (tmp_path / "b").stat().st_mode & 0o777
+    for number, (modes, allowed) in enumerate(
+        [([0o644], 0o666), ([0o600], 0o600), ([0o440, 0o644], 0o660), ([0o640, 0o604], 0o600), ([], 0o666)]
+    ):
+        sources = [tmp_path / f"source-{number}-{at}" for at in range(len(modes))]
+        for path, mode in zip(sources, modes, strict=True):
+            path.touch()
+            path.chmod(mode)
+        staged = staging_in(tmp_path, overwrite=False)
+        with readable_like(map(str, sources)):
+            stage(staged, tmp_path, {f"a{number}": b""})
+        staged.commit()
+        assert (tmp_path / f"a{number}").stat().st_mode & 0o777 == usual & allowed
 
 
 def test_discard(tmp_path):

@@ -742,7 +742,7 @@ def test_slices_of_more_than_two_gigabytes(tmp_path, dtype, elements):
 
 def test_strings_of_more_than_two_gigabytes(tmp_path, monkeypatch):
     """That shows when they are read; nothing is left then."""
-    monkeypatch.setattr(v1, "_MAX_RECORD_BYTES", 2000)
+    monkeypatch.setattr(v1, "MAX_RECORD_BYTES", 2000)
     write(tmp_path / "m", {"x": strings(b"a" * 900)})
     with pytest.raises(tb.UnsupportedError, match="a slice of up to 2041 bytes, V1 allows 2000"):
         write(tmp_path / "n", {"x": strings(b"a" * 1000)})

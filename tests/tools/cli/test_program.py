@@ -433,8 +433,11 @@ class TestJSON:
         assert run("verify", V215 / "unreadable-slices/model.ckpt", "--json", status=1).records
 
     @pytest.mark.parametrize("name", ARGUMENTS)
-    def test_errors_are_not_objects(self, run, name, tmp_path):
-        run.error(*arguments(name, tmp_path / "nope", tmp_path), "--json")
+    def test_errors_are_the_last_object(self, run, name, tmp_path):
+        [record] = run(*arguments(name, tmp_path / "nope", tmp_path), "--json", status=2).records
+        assert record["error"] == "missing-file"
+        assert record["path"] == str(tmp_path / "nope")
+        assert record["message"].startswith("no checkpoint of this name")
 
 
 # Keys as bytes: controls of terminals, C1, the end of a line, text that runs backwards, no UTF-8.

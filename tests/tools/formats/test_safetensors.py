@@ -7,9 +7,9 @@ import pytest
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import CorruptionError, UnsupportedError
+from tensorbundle.limits import MAX_HEADER_BYTES
 from tensorbundle.tools.formats.safetensors import (
     DTYPES,
-    MAX_HEADER_BYTES,
     encode_header,
     header_size,
     parse_header,

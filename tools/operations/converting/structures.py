@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, cannot_read
+from tensorbundle.limits import MAX_OBJECTS, MAX_PATHS, MAX_RANK, MAX_RECIPE_BYTES, MAX_TEXT_BYTES
 from tensorbundle.proto.graph import Nested, ObjectGraph
 from tensorbundle.proto.paths import attribute_key, join_path, name_fault, split_path
 from tensorbundle.specs import Spec
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Structure", "read_structure"]
 
-_MAX_BYTES: Final = 32 << 20
-_MAX_TOML_BYTES: Final = 2 << 20  # tomllib takes time with the square of the depth of keys
 _MAX_TOML_DEPTH: Final = 100
-_MAX_OBJECTS: Final = 1 << 20
-_MAX_RANK: Final = 254  # core/framework/tensor_shape.h
-_MAX_PATHS: Final = 1 << 26  # characters, as in an object graph
 _SHOWN: Final = 100
 _NAME, _DTYPE, _SHAPE = "$name", "$dtype", "$shape"
 
@@ -64,7 +60,7 @@ def read_structure(path: str) -> Structure:
     """
     try:
         with open(path, "rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
         raise cannot_read(error, path, "structure file") from None
     try:
@@ -75,8 +71,8 @@ def read_structure(path: str) -> Structure:
 
 def _parsed(data: bytes, path: str) -> dict[str, Any]:
     """The dictionary in a file."""
-    if len(data) > _MAX_BYTES:
-        raise BundleError(f"a structure file may have {_MAX_BYTES >> 20} MiB")
+    if len(data) > MAX_TEXT_BYTES:
+        raise BundleError(f"a structure file may have {MAX_TEXT_BYTES >> 20} MiB")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -110,8 +106,8 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _shallow(text: str) -> str:
     """TOML that tomllib can read in time."""
-    if len(text) > _MAX_TOML_BYTES:
-        raise BundleError(f"a TOML structure may have {_MAX_TOML_BYTES >> 20} MiB; take JSON")
+    if len(text) > MAX_RECIPE_BYTES:
+        raise BundleError(f"a TOML structure may have {MAX_RECIPE_BYTES >> 20} MiB; take JSON")
     for number, line in enumerate(text.splitlines(), 1):
         if line.count(".") > _MAX_TOML_DEPTH and _dots(line) > _MAX_TOML_DEPTH:
             raise BundleError(f"line {number}: a key of more than {_MAX_TOML_DEPTH} parts; take JSON")
@@ -144,9 +140,9 @@ def _structure(path: str, value: dict[str, Any]) -> Structure:
         for name, inner in _children(container, above):
             objects += 1
             characters += len(above) + len(name) + 1
-            if objects > _MAX_OBJECTS or characters > _MAX_PATHS:
+            if objects > MAX_OBJECTS or characters > MAX_PATHS:
                 raise BundleError(
-                    f"more than {_MAX_OBJECTS} objects, or than {_MAX_PATHS} characters in all their paths"
+                    f"more than {MAX_OBJECTS} objects, or than {MAX_PATHS} characters in all their paths"
                 )
             place = join_path(above, name)
             if isinstance(inner, str) or (isinstance(inner, dict) and any(map(_is_mark, inner))):
@@ -209,6 +205,6 @@ def _kind(value: object) -> str:
 def _is_shape(value: object) -> bool:
     return (
         isinstance(value, list)
-        and len(value) <= _MAX_RANK
+        and len(value) <= MAX_RANK
         and all(type(size) is int and 0 <= size < 1 << 63 for size in value)
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tensorbundle.errors import BundleError, cannot_read
+from tensorbundle.limits import MAX_TEXT_BYTES
 
 __all__ = [
     "Rule",
@@ -234,7 +235,10 @@ def read_map(path: str) -> list[Rule]:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            return parse_map(file.read(), path)
+            text = file.read(MAX_TEXT_BYTES + 1)
+        if len(text) > MAX_TEXT_BYTES:
+            raise BundleError(f"a map may have {MAX_TEXT_BYTES >> 20} MiB", path=path)
+        return parse_map(text, path)
     except UnicodeDecodeError as error:
         raise BundleError(f"not UTF-8: {error}", path=path) from None
     except OSError as error:

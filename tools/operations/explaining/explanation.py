@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.coding import crc32c, crc32c_of_zeros
+from tensorbundle.limits import MAX_TEXT_CHARACTERS
 from tensorbundle.tools.operations.explaining.catalogue import CAUSES, MESSAGES
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "LikelyCause", "explain"]
 
-_MOST_TEXT: Final = 1 << 17  # characters; what follows is not looked at
 _MOST_WORD: Final = 1000  # characters of one word: patterns take quadratic time where no blank ends a match
 _SHARD_SIZE: Final = re.compile(r"\((\d+) bytes\): Checksum does not match")
 _MOST_ZEROS: Final = 1 << 16  # of which every number is tried; then powers of two
@@ -86,7 +86,7 @@ def explain(text: str, entries: Iterable[tuple[str, TensorEntry]] = ()) -> list[
         text: an error of TensorFlow or Keras, or a log with some.
         entries: the tensors of the checkpoint that it is about, to find out which one a checksum belongs to.
     """
-    flat = " ".join(word[:_MOST_WORD] for word in text[:_MOST_TEXT].split())
+    flat = " ".join(word[:_MOST_WORD] for word in text[:MAX_TEXT_CHARACTERS].split())
     hits = [
         (found.start(), message, found) for message in MESSAGES if (found := message.pattern.search(flat))
     ]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle.errors import BundleError, MissingFileError, cannot_read, near_hint
+from tensorbundle.limits import MAX_RECIPE_BYTES
 from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.steps.casting import Cast
 from tensorbundle.tools.operations.steps.combining import Average, Merge
@@ -102,7 +103,10 @@ def read_recipe(path: str) -> list[Step]:
     shipped = shipped_recipes()
     try:
         with (shipped[path] if path in shipped else Path(path)).open("rb") as file:
-            content = tomllib.load(file)
+            data = file.read(MAX_RECIPE_BYTES + 1)
+        if len(data) > MAX_RECIPE_BYTES:
+            raise BundleError(f"a recipe may have {MAX_RECIPE_BYTES >> 20} MiB", path=path)
+        content = tomllib.loads(data.decode())
     except FileNotFoundError:
         hint = near_hint(path, shipped)
         raise MissingFileError(

@@ -170,7 +170,7 @@ def test_refused(content, key, reason, tmp_path):
 
 
 def test_too_many_objects_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("tensorbundle.tools.operations.converting.structures._MAX_OBJECTS", 100)
+    monkeypatch.setattr("tensorbundle.tools.operations.converting.structures.MAX_OBJECTS", 100)
     read(tmp_path / "s", {"a": [[]] * 99})
     with pytest.raises(tb.BundleError, match="more than 100 objects, or"):
         read(tmp_path / "s", {"a": [[]] * 100})
