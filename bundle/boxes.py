@@ -10,7 +10,7 @@ from tensorbundle.errors import CorruptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Box", "find_overlap", "intersect", "must_cover", "must_tile", "relative", "whole_box"]
+__all__ = ["Box", "corners", "find_overlap", "intersect", "must_cover", "must_tile", "relative", "whole_box"]
 
 Box = tuple[slice, ...]
 
@@ -18,6 +18,11 @@ Box = tuple[slice, ...]
 def whole_box(shape: tuple[int, ...]) -> Box:
     """The box that covers a whole tensor."""
     return tuple(slice(0, size) for size in shape)
+
+
+def corners(box: Box) -> tuple[tuple[int, int], ...]:
+    """A box in a form that can be looked up, as Python's slices can't be before 3.12."""
+    return tuple((each.start, each.stop) for each in box)
 
 
 def relative(box: Box, origin: Box) -> Box:

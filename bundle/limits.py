@@ -17,6 +17,7 @@ __all__ = [
     "MAX_KEY_RATIO",
     "MAX_OBJECTS",
     "MAX_PATHS",
+    "MAX_PATH_RATIO",
     "MAX_RANK",
     "MAX_RECIPE_BYTES",
     "MAX_RECORD_BYTES",
@@ -34,7 +35,9 @@ __all__ = [
 MAX_KEY_RATIO: Final = 64
 MAX_SHARDS: Final = 1_000_000  # data shards of one checkpoint
 MAX_RANK: Final = 254  # dimensions of a tensor: TensorShape's own limit
-MAX_PATHS: Final = 1 << 26  # characters in the paths of all objects of a graph together
+# Characters in the paths of all objects of a graph together: for each byte of the graph, and a million besides, and in any case.
+MAX_PATH_RATIO: Final = 64
+MAX_PATHS: Final = 1 << 26
 # Objects of a graph, for each byte of it and besides: with its edge, each takes at least eight.
 NODE_BYTES: Final = 8
 MIN_NODES: Final = 1000

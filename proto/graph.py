@@ -58,11 +58,12 @@ class ObjectGraph:
 
         Raises:
             CorruptionError: not such a message, no nodes, an edge to a node that does not exist, or paths of more than
-                67 million characters in total (as in a chain of 8,200 objects), because `walk` keeps them all in memory.
+                far more characters in total than `data` has bytes (as in a chain of 1,500 objects), because `walk` keeps
+                them all in memory.
         """
         graph = cls.__new__(cls)
         graph.nodes = decode_nodes(data)
-        check_paths(graph.root)
+        check_paths(graph.root, len(data))
         graph.stored = data
         return graph
 
@@ -78,7 +79,7 @@ class ObjectGraph:
             CorruptionError: as for `parse`, for paths that are too long.
         """
         data = encode_nodes(self.nodes)
-        check_paths(self.root)
+        check_paths(self.root, len(data))
         if self.stored is None or self.stored == data or encode_nodes(decode_nodes(self.stored)) != data:
             return data
         return self.stored

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import CorruptionError
-from tensorbundle.limits import MAX_PATHS
+from tensorbundle.limits import MAX_PATH_RATIO, MAX_PATHS
 from tensorbundle.proto.nodes import Slot
 from tensorbundle.proto.paths import escape_name, join_path, slot_path
 
@@ -66,12 +66,13 @@ def walk(root: Node) -> Iterator[tuple[str, Node]]:
         yield paths[node], node
 
 
-def check_paths(root: Node) -> None:
+def check_paths(root: Node, nbytes: int) -> None:
     """Refuse a graph whose paths need too much memory, without building them.
 
     Raises:
-        CorruptionError: they have more than 67 million characters in total, as in a chain of 8,200 objects.
+        CorruptionError: they have far more characters in total than the graph has bytes (`nbytes`), as in a chain of 1,500 objects.
     """
+    allowed = min(MAX_PATHS, MAX_PATH_RATIO * nbytes + (1 << 20))
     sizes: dict[Node, int] = {}
     total = 0
     for node, parent, edge in reach(root):
@@ -82,7 +83,7 @@ def check_paths(root: Node) -> None:
         else:
             sizes[node] = sizes[parent] + 1 + len(escape_name(edge))
         total += sizes[node]
-        if total > MAX_PATHS:
+        if total > allowed:
             raise CorruptionError(
-                f"the paths of this object graph's objects have more than {MAX_PATHS} characters in total"
+                f"the paths of this object graph's objects have more than {allowed} characters in total"
             )

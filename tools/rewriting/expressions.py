@@ -10,12 +10,12 @@ Expressions are data. Files are opened by a `Reading`, which also checks the che
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from tensorbundle.boxes import intersect, must_tile, relative, whole_box
+from tensorbundle.boxes import corners, find_overlap, intersect, must_tile, relative, whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
 from tensorbundle.keys import decode_key
@@ -86,6 +86,15 @@ class Stored:
     key: bytes
     entry: TensorEntry
     pieces: tuple[tuple[TensorSlice, bytes, TensorEntry], ...] = ()
+    _found: list[dict[tuple[tuple[int, int], ...], int]] = field(default_factory=list, init=False, repr=False)
+
+    def _whole_pieces(self) -> dict[tuple[tuple[int, int], ...], int]:
+        """The number of each slice by its corners; empty if slices overlap."""
+        if not self._found:
+            homes = [part.box(self.shape) for part, _, _ in self.pieces]
+            overlap = find_overlap(homes)
+            self._found.append({} if overlap else {corners(home): at for at, home in enumerate(homes)})
+        return self._found[0]
 
     @classmethod
     def of(cls, index: Index, key: bytes, entry: TensorEntry) -> Stored:
@@ -115,6 +124,10 @@ class Stored:
         """
         if not self.pieces:
             return reading.read(self.index, self.key, self.entry, box)
+        exact = self._whole_pieces().get(corners(box))
+        if exact is not None:
+            _, key, entry = self.pieces[exact]
+            return reading.read(self.index, key, entry, whole_box(entry.shape))
         homes = [part.box(self.shape) for part, _, _ in self.pieces]
         needed = [
             (common, home, key, entry)

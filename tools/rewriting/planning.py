@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tensorbundle.boxes import must_cover, must_tile, whole_box
+from tensorbundle.boxes import corners, must_cover, must_tile, whole_box
 from tensorbundle.coding import combine_crc32c
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import CorruptionError
@@ -66,11 +66,11 @@ class _Values:
         self._pieces: dict[tuple[tuple[int, int], ...], tuple[bytes, TensorEntry]] = {}
         if isinstance(expression, Stored):
             for part, key, entry in expression.pieces:
-                self._pieces.setdefault(_corners(part.box(expression.shape)), (key, entry))
+                self._pieces.setdefault(corners(part.box(expression.shape)), (key, entry))
 
     def piece(self, box: Box) -> tuple[bytes, TensorEntry] | None:
         """The key and the entry of the stored slice that is exactly this box, if there is one."""
-        return self._pieces.get(_corners(box))
+        return self._pieces.get(corners(box))
 
     def must_be_whole(self) -> None:
         """Refuse to compute with a tensor whose slices leave something out or overlap."""
@@ -84,11 +84,6 @@ class _Values:
             except CorruptionError as error:
                 raise error.locate(path=stored.index.prefix, key=decode_key(stored.key)) from None
         self._is_whole = True
-
-
-def _corners(box: Box) -> tuple[tuple[int, int], ...]:
-    """A box in a form that can be looked up, as Python's slices can't before 3.12."""
-    return tuple((each.start, each.stop) for each in box)
 
 
 def add_entries(
