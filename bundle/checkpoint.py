@@ -259,5 +259,15 @@ class Checkpoint(Mapping[str, "Array"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _repr_html_(self) -> str:
+        """The first tensors, as a table in a notebook."""
+        from tensorbundle.markup import html_table  # for notebooks only
+
+        rows = (
+            (key, entry.dtype, shape_text(entry.shape), f"{entry.nbytes:,}") for key, entry in self.entries()
+        )
+        return html_table(repr(self), ("key", "dtype", "shape", "bytes"), rows, len(self))
+
     def __repr__(self) -> str:
-        return f"<Checkpoint {self.prefix!r}, {self.num_shards} data shards>"
+        shards = f"{self.num_shards} {self.index.file_noun}{'' if self.num_shards == 1 else 's'}"
+        return f"<Checkpoint {self.prefix!r}, {shards}>"

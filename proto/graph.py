@@ -131,6 +131,21 @@ class ObjectGraph:
             for each in node.attributes:
                 yield path, node, each
 
+    def _repr_html_(self) -> str:
+        """The first objects with their paths, as a table in a notebook."""
+        from tensorbundle.markup import html_table  # for notebooks only
+
+        rows = (
+            (
+                path or "(root)",
+                ", ".join(node.children),
+                ", ".join(each.checkpoint_key for each in node.attributes),
+            )
+            for path, node in self.walk()
+        )
+        title = f"object graph of {len(self.nodes):,} objects"
+        return html_table(title, ("path", "children", "keys"), rows, len(self.nodes))
+
     # Building and editing
 
     @classmethod

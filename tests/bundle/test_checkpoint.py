@@ -96,7 +96,7 @@ def test_entry(written):
 
 
 def test_repr_and_attributes(written):
-    assert repr(written) == f"<Checkpoint '{written.prefix}', 1 data shards>"
+    assert repr(written) == f"<Checkpoint '{written.prefix}', 1 data shard>"
     assert written.num_shards == 1
     assert written.object_graph.root.children.keys() == {"vars", "save_counter"}
 

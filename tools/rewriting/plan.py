@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.markup import html_table
 from tensorbundle.payloads import encode_strings
 from tensorbundle.slices import readable_key
+from tensorbundle.specs import shape_text
 from tensorbundle.tools.rewriting.ranges import TensorRange
 
 if TYPE_CHECKING:
@@ -178,6 +180,21 @@ class Plan:
         """How many tensors the output has, a partitioned one counted once."""
         slices = sum(len(entry.slices) for entry in self.partitioned.values())
         return len(self.entries) - slices + len(self.partitioned)
+
+    def _repr_html_(self) -> str:
+        """The first entries with their origins, as a table in a notebook."""
+        rows = (
+            (
+                readable_key(each.key),
+                type(each.origin).__name__.lower(),
+                each.origin.entry.dtype,
+                shape_text(each.origin.entry.shape),
+                f"{each.origin.entry.nbytes:,}",
+            )
+            for each in self.entries
+        )
+        title = f"plan of {self.tensors:,} tensors, {len(self.left_out):,} left out"
+        return html_table(title, ("key", "origin", "dtype", "shape", "bytes"), rows, len(self.entries))
 
     def whole_tensors(self) -> Iterator[tuple[bytes, TensorEntry]]:
         """The key of every tensor of the output, and its entry, of which type and shape mean something."""

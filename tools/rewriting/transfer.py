@@ -14,6 +14,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import MissingFileError, UnsupportedError
 from tensorbundle.keys import decode_key
+from tensorbundle.markup import html_table
 from tensorbundle.storage.paths import is_url
 from tensorbundle.storage.staging import readable_like
 from tensorbundle.tools.rewriting.plan import Carried, Converted
@@ -66,6 +67,11 @@ class Summary:
     def to_json(self) -> dict[str, object]:
         """The fields as plain data."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        """The fields that are set, as a table in a notebook."""
+        rows = [(name, value) for name, value in self.to_json().items() if value not in (None, (), {})]
+        return html_table(f"wrote {self.prefix}", ("field", "value"), rows, len(rows))
 
 
 def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:

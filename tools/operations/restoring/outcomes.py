@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
+from tensorbundle.markup import html_table
 from tensorbundle.specs import shape_text
 
 if TYPE_CHECKING:
@@ -136,6 +137,18 @@ class Forecast:
             "assert_existing_objects_matched": self.assert_existing_objects_matched,
             "assert_nontrivial_match": self.assert_nontrivial_match,
         }
+
+    def _repr_html_(self) -> str:
+        """The assertions and the objects that would not be restored, as tables in a notebook."""
+        passed = [(name, "passes" if value is True else value) for name, value in self.assertions().items()]
+        odd = [(each.path, each.status, each.detail) for each in self.findings if each.status != "restored"]
+        title = f"{len(self.findings) - len(odd):,} of {len(self.findings):,} objects restored"
+        return "\n".join(
+            (
+                html_table(title, ("assertion", "outcome"), passed, len(passed)),
+                html_table(f"{len(odd):,} not restored", ("path", "status", "detail"), odd, len(odd)),
+            )
+        )
 
     def assert_all(self, value: Assertion) -> None:
         """Let all three assertions have one outcome."""
