@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.bundles import snapshot
 from support.rewriting import assert_sound
+from tensorbundle.tools.cli.console import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ def check_writing(
         f"tensorbundle {command}: {out}.index: {reason}",
     )
     text = run(*argv, "--overwrite").out.splitlines()[-1]
-    assert text.startswith(f"{out}: {summary['tensors']} tensors")
+    assert text.startswith(f"{out}: {counted(summary['tensors'], 'tensor')}")
     assert text.endswith(" s")
     copied = run(
         command, *sources, folder / "copied", *arguments, "--data", "copy", "--jobs", "3", "--json"

@@ -16,6 +16,7 @@ __all__ = [
     "Progress",
     "branches",
     "columns",
+    "counted",
     "escape",
     "human_bytes",
     "shell",
@@ -23,6 +24,7 @@ __all__ = [
 
 Item = TypeVar("Item")
 STANDARD_OUTPUT: Final = "standard output"
+_LONG_NAME: Final = 100  # characters of a first cell; longer ones do not widen their column
 DRAWN_DEPTH: Final = (
     200  # of trees by default: the total length of indents grows with the square of the depth
 )
@@ -49,6 +51,11 @@ def human_bytes(size: float) -> str:
     return f"{size / 1024:.1f} TiB"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 tensor`, `2,000 tensors`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shell(*arguments: str) -> str:
     """A tensorbundle command, quoted for a shell."""
     import shlex  # which only advice needs
@@ -59,6 +66,9 @@ def shell(*arguments: str) -> str:
 def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> Iterable[str]:
     """Lines with the cells of each row in columns, those numbered in `right` aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # A very long name takes its own line out of the columns, and not all others too.
+    if widths:
+        widths[0] = max((len(row[0]) for row in rows if len(row[0]) <= _LONG_NAME), default=0) or widths[0]
     aligned = set(right)
     for row in rows:
         cells = [

@@ -14,7 +14,7 @@ from tensorbundle.specs import shape_text
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import absolute, basename, dirname, join
 from tensorbundle.tools.cli.arguments import add_scheduler, positive
-from tensorbundle.tools.cli.console import columns, escape, human_bytes, shell
+from tensorbundle.tools.cli.console import columns, counted, escape, human_bytes, shell
 from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.sizes import parse_size
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps, table_of_pairs
@@ -227,7 +227,7 @@ def _print_plan(
         console.summary(f"{unchanged} as in the source, not listed (--long lists them)")
     of_it_dead = f" ({human_bytes(dead)} of it dead)" if dead > DEAD_BYTES else ""
     console.summary(
-        f"{plan.tensors} tensors: {human_bytes(total_shared)} to share{of_it_dead}, {human_bytes(read)} to read, "
+        f"{counted(plan.tensors, 'tensor')}: {human_bytes(total_shared)} to share{of_it_dead}, {human_bytes(read)} to read, "
         f"{human_bytes(written)} and the index to write, in about {human_bytes(memory)} of memory"
     )
 
@@ -313,7 +313,7 @@ def _summary_lines(summary: Summary, *, everything: bool) -> Iterator[str]:
     if summary.sharing is not None:
         shared += f" ({escape(summary.sharing)})"
     changes = [f"{count} {what}" for what, count in summary.changes.items() if count]
-    tensors = f"{summary.tensors} tensors" + (f" ({', '.join(changes)})" if changes else "")
+    tensors = counted(summary.tensors, "tensor") + (f" ({', '.join(changes)})" if changes else "")
     yield (
         f"{escape(summary.prefix)}: {tensors}, {shared}, {human_bytes(summary.bytes_written)} written, "
         f"{human_bytes(summary.bytes_read)} read, {summary.seconds:.3f} s"

@@ -10,6 +10,7 @@ from tensorbundle.tools.cli.console import (
     Progress,
     branches,
     columns,
+    counted,
     escape,
     human_bytes,
 )
@@ -139,3 +140,21 @@ class TestProgress:
         with pytest.raises(ZeroDivisionError):
             copy()
         assert "\x1b[?25h" in terminal.getvalue()  # the cursor is back
+
+
+def test_a_very_long_name_leaves_the_other_lines_as_they_are():
+    rows = [["a", "float32", "4 B"], ["x" * 200, "int8", "1 B"], ["bc", "int8", "10 B"]]
+    assert list(columns(rows, right=(2,))) == [
+        "a   float32   4 B",
+        f"{'x' * 200}  int8      1 B",
+        "bc  int8     10 B",
+    ]
+    assert next(iter(columns([["x" * 200, "1"]]))) == f"{'x' * 200}  1"
+
+
+def test_counted():
+    assert (counted(0, "tensor"), counted(1, "tensor"), counted(2000, "tensor")) == (
+        "0 tensors",
+        "1 tensor",
+        "2,000 tensors",
+    )

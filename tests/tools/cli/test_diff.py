@@ -105,7 +105,7 @@ def test_values(run, tmp_path, ramp):
     )
     assert (found["text"]["max_abs"], found["text"]["different"]) == (None, 2)
     assert (
-        "1 elements differ, by up to 1, relative 0.019607843"
+        "1 element differs, by up to 1, relative 0.019607843"
         in run("diff", a, b, "w", "--values", status=1).out
     )
     assert run("diff", a, b, "w", "--atol", "1").out == "1 same\n"

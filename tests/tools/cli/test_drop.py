@@ -16,7 +16,7 @@ def source(tmp_path):
 def test_patterns(run, tmp_path, source):
     assert check_writing(run, tmp_path, "drop", [source], "a")["changes"]["dropped"] == 1
     assert list(tb.open(tmp_path / "out")) == ["b"]
-    assert "1 tensors (1 dropped)" in run("drop", source, tmp_path / "o", "a").out
+    assert "1 tensor (1 dropped)" in run("drop", source, tmp_path / "o", "a").out
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_prints_a_manifest_and_checks_it(run, tmp_path):
         manifest.write_text(run("hash", SAMPLE, *options).out)
         checked = run("hash", SAMPLE, "--check", manifest)
         assert checked.out == f"{len(tensors)} tensors: all as in the manifest\n"
-    assert run("hash", SAMPLE, "global_step", "--check", manifest).out.startswith("1 tensors: all as in")
+    assert run("hash", SAMPLE, "global_step", "--check", manifest).out.startswith("1 tensor: all as in")
 
 
 def test_differences(run, tmp_path):

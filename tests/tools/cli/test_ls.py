@@ -51,7 +51,7 @@ def test_thousands_are_separated_and_sizes_rounded(run, tmp_path):
     with tb.create(tmp_path / "m") as writer:
         writer.add("w", np.zeros((1024, 1500), np.float32))
     assert run("ls", tmp_path / "m").out == (
-        "w  float32  [1024,1500]  5.9 MiB\n1 tensors, 1,536,000 elements, 5.9 MiB in 1 data shard\n"
+        "w  float32  [1024,1500]  5.9 MiB\n1 tensor, 1,536,000 elements, 5.9 MiB in 1 data shard\n"
     )
 
 
@@ -177,7 +177,7 @@ def test_json_is_printed_while_the_index_is_read(in_golden, monkeypatch):
 
 def test_totals_count_only_what_is_listed(run, in_golden):
     assert run("ls", "partitioned-sharded", "w*").out == (
-        "w2  float32  [4,9]  144 B\n1 tensors, 36 elements, 144 B in 2 data shards\n"
+        "w2  float32  [4,9]  144 B\n1 tensor, 36 elements, 144 B in 2 data shards\n"
     )
 
 

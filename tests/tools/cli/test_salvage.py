@@ -31,7 +31,7 @@ def test_damage(run, ckpt, tmp_path):
     data.write_bytes(data.read_bytes()[:-1])
     before = snapshot(tmp_path)
     planned = run("salvage", ckpt, tmp_path / "out", "--dry-run", status=1)
-    assert planned.out.endswith("1 tensors can be saved, 1 lost\n")
+    assert planned.out.endswith("1 tensor can be saved, 1 lost\n")
     assert snapshot(tmp_path) == before
     fate, summary = run("salvage", ckpt, tmp_path / "out", "--json", status=1).records
     assert (list(fate), fate["key"], fate["status"]) == (["key", "status", "detail"], "b", "lost")
@@ -39,7 +39,7 @@ def test_damage(run, ckpt, tmp_path):
     assert "exists; use --overwrite" in run("salvage", ckpt, tmp_path / "out", status=2).err
     lines = run("salvage", ckpt, tmp_path / "out", "--overwrite", status=1).out.splitlines()
     assert lines[0].startswith("lost  b  160 bytes wanted, the file ends at 239")
-    assert lines[1].startswith("1 tensors saved, 1 lost; ")
+    assert lines[1].startswith("1 tensor saved, 1 lost; ")
 
 
 def test_nothing_there(run, tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.specs import Spec
 from tensorbundle.tools.cli.arguments import add_scheduler
-from tensorbundle.tools.cli.console import columns, escape
+from tensorbundle.tools.cli.console import columns, counted, escape
 from tensorbundle.tools.cli.reading import (
     add_jobs,
     add_no_verify,
@@ -105,7 +105,9 @@ def _row(each: Difference) -> list[str]:
     what = [_spec(side) for side in (each.a, each.b) if side is not None]
     spec = " -> ".join(dict.fromkeys(what))
     if each.values is not None:
-        elements = f"{each.values.different:,} elements differ"
+        elements = (
+            f"{counted(each.values.different, 'element')} differ{'s' if each.values.different == 1 else ''}"
+        )
         apart = f", by up to {number_text(each.values.max_abs)}" if each.values.max_abs is not None else ""
         relative = f", relative {number_text(each.values.max_rel)}" if each.values.max_rel is not None else ""
         spec += f"  {elements}{apart}{relative}"

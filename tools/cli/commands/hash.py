@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError, MissingFileError
 from tensorbundle.tools.cli.arguments import add_scheduler
-from tensorbundle.tools.cli.console import escape
+from tensorbundle.tools.cli.console import counted, escape
 from tensorbundle.tools.cli.reading import add_jobs, add_no_verify, add_patterns, bytes_of, readers
 from tensorbundle.tools.operations.inspecting.hashing import compare_hashes, hash, parse_manifest  # noqa: A004
 
@@ -69,7 +69,7 @@ def _compare(
         console.record(each.to_json())
         console.text(f"{each.change}: {escape(each.key)}: {each.expected or '-'} became {each.found or '-'}")
     console.record({"checkpoint": found.checkpoint, "differences": len(deviations)})
-    count = f"{len(found.tensors)} tensors"
+    count = counted(len(found.tensors), "tensor")
     plural = "" if len(deviations) == 1 else "s"
     console.summary(
         f"{count}: {len(deviations)} difference{plural}" if deviations else f"{count}: all as in the manifest"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.console import columns, escape, human_bytes
+from tensorbundle.tools.cli.console import columns, counted, escape, human_bytes
 from tensorbundle.tools.operations.inspecting.overview import info
 
 if TYPE_CHECKING:
@@ -49,6 +49,6 @@ def _rows(found: Info) -> Iterator[tuple[str, str]]:
     yield "step", "-" if found.step is None else f"{found.step:,}"
     yield "dtypes", ", ".join(f"{count} {dtype}" for dtype, count in found.dtypes.items()) or "-"
     what = "V1 file" if found.kind == "V1" else "data shard"
-    yield "size", f"{human_bytes(found.bytes)} in {found.shards} {what}{'' if found.shards == 1 else 's'}"
+    yield "size", f"{human_bytes(found.bytes)} in {counted(found.shards, what)}"
     if found.dead_bytes is not None:
         yield "dead bytes", human_bytes(found.dead_bytes)

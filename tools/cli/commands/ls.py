@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
 from tensorbundle.specs import shape_text
-from tensorbundle.tools.cli.console import columns, escape, human_bytes
+from tensorbundle.tools.cli.console import columns, counted, escape, human_bytes
 from tensorbundle.tools.operations.inspecting.listing import SORTS, listed, owners, slices_of
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def _table(
 def _total(checkpoint: Checkpoint, rows: list[ListedTensor]) -> str:
     elements = sum(each.entry.elements for each in rows)
     total = human_bytes(sum(each.entry.nbytes for each in rows))
-    shards = f"{checkpoint.num_shards} {checkpoint.index.file_noun}{'s' if checkpoint.num_shards > 1 else ''}"
-    return f"{len(rows)} tensors, {elements:,} elements, {total} in {shards}"
+    shards = counted(checkpoint.num_shards, checkpoint.index.file_noun)
+    return f"{counted(len(rows), 'tensor')}, {counted(elements, 'element')}, {total} in {shards}"
 
 
 def _row(name: str, entry: TensorEntry, stored: StoredRange | None, *, long: bool) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, columns, escape, human_bytes
+from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, columns, counted, escape, human_bytes
 from tensorbundle.tools.operations.inspecting.scopes import tree
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _rows(root: Scope, depth: int, *, cut: bool) -> list[list[str]]:
 
 def _content(scope: Scope) -> str:
     count = scope.tensors - (scope.entry is not None)
-    below = f"{count} tensor{'' if count == 1 else 's'}" if count else ""
+    below = counted(count, "tensor") if count else ""
     if scope.entry is None:
         return below
     own = str(scope.entry.spec)

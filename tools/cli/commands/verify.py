@@ -9,7 +9,7 @@ from tensorbundle.locating import resolve_prefix
 from tensorbundle.members import shards_of, v1_files
 from tensorbundle.storage import store_of
 from tensorbundle.tools.cli.arguments import add_scheduler
-from tensorbundle.tools.cli.console import escape, human_bytes
+from tensorbundle.tools.cli.console import counted, escape, human_bytes
 from tensorbundle.tools.cli.reading import add_jobs, problem_line, readers
 from tensorbundle.tools.operations.directories.checking import verify, verify_all
 
@@ -74,14 +74,14 @@ def _print(report: Report, args: argparse.Namespace, console: Console) -> None:
     console.record(
         {"prefix": report.prefix, "tensors": report.tensors, "bytes": report.bytes, "problems": found}
     )
-    what = f"{report.tensors} tensors, {human_bytes(report.bytes)} checked"
+    what = f"{counted(report.tensors, 'tensor')}, {human_bytes(report.bytes)} checked"
     if args.quick:
         what = "index and layout checked"
     if report.prefix == args.all:
         what = "state file checked"
     if [report.prefix] != args.checkpoints:
         what = f"{escape(report.prefix)}: {what}"
-    what += f": {found} problem{'s' if found > 1 else ''}" if found else ": no problems"
+    what += f": {counted(found, 'problem')}" if found else ": no problems"
     if report.dead_bytes:
         what += f"; {human_bytes(report.dead_bytes)} that no tensor refers to"
     if report.aliases:
