@@ -1,5 +1,7 @@
 """What README and the pages in `docs/` show is what happens: their commands, recipes and Python code are run."""
 
+import ast
+import json
 import re
 import shlex
 import shutil
@@ -62,6 +64,26 @@ def test_python_examples(page, checkout):
     for block in blocks(page, "python"):
         if "import tensorbundle" in block or "from tensorbundle" in block:
             exec(compile(block, page.name, "exec"), {})
+
+
+def test_the_notebook_runs(monkeypatch):
+    """As the site executes it, but in this process; the last value of a cell is shown as HTML where it has that."""
+    monkeypatch.chdir(ROOT / "docs")
+    notebook = json.loads((ROOT / "docs/migration.ipynb").read_text(encoding="utf-8"))
+    names, shown = {}, []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        assert cell["outputs"] == []  # the site makes them
+        *statements, last = ast.parse("".join(cell["source"])).body
+        exec(compile(ast.Module(statements, []), "cell", "exec"), names)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+            shown.append(value._repr_html_() if hasattr(value, "_repr_html_") else repr(value))
+        else:
+            exec(compile(ast.Module([last], []), "cell", "exec"), names)
+    assert sum(each.startswith("<p><b>") for each in shown) >= 5
+    assert "'same'" in "".join(shown)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

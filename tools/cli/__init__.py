@@ -7,6 +7,8 @@
 - `writing.py`: options and output shared by all commands that write checkpoints.
 - `reading.py`: options and output shared by commands that read values.
 - `directories.py`: printing the checkpoints of a directory.
+- `completing.py`: candidates for the completion of a shell.
+- `scripts.py`: scripts by which shells ask for them.
 - `commands/`: one module a command.
 - `program.py`: parses the command line and runs a command.
 """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 from tensorbundle.errors import near_hint
 from tensorbundle.tools.cli.catalog import COMMANDS
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.cli.console import Console
 
-__all__ = ["Command", "add_scheduler", "parser_of", "positive"]
+__all__ = ["Command", "add_scheduler", "load", "parser_of", "positive"]
 
 _COUNTS: Final = {"+": "{0}...", "*": "[{0}...]", "?": "[{0}]"}
 
@@ -31,6 +32,11 @@ class Command(Protocol):
 
     def run(self, args: argparse.Namespace, console: Console) -> int:
         """Run the command; returns the exit status."""
+
+
+def load(name: str) -> Command:
+    """The module of one command."""
+    return cast("Command", importlib.import_module(f"tensorbundle.tools.cli.commands.{name}"))
 
 
 def parser_of(name: str, command: Command) -> argparse.ArgumentParser:

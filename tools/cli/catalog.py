@@ -52,6 +52,9 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "merge": "write the union of checkpoints",
         "average": "write the mean of checkpoints",
     },
+    "use it in a shell": {
+        "completion": "print a script by which bash, zsh or fish complete commands, options, and names in checkpoints",
+    },
     "manage a directory": {
         "latest": "print the prefix of a directory's latest checkpoint, with notes on inconsistencies",
         "manage": "list, add, remove or prune the checkpoints of a directory, or repair its state file",

@@ -8,12 +8,11 @@ found, 2 failure.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from tensorbundle import __version__
 from tensorbundle.errors import BundleError, near_hint
@@ -29,19 +28,13 @@ if TYPE_CHECKING:
 
     _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 
-__all__ = ["load", "main"]
+__all__ = ["main"]
 
 COULD_NOT: Final = 2
+COMPLETE: Final = "__complete"  # what the scripts of `completion` call
 # If this environment variable is set, an unexpected error is printed with its traceback.
 DEBUG: Final = "TENSORBUNDLE_DEBUG"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
-
-
-def load(name: str) -> Command:
-    """The module of one command."""
-    return cast(
-        "Command", importlib.import_module(f"tensorbundle.tools.cli.commands.{name.replace('-', '_')}")
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name == "help":
         name, arguments = (arguments[0], ["--help"]) if arguments else ("--help", [])
+    if name == COMPLETE and arguments:
+        from tensorbundle.tools.cli.completing import TABLE, answer  # for scripts of shells only
+
+        return answer(arguments, os.environ.get(TABLE, ""), COMMANDS)
     if name not in COMMANDS:
         return _overview(name)
     return _run(name, arguments)
@@ -91,9 +88,10 @@ def _help() -> str:
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     """Run a command and turn every outcome into an exit status."""
-    from tensorbundle.tools.cli.arguments import (
+    from tensorbundle.tools.cli.arguments import (  # import argparse, which the overview does not need
+        load,
         parser_of,
-    )  # imports argparse, which the overview does not need
+    )
 
     args = None
     previous = _handle_signals()

@@ -17,9 +17,9 @@ import tensorbundle as tb
 from support.bundles import plain, write_bundle
 from support.cli import GOLDEN, SLOW, V215, spawn
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, RegisteredSaver
-from tensorbundle.tools.cli.arguments import parser_of
+from tensorbundle.tools.cli.arguments import load, parser_of
 from tensorbundle.tools.cli.catalog import COMMANDS
-from tensorbundle.tools.cli.program import load, main
+from tensorbundle.tools.cli.program import main
 
 HERE = Path(__file__).parent
 # Commands that only read, with what they need besides the checkpoint.

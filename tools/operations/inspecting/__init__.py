@@ -1,6 +1,7 @@
 """What is in one checkpoint, and whether it is whole.
 
 - `listing.py`: the tensors of an index: `ls`.
+- `completing.py`: names that begin with a text, for the completion of a shell.
 - `showing.py`: the values of tensors: `show`.
 - `scopes.py`: tensors by scope: `tree`.
 - `passes.py`: one streamed pass over the values of many tensors.

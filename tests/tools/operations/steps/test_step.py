@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tensorbundle as tb
-from tensorbundle.tools.cli.arguments import parser_of
-from tensorbundle.tools.cli.program import load
+from tensorbundle.tools.cli.arguments import load, parser_of
 from tensorbundle.tools.operations.steps.recipe import STEPS, step_of
 
 WORDS = [

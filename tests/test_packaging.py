@@ -1,0 +1,40 @@
+"""The package's metadata, in the places that repeat it."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import tensorbundle as tb
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_conda_has_the_same_dependencies(project):
+    recipe = (ROOT / "conda/meta.yaml").read_text(encoding="utf-8")
+    run = recipe.partition("  run:\n")[2].partition("\n\n")[0]
+    found = {line.strip("- ").replace(" ", "") for line in run.splitlines()}
+    assert found == {f"python{project['requires-python']}", *project["dependencies"]}
+    assert f'version = "{tb.__version__}"' in recipe
+    assert f"- tensorbundle = {project['scripts']['tensorbundle']}" in recipe
+
+
+def test_versions_of_python(project):
+    named = [re.search(r":: (3\.\d+)$", each) for each in project["classifiers"]]
+    versions = [each[1] for each in named if each]
+    assert project["requires-python"] == f">={versions[0]}"
+    page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    assert f"Python {', '.join(versions[:-1])} and {versions[-1]} on Linux" in page
+
+
+def test_every_extra_is_on_the_install_page_or_for_development(project):
+    page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    development = re.compile("test|interop.*|remote-tests|fuzz|browser|docs|dev")
+    for extra in project["optional-dependencies"]:
+        assert development.fullmatch(extra) or f"tensorbundle[{extra}]" in page

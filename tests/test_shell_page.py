@@ -1,0 +1,100 @@
+"""What `docs/shell.md` and the man pages promise, in real programs; tests of those that are not installed are skipped."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tensorbundle.tools import drop
+from tensorbundle.tools.cli.catalog import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "tests/golden/sample"
+PAGE = (ROOT / "docs/shell.md").read_text(encoding="utf-8")
+
+
+def need(program):
+    if shutil.which(program) is None:
+        pytest.skip(f"there is no {program}")
+
+
+def shell(command, cwd):
+    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True, cwd=cwd).stdout
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """A working directory with the sample, and a `tensorbundle` of this tree on PATH."""
+    program = tmp_path / "bin/tensorbundle"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m tensorbundle "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(each for each in sys.path if each))
+    shutil.copytree(SAMPLE, tmp_path / "tests/golden/sample")
+    return tmp_path
+
+
+def test_git_diff(path):
+    need("git")
+    repository = path / "repository"
+    repository.mkdir()
+    [setup] = [block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "textconv" in block]
+    git = "git -c user.name=t -c user.email=t -c commit.gpgsign=false"
+    shutil.copy(SAMPLE / "model.ckpt-300.index", repository / "m.index")
+    shell(f"git init -q && {setup} git add -A && {git} commit -qm first", repository)
+    drop(SAMPLE, path / "changed", "dnn/logits/bias/Adam_1")
+    shutil.copy(path / "changed.index", repository / "m.index")
+    changed = [line for line in shell("git diff", repository).splitlines() if re.match(r"[-+]\{", line)]
+    assert len(changed) == 1
+    assert changed[0].startswith('-{"key": "dnn/logits/bias/Adam_1"')
+
+
+def test_jq(path):
+    need("jq")
+    [command] = [block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "| jq" in block]
+    assert "dnn/hiddenlayer_0/kernel" in shell(command, path).splitlines()
+
+
+def test_python_reads_json_lines(path, monkeypatch):
+    [block] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    monkeypatch.chdir(path)
+    names = {}
+    exec(block, names)
+    assert len(names["tensors"]) == 33
+
+
+def test_pandas(path):
+    pandas = pytest.importorskip("pandas")
+    lines = path / "tensors.jsonl"
+    lines.write_text(shell("tensorbundle ls tests/golden/sample --json", path), encoding="utf-8")
+    assert len(pandas.read_json(lines, lines=True)) == 33
+
+
+def test_duckdb(path):
+    duckdb = pytest.importorskip("duckdb")
+    shell("tensorbundle ls tests/golden/sample --json > tensors.jsonl", path)
+    [query] = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    found = duckdb.sql(query.replace("tensors.jsonl", str(path / "tensors.jsonl"))).fetchall()
+    assert "float32" in dict(found)
+
+
+def test_man_pages(tmp_path):
+    spec = importlib.util.spec_from_file_location("man_pages", ROOT / ".ci/man_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {
+        "tensorbundle.1",
+        *(f"tensorbundle-{name}.1" for name in COMMANDS),
+    }
+    text = (tmp_path / "tensorbundle-ls.1").read_text(encoding="utf-8")
+    assert "\\fB\\-\\-long\\fR" in text
+    assert not re.search(r"^\.(?!TH |SH |SS |TP$|nf$|fi$|BR )", text, re.MULTILINE)
+    if shutil.which("mandoc"):
+        assert shell(f"mandoc -Tlint -W error {tmp_path}/*.1", tmp_path) == ""

@@ -1,0 +1,231 @@
+"""`tensorbundle completion`: in real shells, and what the scripts are told."""
+
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import tensorbundle as tb
+from support.golden import GOLDEN
+from tensorbundle.tools.cli.arguments import load, parser_of
+from tensorbundle.tools.cli.catalog import COMMANDS
+from tensorbundle.tools.cli.completing import TABLE, table_of
+from tensorbundle.tools.operations.inspecting.completing import names_from
+
+SAMPLE = GOLDEN / "sample"
+HOSTILE = "$(touch pwned)`touch pwned`"
+
+
+@pytest.fixture(scope="module")
+def table():
+    return table_of({name: parser_of(name, load(name)) for name in COMMANDS})
+
+
+@pytest.fixture
+def complete(run, monkeypatch, table):
+    """What is answered for a line: the first line of the answer, and the others."""
+
+    def ask(*words, shell="zsh"):
+        monkeypatch.setenv(TABLE, table)
+        kind, *found = run("__complete", shell, *words).out.splitlines()
+        return kind, found
+
+    return ask
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """A `tensorbundle` of this tree on PATH, in a working directory with a checkpoint `run/m`."""
+    program = tmp_path / "bin/tensorbundle"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m tensorbundle "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(each for each in sys.path if each))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    with tb.create(tmp_path / "run/m") as writer:
+        for name in ("dense/kernel", "dense/bias", "other words/x", f"hostile{HOSTILE}/x"):
+            writer.add(name, np.float32(1))
+    return tmp_path
+
+
+def typed(shell, script, line, expected):
+    """Type a line and a tab into an interactive shell; returns what it shows up to `expected`."""
+    arguments = {"bash": ["bash", "--norc"], "zsh": ["zsh", "-f"]}[shell]
+    setup = {"bash": f"source {script}", "zsh": f"autoload -U compinit; compinit -u -D; source {script}"}[
+        shell
+    ]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(TERM="dumb", PS1="> ", INPUTRC="/dev/null")
+        os.execvp(arguments[0], arguments)
+    try:
+        _enter(terminal, f"{setup}; echo rea''dy\n", r"ready\r.*> ")  # and the prompt after it
+        return _enter(terminal, f"{line}\t", re.escape(expected))
+    finally:
+        os.close(terminal)
+        os.waitpid(child, 0)
+
+
+def _enter(terminal, text, until):
+    os.write(terminal, text.encode())
+    seen, end = "", time.monotonic() + 30
+    while not re.search(until, seen, re.DOTALL) and time.monotonic() < end:
+        if not select.select([terminal], [], [], 3)[0]:
+            os.write(terminal, text[-1:].encode())  # it was not listening yet
+        else:
+            seen += os.read(terminal, 4096).decode(errors="replace").replace("\a", "")
+    return seen
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("tensorbundle conv", "tensorbundle convert "),
+        ("tensorbundle cast run/m x dense/k", "dense/kernel"),
+        ("tensorbundle cast run/m x dense/kernel=bf", "dense/kernel=bfloat16"),
+        ("tensorbundle ls ru", "ls run/"),
+        ("tensorbundle show run/m other", "other\\ words/"),
+        ("tensorbundle show run/m 'other", "'other words/"),
+        ("tensorbundle slim run/m x --data=s", "--data=share"),
+    ],
+)
+def test_in_a_terminal(run, path, shell, line, expected):
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    (path / "script").write_text(run("completion", shell).out, encoding="utf-8")
+    assert expected in typed(shell, path / "script", line, expected)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_names_are_never_evaluated(run, path, shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    (path / "script").write_text(run("completion", shell).out, encoding="utf-8")
+    assert "touch" in typed(shell, path / "script", "tensorbundle show run/m host", "touch\\ pwned\\)")
+    assert not (path / "pwned").exists()
+
+
+def test_in_fish(run, path):
+    if shutil.which("fish") is None:
+        pytest.skip("there is no fish")
+    (path / "script").write_text(run("completion", "fish").out, encoding="utf-8")
+    asked = "; ".join(
+        f"complete -C '{line}'"
+        for line in ("tensorbundle conv", "tensorbundle show run/m de", "tensorbundle show run/m host")
+    )
+    command = ["fish", "--no-config", "-c", f"source script; {asked}"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert found[:2] == [f"convert\t{COMMANDS['convert']}", "dense/"]
+    assert found[2].startswith("hostile")
+    assert not (path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "found"),
+    [
+        (["ls", str(SAMPLE), "dnn/logits/k"], "words", ["dnn/logits/kernel", "dnn/logits/kernel/"]),
+        (["ls", "--sort", ""], "words", ["key", "size"]),
+        (["ls", "--sort", "key", str(SAMPLE), "gl"], "words", ["global_step"]),
+        (["ls", "--lo"], "words", ["--long"]),
+        (["diff", str(SAMPLE), str(SAMPLE), "gl"], "words", ["global_step"]),
+        (["merge", f"a={SAMPLE}", ""], "words", None),
+        (["convert", str(SAMPLE), ""], "files", []),
+        (["convert", "--to", "t"], "words", ["tf1", "tf2"]),
+        (["verify", "--all", ""], "directories", []),
+        (["manage", "run", "pr"], "words", ["prune"]),
+        (["manage", "run", "prune", "--max"], "words", ["--max-to-keep"]),
+        (["show", "nowhere", "x"], "words", []),
+        (["nothing", "x"], "words", []),
+        (["help", "extr"], "words", ["extract"]),
+        (["ls", "~/x"], "files", []),
+        (["ls", str(SAMPLE / "model.c")], "words", [str(SAMPLE / "model.ckpt-300")]),
+    ],
+)
+def test_answers(complete, words, kind, found):
+    own, shown = complete("tensorbundle", *words)
+    assert own == kind
+    assert found is None or shown == found
+
+
+def test_objects_are_completed_by_their_paths(complete):
+    ckpt = str(GOLDEN / "tf-2.21/guide-tf2/tf2-ckpt-1")
+    with tb.open(ckpt) as opened:
+        paths = {key.split("/.ATTRIBUTES/")[0] for key in opened if "/.ATTRIBUTES/" in key}
+    start = min(paths).partition("/")[0]
+    assert complete("tensorbundle", "show", ckpt, start)[1]
+    for path in paths:
+        assert path in complete("tensorbundle", "show", ckpt, path[:-1])[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("tensorbundle cast run/m x a=bfl", ["bfloat16"]),
+        ("tensorbundle show run/m other", [r"other\ words/"]),
+        ('tensorbundle show run/m "oth', ["other words/"]),
+        (r"tensorbundle show run/m other\ wo", [r"other\ words/"]),
+        ("tensorbundle show run/m 'dense/k", ["dense/kernel"]),
+    ],
+)
+def test_words_of_bash(complete, path, line, found):
+    assert complete(line, shell="bash") == ("words", found)
+
+
+def test_files_of_other_formats(complete, tmp_path):
+    np.savez(tmp_path / "m.npz", first=1, second=2)
+    assert complete("tensorbundle", "show", str(tmp_path / "m.npz"), "f")[1] == ["first"]
+    assert complete("tensorbundle", "ls", str(tmp_path / "m"))[1] == [str(tmp_path / "m.npz")]
+
+
+def test_names_with_control_characters_are_left_out(complete, tmp_path):
+    with tb.create(tmp_path / "m") as writer:
+        for name in ("a\x1b[31m", "a\nb", "ab"):
+            writer.add(name, 1)
+    assert complete("tensorbundle", "show", str(tmp_path / "m"), "a")[1] == ["ab"]
+
+
+def test_few_blocks_of_a_large_index_are_read(tmp_path, monkeypatch):
+    with tb.create(tmp_path / "m") as writer:
+        for scope in ("a", "b"):
+            for number in range(10_000):
+                writer.add(f"{scope}/{number:05d}/{'x' * 60}", np.int8(0))
+        writer.add("c", 1)
+    read = []
+    with tb.open(tmp_path / "m") as ckpt:
+        table = ckpt.index.table
+        load_block = table.block_items
+        monkeypatch.setattr(table, "block_items", lambda number: read.append(number) or load_block(number))
+        assert names_from(ckpt.index, "") == ["a/", "b/", "c"]
+        assert len(read) < len(table.handles) - 1
+        read.clear()
+        assert names_from(ckpt.index, "b/0999") == [f"b/0999{digit}/" for digit in range(10)]
+        assert len(read) <= 2
+
+
+def test_nothing_slow_is_imported(table):
+    script = (
+        "import sys; from tensorbundle.tools.cli.program import main; "
+        f"main(['__complete', 'zsh', 'tensorbundle', 'cast', {str(SAMPLE / 'model.ckpt-300')!r}, 'x', 'dnn/']); "
+        "print(*{'numpy', 'google.protobuf', 'rich'} & set(sys.modules))"
+    )
+    env = {**os.environ, TABLE: table, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    command = [sys.executable, "-P", "-c", script]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.splitlines()
+    assert "dnn/logits/" in found
+    assert found[-1] == ""
+
+
+def test_json(run):
+    [record] = run("completion", "fish", "--json").records
+    assert record["shell"] == "fish"
+    assert "complete -c tensorbundle" in record["script"]
