@@ -91,7 +91,7 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
             "tensors": _tensors(checkpoint, entries),
             "graph": None,
             "shards": list(_shards(checkpoint, entries)),
-            "problems": _problems(path) if values else [],
+            "problems": _problems(path, quick=not values),
         }
         with contextlib.suppress(BundleError):  # which is among the problems
             if checkpoint.object_graph is not None:
@@ -185,8 +185,8 @@ def _shards(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> Iterator
         }
 
 
-def _problems(path: Path) -> list[dict[str, Any]]:
-    found = verify(path).problems
+def _problems(path: Path, *, quick: bool) -> list[dict[str, Any]]:
+    found = verify(path, quick=quick).problems
     listed = [each.to_json() for each in found[:_MOST_PROBLEMS]]
     if len(found) > _MOST_PROBLEMS:
         more = f"{len(found) - _MOST_PROBLEMS} more problems; 'tensorbundle verify' lists all"
