@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 from tensorbundle.errors import near_hint
 from tensorbundle.tools.cli.catalog import COMMANDS
-from tensorbundle.tools.cli.console import escape
+from tensorbundle.tools.cli.console import escape, terminal_width, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +42,7 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
     """The parser of one command."""
     parser = _Parser(
         prog=f"tensorbundle {name}",
-        description=COMMANDS[name],
+        description="\n".join(wrapped(COMMANDS[name], terminal_width())),
         epilog=f"example: {command.EXAMPLE}",
         add_help=False,
         allow_abbrev=False,
@@ -69,11 +68,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     """As wide as the terminal, without the imports by which `argparse` finds its width for every declared argument."""
 
     def __init__(self, prog: str) -> None:
-        try:
-            width = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size().columns
-        except (ValueError, OSError):  # not a number; not a terminal
-            width = 80
-        super().__init__(prog, width=width - 2)
+        super().__init__(prog, width=terminal_width() - 2)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrapped(" ".join(text.split()), width)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO, TypeVar
@@ -20,9 +21,13 @@ __all__ = [
     "escape",
     "human_bytes",
     "shell",
+    "terminal_width",
+    "wrapped",
 ]
 
 Item = TypeVar("Item")
+# SGR codes of colours, by what they say of a line.
+_COLOURS: Final = {"good": "32", "bad": "31", "changed": "33"}
 STANDARD_OUTPUT: Final = "standard output"
 _LONG_NAME: Final = 100  # characters of a first cell; longer ones do not widen their column
 DRAWN_DEPTH: Final = (
@@ -54,6 +59,27 @@ def human_bytes(size: float) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun: `1 tensor`, `2,000 tensors`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; 80 where there is none. `COLUMNS` decides if it is set."""
+    try:
+        return int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size().columns
+    except (ValueError, OSError):  # not a number; not a terminal
+        return 80
+
+
+def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
+    """`text` in lines of at most `width` columns, further ones indented; no word is broken."""
+    lines = []
+    line, *words = text.split(" ")
+    for word in words:
+        if len(line) + 1 + len(word) <= width or not line.strip():
+            line += f" {word}"
+        else:
+            lines.append(line)
+            line = " " * indent + word
+    return [*lines, line]
 
 
 def shell(*arguments: str) -> str:
@@ -116,11 +142,20 @@ class Console:
         self.quiet = quiet
         self._out = out or sys.stdout
         self._err = err or sys.stderr
+        self._coloured = (  # https://no-color.org
+            self._out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        )
 
-    def text(self, line: str) -> None:
-        """Print a line for people; nothing with `--json`."""
+    def text(self, line: str, colour: str | None = None) -> None:
+        """Print a line for people; nothing with `--json`.
+
+        Args:
+            line: the text.
+            colour: "good", "bad" or "changed", for terminals that want colours.
+        """
         if not self.json:
-            self._put(escape(line))
+            text = escape(line)
+            self._put(f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if colour and self._coloured else text)
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines for people; nothing with `--json`."""

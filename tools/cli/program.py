@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from tensorbundle import __version__
 from tensorbundle.errors import BundleError, near_hint
 from tensorbundle.tools.cli.catalog import COMMANDS, GROUPS
-from tensorbundle.tools.cli.console import STANDARD_OUTPUT, Console, escape
+from tensorbundle.tools.cli.console import STANDARD_OUTPUT, Console, escape, terminal_width, wrapped
 
 if TYPE_CHECKING:
     import argparse
@@ -69,7 +69,7 @@ def _overview(name: str) -> int:
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
+    width, columns = max(map(len, COMMANDS)), terminal_width()
     lines = [
         "usage: tensorbundle COMMAND ARGUMENT...",
         "",
@@ -79,11 +79,16 @@ def _help() -> str:
         lines += ["", f"{title}:", *(f"  {each:<{width}}  {text}" for each, text in commands.items())]
     lines += [
         "",
-        "CKPT is a prefix, any file of a checkpoint, a directory with a 'checkpoint' state file, or a SavedModel",
-        "directory. 'tensorbundle COMMAND -h' shows the arguments of a command and an example, '--help' its options",
-        "too; 'tensorbundle --version' prints the version.",
+        "CKPT is a prefix, any file of a checkpoint, a directory with a 'checkpoint' state file, or a SavedModel directory.",
+        "'tensorbundle COMMAND -h' shows the arguments of a command and an example, '--help' its options, too.",
+        "'tensorbundle --version' prints the version.",
     ]
-    return "".join(f"{line}\n" for line in lines)
+    indents = (width + 4 if line.startswith("  ") else 0 for line in lines)
+    return "".join(
+        f"{each}\n"
+        for line, indent in zip(lines, indents, strict=True)
+        for each in wrapped(line, columns, indent)
+    )
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from tensorbundle.tools.cli.console import (
     counted,
     escape,
     human_bytes,
+    wrapped,
 )
 
 
@@ -158,3 +159,26 @@ def test_counted():
         "1 tensor",
         "2,000 tensors",
     )
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_colours_are_for_terminals_that_want_them(monkeypatch, variables, coloured):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    out = Terminal()
+    Console(as_json=False, out=out).text("gone\x1b[0m", "bad")
+    assert out.getvalue() == ("\x1b[31mgone\\x1b[0m\x1b[0m\n" if coloured else "gone\\x1b[0m\n")
+    out = io.StringIO()
+    Console(as_json=False, out=out).text("gone", "bad")
+    assert out.getvalue() == "gone\n"
+
+
+def test_lines_are_wrapped_between_words():
+    assert wrapped("  one two-three four", 10, 4) == ["  one", "    two-three", "    four"]
+    assert wrapped("x" * 30, 10) == ["x" * 30]
+    assert wrapped("short  text", 11) == ["short  text"]

@@ -1,5 +1,6 @@
 """The command line as a whole: dispatch, errors, signals, and what may reach a terminal."""
 
+import contextlib
 import errno
 import json
 import os
@@ -72,7 +73,8 @@ def arguments(command, path, directory):
 
 class TestDispatch:
     @pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"], []], ids=" ".join)
-    def test_help_lists_every_command(self, run, argv):
+    def test_help_lists_every_command(self, run, argv, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "110")
         out = run(*argv).out
         for name, text in COMMANDS.items():
             assert re.search(rf"^  {name} +{re.escape(text)}$", out, re.MULTILINE)
@@ -110,6 +112,23 @@ class TestDispatch:
         assert f"example: {load(name).EXAMPLE}\n" in out
         assert len(out.splitlines()) <= 25
         assert "--json" not in out
+
+    @pytest.mark.parametrize("argv", [["--help"], ["convert", "--help"], ["ls", "-h"]])
+    def test_help_on_a_narrow_terminal(self, capsys, monkeypatch, argv):
+        def words(width):
+            monkeypatch.setenv("COLUMNS", str(width))
+            with contextlib.suppress(SystemExit):
+                main(argv)
+            return capsys.readouterr().out
+
+        wide, narrow = words(200), words(40)
+        assert narrow.split() == wide.split()
+        assert all(
+            len(line) <= 40
+            or line.startswith(("example:", "'tensorbundle", "usage:"))
+            or len(line.split()) < 3
+            for line in narrow.splitlines()
+        )
 
     def test_version(self, run):
         assert run("--version").out == f"tensorbundle {tb.__version__}\n"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.comparing.differences import Comparison, Difference, TensorSummary
 
 EXAMPLE = "tensorbundle diff run/model.ckpt-1000 run/model.ckpt-2000 'encoder/*'"
+_COLOURS = {"added": "good", "removed": "bad", "same": None}  # the others are changed
 _MARKS: Final = {"added": "+", "removed": "-", "renamed": ">", "same": "="}
 
 
@@ -81,7 +82,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for each in shown:
         console.record(_record(each))
     console.record(found.counts)
-    console.lines(_text(found, shown))
+    for line, each in zip(columns([_row(each) for each in shown]) if shown else (), shown, strict=True):
+        console.text(line, _COLOURS.get(each.change, "changed"))
+    console.lines(_totals(found))
     return 0 if found.equal else 1
 
 
@@ -92,8 +95,7 @@ def _record(each: Difference) -> dict[str, object]:
     return fields
 
 
-def _text(found: Comparison, shown: list[Difference]) -> Iterator[str]:
-    yield from columns([_row(each) for each in shown]) if shown else ()
+def _totals(found: Comparison) -> Iterator[str]:
     counts = [f"{count} {change}" for change, count in found.counts.items() if count]
     yield ", ".join(counts) if counts else "no tensors"
     if found.only_graph is not None:

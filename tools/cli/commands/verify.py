@@ -69,7 +69,7 @@ def _reports(
 def _print(report: Report, args: argparse.Namespace, console: Console) -> None:
     for problem in report.problems:
         console.record(problem.to_json())
-        console.text(problem_line(problem))
+        console.text(problem_line(problem), "bad" if problem.severity == "error" else "changed")
     found = len(report.problems)
     console.record(
         {"prefix": report.prefix, "tensors": report.tensors, "bytes": report.bytes, "problems": found}
