@@ -30,7 +30,7 @@ _ZSH: Final = """\
 _tensorbundle_table={table}
 _tensorbundle() {{
     local -a lines scopes names
-    lines=("${{(@f)$({variable}=$_tensorbundle_table ${{(Q)words[1]}} __complete zsh "${{(@Q)words[1,CURRENT]}}" 2>/dev/null)}}")
+    lines=("${{(@f)$({variable}=$_tensorbundle_table ${{(Q)words[1]}} __complete zsh "${{(@Q)words[1,CURRENT-1]}}" "${{(Q)PREFIX}}" 2>/dev/null)}}")
     case $lines[1] in
         files) _files; return ;;
         directories) _files -/; return ;;
