@@ -1,4 +1,8 @@
-"""Every contender does every job once, on little data; the results are checked, the times are not."""
+"""Every contender does every job once, on little data; the results are checked, the times are not.
+
+`pytest benchmarks --benchmark-enable` also times our part of each job with pytest-benchmark, which can keep its results
+(`--benchmark-autosave`) and compare them; what the others took in the same run is in their `extra_info`.
+"""
 
 import os
 import sys
@@ -25,7 +29,7 @@ def sources():
 
 @pytest.mark.interop
 @pytest.mark.parametrize("name", JOBS)
-def test_each_contender_does_the_job(name, sources):
+def test_each_contender_does_the_job(name, sources, benchmark):
     found = measure(name, sources.runner, sources, rounds=1, pause=0)
     contenders = JOBS[name](sources).contenders
     assert found["contenders"].keys() == contenders.keys() - {
@@ -34,6 +38,14 @@ def test_each_contender_does_the_job(name, sources):
     if os.environ.get("TENSORBUNDLE_REQUIRE_TENSORFLOW"):
         assert found["contenders"].keys() == contenders.keys()
     assert found["reach"].keys() | found["within"].keys() <= contenders.keys()
+    job, benchmark.group = JOBS[name](sources), name
+    benchmark.extra_info.update(found)
+    ours = next(iter(contenders))
+    runner = sources.runner
+    run = benchmark.pedantic(
+        runner.run, (contenders[ours],), setup=lambda: runner.prepare(job.reads, job.volume, 0), rounds=3
+    )
+    job.check(ours, run)
 
 
 def test_results_become_rows(sources):
