@@ -124,13 +124,13 @@ class CheckpointWriter:
         return entry
 
     def add_slice(self, key: str, shape: Iterable[int], part: TensorSlice, values: ArrayLike) -> None:
-        """Add one piece of a partitioned tensor of the given shape; its slices are listed in the order added.
+        """Add one slice of a partitioned tensor of the given shape; the slices are listed in the order added.
 
-        A piece that covers the whole tensor becomes an ordinary tensor (tensor_bundle.cc, `BundleWriter::AddSlice`).
+        A slice that covers the whole tensor becomes an ordinary tensor (tensor_bundle.cc, `BundleWriter::AddSlice`).
 
         Raises:
-            ConflictError: the key exists already, or the pieces differ in type or in the tensor's shape.
-            ArgumentError: the piece does not have the shape of the slice.
+            ConflictError: the key exists already, or the slices differ in type or in the tensor's shape.
+            ArgumentError: the values do not have the shape of the slice.
             CorruptionError: the slice is not within the shape.
         """
         full = tuple(shape)

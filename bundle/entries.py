@@ -36,6 +36,7 @@ __all__ = [
     "VERSIONS",
     "BundleHeader",
     "StoredRange",
+    "StoredSlice",
     "TensorEntry",
     "check_range",
     "encode_shape",
@@ -154,6 +155,20 @@ class TensorEntry(NamedTuple):
         out += _varint_field(5, self.nbytes)
         stored = mask(self.crc32c)
         return out + (b"\x35" + FIXED32.pack(stored) if stored else b"")
+
+
+class StoredSlice(NamedTuple):
+    """One slice of a partitioned tensor as it is stored.
+
+    Attributes:
+        part: which part of the tensor it is.
+        key: its key.
+        entry: its entry.
+    """
+
+    part: TensorSlice
+    key: bytes
+    entry: TensorEntry
 
 
 class StoredRange(NamedTuple):

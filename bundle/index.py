@@ -15,6 +15,7 @@ from tensorbundle.entries import (
     HEADER_KEY,
     BundleHeader,
     StoredRange,
+    StoredSlice,
     TensorEntry,
     parse_entries,
     parse_entry,
@@ -83,7 +84,7 @@ class Index(ABC):
 
     @abstractmethod
     def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
-        """Every key and entry as stored, in key order, the pieces of partitioned tensors included.
+        """Every key and entry as stored, in key order, the slices of partitioned tensors included.
 
         Raises:
             CorruptionError, UnsupportedError: as `entries`.
@@ -133,27 +134,27 @@ class Index(ABC):
             raise TensorNotFoundError(f"no such tensor{hint}", path=self.prefix, key=key)
         return self._sized(encode_key(key), entry)
 
-    def pieces(self, key: bytes, entry: TensorEntry) -> Iterator[tuple[TensorSlice, bytes, TensorEntry]]:
-        """The slices of a partitioned tensor, each with its key and its entry.
+    def stored_slices(self, key: bytes, entry: TensorEntry) -> Iterator[StoredSlice]:
+        """The slices of a partitioned tensor; none of one that is not partitioned.
 
         Raises:
             CorruptionError: a slice is missing, or its type or shape contradicts the tensor's entry.
         """
         for each in entry.slices:
             slice_key = each.key(key)
-            piece = self.get(slice_key)
+            found = self.get(slice_key)
             try:
                 expected = each.shape(entry.shape)
-                if piece is None:
+                if found is None:
                     raise CorruptionError(f"slice {each} is listed, but its entry is missing")
-                if piece.spec != (entry.dtype, expected) or piece.slices:
+                if found.spec != (entry.dtype, expected) or found.slices:
                     raise CorruptionError(
-                        f"slice {each} is stored as {piece.dtype} {list(piece.shape)}, "
+                        f"slice {each} is stored as {found.dtype} {list(found.shape)}, "
                         f"expected {entry.dtype} {list(expected)}"
                     )
             except CorruptionError as error:
                 raise error.locate(path=self.path, key=decode_key(key)) from None
-            yield each, slice_key, piece
+            yield StoredSlice(each, slice_key, found)
 
     def entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
         """Every tensor's key and entry, in key order, one pass over the table.
@@ -171,18 +172,18 @@ class Index(ABC):
     def owner(self, key: bytes) -> bytes | None:
         """The key of the tensor that lists this slice key, or None."""
         try:
-            name, piece = TensorSlice.parse_key(key)
+            name, part = TensorSlice.parse_key(key)
         except CorruptionError:
             return None
         if self._last_owner is None or self._last_owner[0] != name:
             entry = self.get(name)
             self._last_owner = name, frozenset(entry.slices if entry is not None else ())
-        return name if piece in self._last_owner[1] else None
+        return name if part in self._last_owner[1] else None
 
     def _sized(self, key: bytes, entry: TensorEntry) -> TensorEntry:
         """The entry of a partitioned tensor with the summed size of its slices, if its type is not numeric."""
         if entry.slices and not entry.dtype.itemsize:
-            total = sum(piece.nbytes for _, _, piece in self.pieces(key, entry))
+            total = sum(each.entry.nbytes for each in self.stored_slices(key, entry))
             return entry._replace(nbytes=total)
         return entry
 
@@ -265,7 +266,7 @@ class BundleIndex(Index):
             raise _outside(error, self.path, decode_key(key)) from None
 
     def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
-        """Every key and entry as stored, in key order, the pieces of partitioned tensors included.
+        """Every key and entry as stored, in key order, the slices of partitioned tensors included.
 
         Raises:
             CorruptionError, UnsupportedError: as `entries`.

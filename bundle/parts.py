@@ -92,7 +92,7 @@ class PartsIndex(Index):
         return self._joined(key, [each for each in found if each is not None])
 
     def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
-        """Every key and entry, in key order, the pieces of partitioned tensors included.
+        """Every key and entry, in key order, the slices of partitioned tensors included.
 
         Raises:
             CorruptionError, UnsupportedError: as `get`.

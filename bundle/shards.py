@@ -243,23 +243,23 @@ class ShardReader:
         box, within = _covering_box(entry.shape, region)
         shape = tuple(each.stop - each.start for each in box)
         parts: list[tuple[Box, Box, bytes, TensorEntry]] = []
-        for each, slice_key, piece in self._index.pieces(key, entry):
-            whole = each.box(entry.shape)
+        for part, slice_key, stored in self._index.stored_slices(key, entry):
+            whole = part.box(entry.shape)
             common = intersect(box, whole)
             if common is not None:
-                parts.append((common, whole, slice_key, piece))
+                parts.append((common, whole, slice_key, stored))
         try:
             check_shape(shape, entry.dtype)
             must_tile([common for common, _, _, _ in parts], shape)
         except (CorruptionError, UnsupportedError) as error:
             raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
         out = np.empty(shape, entry.dtype.numpy)
-        for common, whole, slice_key, piece in parts:
-            if common == whole or piece.dtype is DType.string:
-                values = self._whole(slice_key, piece, verify=self._verify, copy=True)
+        for common, whole, slice_key, stored in parts:
+            if common == whole or stored.dtype is DType.string:
+                values = self._whole(slice_key, stored, verify=self._verify, copy=True)
                 out[relative(common, box)] = values[relative(common, whole)]
             else:
-                out[relative(common, box)] = self._box(slice_key, piece, relative(common, whole))
+                out[relative(common, box)] = self._box(slice_key, stored, relative(common, whole))
         out.flags.writeable = False
         return out if region is None else _basic(out, within)
 
@@ -342,12 +342,12 @@ def _read(key: bytes, shard: _OpenShard, stored: StoredRange) -> memoryview:
 
 
 def _chunks(shard: _OpenShard, stored: StoredRange) -> Iterator[memoryview]:
-    """The bytes of a range, in pieces that stay valid until the next one."""
+    """The bytes of a range, in chunks, each valid until the next one."""
     buffer = memoryview(bytearray(min(stored.nbytes, _CHUNK_BYTES)))
     for start in range(0, stored.nbytes, _CHUNK_BYTES):
-        piece = buffer[: min(_CHUNK_BYTES, stored.nbytes - start)]
-        shard.file.readinto(stored.offset + start, piece)
-        yield piece
+        chunk = buffer[: min(_CHUNK_BYTES, stored.nbytes - start)]
+        shard.file.readinto(stored.offset + start, chunk)
+        yield chunk
 
 
 def _located(error: CorruptionError, key: bytes, stored: StoredRange) -> CorruptionError:

@@ -1,6 +1,6 @@
-"""Slices: the pieces in which a partitioned tensor is stored.
+"""Slices: the parts in which a partitioned tensor is stored.
 
-The tensor's own entry lists its slices and has no data; each piece has an ordinary entry under a binary key,
+The tensor's own entry lists its slices and has no data; each slice has an ordinary entry under a binary key,
 
     slice key = num(0) name num(rank), then for each dimension snum(start) snum(length)
 
@@ -110,7 +110,7 @@ class TensorSlice(NamedTuple):
         return ":".join("-" if length == WHOLE else f"{start},{length}" for start, length in self.extents)
 
     def key(self, name: bytes) -> bytes:
-        """The key of this piece of the tensor `name`."""
+        """The key of this slice of the tensor `name`."""
         out = encode_ordered_uint(0) + encode_ordered_string(name)
         out += encode_ordered_uint(len(self.extents))
         for start, length in self.extents:
@@ -157,7 +157,7 @@ class TensorSlice(NamedTuple):
         return tuple(box)
 
     def shape(self, full: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the piece of a tensor of shape `full`.
+        """The shape of the slice of a tensor of shape `full`.
 
         Raises:
             CorruptionError: the rank differs, or the slice exceeds the shape.

@@ -153,7 +153,7 @@ class V1Index(Index):
         return None if entry is None else self._sized(key, entry)
 
     def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
-        """Every key and entry, in key order, the pieces of partitioned tensors included."""
+        """Every key and entry, in key order, the slices of partitioned tensors included."""
         for key in sorted(self.listed):
             yield key, self._sized(key, self.listed[key])
 

@@ -95,7 +95,7 @@ def test_a_missing_key_shows_near_ones(tmp_path):
 
 
 def test_pieces(index):
-    assert list(index.pieces(b"parts", PARTS)) == [
+    assert list(index.stored_slices(b"parts", PARTS)) == [
         (part, part.key(b"parts"), ENTRIES[part.key(b"parts")]) for part in ROWS
     ]
 
@@ -121,7 +121,7 @@ def test_bad_pieces(tmp_path, piece, reason):
         del entries[ROWS[1].key(b"parts")]
     with BundleIndex(write_bundle(tmp_path / "m", entries)) as index:
         with pytest.raises(tb.CorruptionError, match=reason) as caught:
-            list(index.pieces(b"parts", PARTS))
+            list(index.stored_slices(b"parts", PARTS))
         assert (caught.value.path, caught.value.key) == (f"{index.prefix}.index", "parts")
 
 
@@ -133,7 +133,7 @@ def test_a_slice_outside_its_tensor(tmp_path, spec):
         with pytest.raises(
             tb.CorruptionError, match=f"slice {spec} (reaches outside|has 1 dimensions)"
         ) as caught:
-            list(index.pieces(b"t", index.get(b"t")))
+            list(index.stored_slices(b"t", index.get(b"t")))
         assert caught.value.key == "t"
 
 

@@ -67,14 +67,12 @@ class ListedIndex(Index):
         Raises:
             CorruptionError, MissingFileError, UnsupportedError: it is damaged, or can't be read.
         """
-        from tensorbundle.tools.rewriting.expressions import (  # NumPy, which a listing needs none of
-            Stored,
-            stream,
-        )
+        # NumPy, which a listing needs none of.
+        from tensorbundle.tools.rewriting.expressions import Stored, stream_values
         from tensorbundle.tools.rewriting.reading import Reading
 
         with Reading(progress=progress) as reading:
-            for _ in stream(Stored(self, key, entry), reading):
+            for _ in stream_values(Stored(self, key, entry), reading):
                 pass
             return reading.bytes_read
 

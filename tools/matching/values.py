@@ -29,7 +29,7 @@ def checksum_of(stored: Sequence[Stored]) -> tuple[object, ...] | None:
         if known is None or known.crc32c is None:
             return None
     return tuple(
-        tuple((str(part), entry.crc32c) for part, _, entry in each.pieces) or each.entry.crc32c
+        tuple((str(part), entry.crc32c) for part, _, entry in each.stored_slices) or each.entry.crc32c
         for each in stored
     )
 
@@ -39,8 +39,7 @@ def is_telling(stored: Stored) -> bool:
     entry = stored.entry
     if entry.dtype is DType.string:
         return entry.nbytes - entry.elements >= 2 * _TELLING_BYTES  # lengths, and their checksum
-    entries = [each for _, _, each in stored.pieces] or [entry]
-    usual = all(_is_usual(each.dtype, each.nbytes, each.crc32c) for each in entries)
+    usual = all(_is_usual(each.dtype, each.nbytes, each.crc32c) for _, each in stored.stored_entries)
     return entry.elements > 1 and entry.nbytes >= _TELLING_BYTES and not usual
 
 

@@ -12,7 +12,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.tools.rewriting.appending import append_entries
 from tensorbundle.tools.rewriting.plan import Carried, PlannedEntry
-from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,7 +57,7 @@ def append_aliased(
         ranges.setdefault((origin.stored, origin.entry.dtype, origin.entry.elements), origin.range)
     if verify:
         with OpenFiles() as files:
-            written.bytes_read += sum(stream([each], files) for each in ranges.values())
+            written.bytes_read += sum(stream_ranges([each], files) for each in ranges.values())
     return out, written
 
 

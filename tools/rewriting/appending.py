@@ -11,7 +11,7 @@ from tensorbundle.slices import readable_key
 from tensorbundle.storage.behind import WriteBehind
 from tensorbundle.tools.rewriting.options import Written
 from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
-from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream_ranges
 from tensorbundle.writer import append_bytes
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def _sources(entries: Iterable[PlannedEntry]) -> Iterator[tuple[Store, StoredRan
             if len(inputs) == 1 and math.prod(inputs[0].shape) > 2 * math.prod(origin.expression.shape):
                 continue
             for source in inputs:
-                pieces = [(key, entry) for _, key, entry in source.pieces] or [(source.key, source.entry)]
-                for key, entry in pieces:
+                for key, entry in source.stored_entries:
                     stored = source.index.stored(key, entry)
                     if stored is not None:
                         yield source.index.store, stored
@@ -84,7 +83,7 @@ def check_wholes(entries: Iterable[PlannedEntry], files: OpenFiles) -> int:
             stored = origin.index.stored(origin.key, origin.part_of)
             if stored is not None and stored.crc32c is not None:
                 wholes.add(TensorRange.of(origin.index, origin.key, origin.part_of, stored))
-    return sum(stream([each], files) for each in wholes)
+    return sum(stream_ranges([each], files) for each in wholes)
 
 
 class _Job:
@@ -105,7 +104,7 @@ class _Job:
         for run in runs(each.range for each in carried):
             moved = self._file.size - run[0].stored.offset
             offsets += [each.stored.offset + moved for each in run]
-            self.written.bytes_read += stream(
+            self.written.bytes_read += stream_ranges(
                 run,
                 self._files,
                 write=self._file.write,
@@ -128,7 +127,7 @@ class _Job:
             raise TypeError(f"{type(origin).__name__} is neither literal nor converted")
         # NumPy, which copying needs none of.
         from tensorbundle.creation import store_strings
-        from tensorbundle.tools.rewriting.expressions import stream as stream_values
+        from tensorbundle.tools.rewriting.expressions import stream_values
         from tensorbundle.tools.rewriting.reading import Reading
 
         with Reading(verify=self._verify, progress=self._progress, files=self._files) as reading:

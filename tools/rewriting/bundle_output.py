@@ -20,7 +20,7 @@ from tensorbundle.tools.rewriting.cutting import Cut, Piece, SentPiece, aborting
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.ordered import next_result
 from tensorbundle.tools.rewriting.plan import Carried
-from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream_ranges
 from tensorbundle.tools.rewriting.resuming import completed
 from tensorbundle.writer import BundleWriter, refuse_existing
 
@@ -188,7 +188,9 @@ def _entries_of_shared(
     with OpenFiles() as files:
         unknown = [each for each in ranges.values() if each.stored.crc32c is None]
         for run in runs(sorted(unknown, key=lambda each: (each.stored.path, each.stored.offset))):
-            written.bytes_read += stream(run, files, computed=crcs.__setitem__, progress=options.progress)
+            written.bytes_read += stream_ranges(
+                run, files, computed=crcs.__setitem__, progress=options.progress
+            )
         if options.verify:
             written.bytes_read += check_wholes(entries, files)
             by_path: dict[str, list[TensorRange]] = {}
@@ -218,7 +220,7 @@ def _check_sample(ranges: list[TensorRange], files: OpenFiles) -> int:
             break
         sample.append(each)
     sample.sort(key=lambda each: each.stored.offset)
-    return sum(stream(run, files) for run in runs(sample))
+    return sum(stream_ranges(run, files) for run in runs(sample))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.coding import combine_crc32c
 from tensorbundle.errors import CorruptionError
 from tensorbundle.tools.rewriting.ordered import in_order
-from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["checked"]
 
-_PIECE_BYTES: Final = 16 << 20  # what a thread checks at a time
+_TASK_BYTES: Final = 16 << 20  # what a thread checks at a time
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _Task:
     """What one thread checks: ranges that follow each other in a file, or a part of a range.
 
     Attributes:
@@ -41,7 +41,7 @@ class _Piece:
 
 @dataclass(slots=True)
 class _Found:
-    """What was found in a piece: bytes read, the ranges with wrong checksums, and the checksum of a part."""
+    """What was found in a task: bytes read, the ranges with wrong checksums, and the checksum of a part."""
 
     nbytes: int = 0
     failures: list[tuple[TensorRange, CorruptionError]] = field(default_factory=list)
@@ -60,33 +60,33 @@ def checked(
 
     Raises:
         CorruptionError: a file ends too early.
-        MissingFileError, UnreadableFileError: as `stream`.
+        MissingFileError, UnreadableFileError: as `stream_ranges`.
     """
     crc = 0
-    for piece, found in in_order(_check, _pieces(ranges), jobs=jobs):
+    for task, found in in_order(_check, _tasks(ranges), jobs=jobs):
         for failure in found.failures:
             failed(*failure)
-        if piece.whole is not None:
+        if task.whole is not None:
             crc = combine_crc32c(crc, found.crc32c, found.nbytes)
-            if piece.ends:
+            if task.ends:
                 try:
-                    piece.whole.must_match(crc)
+                    task.whole.must_match(crc)
                 except CorruptionError as error:
-                    failed(piece.whole, error)
+                    failed(task.whole, error)
                 crc = 0
         yield found.nbytes
 
 
-def _pieces(ranges: Iterable[TensorRange]) -> Iterator[_Piece]:
+def _tasks(ranges: Iterable[TensorRange]) -> Iterator[_Task]:
     """Runs of ranges of about the same size, and parts of large ranges."""
     for run in runs(ranges):
         together: list[TensorRange] = []
         size = 0
         for each in run:
             nbytes = each.stored.nbytes
-            large = nbytes > _PIECE_BYTES and each.dtype.itemsize > 0
-            if together and (large or size + nbytes > _PIECE_BYTES):
-                yield _Piece(together)
+            large = nbytes > _TASK_BYTES and each.dtype.itemsize > 0
+            if together and (large or size + nbytes > _TASK_BYTES):
+                yield _Task(together)
                 together, size = [], 0
             if large:
                 yield from _parts(each)
@@ -94,19 +94,19 @@ def _pieces(ranges: Iterable[TensorRange]) -> Iterator[_Piece]:
                 together.append(each)
                 size += nbytes
         if together:
-            yield _Piece(together)
+            yield _Task(together)
 
 
-def _parts(whole: TensorRange) -> Iterator[_Piece]:
+def _parts(whole: TensorRange) -> Iterator[_Task]:
     """A range whose bytes are values, in parts without checksums of their own."""
     stored = whole.stored
-    for start in range(0, stored.nbytes, _PIECE_BYTES):
-        nbytes = min(_PIECE_BYTES, stored.nbytes - start)
+    for start in range(0, stored.nbytes, _TASK_BYTES):
+        nbytes = min(_TASK_BYTES, stored.nbytes - start)
         part = stored._replace(offset=stored.offset + start, nbytes=nbytes, crc32c=None)
-        yield _Piece([replace(whole, stored=part)], whole, start + nbytes == stored.nbytes)
+        yield _Task([replace(whole, stored=part)], whole, start + nbytes == stored.nbytes)
 
 
-def _check(piece: _Piece) -> _Found:
+def _check(task: _Task) -> _Found:
     found = _Found()
 
     def note(part: TensorRange, crc: int) -> None:
@@ -117,5 +117,5 @@ def _check(piece: _Piece) -> _Found:
         found.failures.append((failed, error))
 
     with OpenFiles() as files:
-        found.nbytes = stream(piece.ranges, files, failed=fail, computed=note)
+        found.nbytes = stream_ranges(task.ranges, files, failed=fail, computed=note)
     return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.coding import combine_crc32c
 from tensorbundle.errors import BundleError
 from tensorbundle.tools.rewriting.plan import Carried, Literal
-from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -170,7 +170,7 @@ def send(piece: Piece) -> SentPiece:
         files.prefetch((each.store, each.stored) for each in ranges)
         for _, content in piece.contents:
             if isinstance(content, TensorRange):
-                stream([content], files, write=writer.write, verify=piece.verify, computed=note)
+                stream_ranges([content], files, write=writer.write, verify=piece.verify, computed=note)
             else:
                 writer.write(content)
         return SentPiece(tuple(writer.finish_parts()), tuple(checksums))

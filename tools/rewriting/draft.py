@@ -124,7 +124,7 @@ class Draft:
         found: list[tuple[int, int, str, DraftTensor]] = []
         for key, entry in checkpoint.index.entries():
             stored = Stored.of(checkpoint.index, key, entry)
-            first = stored.pieces[0][2] if stored.pieces else entry
+            _, first = stored.stored_entries[0]
             found.append((first.shard, first.offset, decode_key(key), DraftTensor(stored, entry.slices)))
         found.sort(key=lambda each: each[:2])
         draft.tensors = {key: tensor for _, _, key, tensor in found}

@@ -1,7 +1,7 @@
 """Tensors computed from stored ones, a box at a time: casts, slices, rows, means.
 
 An expression knows its type and shape, and gives the values of any box of itself, for which it asks the expressions
-below it for boxes of theirs. `stream` cuts a tensor into boxes that follow each other in memory, so that a tensor of
+below it for boxes of theirs. `stream_values` cuts a tensor into boxes that follow each other in memory, so that a tensor of
 any size is converted in a few megabytes. Strings are the exception: a tensor of strings is held as a whole.
 
 Expressions are data. Files are opened by a `Reading`, which also checks the checksums of what it reads.
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
-    from tensorbundle.entries import TensorEntry
+    from tensorbundle.entries import StoredSlice, TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.slices import TensorSlice
     from tensorbundle.tools.rewriting.reading import Reading
 
 __all__ = [
@@ -44,7 +43,7 @@ __all__ = [
     "Take",
     "Transpose",
     "flat_boxes",
-    "stream",
+    "stream_values",
 ]
 
 CHUNK_ELEMENTS: Final = 1 << 18
@@ -79,31 +78,31 @@ class Stored:
         index: the checkpoint's index.
         key: its key there.
         entry: its entry there.
-        pieces: of a partitioned tensor each slice, its key and its entry.
+        stored_slices: its slices, if it is partitioned.
     """
 
     index: Index
     key: bytes
     entry: TensorEntry
-    pieces: tuple[tuple[TensorSlice, bytes, TensorEntry], ...] = ()
+    stored_slices: tuple[StoredSlice, ...] = ()
     _found: list[dict[tuple[tuple[int, int], ...], int]] = field(default_factory=list, init=False, repr=False)
 
-    def _whole_pieces(self) -> dict[tuple[tuple[int, int], ...], int]:
+    def _by_corners(self) -> dict[tuple[tuple[int, int], ...], int]:
         """The number of each slice by its corners; empty if slices overlap."""
         if not self._found:
-            homes = [part.box(self.shape) for part, _, _ in self.pieces]
+            homes = [part.box(self.shape) for part, _, _ in self.stored_slices]
             overlap = find_overlap(homes)
             self._found.append({} if overlap else {corners(home): at for at, home in enumerate(homes)})
         return self._found[0]
 
     @classmethod
     def of(cls, index: Index, key: bytes, entry: TensorEntry) -> Stored:
-        """The tensor of this key and entry, with its pieces.
+        """The tensor of this key and entry, with its slices.
 
         Raises:
             CorruptionError: a slice is missing or does not fit.
         """
-        return cls(index, key, entry, tuple(index.pieces(key, entry)))
+        return cls(index, key, entry, tuple(index.stored_slices(key, entry)))
 
     @property
     def dtype(self) -> DType:
@@ -122,16 +121,16 @@ class Stored:
             CorruptionError: not every element of it is in exactly one slice. A tensor of which this is so can still be
                 dropped, or kept as it is.
         """
-        if not self.pieces:
+        if not self.stored_slices:
             return reading.read(self.index, self.key, self.entry, box)
-        exact = self._whole_pieces().get(corners(box))
+        exact = self._by_corners().get(corners(box))
         if exact is not None:
-            _, key, entry = self.pieces[exact]
+            _, key, entry = self.stored_slices[exact]
             return reading.read(self.index, key, entry, whole_box(entry.shape))
-        homes = [part.box(self.shape) for part, _, _ in self.pieces]
+        homes = [part.box(self.shape) for part, _, _ in self.stored_slices]
         needed = [
             (common, home, key, entry)
-            for home, (_, key, entry) in zip(homes, self.pieces, strict=True)
+            for home, (_, key, entry) in zip(homes, self.stored_slices, strict=True)
             if (common := intersect(box, home)) is not None
         ]
         shape = tuple(each.stop - each.start for each in box)
@@ -144,9 +143,14 @@ class Stored:
             out[relative(common, box)] = reading.read(self.index, key, entry, relative(common, home))
         return out
 
+    @property
+    def stored_entries(self) -> tuple[tuple[bytes, TensorEntry], ...]:
+        """The key and the entry of each slice; its own if it is not partitioned."""
+        return tuple((each.key, each.entry) for each in self.stored_slices) or ((self.key, self.entry),)
+
     def reshaped(self, shape: tuple[int, ...]) -> Stored | None:
         """The same bytes in another shape; None for slices, and where values are encoded with their shape."""
-        if self.pieces or self.index.stored(self.key, self.entry) is None:
+        if self.stored_slices or self.index.stored(self.key, self.entry) is None:
             return None
         return Stored(self.index, self.key, self.entry._replace(shape=shape))
 
@@ -500,7 +504,7 @@ class Constant:
         return self.name or "new values"
 
 
-def stream(expression: Expression, reading: Reading) -> Iterator[Array]:
+def stream_values(expression: Expression, reading: Reading) -> Iterator[Array]:
     """The values of an expression, in C order, in flat arrays of a bounded number of elements."""
     shape = expression.shape
     total = math.prod(shape)

@@ -63,24 +63,24 @@ class _Values:
     def __init__(self, expression: Expression) -> None:
         self.expression = expression
         self._is_whole = False
-        self._pieces: dict[tuple[tuple[int, int], ...], tuple[bytes, TensorEntry]] = {}
+        self._slices: dict[tuple[tuple[int, int], ...], tuple[bytes, TensorEntry]] = {}
         if isinstance(expression, Stored):
-            for part, key, entry in expression.pieces:
-                self._pieces.setdefault(corners(part.box(expression.shape)), (key, entry))
+            for part, key, entry in expression.stored_slices:
+                self._slices.setdefault(corners(part.box(expression.shape)), (key, entry))
 
-    def piece(self, box: Box) -> tuple[bytes, TensorEntry] | None:
+    def stored_slice(self, box: Box) -> tuple[bytes, TensorEntry] | None:
         """The key and the entry of the stored slice that is exactly this box, if there is one."""
-        return self._pieces.get(corners(box))
+        return self._slices.get(corners(box))
 
     def must_be_whole(self) -> None:
         """Refuse to compute with a tensor whose slices leave something out or overlap."""
         if self._is_whole:
             return
         for stored in self.expression.inputs():
-            if not stored.pieces:
+            if not stored.stored_slices:
                 continue
             try:
-                must_tile([part.box(stored.shape) for part, _, _ in stored.pieces], stored.shape)
+                must_tile([part.box(stored.shape) for part, _, _ in stored.stored_slices], stored.shape)
             except CorruptionError as error:
                 raise error.locate(path=stored.index.prefix, key=decode_key(stored.key)) from None
         self._is_whole = True
@@ -131,7 +131,7 @@ def source_place(planned: PlannedEntry) -> tuple[int, float, int]:
     first = next(origin.expression.inputs(), None) if isinstance(origin, Converted) else None
     if first is None:
         return planned.shard, math.inf, 0
-    entry = first.pieces[0][2] if first.pieces else first.entry
+    _, entry = first.stored_entries[0]
     return planned.shard, entry.offset, entry.nbytes
 
 
@@ -142,32 +142,33 @@ def _planned(plan: Plan, key: bytes, source: _Values, box: Box, base: int) -> Pl
         carried = _carried(expression, source, box)
         if carried is not None and plan.output.carries(carried.entry.dtype, carried.stored):
             return PlannedEntry(key, carried, base + carried.entry.shard)
-        piece = source.piece(box)
-        if piece is not None:
-            stored = Stored(expression.index, *piece)
+        found = source.stored_slice(box)
+        if found is not None:
+            stored = Stored(expression.index, *found)
             return PlannedEntry(key, Converted.of(stored), base + stored.entry.shard)
     source.must_be_whole()
     first = next(expression.inputs(), None)
-    entry = None if first is None else first.pieces[0][2] if first.pieces else first.entry
     values = expression if box == whole_box(expression.shape) else Region(expression, box)
-    return PlannedEntry(key, Converted.of(values), base + (entry.shard if entry is not None else 0))
+    return PlannedEntry(
+        key, Converted.of(values), base + (0 if first is None else first.stored_entries[0][1].shard)
+    )
 
 
 def _carried(stored: Stored, source: _Values, box: Box) -> Carried | None:
     """The bytes of a box of a stored tensor, if they are somewhere in one run."""
     index = stored.index
     whole = whole_box(stored.shape)
-    if not stored.pieces:
+    if not stored.stored_slices:
         place = index.stored(stored.key, stored.entry)
         if place is None:
             return None
         if box == whole:
             return Carried(index, stored.key, stored.entry, place)
         return _rows(stored, place, box)
-    piece = source.piece(box)
-    if piece is not None:
-        place = index.stored(*piece)
-        return None if place is None else Carried(index, *piece, place)
+    found = source.stored_slice(box)
+    if found is not None:
+        place = index.stored(*found)
+        return None if place is None else Carried(index, *found, place)
     return _side_by_side(stored) if box == whole else None
 
 
@@ -190,13 +191,13 @@ def _side_by_side(stored: Stored) -> Carried | None:
     """All of a tensor whose slices are rows that follow each other: their checksums combine to that of the whole."""
     if not stored.dtype.itemsize:
         return None
-    ordered = sorted(stored.pieces, key=lambda each: each[0].box(stored.shape)[0].start)
-    entry = TensorEntry(stored.dtype, stored.shape, 0, ordered[0][2].shard, ordered[0][2].offset)
+    ordered = sorted(stored.stored_slices, key=lambda each: each.part.box(stored.shape)[0].start)
+    entry = TensorEntry(stored.dtype, stored.shape, 0, ordered[0].entry.shard, ordered[0].entry.offset)
     place: StoredRange | None = None
     row = 0
-    for part, key, piece in ordered:
-        box = part.box(stored.shape)
-        there = stored.index.stored(key, piece)
+    for each in ordered:
+        box = each.part.box(stored.shape)
+        there = stored.index.stored(each.key, each.entry)
         if there is None or box[1:] != whole_box(stored.shape[1:]) or box[0].start != row:
             return None
         place = there if place is None else _joined(place, there)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tensorbundle.payloads import PayloadChecksum
     from tensorbundle.storage.protocols import RandomAccessFile, Store
 
-__all__ = ["BUFFER_BYTES", "OpenFiles", "TensorRange", "runs", "stream"]
+__all__ = ["BUFFER_BYTES", "OpenFiles", "TensorRange", "runs", "stream_ranges"]
 
 BUFFER_BYTES: Final = 1 << 19  # what stays in the caches of a processor between reading, checking and writing
 _MAX_OPEN: Final = 64  # files at a time; a process may have 1024
@@ -130,7 +130,7 @@ def runs(ranges: Iterable[TensorRange]) -> Iterator[list[TensorRange]]:
         yield run
 
 
-def stream(
+def stream_ranges(
     run: list[TensorRange],
     files: OpenFiles,
     *,

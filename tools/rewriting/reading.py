@@ -15,7 +15,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
 from tensorbundle.gathering import gather
 from tensorbundle.shards import ShardReader, swap_bytes
-from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +138,7 @@ class Reading:
             if each.next == each.source.stored.nbytes:
                 each.source.must_match(each.crc)
             else:
-                self.bytes_read += stream([each.source], self._files)
+                self.bytes_read += stream_ranges([each.source], self._files)
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ from tensorbundle.entries import StoredRange
 from tensorbundle.errors import BundleError
 from tensorbundle.slices import readable_key
 from tensorbundle.tools.rewriting.plan import Converted
-from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ def completed(
     try:
         with OpenFiles() as files:
             if run:
-                stream(run, files, failed=lambda _, error: failures.append(error), progress=progress)
+                stream_ranges(run, files, failed=lambda _, error: failures.append(error), progress=progress)
     except BundleError:
         return None
     return None if failures else out

@@ -161,7 +161,5 @@ def _sources(plan: Plan) -> Iterator[tuple[Index, bytes, TensorEntry, Carried | 
             yield origin.index, origin.key, origin.entry, origin
         elif isinstance(origin, Converted):
             for stored in origin.expression.inputs():
-                if not stored.pieces:
-                    yield stored.index, stored.key, stored.entry, None
-                for _, key, entry in stored.pieces:
+                for key, entry in stored.stored_entries:
                     yield stored.index, key, entry, None

@@ -134,7 +134,7 @@ def test_slices(tmp_path, specs, dtype):
         assert [key for key, _ in ckpt.index.raw_entries()] == sorted(
             [b"emb", *(each.key(b"emb") for each in entry.slices)]
         )
-        for part, key, piece in ckpt.index.pieces(b"emb", entry):
+        for part, key, piece in ckpt.index.stored_slices(b"emb", entry):
             assert piece.shape == part.shape((6, 4))
             assert content(ckpt.shards.read_entry(key, piece)) == content(array[part.box((6, 4))])
 
@@ -289,7 +289,7 @@ def test_slices_in_several_files(tmp_path):
             np.testing.assert_array_equal(ckpt["emb"], GRID)
             entry = ckpt.entry("emb")
             assert [str(each) for each in entry.slices] == ["2,1:-", "0,2:-", "4,2:-", "3,1:-"]
-            shards = {str(part): piece.shard for part, _, piece in ckpt.index.pieces(b"emb", entry)}
+            shards = {str(part): piece.shard for part, _, piece in ckpt.index.stored_slices(b"emb", entry)}
             assert shards == {"2,1:-": 0, "0,2:-": 1, "4,2:-": 1, "3,1:-": 3}
             assert ckpt.index.shard_path(3) == f"{path}-00003-of-00004"
 

@@ -9,7 +9,7 @@ import tensorbundle as tb
 from tensorbundle.errors import CorruptionError
 from tensorbundle.tools.rewriting import checking
 from tensorbundle.tools.rewriting.checking import checked
-from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream_ranges
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +38,12 @@ def ranges_of(prefix):
 
 @pytest.fixture(params=[37, 500, 1 << 24])
 def piece_bytes(request, monkeypatch):
-    monkeypatch.setattr(checking, "_PIECE_BYTES", request.param)
+    monkeypatch.setattr(checking, "_TASK_BYTES", request.param)
     return request.param
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_pieces_of_any_size_find_nothing_wrong(prefix, piece_bytes, jobs):
+def test_tasks_of_any_size_find_nothing_wrong(prefix, piece_bytes, jobs):
     ranges = ranges_of(prefix)
     failures = []
     sizes = list(checked(ranges, lambda *failure: failures.append(failure), jobs=jobs))
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_told_as_by_one_pass(tmp_path, prefix, piece_bytes, job
     ranges = ranges_of(damaged)
     with OpenFiles() as files:
         for run in runs(ranges):
-            stream(run, files, failed=lambda *failure: expected.append(failure))
+            stream_ranges(run, files, failed=lambda *failure: expected.append(failure))
     for _ in checked(ranges, lambda *failure: failures.append(failure), jobs=jobs):
         pass
     assert len(expected) >= 6
@@ -74,7 +74,7 @@ def test_what_is_wrong_is_told_as_by_one_pass(tmp_path, prefix, piece_bytes, job
 
 
 def test_a_file_that_ends_too_early_is_an_error_after_what_was_checked(tmp_path, prefix, monkeypatch):
-    monkeypatch.setattr(checking, "_PIECE_BYTES", 100)
+    monkeypatch.setattr(checking, "_TASK_BYTES", 100)
     for path in prefix.parent.glob("m.*"):
         (tmp_path / path.name).write_bytes(path.read_bytes()[: -5 if "00001-of" in path.name else None])
     sizes = []

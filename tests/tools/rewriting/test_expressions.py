@@ -32,7 +32,7 @@ from tensorbundle.tools.rewriting.expressions import (
     Take,
     Transpose,
     flat_boxes,
-    stream,
+    stream_values,
 )
 from tensorbundle.tools.rewriting.reading import Reading
 
@@ -44,7 +44,7 @@ def stored(ckpt, key):
 def streamed(expression, **options):
     """All values of an expression, and the reading that gave them."""
     with Reading(**options) as opened:
-        chunks = list(stream(expression, opened))
+        chunks = list(stream_values(expression, opened))
     flat = np.concatenate(chunks) if chunks else np.empty(0, expression.dtype.numpy)
     return flat.reshape(expression.shape), opened
 
@@ -92,7 +92,7 @@ def test_flat_boxes_of_nothing(shape):
 def test_a_stream_is_in_bounded_chunks(open_with):
     ckpt = open_with({"e": np.arange(3 * expressions.CHUNK_ELEMENTS, dtype=np.int16).reshape(3, -1)})
     with Reading() as opened:
-        sizes = [chunk.size for chunk in stream(stored(ckpt, "e"), opened)]
+        sizes = [chunk.size for chunk in stream_values(stored(ckpt, "e"), opened)]
     assert sizes == [expressions.CHUNK_ELEMENTS] * 3
 
 

@@ -17,9 +17,9 @@ from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs
 CHECKSUM = r"crc32c of {} bytes: stored \w{{8}}, computed \w{{8}}"
 
 
-def stream(run, **options):
+def stream_ranges(run, **options):
     with OpenFiles() as files:
-        return ranges.stream(run, files, **options)
+        return ranges.stream_ranges(run, files, **options)
 
 
 def in_file(path, entry, key="k"):
@@ -85,7 +85,7 @@ def test_buffers_may_cut_anywhere(everything, monkeypatch, size):
     [run] = runs(ranges_of(everything))
     read = bytearray()
     told = []
-    total = stream(run, write=read.extend, progress=told.append)
+    total = stream_ranges(run, write=read.extend, progress=told.append)
     with open(run[0].stored.path, "rb") as file:
         assert read == file.read()
     assert total == sum(told) == len(read)
@@ -95,7 +95,7 @@ def test_buffers_may_cut_anywhere(everything, monkeypatch, size):
 def test_variants(monkeypatch):
     monkeypatch.setattr(ranges, "BUFFER_BYTES", 5)
     for run in runs(ranges_of(GOLDEN / "tf-2.15/iterator")):
-        stream(run)
+        stream_ranges(run)
 
 
 @pytest.mark.parametrize("size", [1, 5, 1 << 20])
@@ -112,14 +112,14 @@ def test_each_damaged_range_is_reported(everything, tmp_path, monkeypatch, size)
     path.write_bytes(data)
     failed = []
     here = [replace(each, stored=each.stored._replace(path=str(path))) for each in run]
-    assert stream(here, failed=lambda *failure: failed.append(failure)) == len(data)
+    assert stream_ranges(here, failed=lambda *failure: failed.append(failure)) == len(data)
     assert [each.key for each, _ in failed] == [each.key for each in damaged]
     for each, error in failed:
         assert (error.path, error.offset, error.key) == (str(path), each.stored.offset, each.key)
     with pytest.raises(tb.CorruptionError, match=CHECKSUM.format(damaged[0].stored.nbytes)) as caught:
-        stream(here)
+        stream_ranges(here)
     assert caught.value.key == damaged[0].key
-    assert stream(here, verify=False) == len(data)
+    assert stream_ranges(here, verify=False) == len(data)
 
 
 def test_what_fails_is_not_written_on(tmp_path):
@@ -128,7 +128,7 @@ def test_what_fails_is_not_written_on(tmp_path):
     chunks = []
     run = [zeros(tmp_path / "data", 0, 8), zeros(tmp_path / "data", 8, 8)]
     with pytest.raises(tb.CorruptionError):
-        stream(run, write=lambda chunk: chunks.append(bytes(chunk)))
+        stream_ranges(run, write=lambda chunk: chunks.append(bytes(chunk)))
     assert b"".join(chunks) in (b"", bytes(8))
 
 
@@ -136,13 +136,13 @@ def test_what_fails_is_not_written_on(tmp_path):
 def test_a_file_that_ends_too_early(tmp_path, size):
     (tmp_path / "data").write_bytes(bytes(size))
     with pytest.raises(tb.CorruptionError, match=f"12 bytes wanted, the file ends at {size}") as caught:
-        stream([zeros(tmp_path / "data", 0, 12)])
+        stream_ranges([zeros(tmp_path / "data", 0, 12)])
     assert (caught.value.path, caught.value.offset) == (str(tmp_path / "data"), 0)
 
 
 def test_no_file(tmp_path):
     with pytest.raises(tb.MissingFileError, match="no such file"):
-        stream([zeros(tmp_path / "data", 0, 12)])
+        stream_ranges([zeros(tmp_path / "data", 0, 12)])
 
 
 def test_strings_that_can_not_fit(tmp_path):
@@ -150,7 +150,7 @@ def test_strings_that_can_not_fit(tmp_path):
     (tmp_path / "data").write_bytes(bytes(12))
     entry = plain("string", [1000], bytes(12))
     with pytest.raises(tb.CorruptionError, match="1000 strings can't fit in 12 bytes"):
-        stream([in_file(tmp_path / "data", entry)])
+        stream_ranges([in_file(tmp_path / "data", entry)])
     failed = []
-    assert stream([in_file(tmp_path / "data", entry)], failed=lambda *each: failed.append(each)) == 12
+    assert stream_ranges([in_file(tmp_path / "data", entry)], failed=lambda *each: failed.append(each)) == 12
     assert len(failed) == 1

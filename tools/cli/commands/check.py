@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.cli.console import columns, escape, shell
 from tensorbundle.tools.operations.restoring.causes import find_causes
-from tensorbundle.tools.operations.restoring.forecasting import Source, Target, predict
+from tensorbundle.tools.operations.restoring.forecasting import RestoreTarget, Source, predict
 
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the forecast; the status is 1 if anything does not match."""
-    source, target = Source.read(args.checkpoint), Target.read(args.against)
+    source, target = Source.read(args.checkpoint), RestoreTarget.read(args.against)
     found = predict(source, target, args.method)
     if console.json:
         for each in found.findings:

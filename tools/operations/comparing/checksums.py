@@ -35,12 +35,12 @@ def stored_checksum(index: Index, key: str, entry: TensorEntry) -> int | None:
     if not entry.dtype.itemsize:
         return None
     parts = []
-    for part, slice_key, piece in index.pieces(raw, entry):
+    for part, slice_key, stored in index.stored_slices(raw, entry):
         start = _run_start(part.box(entry.shape), entry.shape)
-        checksum = _little_endian_checksum(index, slice_key, piece)
+        checksum = _little_endian_checksum(index, slice_key, stored)
         if start is None or checksum is None:
             return None
-        parts.append((start, piece.elements, piece.nbytes, checksum))
+        parts.append((start, stored.elements, stored.nbytes, checksum))
     crc = end = 0
     for start, elements, nbytes, checksum in sorted(parts):
         if start != end:

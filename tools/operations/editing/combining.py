@@ -17,7 +17,7 @@ from tensorbundle.parts import PartsIndex
 from tensorbundle.proto.graph import Attribute, Node
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key, join_path
 from tensorbundle.tools.matching.correspondence import keys_in
-from tensorbundle.tools.rewriting.expressions import Mean, Stored, stream
+from tensorbundle.tools.rewriting.expressions import Mean, Stored, stream_values
 from tensorbundle.tools.rewriting.reading import Reading
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _differ(parts: Sequence[Expression]) -> bool:
     if None not in fingerprints:
         return len(set(fingerprints)) > 1
     with Reading() as reading:
-        for first, *others in zip(*(stream(each, reading) for each in parts), strict=True):
+        for first, *others in zip(*(stream_values(each, reading) for each in parts), strict=True):
             if not all(np.array_equal(first, each) for each in others):
                 return True
     return False
@@ -256,8 +256,8 @@ def _fingerprint(tensor: Expression) -> tuple[object, ...] | None:
     if not isinstance(tensor, Stored):
         return None
     found: list[object] = [tensor.entry.nbytes]
-    whole = [] if tensor.pieces else [(None, tensor.key, tensor.entry)]
-    for part, key, entry in (*whole, *tensor.pieces):
+    whole = [] if tensor.stored_slices else [(None, tensor.key, tensor.entry)]
+    for part, key, entry in (*whole, *tensor.stored_slices):
         stored = tensor.index.stored(key, entry)
         if stored is None or stored.crc32c is None:
             return None

@@ -96,7 +96,7 @@ def slices_of(checkpoint: Checkpoint, tensor: ListedTensor) -> Iterator[ListedSl
     """The slices of a partitioned tensor; none of another."""
     if tensor.entry.slices:
         index = checkpoint.index
-        for part, key, entry in index.pieces(encode_key(tensor.key), tensor.entry):
+        for part, key, entry in index.stored_slices(encode_key(tensor.key), tensor.entry):
             yield ListedSlice(str(part), entry, index.stored(key, entry))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tensorbundle.keys import encode_key
 from tensorbundle.tools.patterns import select
-from tensorbundle.tools.rewriting.expressions import Stored, stream
+from tensorbundle.tools.rewriting.expressions import Stored, stream_values
 from tensorbundle.tools.rewriting.ordered import in_order
 from tensorbundle.tools.rewriting.reading import Reading
 
@@ -36,12 +36,12 @@ def flat_values(index: Index, key: str, entry: TensorEntry, *, verify: bool = Tr
         UnsupportedError: its values can't be arrays (variant, resource).
     """
     stored = Stored.of(index, encode_key(key), entry)
-    if not stored.pieces:
+    if not stored.stored_slices:
         stored = Stored(index, stored.key, entry._replace(shape=(entry.elements,)))
     with Reading(verify=verify) as reading:
-        for _, raw_key, piece in stored.pieces or ((None, stored.key, stored.entry),):
-            reading.prefetch(index, raw_key, piece)
-        yield from stream(stored, reading)
+        for raw_key, each in stored.stored_entries:
+            reading.prefetch(index, raw_key, each)
+        yield from stream_values(stored, reading)
 
 
 def _spread(work: Callable[[str, TensorEntry], Result], pair: tuple[str, TensorEntry]) -> Result:

@@ -94,7 +94,7 @@ def _read(checkpoint: Checkpoint, key: str, name: str, region: str | None, *, ve
 def _is_encoded(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> bool:
     """Whether the format encodes the values, in blocks with checksums of their own, which are always checked."""
     index, raw = checkpoint.index, encode_key(key)
-    parts = [(each, part) for _, each, part in index.pieces(raw, entry)] or [(raw, entry)]
+    parts = [(each, part) for _, each, part in index.stored_slices(raw, entry)] or [(raw, entry)]
     return all(index.stored(*each) is None for each in parts)
 
 

@@ -413,7 +413,7 @@ class _Verification:
                 continue
             listed.update(each.key(key) for each in entry.slices)
             try:
-                boxes = [each.box(entry.shape) for each, _, _ in index.pieces(key, entry)]
+                boxes = [each.box(entry.shape) for each, _, _ in index.stored_slices(key, entry)]
                 must_tile(boxes, entry.shape)
             except (CorruptionError, UnsupportedError) as error:
                 self._add("slices", error.locate(path=index.path, key=decode_key(key)))
@@ -515,7 +515,7 @@ class _Verification:
 
 
 def _is_slice_key(key: bytes) -> bool:
-    """Whether this is a piece's key; names of tensors may begin alike."""
+    """Whether this is the key of a slice; names of tensors may begin alike."""
     try:
         TensorSlice.parse_key(key)
     except CorruptionError:

@@ -41,7 +41,7 @@ class Cause:
         what: the cause, for a person.
         findings: the mismatches that it explains.
         advice: what may be done about it.
-        command: a command that mends it, if there is one; it was tried out.
+        command: a command that removes it, if there is one; it was tried out.
         examples: what shows the cause, if the findings do not.
     """
 
@@ -53,7 +53,7 @@ class Cause:
 
     @property
     def commands(self) -> list[Arguments]:
-        """The command that mends it, and those of the advice."""
+        """The command that removes it, and those of the advice."""
         return [each for each in (self.command, *(advice.command for advice in self.advice)) if each]
 
 

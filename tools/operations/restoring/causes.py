@@ -26,7 +26,7 @@ from tensorbundle.tools.operations.restoring.advice import Advice, Cause, Place,
 from tensorbundle.tools.operations.restoring.keras_causes import conversion_cause, find_keras_causes
 from tensorbundle.tools.operations.restoring.outcomes import counted
 from tensorbundle.tools.operations.restoring.trials import (
-    Mending,
+    MoveSearch,
     name_of,
     path_in_source,
     state_in,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorbundle.tools.operations.restoring.advice import Arguments
-    from tensorbundle.tools.operations.restoring.forecasting import Source, Target
+    from tensorbundle.tools.operations.restoring.forecasting import RestoreTarget, Source
     from tensorbundle.tools.operations.restoring.moves import Move
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Reason, Status
 
@@ -51,7 +51,7 @@ _GROUPS: Final = 8
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 
 
-def find_causes(forecast: Forecast, source: Source, target: Target) -> list[Cause]:
+def find_causes(forecast: Forecast, source: Source, target: RestoreTarget) -> list[Cause]:
     """What explains the mismatches of a forecast, each of them by one cause.
 
     Commands are filled in. If there are several, each takes the checkpoint that the one before it makes.
@@ -85,7 +85,7 @@ def _lost(source: Source) -> list[Cause]:
 class _Search:
     """The search for causes. What renaming would mend is taken out of the forecast first."""
 
-    def __init__(self, forecast: Forecast, source: Source, target: Target) -> None:
+    def __init__(self, forecast: Forecast, source: Source, target: RestoreTarget) -> None:
         self._forecast = forecast
         self._source = source
         self._target = target
@@ -177,7 +177,7 @@ class _Search:
 
             allowed = (*("--allow-missing",) * missing, *("--allow-unused",) * unused)
             command = ("convert", Place.SOURCE, Place.MADE, "--to", to, *given, *allowed)
-            if self._tried(command, take_structure, mends=True):
+            if self._tried(command, take_structure, keep=True):
                 return command
         return ()
 
@@ -185,10 +185,8 @@ class _Search:
     def _target_kind(self) -> OneOf["tf1", "tf2"]:
         return "tf1" if self._target.graph is None else "tf2"
 
-    def _tried(
-        self, command: Arguments, edit: Callable[[Draft], object], *, mends: bool = False
-    ) -> Arguments:
-        """The command, if what it does can be done after the other commands; `mends` if more may come after it."""
+    def _tried(self, command: Arguments, edit: Callable[[Draft], object], *, keep: bool = False) -> Arguments:
+        """The command, if it works after the other commands; with `keep`, later commands are tried after it, too."""
         try:
             with open_checkpoint(self._source.path) as checkpoint:
                 draft = Draft.of(checkpoint)
@@ -196,7 +194,7 @@ class _Search:
                     each(draft)
         except BundleError:
             return ()
-        if mends:
+        if keep:
             self._edits.append(edit)
         return command
 
@@ -213,13 +211,13 @@ class _Search:
             if not _follows(each)
         )
         before = self._open("missing", "unused", "shape", "dtype")
-        mending = Mending(self._forecast, self._source, self._target)
-        mending.run()
-        self._source, self._forecast, self._state = mending.source, mending.forecast, mending.state
-        found = mending.moves
+        search = MoveSearch(self._forecast, self._source, self._target)
+        search.run()
+        self._source, self._forecast, self._state = search.source, search.forecast, search.state
+        found = search.moves
         if not found:
             return
-        explained = [each for each in before if any(_mends(move, each) for move in found)]
+        explained = [each for each in before if any(_accounts_for(move, each) for move in found)]
         aside = tuple(f"{each}/" for move in found for each in move.aside)
         self._explained |= {
             ("unused", each.path) for each in self._forecast.findings if each.path.startswith(aside)
@@ -238,7 +236,7 @@ class _Search:
             )
         pairs = tuple(f"{old} -> {new}" for move in found for old, new in move.pairs.items())
         rules = [rule for move in found for rule in move.rules]
-        self._edits.append(lambda draft: rename(draft, mending.rules))
+        self._edits.append(lambda draft: rename(draft, search.rules))
         start = ("rename", Place.SOURCE, Place.MADE)
         if len(rules) > _IN_ONE_COMMAND:
             advice = (Advice("the map", ("suggest", Place.SOURCE, self._target.path, "-o", "MAP")),)
@@ -355,7 +353,7 @@ class _Search:
             command = self._tried(
                 ("cast", Place.SOURCE, Place.MADE, *(f"{each}={wanted}" for each in patterns)),
                 lambda draft, casts=casts: cast(draft, casts),  # type: ignore[misc]
-                mends=True,
+                keep=True,
             )
             yield Cause(what, tuple(found), (), command)
         rest = self._open("dtype")
@@ -472,7 +470,7 @@ class _Search:
         return _advised("to begin with 0", self._tried(("set", Place.SOURCE, Place.MADE, *arguments), add))
 
 
-def _mends(move: Move, finding: Finding) -> bool:
+def _accounts_for(move: Move, finding: Finding) -> bool:
     """Whether a finding is of one of a move's pairs, on either side, or a slot variable of one."""
     name = name_of(finding).partition(_SLOT_MARK)[0]
     return name in move.pairs if finding.status == "unused" else name in move.targets

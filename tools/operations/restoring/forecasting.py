@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tensorbundle.specs import Spec
     from tensorbundle.tools.operations.restoring.outcomes import Method, Reason
 
-__all__ = ["Source", "Target", "check", "forecast", "predict"]
+__all__ = ["RestoreTarget", "Source", "check", "forecast", "predict"]
 
 _STRUCTURES: Final = (".json", ".toml")
 
@@ -80,7 +80,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RestoreTarget:
     """A program as far as it is known.
 
     Attributes:
@@ -98,7 +98,7 @@ class Target:
     names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> Target:
+    def read(cls, path: Path) -> RestoreTarget:
         """What `path` shows: a structure file if it is called so, otherwise a checkpoint.
 
         Raises:
@@ -143,13 +143,13 @@ def check(source: Path, against: Path, *, method: Method = "restore") -> Forecas
         BundleError: one of the two can't be read, or `method` is another word.
     """
     check_word("method", method, METHODS)
-    return predict(Source.read(source), Target.read(against), method)
+    return predict(Source.read(source), RestoreTarget.read(against), method)
 
 
 forecast = check  # the name before commands and functions had the same
 
 
-def predict(source: Source, target: Target, method: Method) -> Forecast:
+def predict(source: Source, target: RestoreTarget, method: Method) -> Forecast:
     """`check` with what was read."""
     if target.is_keras_weights:
         if source.is_keras_weights:

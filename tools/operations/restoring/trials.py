@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.operations.editing.rules import Rule
-    from tensorbundle.tools.operations.restoring.forecasting import Target
+    from tensorbundle.tools.operations.restoring.forecasting import RestoreTarget
     from tensorbundle.tools.operations.restoring.moves import Move
     from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Status
 
-__all__ = ["Mending", "name_of", "path_in_source", "state_in", "stored_spec"]
+__all__ = ["MoveSearch", "name_of", "path_in_source", "state_in", "stored_spec"]
 
 # Restores of a renamed checkpoint: so many at most, and so many objects in all of them.
 _TRIALS: Final = 12
 _TRIED: Final = 200_000
 
 
-class Mending:
+class MoveSearch:
     """The search for names under which a checkpoint matches better.
 
     Attributes:
@@ -49,7 +49,7 @@ class Mending:
         moves: what has other names.
     """
 
-    def __init__(self, forecast: Forecast, source: Source, target: Target) -> None:
+    def __init__(self, forecast: Forecast, source: Source, target: RestoreTarget) -> None:
         self.source = source
         self.forecast = forecast
         self.state = state_in(source.path)
@@ -188,7 +188,7 @@ def _score(forecast: Forecast) -> int:
     return sum({"restored": 2, "dtype": 1, "shape": 1}.get(each.status, 0) for each in forecast.findings)
 
 
-def _meant(source: Source, target: Target) -> dict[str, str]:
+def _meant(source: Source, target: RestoreTarget) -> dict[str, str]:
     """What the variables of a checkpoint are called in a program, as far as that is decided."""
     specs = target.expected or {key: each.spec for key, each in target.entries.items()}
     by_name = source.graph is None

@@ -184,7 +184,7 @@ def _lose_unproven(found: FoundIndex) -> dict[str, str]:
         if not entry.slices:
             continue
         try:
-            must_tile([each.box(entry.shape) for each, _, _ in found.pieces(key, entry)], entry.shape)
+            must_tile([each.part.box(entry.shape) for each in found.stored_slices(key, entry)], entry.shape)
         except (CorruptionError, UnsupportedError) as error:
             del found.entries_found[key]
             lost[decode_key(key)] = error.reason

@@ -13,11 +13,11 @@ from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools import forecast
 from tensorbundle.tools.cli import main
 from tensorbundle.tools.operations.restoring.causes import find_causes
-from tensorbundle.tools.operations.restoring.forecasting import Source, Target, predict
+from tensorbundle.tools.operations.restoring.forecasting import RestoreTarget, Source, predict
 
 
 def causes(source, against, method="read"):
-    given, target = Source.read(source), Target.read(against)
+    given, target = Source.read(source), RestoreTarget.read(against)
     found = predict(given, target, method)
     return found, find_causes(found, given, target)
 

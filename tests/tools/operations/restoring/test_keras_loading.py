@@ -7,7 +7,7 @@ import tensorbundle as tb
 from tensorbundle.tools import check
 from tensorbundle.tools.cli import main
 from tensorbundle.tools.operations.restoring.causes import find_causes
-from tensorbundle.tools.operations.restoring.forecasting import Source, Target, predict
+from tensorbundle.tools.operations.restoring.forecasting import RestoreTarget, Source, predict
 
 h5py = pytest.importorskip("h5py")
 
@@ -31,7 +31,7 @@ MODEL = {"layers/dense": DENSE, "layers/dense_1": [(4, 2), (2,)], "layers/dense_
 
 
 def causes(source, target):
-    one, other = Source.read(source), Target.read(target)
+    one, other = Source.read(source), RestoreTarget.read(target)
     return find_causes(predict(one, other, "restore"), one, other)
 
 
