@@ -1,13 +1,13 @@
 """The engine that makes checkpoints: a draft becomes a plan, and the plan is carried out.
 
-- `options.py`: how an output is to be made, and what was done to make it.
+- `options.py`: options for writing an output, and counts of what was done.
 - `ranges.py`: byte ranges of files, read in long runs and checked.
 - `ordered.py`: work that several threads do, with its results in order.
 - `checking.py`: the checksums of many ranges, checked by several threads.
 - `reading.py`: boxes of values of stored tensors, read and checked.
 - `rounding.py`: numbers of one data type as those of another.
 - `expressions.py`: how the values of an output tensor are computed from stored ones.
-- `plan.py`: plans, which are data: where the bytes of each tensor come from; and `Output`, the seam to formats.
+- `plan.py`: plans: where the bytes of each tensor come from; and `Output`, the seam to formats.
 - `planning.py`: from expressions to the entries of a plan.
 - `appending.py`: the bytes of a plan's entries, appended to a file.
 - `resuming.py`: data shards that an interrupted run completed.

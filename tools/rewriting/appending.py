@@ -58,7 +58,7 @@ def append_entries(
 
 
 def _sources(entries: Iterable[PlannedEntry]) -> Iterator[tuple[Store, StoredRange]]:
-    """The ranges that are read for planned entries, in this order; not of inputs that are mostly passed over."""
+    """The ranges that are read for planned entries, in this order; without inputs of which only a small part is read."""
     for each in entries:
         origin = each.origin
         if isinstance(origin, Carried):

@@ -166,7 +166,7 @@ def _split(
 
 
 def _groups(plan: Plan, entries: list[PlannedEntry], *, one: bool) -> list[list[PlannedEntry]]:
-    """What is stored in each new data shard: as the plan says, but in one if `one` is set and it is not much."""
+    """The entries of each new data shard: as planned, or all in one if `one` is set and they are small."""
     if plan.shards:
         groups: dict[int, list[PlannedEntry]] = {number: [] for number in range(plan.shards)}
     elif one and sum(each.origin.entry.nbytes for each in entries) <= COPIED_BYTES:
@@ -181,7 +181,7 @@ def _groups(plan: Plan, entries: list[PlannedEntry], *, one: bool) -> list[list[
 def _entries_of_shared(
     entries: Sequence[PlannedEntry], numbers: Mapping[str, int], options: TransferOptions, written: Written
 ) -> dict[bytes, TensorEntry]:
-    """The index entries of what stays where it is; a sample is checked, and unknown checksums are computed."""
+    """The index entries of shared bytes; a sample is checked, and unknown checksums are computed."""
     carried = {each.key: each.origin for each in entries if isinstance(each.origin, Carried)}
     ranges = {key: origin.range for key, origin in carried.items()}
     crcs: dict[TensorRange, int] = {}
@@ -225,7 +225,7 @@ def _check_sample(ranges: list[TensorRange], files: OpenFiles) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One data shard to write. Plain data that can go to another process, but for `progress`, which stays here."""
+    """One data shard to write: plain data that can be sent to another process, except for `progress`."""
 
     store: Store
     number: int
@@ -278,7 +278,7 @@ def _do(task: _Job | Piece) -> tuple[dict[bytes, TensorEntry], Written] | SentPi
 
 
 def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
-    """What several threads may tell of their progress."""
+    """A progress function that several threads may call."""
     if progress is None:
         return None
     lock = threading.Lock()

@@ -29,7 +29,7 @@ class _Task:
     """What one thread checks: ranges that follow each other in a file, or a part of a range.
 
     Attributes:
-        ranges: what is read.
+        ranges: the ranges that are read.
         whole: the range of which the only one of `ranges` is a part, or None.
         ends: whether it is the last part.
     """

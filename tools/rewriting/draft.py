@@ -1,7 +1,7 @@
-"""A checkpoint that does not exist yet: what operations work on, one after another, before a plan is made of it.
+"""Drafts: checkpoints that operations edit, one after another, before a plan is made.
 
-A draft says what each key is in terms of tensors that checkpoints have, and has the object graph beside that. Nothing
-is read but indexes and object graphs. `plan` then finds what can stay where it is and what must be computed.
+A draft has an expression over stored tensors for each key, and the object graph. To make and edit one, only indexes and
+object graphs are read. `plan` then finds which bytes can stay where they are and which must be computed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DraftTensor:
         expression: its values.
         slices: how it is partitioned; empty if it is not.
         base: offset added to source shard numbers; non-zero after `merge`.
-        matched: how it came to its place, if it had to be found; for the plan and the summary.
+        matched: how its place was found, if it was searched for; the plan and the summary show it.
     """
 
     expression: Expression
@@ -77,23 +77,23 @@ class Tally:
 
 @dataclass(slots=True)
 class Draft:
-    """A checkpoint to be.
+    """The checkpoint to be written.
 
     Attributes:
-        prefix: the checkpoint it began as, for messages.
+        prefix: of the checkpoint that it was made from, for messages.
         tensors: by key, in the order in which they are stored in the data shards; the object graph is not among them.
         graph: its object graph, or None if it is name-based.
         left_out: tensors that were left out on purpose, and why.
-        notes: what operations say of what they did.
-        tally: what was done.
-        must_copy: whether the data shards are to be laid out anew.
-        layout: how the data shards are to be laid out.
+        notes: remarks of the operations.
+        tally: how many tensors were changed.
+        must_copy: whether the data shards get a new layout.
+        layout: of the data shards.
         keeps_order: whether tensors are stored in each data shard in the order of their sources, rather than in
             that of `tensors`.
         shards: how many data shards the sources have.
         output: the format that it is to be written in.
         attributes: texts beside tensors (`Index.attributes`), for formats that have them.
-        from_bundle: whether the checkpoint it began as is a bundle.
+        from_bundle: whether the checkpoint that it was made from is a bundle.
     """
 
     prefix: str
@@ -140,17 +140,17 @@ class Draft:
         return {key: tensor for key, tensor in self.tensors.items() if key in wanted}
 
     def naming(self) -> Naming:
-        """What its tensors may be called, as they are now."""
+        """The names of its tensors, as they are now."""
         return Naming(self.tensors, lambda: self.graph, self.prefix)
 
     def shift(self, base: int) -> None:
-        """Number its sources' data shards from `base` on, as they follow those of another draft."""
+        """Add `base` to the shard numbers of all tensors, as they follow those of another draft."""
         self.tensors = {key: replace(tensor, base=tensor.base + base) for key, tensor in self.tensors.items()}
         if self._graph_tensor is not None:
             self._graph_tensor = replace(self._graph_tensor, base=self._graph_tensor.base + base)
 
     def drop(self, keys: Collection[str]) -> None:
-        """Remove tensors, and with them the objects of the graph that have nothing else, and the slots of these."""
+        """Remove tensors, the objects of the graph that have no other tensors, and the slots of these objects."""
         gone = set(keys)
         self._forget(gone)
         if self.graph is not None:
@@ -159,9 +159,9 @@ class Draft:
 
     @contextlib.contextmanager
     def editing_graph(self) -> Iterator[ObjectGraph]:
-        """The object graph, to be edited inside the `with` block; the tensors follow their objects after it.
+        """The object graph, to be edited inside the `with` block; the tensors are adapted to it at its end.
 
-        Tensors of objects that are gone then go, and those of objects with other paths get other keys.
+        Tensors of removed objects are removed, and those of objects with new paths get new keys.
         """
         graph = self.graph
         if graph is None:
@@ -189,7 +189,7 @@ class Draft:
         self.tensors = tensors
 
     def note(self, what: str, keys: Collection[str]) -> None:
-        """Say something of some tensors, for the plan and the summary; nothing if there are none."""
+        """Add a remark on tensors, which the plan and the summary show; none if there are no tensors."""
         if keys:
             self.notes.append(Note(what, tuple(keys)))
 
@@ -199,7 +199,7 @@ class Draft:
         self.tensors[key] = replace(old, expression=expression)
 
     def write_to(self, output: Output) -> None:
-        """Let the draft be written in another format.
+        """Set the format that the draft is written in.
 
         Raises:
             UnsupportedError: a tensor that the format can't store; the reason counts the others.
@@ -217,7 +217,7 @@ class Draft:
         self.output = output
 
     def plan(self) -> Plan:
-        """What has to be done to make this checkpoint.
+        """The plan that writes this checkpoint.
 
         Raises:
             CorruptionError: slices of a tensor that overlap, or leave something out.

@@ -1,8 +1,8 @@
 """Tensors computed from stored ones, a box at a time: casts, slices, rows, means.
 
-An expression knows its type and shape, and gives the values of any box of itself, for which it asks the expressions
-below it for boxes of theirs. `stream_values` cuts a tensor into boxes that follow each other in memory, so that a tensor of
-any size is converted in a few megabytes. Strings are the exception: a tensor of strings is held as a whole.
+An expression has a type and a shape, and computes the values of any of its boxes from boxes of the expressions that it
+is made of. `stream_values` cuts a tensor into boxes that follow each other in memory, so a tensor of any size is
+converted in a few megabytes. Only tensors of strings are held in memory as a whole.
 
 Expressions are data. Files are opened by a `Reading`, which also checks the checksums of what it reads.
 """
@@ -67,12 +67,12 @@ class Expression(Protocol):
         """The stored tensors that it is computed from."""
 
     def __str__(self) -> str:
-        """How it comes about, for a plan."""
+        """How it is computed, as a plan shows it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """A tensor as a checkpoint has it, partitioned or not.
+    """A tensor that is stored in a checkpoint, partitioned or not.
 
     Attributes:
         index: the checkpoint's index.
@@ -100,7 +100,7 @@ class Stored:
         """The tensor of this key and entry, with its slices.
 
         Raises:
-            CorruptionError: a slice is missing or does not fit.
+            CorruptionError: a slice is missing, or its type or shape contradicts the tensor's entry.
         """
         return cls(index, key, entry, tuple(index.stored_slices(key, entry)))
 
@@ -118,8 +118,8 @@ class Stored:
         """The values of a box.
 
         Raises:
-            CorruptionError: not every element of it is in exactly one slice. A tensor of which this is so can still be
-                dropped, or kept as it is.
+            CorruptionError: an element of it is in no slice, or in several. Such a tensor can still be dropped, or kept
+                as it is.
         """
         if not self.stored_slices:
             return reading.read(self.index, self.key, self.entry, box)
@@ -166,9 +166,9 @@ class Stored:
 class Cast:
     """The same values in another type.
 
-    Floating-point numbers are rounded as NumPy rounds. An integer type gets what is left without the fraction, or the
-    nearest value that it has, 0 for NaN; a boolean is whether a value is not 0. Values that become infinite or are out of an
-    integer's range are counted, and those that an integer or boolean does not have at all.
+    Floating-point numbers are rounded as NumPy rounds. For an integer type, fractions are cut off, values out of range
+    become the nearest value in range, and NaN becomes 0. A boolean is true unless the value is 0. Two things are counted:
+    values that become infinite or are out of range, and values that an integer or boolean type can't represent.
     """
 
     source: Expression
@@ -426,7 +426,7 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Take:
-    """Rows of another tensor along an axis, in an order of their own; -1 means a row of zeros."""
+    """Rows of another tensor along an axis, in any order; -1 means a row of zeros."""
 
     source: Expression
     axis: int
@@ -474,7 +474,7 @@ class Constant:
 
     Attributes:
         values: in the array type of `dtype`.
-        name: where they come from, for a plan; "" if that needs no saying.
+        name: where they come from, as a plan shows it; may be empty.
         dtype: their data type.
     """
 

@@ -1,4 +1,4 @@
-"""How an output is to be made, and what was done to make it."""
+"""Options for writing an output, and counts of what was done."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class Written:
     """What was done to write an output.
 
     Attributes:
-        bytes_written: of data and of what describes it.
+        bytes_written: of data, indexes and headers.
         bytes_shared: of files that the output shares with a source.
         bytes_read: of sources, to copy or to check them.
         bytes_dead: of shared files that no tensor of the output has.
-        sharing: how bytes are shared, or why they are not; None where that was not asked for.
+        sharing: how bytes are shared, or why they are not; None if sharing was not requested.
         overflowed: tensors with values that became infinite, or were out of an integer's range, and how many.
-        lost: tensors with values that became another integer or truth value than they were, and how many.
+        lost: tensors with values that an integer or boolean type can't represent, and how many.
     """
 
     bytes_written: int = 0

@@ -1,9 +1,9 @@
-"""What an operation wants: for each tensor of the output, where its bytes come from, and in which format it is written.
+"""Plans: where the bytes of each tensor of an output come from, and in which format the output is written.
 
 A plan is data. It can be printed and tested without files, and `transfer.py` carries it out.
 
 `Output` is the seam to the formats that can be written: `BundleOutput` and `V1Output`, and those in `tools/formats`. A
-format is read through an `Index` (`bundle/index.py`); what is between the two asks neither which format it is.
+format is read through an `Index` (`bundle/index.py`). Code between the two does not depend on the format.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Converted:
 
     Attributes:
         expression: what they are.
-        entry: their type, shape and size; the place and the checksum come with the stream. The size of strings is only
-            about right.
+        entry: their type, shape and size; place and checksum are known once they are written. The size of strings is
+            an estimate.
     """
 
     expression: Expression
@@ -100,7 +100,7 @@ class Literal:
 
     Attributes:
         payload: as they are stored in the data shard.
-        entry: what they are; shard and offset mean nothing yet.
+        entry: their type, shape, size and checksum; shard and offset have no meaning yet.
     """
 
     payload: bytes
@@ -141,7 +141,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a person should know of an operation, and the tensors that it is about."""
+    """A remark on what an operation did, for a person, and the tensors that it is about."""
 
     what: str
     keys: tuple[str, ...]
@@ -153,14 +153,14 @@ class Plan:
 
     Attributes:
         output: the format that it is written in; bytes are carried only if that can store them.
-        entries: what is stored, in the order in which the data shards have it.
+        entries: the stored tensors and slices, in their order in the data shards.
         partitioned: the entries of partitioned tensors, whose slices are among `entries`.
-        left_out: what a source has and the output does not.
-        notes: what operations say of what they did.
-        must_copy: whether the data shards are laid out anew, so that sharing is out of the question.
-        shards: how many data shards there must be at least; empty ones make up the number.
-        changes: what was done to tensors, and to how many, for the summary.
-        matched: how tensors came to their places, where that was to be found; by key, or keys of their slices.
+        left_out: tensors of the sources that the output does not have, with reasons.
+        notes: remarks of the operations.
+        must_copy: whether the data shards get a new layout, so that none can be shared.
+        shards: the least number of data shards; empty ones are added to reach it.
+        changes: for the summary, how many tensors were changed in each way.
+        matched: how the place of a tensor was found, by key, or by the keys of its slices; only where it was searched for.
         attributes: texts beside tensors (`Index.attributes`), for formats that have them.
     """
 
@@ -197,7 +197,7 @@ class Plan:
         return html_table(title, ("key", "origin", "dtype", "shape", "bytes"), rows, len(self.entries))
 
     def whole_tensors(self) -> Iterator[tuple[bytes, TensorEntry]]:
-        """The key of every tensor of the output, and its entry, of which type and shape mean something."""
+        """The key of every tensor of the output, and its entry, of which only type and shape have a meaning."""
         slices = {part.key(key) for key, entry in self.partitioned.items() for part in entry.slices}
         for each in self.entries:
             if each.key not in slices:
@@ -208,7 +208,7 @@ class Plan:
         """Refuse two tensors with one key, and those that the output can't store.
 
         Raises:
-            ConflictError: there are two; both origins are named.
+            ConflictError: two tensors have one key; the reason names both origins.
             UnsupportedError: a tensor that the output can't store.
         """
         seen: dict[bytes, PlannedEntry] = {}
@@ -255,7 +255,7 @@ class Output(Protocol):
         """Write the output; it appears when it is complete.
 
         Args:
-            plan: whose carried bytes are all such as `carries` allows.
+            plan: what to write; `carries` allows all of its carried bytes.
             path: of the output.
             options: as in `transfer`.
             sizes: bytes of the files that carried bytes are in, in the order of sources and their files.

@@ -58,7 +58,7 @@ class Layout:
 
 
 class _Values:
-    """What the entries of one tensor are taken from, with what has to be found out once for all of them."""
+    """The values of one tensor, with facts that all of its entries need and that are computed once."""
 
     def __init__(self, expression: Expression) -> None:
         self.expression = expression
@@ -93,10 +93,10 @@ def add_entries(
     slices: tuple[TensorSlice, ...] = (),
     base: int = 0,
 ) -> None:
-    """Add the entries that a tensor is stored as to a plan.
+    """Add the entries of a tensor to a plan: one, or one for each slice.
 
     Args:
-        plan: to which.
+        plan: the plan, which is changed.
         key: of the tensor.
         values: of the tensor.
         slices: how it is partitioned; empty if it is not.
@@ -121,7 +121,7 @@ def add_entries(
 
 
 def source_place(planned: PlannedEntry) -> tuple[int, float, int]:
-    """What entries are sorted by: the data shard, the place in the source's file, and the number of bytes there.
+    """The sort key of entries: the data shard, the place in the source's file, and the number of bytes there.
 
     An empty tensor begins where the next one does, and comes before it. New tensors come last.
     """

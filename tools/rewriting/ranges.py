@@ -1,8 +1,8 @@
 """Reads ranges of files that tensors are stored in, in long runs, and checks them on the way, in bounded memory.
 
-Ranges that follow each other in a file are read together, through reused buffers, and written on from there: reading
-into a buffer, checksum and writing move more bytes a second than a memory map does, and pages of a map count as memory
-of the process. `reading.py` reads boxes of values; here is no NumPy, which sharing does without.
+Ranges that follow each other in a file are read together, through reused buffers, and written from these buffers. That
+is faster than a memory map, whose pages also count as memory of the process. `reading.py` reads boxes of values. This
+module does not need NumPy, and so sharing does not need it either.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAX_OPEN: Final = 64  # files at a time; a process may have 1024
 
 @dataclass(frozen=True, slots=True)
 class TensorRange:
-    """The stored bytes of one tensor or slice, and what is needed to check them.
+    """The stored bytes of one tensor or slice, and the facts that checking them needs.
 
     Attributes:
         store: where the file is.
@@ -106,7 +106,7 @@ class OpenFiles:
                 self.open(*place).prefetch(spans)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for each in self._files.values():
             each.close()
         self._files.clear()
@@ -144,7 +144,7 @@ def stream_ranges(
 
     Args:
         run: ranges that follow each other in one file, as `runs` groups them.
-        files: what is open.
+        files: open files, which are used again.
         write: takes each chunk, which changes again when `BUFFERS - 1` others were taken after it.
         verify: whether checksums are checked.
         failed: takes a range whose checksum is wrong, instead of an error that ends the reading.

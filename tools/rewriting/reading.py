@@ -56,12 +56,12 @@ class _Input:
 
 
 class Reading:
-    """What is open and known while one output is computed. Use as a context manager; leaving it checks the rest.
+    """Open files and checksums while one output is computed. A context manager; its end checks what was not checked yet.
 
     Attributes:
         bytes_read: so far.
         overflowed: elements that became infinite, or were out of an integer's range, in casts so far.
-        lost: elements that became another integer or truth value than they were, in casts so far.
+        lost: elements that an integer or boolean type could not represent, in casts so far.
     """
 
     def __init__(

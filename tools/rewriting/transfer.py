@@ -1,7 +1,7 @@
 """Carries out a plan. Every operation that makes a checkpoint ends here.
 
-Before anything is written, each range that is read is checked against the size of its file, and whether the output can
-store each tensor. How bytes get into the output is the output's matter (`bundle_output.py`, `v1_output.py`).
+Before anything is written, each range is checked against the size of its file, and each tensor against the types and
+shapes that the output can store. The output then writes the bytes (`bundle_output.py`, `v1_output.py`).
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Summary:
         bytes_dead: of shared data shards that no tensor of the output has; `compact` rewrites without them.
         seconds: from plan to commit.
         sharing: how bytes are shared: "reflink" or "hard link"; why not; or None where copying was asked for.
-        left_out: what the source has and the output does not.
+        left_out: tensors of the source that the output does not have, with reasons.
         overflowed: tensors with values that became infinite, or were out of an integer's range, and how many.
-        lost: tensors with values that became another integer or truth value than they were, and how many.
+        lost: tensors with values that an integer or boolean type can't represent, and how many.
         changes: how many tensors were renamed, cast and dropped.
-        notes: what operations say of what they did, and of which tensors.
+        notes: remarks of the operations, each with its tensors.
     """
 
     prefix: str
@@ -119,7 +119,7 @@ def bytes_to_read(plan: Plan, shared: Collection[str]) -> int:
 
 
 def check_sources(plan: Plan) -> dict[str, int]:
-    """Whether a plan can be carried out, so far as can be told from indexes and the sizes of files.
+    """Check a plan against the indexes and the sizes of the files, before anything is written.
 
     Returns the sizes, in bytes, of the files that carried bytes are in, in the order of sources and their files.
 

@@ -1,6 +1,6 @@
 """Writes a plan in the old V1 format, whose one file has values in an encoding of its own (`bundle/v1`).
 
-Nothing of a source can stay as it is: every value is read, checked and encoded anew, one slice at a time.
+No bytes of a source are carried: every value is read, checked and encoded, one slice at a time.
 """
 
 from __future__ import annotations
