@@ -146,7 +146,7 @@ def diff(
         patterns: as on the command line.
         values: whether to read the tensors that differ in values or type, and say how far they are apart.
         rtol: with `values`, elements a and b are equal if |a - b| <= atol + rtol * |b|.
-        atol: likewise.
+        atol: as `rtol`: the part that does not depend on b.
         jobs: the number of tensors that are read at the same time, or an executor for that.
         verify: whether checksums of what is read are checked.
         progress: told how many bytes of A are done.

@@ -1,12 +1,12 @@
-"""Which checkpoints a directory has, and which of them stay: the state file, and what it names.
+"""Which checkpoints a directory has, and which of them are kept: the state file, and the checkpoints that it names.
 
-`manage` carries out a plan (`add`, `remove`, `prune`, `repair`) on a survey of the directory. A plan is data. Nothing is
-deleted but the files of a checkpoint that the state file or the caller names, never a file outside the directory,
-what another checkpoint has too, or what a symbolic link points at.
+`manage` carries out a plan (`add`, `remove`, `prune`, `repair`) on a survey of the directory. A plan is data. Only files
+of checkpoints that the state file or the caller names are deleted, but no file outside the directory, none that another
+checkpoint has too, and none that a symbolic link points at.
 
-The state file is written first, without what is about to go, and on disk before the first file is deleted; of each
-checkpoint the index is deleted first. So it never names what is not there, whatever happens in between: a crash leaves
-checkpoints that it does not name. (TensorFlow deletes, then writes the state file without what it has deleted.)
+The state file is written first, without the checkpoints that will be deleted, and is on disk before the first file is
+deleted; of each checkpoint the index is deleted first. So the state file never names a checkpoint that does not exist: a
+crash leaves checkpoints that it does not name. (TensorFlow deletes first, and writes the state file then.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Give tensors other types."""
+"""Cast tensors to other types."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ __all__ = ["compact", "even_slices", "partition", "reshard", "unpartition"]
 def even_slices(shape: tuple[int, ...], count: int, axis: int) -> tuple[TensorSlice, ...]:
     """`count` slices along an axis, as even as they can be, longer ones first.
 
-    So cuts TensorFlow's `fixed_size_partitioner` (python/ops/variables.py, `PartitionedVariable`).
+    TensorFlow's `fixed_size_partitioner` makes the same slices (python/ops/variables.py, `PartitionedVariable`).
     """
     length, longer = divmod(shape[axis], count)
     out = []
@@ -105,5 +105,5 @@ def reshard(
 
 
 def compact(draft: Draft) -> None:
-    """Copy what is needed into new data shards, so that dead bytes go."""
+    """Rewrite data shards without unreferenced bytes."""
     draft.must_copy = True

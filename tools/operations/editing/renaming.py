@@ -89,7 +89,7 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
     for path in sorted(targets, key=lambda each: each.count("/")):
         above = _moved_above(path, moves, nearest)
         if above is not None and targets[path] == (moves[above] + path[len(above) :]).removeprefix("/"):
-            continue  # it goes along with what it is in
+            continue  # it moves with the object that it is in
         if targets[path] != path:
             moves[path] = targets[path]
     try:

@@ -1,4 +1,4 @@
-"""Leave tensors out: what a pattern names, all but that, or the optimizer's state."""
+"""Remove tensors: those that match patterns, those that match none, or the optimizer's state."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def extract(draft: Draft, patterns: Sequence[str]) -> None:
 
 
 def slim(draft: Draft) -> list[str]:
-    """Remove the optimizers' state; the keys of what is removed.
+    """Remove the state of all optimizers, and return the keys of the removed tensors.
 
     Raises:
         ConflictError: there is none.

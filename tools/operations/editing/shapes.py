@@ -90,7 +90,7 @@ def transpose(draft: Draft, orders: Mapping[str, Sequence[int]]) -> list[str]:
 
 
 def split(draft: Draft, name: str, into: Mapping[str, int], axis: int = 0) -> None:
-    """Make several tensors of one, which then no longer exists; so are its slots, where there are names and no objects.
+    """Replace a tensor by several parts of it; in name-based checkpoints, its slots too.
 
     Args:
         draft: what to change.
@@ -128,7 +128,7 @@ def split(draft: Draft, name: str, into: Mapping[str, int], axis: int = 0) -> No
 
 
 def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
-    """Make one tensor of several, which then no longer exist; so are their slots, where there are names and no objects.
+    """Replace several tensors by one; in name-based checkpoints, their slots too.
 
     Args:
         draft: what to change.

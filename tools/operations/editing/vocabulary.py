@@ -35,7 +35,7 @@ class Resized:
     Attributes:
         keys: the tensors that changed, the variable first.
         kept: how many of the variable's old rows the result has.
-        dropped: how many it has not: of tokens that the new vocabulary lacks, and of out-of-vocabulary buckets.
+        dropped: how many old rows it lacks: of tokens that the new vocabulary lacks, and of out-of-vocabulary buckets.
         new: how many rows of the result are zeros.
     """
 

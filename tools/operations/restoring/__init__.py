@@ -7,5 +7,5 @@
 - `forecasting.py`: the forecast.
 - `advice.py`: causes and advice, as data.
 - `keras_causes.py`: why a file does not load into Keras 3.
-- `moves.py`, `trials.py`, `causes.py`: why objects do not match, and commands that mend it.
+- `moves.py`, `trials.py`, `causes.py`: why objects do not match, and commands that correct it.
 """

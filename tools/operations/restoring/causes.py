@@ -83,7 +83,7 @@ def _lost(source: Source) -> list[Cause]:
 
 
 class _Search:
-    """The search for causes. What renaming would mend is taken out of the forecast first."""
+    """The search for causes. Objects that renaming would match are taken out of the forecast first."""
 
     def __init__(self, forecast: Forecast, source: Source, target: RestoreTarget) -> None:
         self._forecast = forecast

@@ -107,8 +107,8 @@ class Forecast:
         findings: every object with values, those of the program first.
         assert_consumed: whether this assertion of the restore's status passes, or why not. A v1 Saver has no status:
             these are then true if it restores.
-        assert_existing_objects_matched: likewise.
-        assert_nontrivial_match: likewise.
+        assert_existing_objects_matched: the same for this assertion.
+        assert_nontrivial_match: the same for this assertion.
         failure: the exception that restoring raises, or None. Nothing is asserted then, and only part is restored.
         changed: the paths of all objects whose value changes, also if it raises, and the tensors that they get; None for
             what a registered saver restores.

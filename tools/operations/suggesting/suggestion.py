@@ -53,8 +53,8 @@ class Suggestion:
         matches: pairs of names, each name in one at most, in the order of the first checkpoint; names that are equal on
             both sides and possibilities are among them.
         rules: what makes the certain and the likely ones of these, in the order in which a map has them.
-        left_old: what is in no pair in the first, each name with what it is.
-        left_new: likewise in the second.
+        left_old: names of the first that are in no pair, each with its types and shapes.
+        left_new: the same of the second.
     """
 
     source: str
@@ -94,7 +94,7 @@ def suggest(source: Path, target: Path) -> Suggestion:
 
     Args:
         source: anything that `tensorbundle.open` takes.
-        target: likewise.
+        target: anything that `tensorbundle.open` takes.
 
     Raises:
         BundleError: one of them can't be read, or has objects whose paths can't be TF1 names.
