@@ -346,7 +346,7 @@ class _Deciding:
         )
 
     def _lone(self) -> None:
-        """Match what is the only one of its type and shape on both sides, if there is nothing left that could be meant instead."""
+        """Match items that are the only ones of their type and shape on both sides, if nothing else could be meant."""
         groups = _groups(self._left.values(), self._right.values(), lambda each: each.kind)
         alone = [(ours[0], theirs[0]) for ours, theirs in groups.values() if len(ours) == len(theirs) == 1]
         if len(alone) < len(groups):

@@ -1,4 +1,4 @@
-"""What is compared when two checkpoints are, and what is found."""
+"""The items that are compared when two checkpoints are matched, and the pairs that are found."""
 
 from __future__ import annotations
 

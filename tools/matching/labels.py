@@ -204,7 +204,7 @@ class View:
 
     Attributes:
         left: the label of each item of one side that has such a name.
-        right: likewise of the other.
+        right: the label of each item of the other side.
         by_key: the items of each label, on either side.
         skeletons: the skeletons there are, on either side.
     """

@@ -39,7 +39,7 @@ class Placing:
         givers: the key of the source's tensor that a place has, or that its values are computed from.
         used: the keys of the source's tensors that have a place.
         conflicts: places and tensors that differ in type or shape.
-        resized: likewise, of those that names and paths tell: the key of the source's tensor, by place.
+        resized: by place, the key of a tensor that names and paths tell, but whose type or shape differs.
         contradictions: the places of which names say one thing and paths another.
         rivals: by place, the keys of what could be meant where that was not decided, and what says so.
         made: the types and shapes of places that the template did not have.
@@ -101,7 +101,7 @@ class Placing:
         )
 
     def decide(self) -> None:
-        """Give all places what is decided to belong there."""
+        """Assign tensors to all places for which matching decides."""
         places, keys = self.free()
         settled = {key: place for place, key in self.givers.items()}
         ours = [*dict.fromkeys((*settled, *keys))]

@@ -44,7 +44,8 @@ class Side:
     Attributes:
         draft: its tensors, by key.
         names: the key and the name of every variable but the save counter; in the order of the graph or the index.
-        paths: likewise the object path, if there are objects; not through an optimizer, if it can be.
+        paths: the key and the object path of every variable, if there are objects; if possible, one that does not pass
+            through an optimizer.
         optimizers: what optimizers it has.
         owned: the keys of what these own.
         private: the keys of variables that can be reached through optimizers only.

@@ -48,7 +48,7 @@ def are_telling(words: Iterable[str]) -> bool:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _words(name: str) -> tuple[str, ...]:
-    """The words and numbers of a name, in the singular, what is usually the same called the same."""
+    """The words and numbers of a name, in the singular; synonyms, such as `w` and `kernel`, become one word."""
     words = [word.lower() for word in _WORD.findall(_DIMENSIONS.sub("", name))]
     singular = [
         word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] != "s" else word for word in words
