@@ -16,7 +16,7 @@ from support.rewriting import finished, variable, write
 from tensorbundle.proto.graph import Node, Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from support.programs import Layer, Part, Program, Training
@@ -92,7 +92,7 @@ class Saved:
         tokens: what each tensor is; other tensors, as hyperparameters are, are not there.
         values: of each tensor, the number that all its elements are.
         names: the full name of each variable.
-        paths: likewise the object path.
+        paths: likewise the object path, not through an optimizer.
         shapes: likewise the shape.
         steps: what counts the steps of each slot's optimizer, by key.
     """
@@ -240,12 +240,10 @@ class _Saving:
         else:
             graph = finished(self._objects())
             keys = {node: each.checkpoint_key for _, node, each in graph.attributes()}
-            for path, node, each in graph.attributes():
+            for _, node, each in graph.attributes():
                 self._tensors[each.checkpoint_key] = self._values[node]
                 if node in self._tokens:
                     self._note(each.checkpoint_key, self._tokens[node])
-                    if not self._tokens[node].role:
-                        self.saved.paths[self._tokens[node]] = path
             self.saved.steps = {keys[slot]: keys[steps] for slot, steps in self._counters.items()}
         self.saved.prefix = write(prefix, self._tensors, graph=graph)
         return self.saved
@@ -303,6 +301,9 @@ class _Saving:
             self._values[node], self._tokens[node] = self._fresh(token), token
         for attribute, node in objects.parts.items():
             root.children[attribute] = node
+            for path, each in _walk(attribute, node):
+                if each in self._tokens:
+                    self.saved.paths.setdefault(self._tokens[each], path)
             if self._optimizer != "none":
                 name = "optimizer" if len(objects.parts) == 1 else f"{attribute[0]}_opt"
                 make = self._legacy if self._layout == "legacy" else self._newer
@@ -427,6 +428,12 @@ class _Saving:
         }
         listed = [*own.values(), *kept.values()]
         return Node(children=_listing(listed, owners) | own | {"inner_optimizer": inner} | kept)
+
+
+def _walk(path: str, node: Node) -> Iterator[tuple[str, Node]]:
+    yield path, node
+    for name, child in node.children.items():
+        yield from _walk(f"{path}/{name}", child)
 
 
 def _listing(listed: Sequence[Node], owners: Sequence[Node]) -> dict[str, Node]:

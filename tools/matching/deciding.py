@@ -249,7 +249,7 @@ class _Deciding:
                 continue
             if self._evidence.is_automatic(one, other, named):
                 continue
-            if self._evidence.is_out_of_order(one, other):
+            if self._evidence.is_out_of_order(one, other) or self._evidence.is_miscounted(one, other):
                 continue
             taken.append((one, other))
         for one, other in taken:

@@ -31,8 +31,13 @@ class Evidence:
     """
 
     def __init__(self, left: Sequence[Item], right: Sequence[Item]) -> None:
-        self._steps = _both_steps(left, right)
+        self._steps, self._named = _both_steps(left, right)
         self.views = [View(*steps) for steps in self._steps]
+        # For each view of names and each side: the ends of the other side's names whose words no name of this side has.
+        self._endings = [
+            [_endings(there - here) for here, there in (view.skeletons, view.skeletons[::-1])]
+            for view in self.views[: self._named]
+        ]
         self._unique = [
             {name for name, n in Counter(each.full_name for each in side).items() if n == 1}
             for side in (left, right)
@@ -131,9 +136,32 @@ class Evidence:
             return False
         return any(family in self._disordered for family, _ in view.left[one].families)
 
+    def is_miscounted(self, one: Item, other: Item) -> bool:
+        """Whether only counted numbers tell a pair, and one side leaves out scopes that the other side counts apart.
+
+        Keras 2 counts the layers of nested `Sequential` models and those beside them as one family: `dense`, `dense_1`. TF1
+        counts `dense` and `sequential/dense` separately. So `dense_1` can be another layer on each side.
+        """
+        equal = [number for number, view in enumerate(self.views) if view.agree(one, other)]
+        if not equal or equal[-1] >= self._named:
+            return False
+        return all(self._lacks_scope(number, one, other) for number in equal)
+
+    def _lacks_scope(self, number: int, one: Item, other: Item) -> bool:
+        label = self.views[number].left[one]
+        words = label.skeleton
+        if len(words) < 2 or not is_counted(words[-2]) or not (label.families or label.is_open):
+            return False
+        # Scopes are left out only by programs that save objects.
+        return any(
+            item.path and words in endings
+            for item, endings in zip((one, other), self._endings[number], strict=True)
+        )
+
     def is_open(self, one: Item, other: Item) -> bool:
         """Whether names are equal but for numbers that say nothing."""
-        return any(ours.is_open and ours.key == theirs.key for _, ours, theirs in self._labels(one, other))
+        opened = any(ours.is_open and ours.key == theirs.key for _, ours, theirs in self._labels(one, other))
+        return opened or self.is_miscounted(one, other)
 
     def told_by(self, one: Item, other: Item) -> tuple[str, Confidence]:
         """What tells a pair, and how sure it is."""
@@ -201,6 +229,10 @@ def _refuted(view: View, pairs: Mapping[Item, Item], opposed: Mapping[Pair, int]
     return found
 
 
+def _endings(names: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    return {words[at:] for words in names for at in range(1, len(words))}
+
+
 def holder_of(item: Item) -> str:
     """The layer of a tensor: what its object's path, or else its name, has before the last part."""
     return (item.path or item.full_name).rpartition("/")[0]
@@ -212,8 +244,8 @@ def role_of(item: Item) -> str:
     return steps[-1].word if steps and steps[-1].number is None else ""
 
 
-def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> list[tuple[Steps, Steps]]:
-    """The names, the paths, and where only one side has paths, the names with these."""
+def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> tuple[list[tuple[Steps, Steps]], int]:
+    """The names, the paths, and where only one side has paths, the names with these; and how many are names on both sides."""
     sides = left, right
     paths = [{each: read_path(each.path) for each in side if each.path} for side in sides]
     names = [{each: read_name(each.full_name) for each in side if each.full_name} for side in sides]
@@ -224,6 +256,7 @@ def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> list[tuple[Steps
         found.append((_roots(left), _roots(right)))
     elif any(below):
         found.append((below[0] or names[0], below[1] or names[1]))
+    named = len(found)
     if all(has_paths):
         # Where Keras 3 leaves layers out of names, their paths are what the other side's names may agree with.
         shared = [len({*steps.values()}) < len(steps) for steps in names]
@@ -234,7 +267,7 @@ def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> list[tuple[Steps
         found.append((paths[0], paths[1]))
     elif any(has_paths):
         found.append((paths[0] or names[0], paths[1] or names[1]))
-    return found
+    return found, named
 
 
 def _below_roots(side: Sequence[Item]) -> Steps:

@@ -33,6 +33,13 @@ def test_no_tensor_has_another_ones_values(first, tally, tmp_path):
     assert len(tally["refused"]) <= 2 + tally["told"] / 20, tally["refused"]
 
 
+@pytest.mark.parametrize("seed", [5131, 6269, 6274, 6485])
+def test_rare_pairs(seed, tmp_path):
+    """Numbers that one side counts across nested models; layers of Keras 3 that changed places and kept their attributes."""
+    pair = make_pair(seed, tmp_path)
+    assert not judge(pair, tmp_path).faults, pair.label
+
+
 def test_known_pairs_stay():
     """Also where values say something else, or the same once more."""
     left = [Item(name, "kind", checksum=name, full_name=name) for name in "ab"]
@@ -169,3 +176,66 @@ def test_what_every_layer_has_is_no_word_of_its_name():
     left = items(("a/key/kernel", "a/key/kernel", 44), ("a/key/bias", "a/key/bias", 4))
     right = items(("b/new/_kernel", "b/kernel", 44), ("b/new/bias", "b/bias", 4), ("c", "c", 3))
     assert not settled(left, right + items(("b/old/bias", "b/old/bias", 5)))
+
+
+def nested(*layers):
+    """The variables of layers as Keras 2 stores them: rows of path, name, and number of outputs."""
+    return items(
+        *[
+            (f"m/{path}/{role}", f"{name}/{role}", (name.startswith("conv"), role, size))
+            for path, name, size in layers
+            for role in ("kernel", "bias")
+        ]
+    )
+
+
+def scoped(*layers):
+    """The variables of layers as TF-Slim and TF1 store them: rows of name and number of outputs."""
+    return items(
+        *[
+            (None, f"{name}/{role}", (name.lower().split("/")[-1].startswith("conv"), role, size))
+            for name, size in layers
+            for role in ("kernel", "bias")
+        ]
+    )
+
+
+def test_numbers_that_go_on_in_nested_models():
+    """Keras 2 counts dense layers inside and outside of a nested model as one family, TF-Slim each scope's."""
+    left = nested(
+        ("layer_with_weights-0/layer_with_weights-0", "dense", 4),
+        ("layer_with_weights-0/layer_with_weights-1", "conv1d", 4),
+        ("layer_with_weights-1", "dense_1", 4),
+    )
+    inside = [("sequential/fully_connected", 4), ("sequential/Conv", 4)]
+    right = scoped(("fully_connected", 4), ("fully_connected_1", 4), *inside)
+    assert not settled(left, right)
+    assert not settled(right, left)
+
+
+def test_a_layer_that_only_one_side_has_beside_nested_ones():
+    """The head has got another size and another number; a new layer has the head's old size."""
+    left = nested(
+        ("layer_with_weights-0", "dense", 4),
+        ("layer_with_weights-1/layer_with_weights-0", "dense_1", 4),
+        ("layer_with_weights-2", "dense_2", 2),
+    )
+    heads = [("fully_connected_1", 2), ("fully_connected_2", 7)]
+    right = scoped(("fully_connected", 4), *heads, ("sequential/fully_connected", 4))
+    assert not settled(left, right)
+
+
+def test_an_outer_layer_is_not_the_one_inside():
+    """Even if it is the only one of its name whose shape is left."""
+    left = scoped(("block_2/dense_2", 4), ("dense_3", 4))
+    right = nested(
+        ("layer_with_weights-0/layer_with_weights-0", "dense_2", 4), ("layer_with_weights-1", "dense_4", 7)
+    )
+    assert not settled(left, right)
+
+
+def test_names_in_scopes_that_both_sides_have_are_told():
+    """Where no side leaves out scopes, one more nested layer casts no doubt on the others."""
+    left = scoped(("dense", 4), ("dense_1", 4), ("block/dense", 4))
+    right = scoped(("dense", 4), ("dense_1", 4), ("block/dense", 4), ("tower/dense", 4))
+    assert settled(left, right) == {each.full_name: each.full_name for each in left}
