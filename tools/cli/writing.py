@@ -22,7 +22,7 @@ from tensorbundle.tools.rewriting.bundle_output import DEAD_BYTES, dead_bytes
 from tensorbundle.tools.rewriting.expressions import Constant
 from tensorbundle.tools.rewriting.options import TransferOptions
 from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
-from tensorbundle.tools.rewriting.transfer import bytes_to_read, check_sources, transfer
+from tensorbundle.tools.rewriting.transfer import bytes_to_read, bytes_to_write, check_sources, transfer
 
 if TYPE_CHECKING:
     import argparse
@@ -195,11 +195,9 @@ def _print_plan(
     sizes = check_sources(plan)
     shared = set(plan.output.shared(plan, destination, options, sizes))
     rows = []
-    written = unchanged = 0
+    unchanged = 0
     for each in plan.entries:
         action, source = _action(each, shared)
-        if action != "share":
-            written += each.origin.entry.nbytes
         console.record(_plan_record(each, action, source, plan.matched.get(each.key)))
         if everything or not _is_unchanged(each, plan):
             rows.append(_plan_row(each, action, source, plan.matched.get(each.key)))
@@ -208,7 +206,7 @@ def _print_plan(
     for left in plan.left_out:
         console.record({"key": left.key, "action": "leave out", "source": None, "reason": left.reason})
         rows.append(["leave out", escape(left.key), "", "", "", escape(left.reason)])
-    read = bytes_to_read(plan, shared)
+    read, written = bytes_to_read(plan, shared), bytes_to_write(plan, shared)
     memory = _peak_memory(plan)
     total_shared = sum(sizes[path] for path in shared)
     dead = dead_bytes(plan, shared, sizes)

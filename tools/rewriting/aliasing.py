@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tensorbundle.storage.protocols import WritableFile
     from tensorbundle.tools.rewriting.options import Written
 
-__all__ = ["append_aliased"]
+__all__ = ["append_aliased", "repeated_bytes"]
 
 
 def append_aliased(
@@ -59,6 +59,19 @@ def append_aliased(
         with OpenFiles() as files:
             written.bytes_read += sum(stream_ranges([each], files) for each in ranges.values())
     return out, written
+
+
+def repeated_bytes(entries: Iterable[PlannedEntry]) -> int:
+    """Bytes of the tensors that `append_aliased` does not write, as others of the same data shard have them, too."""
+    shards: dict[int, list[PlannedEntry]] = {}
+    for each in entries:
+        shards.setdefault(each.shard, []).append(each)
+    repeated = 0
+    for shard in shards.values():
+        homes = _homes(shard)
+        repeated += sum(shard[number].origin.entry.nbytes for number in homes)
+        repeated -= sum(end - start for _, (start, end) in {*homes.values()})
+    return repeated
 
 
 def _homes(entries: Sequence[PlannedEntry]) -> dict[int, tuple[int, tuple[int, int]]]:

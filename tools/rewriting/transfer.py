@@ -17,6 +17,8 @@ from tensorbundle.keys import decode_key
 from tensorbundle.markup import html_table
 from tensorbundle.storage.paths import is_url
 from tensorbundle.storage.staging import readable_like
+from tensorbundle.tools.rewriting.aliasing import repeated_bytes
+from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import Carried, Converted
 
 if TYPE_CHECKING:
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
     from tensorbundle.tools.rewriting.options import TransferOptions
-    from tensorbundle.tools.rewriting.plan import LeftOut, Note, Plan
+    from tensorbundle.tools.rewriting.plan import LeftOut, Note, Plan, PlannedEntry
 
-__all__ = ["Summary", "bytes_to_read", "check_sources", "transfer"]
+__all__ = ["Summary", "bytes_to_read", "bytes_to_write", "check_sources", "transfer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,8 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
 
 
 def bytes_to_read(plan: Plan, shared: Collection[str]) -> int:
-    """Bytes that are read to make the output, if the files `shared` are shared; samples not counted."""
-    total = 0
+    """Bytes that are read to make the output, if the files `shared` are shared, without samples and checks of overlaps."""
+    total = -_repeated(plan, shared)
     for each in plan.entries:
         origin = each.origin
         if isinstance(origin, Carried):
@@ -116,6 +118,22 @@ def bytes_to_read(plan: Plan, shared: Collection[str]) -> int:
         elif isinstance(origin, Converted):
             total += sum(stored.entry.nbytes for stored in origin.expression.inputs())
     return total
+
+
+def bytes_to_write(plan: Plan, shared: Collection[str]) -> int:
+    """Bytes of tensors that are written to make the output, if the files `shared` are shared."""
+    return sum(each.origin.entry.nbytes for each in _moved(plan, shared)) - _repeated(plan, shared)
+
+
+def _moved(plan: Plan, shared: Collection[str]) -> list[PlannedEntry]:
+    return [
+        each for each in plan.entries if not (isinstance(each.origin, Carried) and each.origin.path in shared)
+    ]
+
+
+def _repeated(plan: Plan, shared: Collection[str]) -> int:
+    """Bytes that several tensors have and that are copied once, as bundles can have them."""
+    return repeated_bytes(_moved(plan, shared)) if isinstance(plan.output, BundleOutput) else 0
 
 
 def check_sources(plan: Plan) -> dict[str, int]:

@@ -61,3 +61,11 @@ def test_new_tensors_between_them(tmp_path):
     with tb.open(tmp_path / "out") as ckpt:
         assert (ckpt.entry("a").offset, ckpt["c"].dtype) == (ckpt.entry("b").offset, np.float64)
         assert ckpt["a"].tobytes() == ckpt["b"].tobytes() == DATA[:400]
+
+
+@pytest.mark.parametrize(("command", "nbytes"), [(["compact"], 600), (["convert", "--to", "v1"], 1200)])
+def test_plans_count_them_once(run, tmp_path, command, nbytes):
+    """If the output can have ranges that overlap."""
+    made = source(tmp_path / "m", {"a": (0, 400), "b": (200, 600), "c": (0, 400)})
+    *_, total = run(*command, made, tmp_path / "out", "--dry-run", "--json").records
+    assert (total["bytes_written"], total["bytes_read"]) == (nbytes, nbytes)
