@@ -80,12 +80,16 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """The same order in each process; of each test function a few cases, if all of `tests` is run and not everything asked for."""
+    """The same order in each process; if all of `tests` is run and not everything asked for, only a few cases of each test
+    function, and none of those that are marked as slow.
+    """
     items.sort(key=lambda item: item.location[:2])
     if DEEP or not config.stash[EVERYTHING]:
         return
     functions = {}
     for item in items:
+        if item.get_closest_marker("slow"):
+            continue
         functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
     kept = {case for cases in functions.values() for case in sample(cases, MOST_CASES)}
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])

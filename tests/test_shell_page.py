@@ -40,6 +40,7 @@ def path(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_git_diff(path):
     need("git")
     repository = path / "repository"

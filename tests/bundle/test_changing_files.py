@@ -143,6 +143,7 @@ sys.exit(main(argv))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["show", "verify", "stats", "hash", "report", "convert"])
 def test_no_command_dies_of_a_file_that_is_cut_under_it(prefix, tmp_path, command):
     more = {

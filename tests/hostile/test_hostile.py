@@ -54,6 +54,7 @@ def work(tmp_path, monkeypatch, name, label, count):
     return steps(run), status[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "label"), pairs())
 def test_work_is_in_proportion_to_the_size(tmp_path, monkeypatch, capsys, name, label):
     write_model(tmp_path / "model")

@@ -20,6 +20,7 @@ def test_merged(ranges, expected):
     assert merged(ranges, gap=2) == expected
 
 
+@pytest.mark.slow
 def test_merged_is_linear_in_the_number_of_ranges():
     assert merged(((each * 10, 5) for each in range(200_000)), gap=4) == [
         (each * 10, 5) for each in range(200_000)

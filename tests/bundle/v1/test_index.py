@@ -250,6 +250,7 @@ def test_another_process_opens_the_files_for_itself(tmp_path, monkeypatch):
         assert copy.values(*next(copy.raw_entries())).shape == (2, 4)
 
 
+@pytest.mark.slow
 def test_several_threads(tmp_path):
     """A table remembers a block; that must not be one that another thread asked for."""
     interval = sys.getswitchinterval()

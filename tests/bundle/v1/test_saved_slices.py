@@ -474,6 +474,7 @@ def test_damaged_tensors_are_told_by_name(tensor, error, reason):
     assert caught.value.key == "a"
 
 
+@pytest.mark.slow
 def test_many_small_parts_take_linear_time():
     """Of a shape, of the versions and of a list."""
 

@@ -44,6 +44,7 @@ def with_tensorflow(monkeypatch, *, installed):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
 
 
+@pytest.mark.slow
 def test_whole_processes(run, ckpt, monkeypatch):
     with_tensorflow(monkeypatch, installed=False)
     before = snapshot(ckpt.parent)

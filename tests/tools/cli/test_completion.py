@@ -86,6 +86,7 @@ def _enter(terminal, text, until):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 @pytest.mark.parametrize(
     ("line", "expected"),
@@ -115,6 +116,7 @@ def test_names_are_never_evaluated(run, path, shell):
     assert not (path / "pwned").exists()
 
 
+@pytest.mark.slow
 def test_in_fish(run, path):
     if shutil.which("fish") is None:
         pytest.skip("there is no fish")

@@ -589,6 +589,7 @@ class TestStreams:
         assert process.communicate()[1] == "tensorbundle ls: standard output: No space left on device\n"
         assert process.returncode == 2
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
     @pytest.mark.parametrize("name", ["ls", "tree", "graph"])
     def test_an_encoding_that_lacks_characters(self, name, encoding):

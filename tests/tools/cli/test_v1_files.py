@@ -409,6 +409,7 @@ def test_a_bundle_where_a_v1_file_is(run, sources, work):
     assert our_reading(old).keys() == {"x"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 130)],
@@ -431,6 +432,7 @@ def test_interrupted(work, number, status, overwrite):
     assert snapshot(work / "out") == before
 
 
+@pytest.mark.slow
 def test_killed(work):
     """Then a temporary file is left, which is in nobody's way, and what was there is there."""
     source = write(work / "m", {"a": np.zeros(1 << 20, np.uint8), "b": np.zeros(1 << 20, np.uint8)})

@@ -78,6 +78,7 @@ def peaks(name, source, destination):
     return map(int, done.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cast", "average", "partition", "unpartition", "transpose"])
 def test_peak_memory(big, name):
     source = big / ("cut" if name == "unpartition" else "narrow")

@@ -217,6 +217,7 @@ class TestSharing:
 
 
 class TestCopying:
+    @pytest.mark.slow
     def test_every_flipped_byte_is_noticed(self, source, out):
         """By file, offset and key; nothing is left at the destination."""
         with tb.open(source) as ckpt:
@@ -600,6 +601,7 @@ def test_two_threads_that_overwrite_one_checkpoint(tmp_path, out, data):
     assert len(files(out / "m")) == len(list(out.iterdir()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", sample(["share", "copy"], 1))
 def test_processes_that_write_one_checkpoint(tmp_path, out, data):
     """Without `--overwrite` one of them gets it, and the others say so."""
@@ -627,6 +629,7 @@ sys.exit(status)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

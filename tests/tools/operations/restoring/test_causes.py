@@ -390,6 +390,7 @@ NESTED = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(one=st.dictionaries(NAMES, NESTED, max_size=3), two=st.dictionaries(NAMES, NESTED, max_size=3))
 def test_every_mismatch_has_one_cause(tmp_path, one, two):

@@ -515,6 +515,7 @@ def large(shape, count):
     return tree({f"a{number}": inner for number in range(count)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "size"), [("chain", 300), ("fan", 75), ("slots", 75), ("aliases", 75)])
 def test_large_graphs_take_linear_time(tmp_path, shape, size):
     """No recursion, and no time with the square of the number of objects."""

@@ -103,6 +103,7 @@ def test_one_flipped_bit_in_the_index_is_put_right(ckpt):
     assert read_everything(ckpt.parent / "saved") == expected
 
 
+@pytest.mark.slow
 def test_two_flipped_bits_in_one_block(ckpt):
     expected = read_everything(ckpt / "m")
     first, second = blocks_of(ckpt / "m.index")[:2]
@@ -115,6 +116,7 @@ def test_two_flipped_bits_in_one_block(ckpt):
     assert first.offset == 0
 
 
+@pytest.mark.slow
 def test_damaged_data_is_lost(ckpt):
     expected = read_everything(ckpt / "m")
     keys = sorted(expected)
@@ -148,6 +150,7 @@ def test_nothing_is_left(ckpt):
     assert list(ckpt.parent.glob("saved*")) == []
 
 
+@pytest.mark.slow
 def test_temporary_files_of_a_killed_save(ckpt):
     expected = read_everything(ckpt / "m")
     (ckpt / "m.index").rename(ckpt / "m.index.tempstate123")

@@ -233,6 +233,7 @@ RENAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "retrained"), sample(itertools.product(RENAMES, [False, True]), 6), ids=str)
 def test_consistent_renames_become_few_rules(tmp_path, name, retrained):
     change = RENAMES[name]
