@@ -63,6 +63,7 @@ boxes = st.integers(1, 3).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(boxes)
 def test_find_overlap_agrees_with_trying_all_pairs(found):
     pairs = {

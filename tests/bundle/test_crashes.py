@@ -59,6 +59,7 @@ def after(write, *args, **options):
     return disk.files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old_shards", [0, 1, 2, 3])
 @pytest.mark.parametrize("new_shards", [1, 2, 3])
 def test_bundles(old_shards, new_shards):

@@ -133,6 +133,7 @@ def keyed(sizes):
     return [(b"%05d" % number, b"v" * (size - 5)) for number, size in enumerate(sizes)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pairs", "blocks"),
     [

@@ -318,6 +318,7 @@ def test_open_v1_with_impossible_tensors(file):
     read_v1(v1_file(file), [None])
 
 
+@pytest.mark.slow
 @given(v1_files(2**10, 2**20))
 def test_regions_of_impossible_v1_tensors(file):
     read_v1(v1_file(file), [np.s_[...], np.s_[:1], np.s_[-1], np.s_[::-1, ...]])

@@ -536,6 +536,7 @@ def test_graft_refused(trained, path, error):
     assert trained.encode() == before
 
 
+@pytest.mark.slow
 def test_a_long_chain_is_no_recursion():
     """1,200 objects, each the child of the one before."""
     top = Node()
@@ -637,6 +638,7 @@ def test_a_child_without_a_name_that_has_children():
     assert graph["x//y"] is root.children["x"].children[""].children["y"]
 
 
+@pytest.mark.slow
 def test_paths_that_no_memory_holds_are_refused():
     """30,000 objects, each the child of the one before."""
     message = checkpoint_pb2.TrackableObjectGraph()

@@ -323,6 +323,7 @@ def test_parts_are_long_enough_that_so_many_suffice(size, expected):
     assert size is None or -(-size // expected) <= 10_000
 
 
+@pytest.mark.slow
 def test_a_large_index_is_listed_in_three_requests(root, monkeypatch):
     """What is near its end is read at first, and the rest at once."""
     monkeypatch.setattr(remote, "NEAR_BYTES", 100)

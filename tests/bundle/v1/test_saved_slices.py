@@ -328,6 +328,7 @@ def test_memory_for_values_goes_with_their_size(dtype):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_memory_for_numbers_that_stand_alone():
     """Each is a field of its own, and there are many."""
     message = memoryview(raw("2d 0000803f") * 50_000)

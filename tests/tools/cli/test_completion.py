@@ -107,6 +107,7 @@ def test_in_a_terminal(run, path, shell, line, expected):
     assert expected in typed(shell, path / "script", line, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_names_are_never_evaluated(run, path, shell):
     if shutil.which(shell) is None:
@@ -196,6 +197,7 @@ def test_names_with_control_characters_are_left_out(complete, tmp_path):
     assert complete("tensorbundle", "show", str(tmp_path / "m"), "a")[1] == ["ab"]
 
 
+@pytest.mark.slow
 def test_few_blocks_of_a_large_index_are_read(tmp_path, monkeypatch):
     with tb.create(tmp_path / "m") as writer:
         for scope in ("a", "b"):

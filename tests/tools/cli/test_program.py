@@ -575,6 +575,7 @@ class TestStreams:
                 writer.add(f"{number:05d}{'x' * 100}", np.float32(1))
         return tmp_path / "m"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("argv", [["ls"], ["ls", "--json"], ["tree"]], ids=" ".join)
     def test_a_pipe_that_is_closed_early(self, large, argv):
         with spawn(argv[0], large, *argv[1:]) as process:
@@ -657,6 +658,7 @@ class TestSignals:
             signal.signal(signal.SIGHUP, before)
         assert seen == [signal.SIG_IGN]
 
+    @pytest.mark.slow
     def test_an_overwritten_checkpoint_stays(self, tmp_path, large):
         (tmp_path / "out").mkdir()
         assert main(["convert", str(V215 / "guide-tf1"), str(tmp_path / "out/m"), "--to", "tf2"]) == 0

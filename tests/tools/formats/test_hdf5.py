@@ -217,6 +217,7 @@ def test_damaged_files(size, weights, tmp_path):
         tb.open(tmp_path / "cut.h5")
 
 
+@pytest.mark.slow
 def test_flipped_bytes_give_a_value_or_an_error(weights, tmp_path):
     data = weights.read_bytes()
     for position in range(0, 2000, 41):

@@ -102,6 +102,7 @@ def test_a_crash_at_any_point(data, old):
     assert seen == {was == new, True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "old", "fault"), FAULTY, ids=map("-".join, FAULTY))
 def test_an_error_or_an_interrupt_at_any_point(data, old, fault):
     files, source, target = prepared(old)

@@ -501,6 +501,7 @@ def fork(action):
     return child
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_one_of_the_checkpoints_whole(tmp_path, out):
     """Killed again and again while it overwrites one checkpoint with the other and back, in turn sharing and copying."""
     sources = [write(tmp_path / "a/m", seed=1), write(tmp_path / "b/m", seed=2, shards=3)]

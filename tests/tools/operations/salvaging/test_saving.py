@@ -59,6 +59,7 @@ def flip(path, *offsets):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_sound_checkpoint(ckpt):
     expected = read_everything(ckpt / "m")
     found = saved(ckpt)
@@ -66,6 +67,7 @@ def test_a_sound_checkpoint(ckpt):
     assert read_everything(ckpt.parent / "saved") == expected
 
 
+@pytest.mark.slow
 def test_an_index_without_its_end(ckpt):
     expected = read_everything(ckpt / "m")
     cut(ckpt / "m.index", os.path.getsize(ckpt / "m.index") - 30)
@@ -74,6 +76,7 @@ def test_an_index_without_its_end(ckpt):
     assert read_everything(ckpt.parent / "saved") == expected
 
 
+@pytest.mark.slow
 def test_an_index_that_ends_in_a_block(ckpt):
     expected = read_everything(ckpt / "m")
     last = blocks_of(ckpt / "m.index")[-1]
@@ -84,6 +87,7 @@ def test_an_index_that_ends_in_a_block(ckpt):
     assert read_everything(ckpt.parent / "saved").items() <= expected.items()
 
 
+@pytest.mark.slow
 def test_an_index_without_its_start(ckpt):
     expected = read_everything(ckpt / "m")
     data = (ckpt / "m.index").read_bytes()
@@ -94,6 +98,7 @@ def test_an_index_without_its_start(ckpt):
     assert read_everything(ckpt.parent / "saved").items() <= expected.items()
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_in_the_index_is_put_right(ckpt):
     expected = read_everything(ckpt / "m")
     flip(ckpt / "m.index", 5000)

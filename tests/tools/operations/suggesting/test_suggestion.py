@@ -138,6 +138,7 @@ def renamed(draw, least=1):
     return new
 
 
+@pytest.mark.slow
 @given(renamed(), st.integers(0, 5), st.randoms(use_true_random=False))
 def test_equal_values_give_the_exact_map(tmp_path_factory, names, alike, random):
     """Whatever the names: each tensor that has values of its own is found, and for certain. Zeros may not be."""
@@ -728,6 +729,7 @@ NAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kinds"), sample(itertools.product(NAMES, [20, 1]), 1), ids=str)
 def test_many_in_little_time(name, kinds):
     """Whatever they are called, also where all have one type and shape and no checksum says anything."""
