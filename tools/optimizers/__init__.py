@@ -1,14 +1,14 @@
-"""What optimizers call their state, by name and in object graphs: the only place that knows.
+"""The state of optimizers, by names of variables and in object graphs: the only code that knows its names.
 
 - `table.py`: the names of slots, scalars and lists of each class of each generation, and the roles that they mean.
-- `optimizer.py`: `Optimizer`, what one keeps, of whichever generation.
-- `nodes.py`: which objects of a graph are optimizers, and what they wrap.
-- `naming.py`: optimizers that names tell of.
+- `optimizer.py`: `Optimizer`, the state of one optimizer of any generation.
+- `nodes.py`: which objects of a graph are optimizers, and which optimizers they wrap.
+- `naming.py`: optimizers found by names of variables.
 - `lists.py`: which variable a slot in a list belongs to.
 - `graphs.py`: optimizers in an object graph.
 - `ordering.py`: the order of an optimizer's variables in Keras 3 and its weights files.
-- `finding.py`: `Optimizers`, all of a checkpoint: `slim`, templates, `info` and others ask it.
-- `following.py`: the slots that change where a variable changes its shape.
+- `finding.py`: `Optimizers`, all optimizers of a checkpoint, for `slim`, templates, `info` and others.
+- `following.py`: the slots that change with the shape of a variable.
 - `making.py`: slots for legacy optimizers that have none yet.
-- `classes.py`: what the classes of optimizers are called, for people.
+- `classes.py`: names of the classes of optimizers, for people.
 """

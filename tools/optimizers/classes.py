@@ -1,4 +1,4 @@
-"""What the class of an optimizer is called, as far as the names of its variables or its slots tell."""
+"""The names of optimizers' classes, as far as the names of variables and the slots show them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_SUFFIXES: Final = {
 
 
 def class_names(optimizers: Iterable[Optimizer], names: Mapping[str, str]) -> list[str]:
-    """What the classes of optimizers are called, "unknown" where nothing tells; moving averages are none.
+    """The names of optimizers' classes, "unknown" for a class that can't be told; without moving averages.
 
     Args:
         optimizers: of one checkpoint.
@@ -47,7 +47,7 @@ def _of_keras(optimizer: Optimizer, names: Mapping[str, str]) -> str:
     scope = scope or optimizer.path.rpartition("/")[2] if optimizer.node is None else scope
     roles = {role for role, _ in optimizer.slots} - COPIES
     if optimizer.generation == "keras2" and roles == {"momentum"}:
-        return "SGD or Lion"  # whose lists are called the same
+        return "SGD or Lion"  # their lists have the same name
     if roles == {"m"}:
         return "Lion"
     name = class_of(roles) if roles else optimizer.class_name
@@ -57,7 +57,7 @@ def _of_keras(optimizer: Optimizer, names: Mapping[str, str]) -> str:
 
 
 def _slot_name(name: str) -> str:
-    """The class that a slot's name tells."""
+    """The class that a slot's name shows."""
     if TF1_SUFFIX.fullmatch(name) is not None:
         return "Adafactor"
     last = name.rpartition("/")[2]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["USUAL_ROOTS", "Optimizers", "names_in_graph"]
 
-# What the migration guide's functions, and people who follow it, call the dictionary of variables.
+# Names of the dictionary of variables in the functions of TensorFlow's migration guide, and in code that follows it.
 USUAL_ROOTS: Final = ("vars", "var_list")
 
 
@@ -44,7 +44,7 @@ class Optimizers:
     """The optimizers of one checkpoint.
 
     Attributes:
-        found: those in the object graph by their numbers, then those that only names tell of.
+        found: those in the object graph, by their numbers, then those found by names only.
         private: the keys of tensors that can be reached through optimizers only, slot variables among them.
     """
 
@@ -75,17 +75,17 @@ class Optimizers:
 
     @classmethod
     def of_draft(cls, draft: Draft) -> Optimizers:
-        """The optimizers of a checkpoint to be."""
+        """The optimizers of a draft."""
         return cls.of(draft.graph, {key: tensor.shape for key, tensor in draft.tensors.items()})
 
     @property
     def owned(self) -> set[str]:
-        """The keys of all that optimizers own."""
+        """The keys of all tensors that optimizers own."""
         return {key for each in self.found for key in each.owned}
 
     @property
     def state(self) -> set[str]:
-        """The keys of all that is of no use without an optimizer: not moving averages that TF1 keeps beside weights."""
+        """The keys of all tensors that are useless without an optimizer; TF1's moving averages of weights are not."""
         averages = {key for each in self.found if each.generation == "average" for key in each.owned}
         return (self.owned | self.private) - averages
 
@@ -103,7 +103,7 @@ class Optimizers:
                     yield role, slot
 
     def doubtful_for(self, variable: str) -> dict[str, tuple[str, ...]]:
-        """The slots that may belong to a variable or to others, as the files do not tell, with all of these."""
+        """Slots that may belong to this variable or to others, as the files do not tell; each with all of these."""
         found = {}
         among: dict[int, bool] = {}  # many slots share their candidates
         for optimizer in self.found:
@@ -116,7 +116,7 @@ class Optimizers:
 
 
 def _in_weights(names: Iterable[str]) -> Iterator[Optimizer]:
-    """The optimizer in a weights file of Keras 3, which does not tell its slots."""
+    """The optimizer in a weights file of Keras 3; the file does not tell which slots it has."""
     groups = groups_in_weights(names)
     if groups:
         iterations, *rest = groups.get(INNER, groups[WHOLE])
@@ -125,12 +125,12 @@ def _in_weights(names: Iterable[str]) -> Iterator[Optimizer]:
 
 
 def _something(optimizers: Iterable[Optimizer]) -> list[Optimizer]:
-    """Those that have anything."""
+    """The optimizers that have any tensors."""
     return [each for each in optimizers if each.iterations is not None or any(each.owned)]
 
 
 def _reached_without(graph: ObjectGraph, nodes: set[Node]) -> set[Node]:
-    """The objects that can be reached without passing through some, of which the root is none; no slot variables."""
+    """The objects that can be reached without passing through `nodes`, which exclude the root; no slot variables."""
     seen = {graph.root}
     stack = [graph.root]
     while stack:

@@ -1,4 +1,4 @@
-"""The slots that change where a variable changes its shape, or the errors where a checkpoint does not tell."""
+"""The slots that change with the shape of a variable; an error if a checkpoint does not tell them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def slots_of(draft: Draft, key: str, optimizers: Optimizers | None = None) -> Sl
         optimizers: of the checkpoint, if they have been found already.
 
     Raises:
-        ConflictError: there are slots that may be this variable's or another's, or of a shape that nothing explains.
+        ConflictError: slots may be this variable's or another's, or have a shape that does not follow the variable's.
     """
     optimizers = Optimizers.of_draft(draft) if optimizers is None else optimizers
     doubtful = optimizers.doubtful_for(key)

@@ -1,4 +1,4 @@
-"""What the optimizers in an object graph keep."""
+"""The optimizers in an object graph, with their state."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def key_of(node: Node | None) -> str:
 
 
 def _chain(each: OptimizerNode, paths: Mapping[Node, str], keys: Mapping[Node, str]) -> list[Optimizer]:
-    """An optimizer and what it wraps, one after another, without the slots that are lists."""
+    """An optimizer and the optimizers that it wraps, from the outermost on, without slots in lists."""
     return [_optimizer(each, node, paths[node], keys) for node in each.chain]
 
 

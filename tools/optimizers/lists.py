@@ -1,13 +1,13 @@
 """Which slot belongs to which variable in optimizers that keep lists: Keras 2.11 and later, and Keras 3.
 
-`_variables/N` is only a position. What the files say besides, the strongest first:
+`_variables/N` is only a position. Files have other hints, listed here from the strongest on:
 
-    Keras 3   the element of `_trainable_variables` at the place that a slot has in its list; the variable's path in the
-              slot's name; the order in which `build` makes slots, if number and shapes of all of them agree with it
-    Keras 2   the variable's name in the slot's name (`m/dense/kernel`), which need not be unique; slots at one place of
-              several lists belong to one variable, and no two places of a list to the same
+    Keras 3   the element of `_trainable_variables` at the slot's position in its list; the variable's path in the
+              slot's name; the order in which `build` makes slots, if the number and shapes of all slots agree with it
+    Keras 2   the variable's name in the slot's name (`m/dense/kernel`), which need not be unique; slots at the same
+              position of several lists belong to one variable, and each position of a list to another variable
 
-Where more than one variable comes into question after that, the slot is doubtful: no order is assumed.
+If several variables are still possible after that, the slot is doubtful: no order is assumed.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["fill_from_lists", "numbered"]
 
-# What TensorFlow calls all slots of partitioned variables (python/distribute/sharded_variable.py).
+# TensorFlow's names for all slots of partitioned variables (python/distribute/sharded_variable.py).
 _NAMELESS: Final = frozenset({"", "ShardedVariable"})
-_MANY: Final = 10_000  # candidates in all; beyond, a place that is settled does not settle others
+_MANY: Final = 10_000  # candidates in all; with more, a settled position does not help to settle others
 
-Slots = dict[int, dict[str, str]]  # by place in the lists, then by role
+Slots = dict[int, dict[str, str]]  # by position in the lists, then by role
 
 
 def fill_from_lists(
@@ -79,7 +79,7 @@ class _Lists:
         self._edges = node.children
         marks = [mark for mark in LISTS_OF if mark in self._edges]
         self._roles = KERAS_LISTS | {name: role for mark in marks for name, role in LISTS_OF[mark].items()}
-        # Keras 3 puts its name before that of its steps, Keras 2 before those of slots that training made.
+        # An optimizer's name precedes that of its steps in Keras 3, and those of slots that training made in Keras 2.
         first = next(iter(numbered(self._edges.get("momentums")).values()), Node())
         names = [_full_name(each).lower() for each in (self._edges["_iterations"], first)]
         self._roles |= next(
@@ -110,7 +110,7 @@ class _Lists:
         else:
             self._keras_2()
         told = set(self._optimizer.owned)
-        for key in self._members:  # of no list: of classes of other makers
+        for key in self._members:  # in no list: of classes that are not Keras's own
             if key not in told:
                 self._doubt(key, self._of_shape(key))
 
@@ -142,7 +142,7 @@ class _Lists:
         return {*self._optimizer.slots.values(), *self._optimizer.orphans}
 
     def _by_paths(self, trained: Sequence[Node], slots: Collection[str]) -> None:
-        """Tell slots by their names, which begin with their variable's path, every '/' as '_', and end with a role."""
+        """Match slots by their names: the variable's path, with '_' for every '/', then a suffix for the role."""
         marks = [mark for mark in KERAS_SUFFIXES_OF if mark in self._edges]
         suffixes = KERAS_SUFFIXES | {
             suffix: role for mark in reversed(marks) for suffix, role in KERAS_SUFFIXES_OF[mark].items()
@@ -152,7 +152,7 @@ class _Lists:
             by_path[_full_name(each).replace("/", "_")].append(each)
         names = {key: _full_name(node).rpartition("/")[2] for node, key in self._keys.items() if key in slots}
         for key, name in names.items():
-            # From the longest suffix on: `velocity_hat` before a role `hat` of a variable called `..._velocity`.
+            # The longest suffix first: `velocity_hat` before a role `hat` of a variable named `..._velocity`.
             for start in (place for place, char in enumerate(name) if char == "_"):
                 role = suffixes.get(name[start + 1 :])
                 found = [
@@ -163,7 +163,7 @@ class _Lists:
                     break
 
     def _by_order(self, trained: Sequence[Node]) -> None:
-        """Tell slots by the order in which the class makes them, if all of them agree with it."""
+        """Match slots by the order in which the class makes them, if all of them agree with it."""
         blocks: list[tuple[str, ...]] = [(KERAS_LISTS[edge],) for edge in KERAS_FIRST if edge in self._edges]
         blocks += next((order for mark, order in KERAS_ORDERS.items() if mark in self._edges), ())
         order = [(role, each) for block in blocks for each in trained for role in block]
@@ -180,7 +180,7 @@ class _Lists:
         return variable not in self._keys or self._agree(role, self._keys[variable], slot)
 
     def _take(self, role: str, variable: Node, slot: str) -> None:
-        """Take a slot for a variable's, unless its shape contradicts that."""
+        """Assign a slot to a variable, unless its shape contradicts that."""
         if variable not in self._keys:
             self._optimizer.orphans.append(slot)
         elif self._agree(role, self._keys[variable], slot):
@@ -202,7 +202,7 @@ class _Lists:
                     by_length[len(slots)][number][role] = self._keys[slot]
                     self._optimizer.lists.setdefault(role, {})[number] = self._keys[slot]
         named[""] = [key for key in self._keys.values() if key not in self._private]
-        known: dict[object, tuple[str, ...]] = {}  # places of equal names and shapes are many at times
+        known: dict[object, tuple[str, ...]] = {}  # many positions may have equal names and shapes
         for places in by_length.values():
             candidates = {}
             for number, here in places.items():
@@ -214,13 +214,13 @@ class _Lists:
                     )
                 if known[like]:
                     candidates[number] = known[like]
-                else:  # no variable of that name: perhaps it has another one now
+                else:  # no variable of that name: it may have been renamed
                     for role, key in here.items():
                         self._doubt(key, self._of_shape(key), role)
             self._settle(places, candidates)
 
     def _candidates(self, meant: Sequence[Sequence[str]], slots: Mapping[str, str]) -> tuple[str, ...]:
-        """The variables that all slots of one place may belong to."""
+        """The variables that all slots at one position may belong to."""
         common = set(meant[0]).intersection(*meant[1:])
         return tuple(
             each
@@ -229,7 +229,7 @@ class _Lists:
         )
 
     def _settle(self, places: Slots, candidates: dict[int, tuple[str, ...]]) -> None:
-        """Assign places that have one candidate, which then is no candidate of others; doubt the rest."""
+        """Assign positions with one candidate, which is then removed from the others; the rest is doubtful."""
         few = sum(map(len, candidates.values())) <= _MANY
         while True:
             sure = {number: found[0] for number, found in candidates.items() if len(found) == 1}
@@ -257,7 +257,7 @@ class _Lists:
         return axes_of(role, self._shapes[variable], self._shapes[slot]) is not None
 
     def _of_shape(self, slot: str) -> tuple[str, ...]:
-        """The variables that no optimizer owns and that have a slot's shape; none of a scalar."""
+        """The variables that no optimizer owns and that have a slot's shape; none for a scalar."""
         if not self._by_shape:
             by_shape = defaultdict(list)
             for key in self._keys.values():
@@ -282,7 +282,7 @@ def numbered(node: Node | None) -> dict[int, Node]:
 
 
 def _variable_in(slot: str, named: Mapping[str, object]) -> str | None:
-    """The name of the variable in a slot's name; empty if that says nothing, None if no variable has it."""
+    """The variable's name in a slot's name; empty if the slot's name has none, None if no variable has that name."""
     if slot in _NAMELESS:
         return ""
     # At least its role precedes the variable's name.

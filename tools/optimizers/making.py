@@ -1,4 +1,4 @@
-"""Slots and numbers of steps for legacy optimizers that have not made theirs yet."""
+"""Makes slots and the number of steps for legacy optimizers that do not have them yet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["add_iterations", "add_slots", "class_of"]
 def add_slots(
     graph: ObjectGraph, optimizer: Optimizer, wanted: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], str]:
-    """Make slot variables of a legacy optimizer, copies of variables by the wrapper, if it has one.
+    """Make slot variables of a legacy optimizer; those that are copies of variables belong to its wrapper, if any.
 
     Args:
         graph: is changed.
@@ -67,14 +67,14 @@ def add_iterations(graph: ObjectGraph, optimizer: Optimizer) -> str:
 
 
 def class_of(roles: Iterable[str]) -> str | None:
-    """The class of a legacy optimizer with such slots, the one with the fewest others; None if no one has all of them."""
+    """The class of legacy optimizers with such slots and the fewest others; None if no class has all of them."""
     wanted = set(roles) - COPIES
     known = [each for each in LEGACY_CLASSES if wanted <= set(each.roles)]
     return min(known, key=lambda each: len(each.roles)).name if known else None
 
 
 def _scope(optimizer: Optimizer, nodes: Mapping[str, Node], name: str | None) -> str:
-    """The scope of the names of a legacy optimizer's variables: that of its steps, or else what its class is called."""
+    """The scope of the names of a legacy optimizer's variables: that of its steps, or else its class's name."""
     steps = "" if optimizer.iterations is None else nodes[optimizer.iterations].attributes[0].full_name
     if steps.endswith("iter"):
         return steps.removesuffix("iter")

@@ -1,4 +1,4 @@
-"""The optimizers that names of variables tell of: those of TF1, and legacy ones of Keras in TF1 code."""
+"""Finds optimizers by names of variables: those of TF1, and legacy ones of Keras in TF1 code."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ _NAMELESS: Final = re.compile(r"Variable(_\d+)?")
 
 
 def optimizers_in_names(variables: Mapping[str, str], shapes: Mapping[str, Shape]) -> list[Optimizer]:
-    """The optimizers that names of variables tell of.
+    """The optimizers found by names of variables.
 
     Args:
         variables: the names of variables and their keys.
         shapes: by key, as far as they are known.
 
     Returns:
-        Those of TF1 as one; a further one for each that trains the same variables; averages; each legacy one of Keras.
+        TF1's as one `Optimizer`; one more for each further optimizer of the same variables, and for moving averages;
+        one for each legacy optimizer of Keras.
     """
     legacy = _legacy(variables, shapes)
     taken = {key for each in legacy for key in each.owned}
@@ -52,17 +53,17 @@ def optimizers_in_names(variables: Mapping[str, str], shapes: Mapping[str, Shape
 
 
 def tails(name: str) -> Iterator[str]:
-    """A name, and what is left of it without its first part, its first two, and so on."""
+    """A name, then the same without its first part, without its first two parts, and so on."""
     start = 0
     for _ in range(_MAX_PARTS):
-        yield name[start:]  # one copy, where joining parts would look at each of them
+        yield name[start:]  # faster than joining parts
         start = name.find("/", start) + 1
         if not start:
             return
 
 
 class _Tf1:
-    """The search for TF1's slots: names are grouped by what precedes the optimizer's name, then told by number."""
+    """The search for TF1's slots: names are grouped by the part before the optimizer's name, then told by number."""
 
     def __init__(
         self, rest: Mapping[str, str], variables: Mapping[str, str], shapes: Mapping[str, Shape]
@@ -87,7 +88,7 @@ class _Tf1:
                     numbered[stem, optimizer][number] = key
                 elif last in TF1_SUFFIXES:
                     numbered[stem, last][0] = key
-        # A variable of the name that precedes the optimizer's comes before one whose name is only its end.
+        # First variables whose name is all of the part before the optimizer's name, then those whose name is its end.
         orphans = []
         for whole in (True, False):
             for (stem, name), slots in numbered.items():
@@ -119,11 +120,11 @@ class _Tf1:
         return last.startswith("beta2_power") and first in self._variables
 
     def _variable(self, stem: str) -> str | None:
-        """The variable that a slot is of: an optimizer in a `variable_scope` puts the scope before its name."""
+        """The variable of a slot: an optimizer in a `variable_scope` puts the scope before the variable's name."""
         return next((tail for tail in tails(stem) if tail in self._variables), None)
 
     def _assign(self, scope: str, name: str, variable: str, slots: Mapping[int, str]) -> None:
-        """Give slots to the optimizer that has none of that role for the variable yet: several may train it."""
+        """Add slots to the optimizer that has none of that role for the variable yet: several may train it."""
         self._known.add(name)
         for instance, role, key in self._told(name, variable, slots):
             optimizer = self._native
@@ -134,7 +135,10 @@ class _Tf1:
             optimizer.slots.setdefault((role, variable), key)
 
     def _told(self, name: str, variable: str, slots: Mapping[int, str]) -> Iterator[tuple[int, str, str]]:
-        """Which optimizer of that name each slot is of, and its role: several number their slots one after another."""
+        """The number of each slot's optimizer among those of that name, and its role.
+
+        Several optimizers of one name number their slots one after another.
+        """
         if name not in TF1_CLASSES:
             role = f"mesh_{name[6:]}" if name in ("_slot_vr", "_slot_vc") else name.removeprefix("_slot_")
             for number, key in slots.items():
@@ -146,7 +150,7 @@ class _Tf1:
             yield instance, roles[position], key
 
     def _set_of(self, name: str, variable: str, slots: Mapping[int, str]) -> tuple[str, ...]:
-        """The set of slots of a class that agrees with their number and shapes, or else its usual one."""
+        """The set of roles of a class that agrees with the number and shapes of slots, or else the usual set."""
         count = len(slots)
         for roles in TF1_CLASSES[name]:
             if slots.keys() == set(range(count)) == set(range(len(roles))) and all(
@@ -162,12 +166,13 @@ class _Tf1:
     def _is_orphan(
         self, stem: str, name: str, slots: Mapping[int, str], others: Mapping[tuple[str, str], object]
     ) -> bool:
-        """Whether slots of no stored variable are slots: all of a set are there, and others of that optimizer are known.
+        """Whether tensors named like slots of a variable that is not stored are slots.
 
-        So are the slots of the opaque buffer of a CuDNN layer, whose weights are stored in another form.
+        They are if the set is complete and other slots of that optimizer are known. An example is the opaque buffer of
+        a CuDNN layer: it has slots, but its weights are stored in another form.
         """
         if name in ("m", "v", AVERAGES):
-            return False  # other things are called so, and averages may be stored instead of their variables
+            return False  # other tensors have such names, and averages may replace their variables
         if name in TF1_CLASSES:
             complete = any(slots.keys() == set(range(len(roles))) for roles in TF1_CLASSES[name])
             return complete and (name in self._known or bool(name == "Adam" and self._native.powers))
@@ -185,7 +190,7 @@ def _number_of(last: str) -> tuple[str, int]:
 
 
 def _global_step(variables: Mapping[str, str]) -> str | None:
-    """The key of the number of steps of TF1, in a scope if it is the only one."""
+    """The key of TF1's number of steps: `global_step`, or the only one in a scope."""
     scoped = [key for name, key in variables.items() if name.endswith("/global_step")]
     return variables.get("global_step", scoped[0] if len(scoped) == 1 else None)
 
@@ -193,7 +198,7 @@ def _global_step(variables: Mapping[str, str]) -> str | None:
 def _legacy(variables: Mapping[str, str], shapes: Mapping[str, Shape]) -> list[Optimizer]:
     """Legacy optimizers of Keras by the names of their variables: `Adam/iter`, `Adam/beta_1`, `Adam/dense/kernel/m`.
 
-    Those of Estimators may count their steps by `global_step`, and have no `iter` then. Keras without `tf.keras` has
+    Those of Estimators may count their steps by `global_step`; then they have no `iter`. Keras without `tf.keras` has
     `Adam/iterations` and `Adam/lr` (keras optimizer_v1.py).
     """
     found: dict[str, Optimizer] = {}
@@ -249,13 +254,13 @@ def _of_shape(
 
 
 def _is_one(optimizer: Optimizer) -> bool:
-    """Whether this is an optimizer, and not something else with a variable called `iter`."""
+    """Whether this is an optimizer, and not another object with a variable named `iter`."""
     of_training = TRAINING.fullmatch(f"{optimizer.path}/x") is not None
     return of_training or bool(optimizer.slots) or bool((HYPERPARAMETERS | {"lr"}) & optimizer.scalars.keys())
 
 
 def tell_momentums_apart(optimizer: Optimizer) -> None:
-    """Let the slots `momentum` of an RMSprop have their own role."""
+    """Give the slots `momentum` of an RMSprop their own role."""
     if any(role == "rms" for role, _ in optimizer.slots):
         optimizer.slots = {
             ("rms_momentum" if role == "momentum" else role, variable): key

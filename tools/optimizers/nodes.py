@@ -1,4 +1,4 @@
-"""Which objects of a graph are optimizers, told from their edges and slot variables alone."""
+"""Finds the optimizers in an object graph, by edges and slot variables alone."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class OptimizerNode:
     """An optimizer in an object graph.
 
     Attributes:
-        generation: which it is of.
+        generation: of the optimizer.
         chain: its object, the object of the optimizer that it wraps, and so on.
-        ran: whether it has made its variables, but a number of steps.
+        ran: whether it has made variables other than a number of steps.
     """
 
     generation: Generation
@@ -41,7 +41,7 @@ class OptimizerNode:
 
 
 def generation_of(node: Node) -> Generation | None:
-    """The generation of the optimizer that an object is; None if it is none, or if its edges do not tell."""
+    """The generation of an optimizer's object; None if it is no optimizer, or its edges do not show that it is one."""
     names = node.children.keys()
     if "_iterations" in names and "_variables" in names:
         if "_trainable_variables" in names:
@@ -49,18 +49,18 @@ def generation_of(node: Node) -> Generation | None:
         return "keras2" if names & _KERAS_2 else None
     if "iter" in names and (node.slots or names & HYPERPARAMETERS):
         return "legacy"
-    if node.slots:  # without a number of steps, a legacy one is wrapped by another, which counts
+    if node.slots:  # a legacy one without a number of steps is wrapped by another one, which counts the steps
         return "legacy" if names & HYPERPARAMETERS else "tf1"
     return "tf1" if names and names <= POWERS else None
 
 
 def optimizer_nodes(graph: ObjectGraph, weights: Collection[str] = ()) -> list[OptimizerNode]:
-    """The optimizers in an object graph, in the order of their numbers; what another one wraps is in its chain.
+    """The optimizers in an object graph, in the order of their numbers; a wrapped one is in its wrapper's chain.
 
     Args:
         graph: the object graph.
-        weights: the keys of all tensors of more than one element. An object without slots that holds such is a model's, also if
-            it has an `iter` and a `decay`, as an optimizer has.
+        weights: the keys of all tensors of more than one element. An object without slots that holds such tensors
+            belongs to a model, even if it has an `iter` and a `decay`, as an optimizer has.
     """
     found = {node: kind for node in graph.nodes if (kind := generation_of(node)) is not None}
     models = [
@@ -84,14 +84,14 @@ def optimizer_nodes(graph: ObjectGraph, weights: Collection[str] = ()) -> list[O
             while (below := wraps[chain[-1]]) is not None and below not in chain:
                 chain.append(below)
             chains.append(OptimizerNode(found[node], tuple(chain), ran=node not in bare))
-    # A legacy one has nothing before its first step, but is called like one.
+    # Before its first step, a legacy optimizer has nothing but the name of one.
     if len(idle) == 1 and "legacy" not in found.values():
         chains.append(OptimizerNode("legacy", tuple(idle), ran=False))
     return chains
 
 
 def _holds(node: Node, known: Collection[Node], weights: Collection[str]) -> bool:
-    """Whether an object leads to one of some tensors, other than through optimizers or a schedule of the learning rate."""
+    """Whether an object leads to one of `weights`, not through optimizers or a schedule of the learning rate."""
     stack = [child for name, child in node.children.items() if name != "learning_rate"]
     seen = {node, *known}
     while stack:
@@ -106,7 +106,7 @@ def _holds(node: Node, known: Collection[Node], weights: Collection[str]) -> boo
 
 
 def _without_state(graph: ObjectGraph, known: dict[Node, Generation]) -> tuple[list[Node], list[Node]]:
-    """The objects that are called like an optimizer and have a number of steps only, and those that have nothing."""
+    """The objects named like an optimizer: those that have only a number of steps, and those that have nothing."""
     bare, idle = [], []
     for node in graph.nodes:
         for name, child in node.children.items():
@@ -121,6 +121,6 @@ def _without_state(graph: ObjectGraph, known: dict[Node, Generation]) -> tuple[l
 
 
 def _wrapped(node: Node, known: dict[Node, Generation]) -> Node | None:
-    """The optimizer that an optimizer wraps; None if it has several, as Keras's MultiOptimizer."""
+    """The optimizer that an optimizer wraps; None if it has none or several, as Keras's MultiOptimizer."""
     below = {child for child in node.children.values() if child in known and child is not node}
     return below.pop() if len(below) == 1 else None

@@ -1,4 +1,4 @@
-"""What one optimizer keeps, of whichever generation it is."""
+"""The state of one optimizer, of any generation."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Generation = Literal["tf1", "average", "legacy", "keras2", "keras3"]
 
 @dataclass(slots=True, eq=False)
 class Optimizer:
-    """What one optimizer keeps, what it wraps included. Tensors are named by their keys.
+    """The state of one optimizer and of those that it wraps. Tensors are given by their keys.
 
     Attributes:
-        generation: "tf1" is all optimizers of TF1 together where only names tell of them.
+        generation: if found by names only, all optimizers of TF1 together are one "tf1".
         path: of its object, or its scope.
         node: its object, if there is an object graph.
         inner: the object of the innermost optimizer that it wraps, or its own.
         slots: by role and variable.
-        lists: the slots that Keras 2 lists, by role and place in the list.
+        lists: the slots that Keras 2 lists, by role and position in the list.
         listed: the variables that Keras 3 lists as trained; none of other optimizers.
-        doubtful: slots whose variable the files do not tell, with the variables that come into question.
+        doubtful: slots whose variable the files do not tell, with the possible variables.
         roles: of doubtful slots, as far as they are known.
         orphans: slots whose variable is not stored.
         iterations: the number of steps; of TF1, `global_step`.
-        scalars: hyperparameters and the like, by their legacy names.
+        scalars: hyperparameters and other scalars, by their legacy names.
         powers: of TF1, beta1_power and beta2_power of each Adam.
-        ran: whether it has made its variables, but a number of steps.
+        ran: whether it has made variables other than a number of steps.
     """
 
     generation: Generation
@@ -69,12 +69,12 @@ class Optimizer:
 
     @property
     def class_name(self) -> str:
-        """The class of a legacy optimizer that its hyperparameters tell; empty if none does."""
+        """The class of a legacy optimizer, by its hyperparameters; empty if they match none."""
         known = (each for each in LEGACY_CLASSES if each.marks <= self.scalars.keys())
         return next((each.name for each in known), "") if self.generation == "legacy" else ""
 
     def possible_roles(self) -> set[str]:
-        """The slots that can be made for a legacy optimizer: what it has of other variables, or all if it has not run."""
+        """The roles of slots that can be made for a legacy optimizer: those it has already, or all if it never ran."""
         if self.generation != "legacy" or self.node is None:
             return set()
         if not self.ran:
@@ -84,9 +84,9 @@ class Optimizer:
         return {role for each in LEGACY_CLASSES if each.name == self.class_name for role in each.roles}
 
     def absorb(self, inner: Optimizer) -> None:
-        """Take over what the optimizer has that this one wraps.
+        """Add the state of the optimizer that this one wraps.
 
-        The inner one's number of steps and hyperparameters are those that count, where both have them.
+        If both have a number of steps or a hyperparameter, the inner one's is used.
         """
         self.inner = inner.inner
         self.slots |= inner.slots

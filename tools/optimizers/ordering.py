@@ -1,9 +1,9 @@
 """The variables of an optimizer in the order of Keras 3's `optimizer.variables`, by which weights files number them.
 
-The number of steps; the learning rate, unless it is a schedule; averages of variables; gradients that are added up; the
-slots of the class (`KERAS_ORDERS`); and Nadam's product of momentums, which came third before Keras 3.10
-(keras/src/optimizers/base_optimizer.py, `save_own_variables`). A LossScaleOptimizer has four variables of its own, then
-all of the optimizer that it wraps (loss_scale_optimizer.py, `variables`).
+First the number of steps; then the learning rate, unless it is a schedule; averages of variables; accumulated
+gradients; the slots of the class (`KERAS_ORDERS`); and Nadam's product of momentums, third before Keras 3.10
+(keras/src/optimizers/base_optimizer.py, `save_own_variables`). A LossScaleOptimizer has four variables of its own,
+followed by all of the optimizer that it wraps (loss_scale_optimizer.py, `variables`).
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ __all__ = [
 ]
 
 WHOLE: Final = (
-    "optimizer/vars"  # in a weights file; of a LossScaleOptimizer, with those of the optimizer that it wraps
+    "optimizer/vars"  # in a weights file; of a LossScaleOptimizer, also those of the optimizer that it wraps
 )
-INNER: Final = "optimizer/inner_optimizer/vars"  # the latter once more
+INNER: Final = "optimizer/inner_optimizer/vars"  # the wrapped optimizer's variables, stored a second time
 
 ITERATIONS: Final = "iterations"
 LEARNING_RATE: Final = "learning_rate"
-NADAM_PRODUCT: Final = "momentum_cache"  # as legacy Keras calls it
+NADAM_PRODUCT: Final = "momentum_cache"  # legacy Keras's name
 _SCALE: Final = ("good_steps", "current_loss_scale")  # of LossScaleOptimizer
 _FIRST: Final = tuple(KERAS_LISTS[each] for each in KERAS_FIRST)
-_SETTLED: Final = 1_000_000  # steps, after which momentums grow no more
+_SETTLED: Final = 1_000_000  # steps, after which momentums no longer grow
 
 
 class Member(NamedTuple):
     """One variable of an optimizer.
 
     Attributes:
-        what: its role, or what legacy Keras calls it if it is a scalar.
+        what: its role, or legacy Keras's name for a scalar.
         key: of its tensor; empty if the checkpoint has none.
     """
 
@@ -68,14 +68,14 @@ class Member(NamedTuple):
 
 
 def members_of(optimizer: Optimizer, trained: Sequence[str]) -> tuple[list[Member], list[Member]]:
-    """The variables of an optimizer in Keras 3's order: a wrapper's own, none if it wraps no other; those of the wrapped one.
+    """The variables in Keras 3's order: those of the wrapper, empty if there is none, and those of the optimizer.
 
     Args:
         optimizer: of an object graph.
-        trained: the keys of the variables that the model trains, in its order, for those whose slots have no order.
+        trained: the keys of the variables that the model trains, in its order; used if the slots have no order.
 
     Raises:
-        UnsupportedError: Keras 3 has no optimizer with such slots, or some variables lack slots that others have.
+        UnsupportedError: Keras 3 has no optimizer with such slots, or only some variables have slots of a role.
     """
     if optimizer.generation == "keras3" and optimizer.node is not None:
         return _keras_3(optimizer.node, {slot: role for (role, _), slot in optimizer.slots.items()})
@@ -94,10 +94,10 @@ def members_of(optimizer: Optimizer, trained: Sequence[str]) -> tuple[list[Membe
 
 
 def variants(members: Sequence[Member]) -> Iterator[list[Member]]:
-    """The same variables as other programs have them, the likeliest first.
+    """The lists of variables that other programs may have instead, the likeliest first.
 
-    The learning rate may be a schedule there, SGD may have no momentum (Keras 2 keeps one nevertheless), and Nadam's product
-    may come third.
+    There, the learning rate may be a schedule, SGD may have no momentum (Keras 2 stores slots for it anyway), and
+    Nadam's product may be third.
     """
     moments = [each for each in members if each.what == NADAM_PRODUCT]
     for gone in ((), (MOMENTUM,)):
@@ -112,7 +112,7 @@ def variants(members: Sequence[Member]) -> Iterator[list[Member]]:
 
 
 def groups_in_weights(names: Iterable[str]) -> dict[str, list[str]]:
-    """The names of an optimizer's variables in a weights file, in order, by their group; none if it has no optimizer."""
+    """The names of an optimizer's variables in a weights file, in order, by group; empty if it has no optimizer."""
     found: dict[str, dict[int, str]] = {}
     for name in names:
         group, _, number = name.rpartition("/")
@@ -126,13 +126,14 @@ def groups_in_weights(names: Iterable[str]) -> dict[str, list[str]]:
 def nadam_product(steps: int, beta_1: float, decay: float = 1.0) -> float:
     """The product of Nadam's momentums so far.
 
-    What Keras 2 stores is another number where compiled functions trained: these multiply it by the momentum of a step once
-    for each of several variables (tf_keras optimizers/nadam.py, `_u_product_counter`). Legacy Nadam stores another product, as its momentums grow more slowly (optimizers/legacy/nadam.py).
+    Keras 2 stores another number if compiled functions trained: these multiply it by the momentum of a step once for
+    each of several variables (tf_keras optimizers/nadam.py, `_u_product_counter`). Legacy Nadam stores another product,
+    as its momentums grow more slowly (optimizers/legacy/nadam.py).
 
     Args:
-        steps: their number.
-        beta_1: what they approach.
-        decay: how fast; of legacy Nadam, its `decay`.
+        steps: the number of steps.
+        beta_1: the limit of the momentums.
+        decay: how fast the momentums grow; for legacy Nadam, its `decay`.
     """
     first, product = min(steps, _SETTLED), 1.0
     for step in range(1, first + 1):
@@ -143,7 +144,7 @@ def nadam_product(steps: int, beta_1: float, decay: float = 1.0) -> float:
 
 
 def _keras_3(node: Node, roles: dict[str, str]) -> tuple[list[Member], list[Member]]:
-    """What an optimizer of Keras 3 lists itself."""
+    """The variables that an optimizer of Keras 3 lists itself."""
     scalars = {"_iterations": ITERATIONS, **KERAS_SCALARS}
     known = roles | {key_of(child): scalars[name] for name, child in node.children.items() if name in scalars}
     own = []
@@ -159,7 +160,7 @@ def _keras_3(node: Node, roles: dict[str, str]) -> tuple[list[Member], list[Memb
 
 
 def _by_variable(optimizer: Optimizer, trained: Sequence[str]) -> dict[str, dict[int, str]]:
-    """Slots by role and by the place of their variable among those that are trained."""
+    """Slots by role and by the position of their variable among the trained ones."""
     slots = {each: slot for each, slot in optimizer.slots.items() if each[0] not in COPIES}
     with_slots = {variable for _, variable in slots}
     order = [key for key in trained if key in with_slots]

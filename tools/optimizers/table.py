@@ -1,13 +1,13 @@
-"""What classes of optimizers call their state: data only.
+"""The names that classes of optimizers use for their state: data only.
 
-A slot is a tensor that an optimizer keeps for a variable. Its role is its meaning, whatever an optimizer calls it:
+A slot is a tensor that an optimizer keeps for a variable. Its role is its meaning, independent of its name:
 
-    m, v, vhat           mean of gradients, of their squares (of Adamax, their greatest), and the greatest v so far
+    m, v, vhat           mean of gradients, of their squares (Adamax: their maximum), and the greatest v so far
     gradient_sum         decaying sum of gradients: Momentum of TF1
     momentum             the same times minus the learning rate: SGD of Keras
     rms, mg              mean of squared gradients and of gradients, and
     rms_momentum         decaying sum of steps: RMSProp
-    accumulator, linear  sum of squared gradients, and of what Ftrl takes away: Adagrad, Ftrl
+    accumulator, linear  sum of squared gradients, and Ftrl's linear term: Adagrad, Ftrl
     accum_grad           mean of squared gradients, and
     accum_var            of squared steps: Adadelta
     vr, vc               v averaged over the last axis, and over the last but one: Adafactor
@@ -16,7 +16,7 @@ A slot is a tensor that an optimizer keeps for a variable. Its role is its meani
     schedule_free        the variable before it is interpolated: ScheduleFreeAdamW; at first a copy
     gradient_accumulator gradients of several steps, added up before they are applied
 
-Any other slot has its optimizer's own name for it as its role.
+The role of any other slot is its name in the optimizer.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ Shape = tuple[int, ...]
 GRADIENT_SUM: Final = "gradient_sum"
 MOMENTUM: Final = "momentum"
 _AVERAGED: Final = frozenset({"vr", "vc", "mesh_vr", "mesh_vc"})
-# Averaged over axes that depend on their lengths: where a variable gets another shape, these are others. `vr` and `vc` of as
-# many elements are the same ones.
+# Averaged over axes that depend on their lengths, so a reshaped variable has other averages. `vr` and `vc` with as many
+# elements as before stay the same.
 AVERAGED_BY_SIZE: Final = frozenset({"mesh_vr", "mesh_vc"})
-# Means whose updates are scaled by the number of steps, so that zeros beside many steps are wrong: Adam's, Adafactor's.
+# Means whose updates are scaled by the number of steps, so zeros after many steps are wrong: Adam's, Adafactor's.
 SCALED_BY_STEPS: Final = frozenset({"m", "v", "vr", "vc"})
 COPIES: Final = frozenset({"average", "slow", "schedule_free"})
 _MOMENTS: Final = ("m", "v")
 
 # --- TF1, by names ---------------------------------------------------------------------------------------------------
 
-# A slot is called `variable/Name`, then `variable/Name_1` and so on, in the order in which the optimizer makes them
+# Slots are named `variable/Name`, `variable/Name_1` and so on, in the order in which the optimizer makes them
 # (TensorFlow python/training/*.py, `_create_slots`, and slot_creator.py; tensor2tensor utils/adafactor.py and
 # utils/multistep_optimizer.py; contrib/opt). Where a class has several sets of slots, each is listed.
 TF1_CLASSES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
@@ -107,11 +107,11 @@ TF1_CLASSES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "PowerSign": (("m",),),
     "SGD": (("sgd",),),
 }
-# `tf.train.ExponentialMovingAverage` (python/training/moving_averages.py) is no optimizer: its copies are weights.
+# `tf.train.ExponentialMovingAverage` (python/training/moving_averages.py) is not an optimizer: its copies are weights.
 AVERAGES: Final = "ExponentialMovingAverage"
-# Slots that are called `variable/suffix`: the optimizers of the BERT and ALBERT code.
+# Slots named `variable/suffix`: the optimizers of the BERT and ALBERT code.
 TF1_SUFFIXES: Final = {"adam_m": "m", "adam_v": "v", "lamb_m": "m", "lamb_v": "v", "m": "m", "v": "v"}
-# Slots that are called `variable` and this, without a slash: mesh_tensorflow optimize.py, which T5 uses.
+# Slots named `variable` with this suffix, without a slash: mesh_tensorflow optimize.py, which T5 uses.
 TF1_SUFFIX: Final = re.compile(r"(?P<variable>.+)_slot_(?P<name>m|v|vr|vc)", re.DOTALL)
 # Scalars of an optimizer as a whole: python/training/adam.py, moving_averages.py, and
 # python/training/experimental/loss_scale.py.
@@ -139,9 +139,9 @@ class LegacyClass(NamedTuple):
     """A class of legacy Keras optimizers (tf_keras optimizers/legacy/*.py, `add_slot` and `_set_hyper`).
 
     Attributes:
-        name: the class.
-        marks: hyperparameters by which it is known, unless a class before it is.
-        roles: what it has slots for.
+        name: of the class.
+        marks: hyperparameters that identify it, unless an earlier class in the list matches.
+        roles: of its slots.
     """
 
     name: str
@@ -157,7 +157,7 @@ LEGACY_CLASSES: Final = (
     LegacyClass("Adadelta", frozenset({"rho"}), ("accum_grad", "accum_var")),
     LegacyClass("Adagrad", frozenset({"learning_rate"}), ("accumulator",)),
 )
-# Slots of RMSprop's momentum are called like SGD's.
+# Slots of RMSprop's momentum have the same name as SGD's.
 LEGACY_SLOTS: Final = {"rms_momentum": MOMENTUM}
 LEGACY_ROLES: Final = (
     *(*_MOMENTS, "vhat", "rms", MOMENTUM, "mg", "accumulator", "linear"),
@@ -165,11 +165,11 @@ LEGACY_ROLES: Final = (
 )
 HYPERPARAMETERS: Final = frozenset(
     {"learning_rate", "decay"}
-)  # every legacy optimizer has one of them at least
+)  # every legacy optimizer has at least one of them
 
 # --- Keras 2.11 and later, Keras 3 ------------------------------------------------------------------------------------
 
-# The attributes that are lists of slots, one element a trained variable (tf_keras and keras optimizers/*.py, `build`).
+# Attributes that are lists of slots, one slot for each trained variable (tf_keras and keras optimizers/*.py, `build`).
 KERAS_LISTS: Final = {
     "_momentums": "m",
     "_velocities": "v",
@@ -188,15 +188,15 @@ KERAS_LISTS: Final = {
     "_accumulated_gradients": "gradient_accumulator",
     "adam_velocities": "v",
 }
-# The same of classes that are known by an attribute of theirs.
+# The same for classes that are identified by an attribute.
 LISTS_OF: Final = {
     "_average_gradients": {"_velocities": "rms", "_momentums": "rms_momentum", "_average_gradients": "mg"},
     "adam_velocities": {"momentums": "muon"},
 }
-# The same of classes that are known by nothing but the name that Keras gives an optimizer, which begins so.
+# The same for classes that only the name of the optimizer identifies, which Keras gives it and which begins so.
 LISTS_OF_NAMES: Final = {"schedule_free": {"_momentums": "schedule_free"}, "lion": {"momentums": "m"}}
-# Keras 3 calls a slot `optimizer/variable_path_suffix` (keras optimizers/base_optimizer.py,
-# `add_variable_from_reference`), also where its lists are not in the graph: Muon, Adafactor, and all before 3.9.
+# Keras 3 names a slot `optimizer/variable_path_suffix` (keras optimizers/base_optimizer.py,
+# `add_variable_from_reference`), even if its lists are not in the graph: Muon, Adafactor, and all before 3.9.
 KERAS_SUFFIXES: Final = {
     "velocity_hat": "vhat",
     "momentum": "m",
@@ -214,8 +214,8 @@ KERAS_SUFFIXES_OF: Final = {
     "adam_velocities": {"momentum": "muon"},
     "momentums": {"momentum": MOMENTUM},
 }
-# The order of `_variables` of Keras 3, by an attribute of the class, the first that it has: blocks one after another,
-# in each all roles of a variable side by side. Before these come averages and accumulated gradients, if there are some.
+# The order of `_variables` in Keras 3; the first attribute that the optimizer has applies. Blocks follow each other; in
+# a block, all roles of a variable are side by side. Averages and accumulated gradients, if any, come before the blocks.
 KERAS_FIRST: Final = ("_model_variables_moving_average", "_accumulated_gradients")
 KERAS_ORDERS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "_r": (("vr", "vc", "v"),),
@@ -229,7 +229,7 @@ KERAS_ORDERS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "_momentums": (("m",),),
     "momentums": ((MOMENTUM,),),
 }
-# Scalars, and what legacy optimizers call them.
+# Scalars, with their names in legacy optimizers.
 KERAS_SCALARS: Final = {
     "_learning_rate": "learning_rate",
     "_u_product": "momentum_cache",
@@ -242,23 +242,23 @@ BOOKKEEPING: Final = frozenset(
 
 # --- Wrappers ---------------------------------------------------------------------------------------------------------
 
-# Under these names optimizers keep the one that they wrap: mixed_precision/loss_scale_optimizer.py of tf_keras, Keras 3.
+# The attributes for a wrapped optimizer: mixed_precision/loss_scale_optimizer.py of tf_keras, Keras 3.
 WRAPPED: Final = frozenset({"base_optimizer", "inner_optimizer"})
 LOSS_SCALE: Final = "loss_scale"  # an object with scalars
 CALLED_OPTIMIZER: Final = re.compile(r"(?:^|_)opt(?:im(?:izer)?)?(?:_|\d|$)", re.IGNORECASE)
 
 
 def is_unused(role: str, variable: Shape, roles: Collection[str]) -> bool:
-    """Whether an optimizer that has slots of these roles for a variable never reads this one.
+    """Whether an optimizer never reads this slot of a variable, given the roles of the slots that it has.
 
-    Keras's Adafactor makes `v` for every variable, and `vr` and `vc` of those with fewer than two axes as scalars.
+    Keras's Adafactor makes `v` for every variable, and `vr` and `vc` as scalars for those with fewer than two axes.
     """
     averaged = "vr" in roles and len(variable) >= 2
     return (role == "v" and averaged) or (role in ("vr", "vc") and len(variable) < 2)
 
 
 def axes_of(role: str, variable: Shape, slot: Shape) -> Shape | None:
-    """The axes of a variable that its slot has too, in order; none for a scalar; None if the shapes do not say.
+    """The axes of a variable that its slot has too, in order; empty for a scalar; None if the shapes do not tell.
 
     Adafactor averages over one axis; all other slots have their variable's shape, or are scalars.
     """
