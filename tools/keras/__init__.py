@@ -1,9 +1,9 @@
-"""What Keras calls the layers and weights of a model: in object graphs, and in its own weights files.
+"""The names of a model's layers and weights in Keras: in object graphs, and in Keras's own weights files.
 
 - `naming.py`: names of groups in a weights file.
 - `layers.py`: the layers of a model, from the object graph of a checkpoint.
 - `lost.py`: the layers that Keras 3 leaves out of its checkpoints.
 - `classes.py`: the class of each layer: from configs and SavedModels, or guessed by the names of variables.
 - `weights.py`: where each variable of a model is stored in a weights file.
-- `template.py`: the same by a weights file that the target model wrote.
+- `template.py`: the same, found with a weights file that the target model wrote.
 """

@@ -1,11 +1,11 @@
-"""The class of each layer of a model, which a weights file names its groups after and a checkpoint does not have.
+"""The class of each layer of a model. Groups in a weights file are named after classes; checkpoints do not store them.
 
 Sources, best first:
 
 - the config of the model: `model.to_json()`, `config.json` in a `.keras` file, or what `get_config()` returns;
-- a SavedModel: `keras_metadata.pb` (tf_keras/src/saving/legacy/saved_model, `SavedMetadata`), up to TensorFlow 2.4 the same
-  JSON in `saved_model.pb` (`SavedUserObject.metadata`);
-- a guess: a layer without a given name is named after its class, and the full names of its variables have that name.
+- a SavedModel: `keras_metadata.pb` (tf_keras/src/saving/legacy/saved_model, `SavedMetadata`); up to TensorFlow 2.4, the
+  same JSON in `saved_model.pb` (`SavedUserObject.metadata`);
+- a guess: a layer without a given name is named after its class, and the full names of its variables contain that name.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
     "parse_saved_model",
 ]
 
-# In Keras 3, the classes of these are other ones.
+# Classes that have another name in Keras 3.
 _TODAY: Final = {"Model": "Functional", "SyncBatchNormalization": "BatchNormalization"}
-# Layers with weights, as variables are named after them; only these are guessed.
+# Layers with weights, in the form in which variables are named after them; only these are guessed.
 _KNOWN: Final = frozenset(
     (
         *("dense", "einsum_dense", "embedding", "p_re_lu", "batch_normalization", "layer_normalization"),
@@ -65,8 +65,8 @@ class Described:
     Attributes:
         class_name: its class.
         name: its name; empty if there is none.
-        layers: of a Sequential or Functional model its layers, as `model.layers` has them; otherwise None.
-        inner: the layers that it wraps, by attribute; those of a list under `cells`.
+        layers: of a Sequential or Functional model, in the order of `model.layers`; None for other layers.
+        inner: the layers that it wraps, by attribute; a list of cells is under `cells`.
     """
 
     class_name: str
@@ -85,7 +85,7 @@ def parse_config(content: bytes, path: str) -> Described:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise CorruptionError(f"not JSON: {error}", path=path) from None
-    if isinstance(found, dict) and isinstance(found.get("layers"), list):  # what get_config() returns
+    if isinstance(found, dict) and isinstance(found.get("layers"), list):  # returned by get_config()
         class_name = "Functional" if "input_layers" in found else "Sequential"
         found = {"class_name": class_name, "config": found}
     described = _described(found, 0)
@@ -106,7 +106,7 @@ def _described(found: Any, depth: int) -> Described | None:
     layers = None
     if isinstance(config.get("layers"), list):
         inner = [_described(each, depth + 1) for each in config["layers"]]
-        if class_name == "Sequential":  # its config has the input layer, `layers` has not
+        if class_name == "Sequential":  # its config has the input layer, `layers` does not
             inner = [each for each in inner if each is not None and each.class_name != "InputLayer"]
         layers = tuple(each or Described("") for each in inner)
     parts: dict[str, tuple[Described, ...]] = {}
@@ -154,7 +154,7 @@ def parse_keras_metadata(content: bytes, root: Node, path: str) -> dict[Node, st
 
 
 def parse_saved_model(content: bytes, root: Node, path: str) -> dict[Node, str]:
-    """The class of each layer that a `saved_model.pb` names; of TensorFlow up to 2.4, none in later ones.
+    """The class of each layer that a `saved_model.pb` names; files of TensorFlow after 2.4 name none.
 
     Raises:
         CorruptionError: not such a file.
@@ -178,7 +178,7 @@ def parse_saved_model(content: bytes, root: Node, path: str) -> dict[Node, str]:
 
 
 def _saved_objects(content: bytes) -> Iterator[tuple[dict[str, int], str, str]]:
-    """Of each object in a SavedModel: its children, what kind of user object it is, and the metadata of that."""
+    """For each object in a SavedModel: its children, the kind of its user object, and the metadata of that object."""
     for number, _, graph in fields(content):
         if number != 2 or not isinstance(graph, bytes):
             continue
@@ -224,7 +224,7 @@ def _add_class(found: dict[Node, str], node: Node | None, identifier: str, metad
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """What is known of the classes of layers.
+    """The known classes of layers.
 
     Attributes:
         described: the model's config, or None.
@@ -239,11 +239,11 @@ class Classes:
     metadata_path: str = ""
 
     def of(self, layer: Layer, described: Described | None) -> tuple[str, str] | None:
-        """The name of a layer's class as groups are named after it, and how it is known; or None.
+        """The name of a layer's class, in the form that group names have, and how it is known; or None.
 
         Args:
             layer: the layer.
-            described: what the config says of it, if it says something.
+            described: the layer in the config, or None.
         """
         if described is not None and described.class_name:
             return snake_case(described.class_name), "class from the config"
@@ -261,9 +261,9 @@ class Classes:
 
 
 def class_in_names(layer: Layer) -> str | None:
-    """The class of a layer by the names of its variables, where they tell.
+    """The class of a layer, guessed by the names of its variables; None if they do not show it.
 
-    The full name of a variable begins with the names of the layers around it. Automatic names are made of classes.
+    The full name of a variable begins with the names of the layers around it. Automatic names are made from classes.
     """
     names = {each.name for each in layer.own}
     parts = layer.parts
@@ -290,7 +290,7 @@ def class_in_names(layer: Layer) -> str | None:
 
 
 def _depth(layer: Layer) -> int:
-    """How many names of layers the full name of the first variable below has, from this layer's on."""
+    """How many names of layers, from this layer's on, the full name of the first variable in it has."""
     depth = 1
     while not layer.own and layer.parts:
         name, part = next(iter(layer.parts.items()))
@@ -302,7 +302,7 @@ def _depth(layer: Layer) -> int:
 
 
 def _agrees(snake: str, layer: Layer) -> bool:
-    """Whether a layer has the parts that one of this class has."""
+    """Whether a layer has the parts that layers of this class have."""
     wants = {
         "time_distributed": "layer",
         "bidirectional": "forward_layer",
@@ -315,7 +315,7 @@ def _agrees(snake: str, layer: Layer) -> bool:
 
 
 def config_error(described: Described, layer: Layer, path: str) -> BundleError:
-    """An error about a config of another model."""
+    """The error for a config of another model."""
     count = len(layer.listed or ())
     return BundleError(
         f"the config describes {len(described.layers or ())} layers of {layer.path or 'the model'!r}, the checkpoint has {count}",

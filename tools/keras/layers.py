@@ -1,9 +1,9 @@
 """The layers of a Keras model, from the object graph of a checkpoint.
 
 tf_keras gives a Sequential or Functional model the children `layer-0`, `layer-1`, ... (engine/functional.py,
-`_layer_checkpoint_dependencies`), and `layer_with_weights-i` beside them for the same layers. Keras 3 has `_operations`, in
-a Sequential model below `_functional`, with the input layer first. Everything else is found by attributes. Lists, tuples and
-dictionaries are nodes too.
+`_layer_checkpoint_dependencies`), and also `layer_with_weights-i` for the same layers. Keras 3 has `_operations`, with
+the input layer first; in a Sequential model, it is below `_functional`. All other layers are found by attributes.
+Lists, tuples and dictionaries are nodes too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Layer", "Variable", "find_model", "read_layers", "written_by_keras_3
 MAX_DEPTH: Final = 100
 _LISTED: Final = re.compile(r"layer(?:_with_weights)?-(\d{1,9})")
 _NUMBER: Final = re.compile(r"\d{1,9}")
-# Children of models and layers that are no sublayers.
+# Children of models and layers that are not sublayers.
 _BOOKKEEPING: Final = frozenset(
     (
         *("root", "keras_api", "optimizer", "_optimizer", SAVE_COUNTER, "loss", "signatures", "_metrics"),
@@ -45,10 +45,10 @@ _BOOKKEEPING: Final = frozenset(
             "compiled_loss",
         ),
         *("_build_shapes_dict", "compiled_metrics", "train_function", "test_function", "predict_function"),
-        "_random_generator",  # random state, which no weights file has
+        "_random_generator",  # random state, which is not stored in weights files
     )
 )
-# Attributes of wrappers and composite layers; a node with one of them is no dictionary.
+# Attributes of wrappers and composite layers; a node with one of them is not a dictionary.
 _INNER: Final = frozenset(
     (
         *(
@@ -73,7 +73,7 @@ class Variable:
     Attributes:
         name: the layer's attribute, `kernel`.
         key: the tensor's key in the checkpoint.
-        full_name: `dense/kernel`; empty where it is not known.
+        full_name: `dense/kernel`; empty if it is not known.
     """
 
     name: str
@@ -89,12 +89,12 @@ class Layer:
         path: its object path, for messages.
         node: its object.
         own: its own variables, in the order stored.
-        listed: of a Sequential or Functional model `model.layers`, otherwise None.
-        sequential: whether that model is a Sequential one; None where the checkpoint does not tell.
+        listed: `model.layers` of a Sequential or Functional model; None for other layers.
+        sequential: whether that model is a Sequential one; None if the checkpoint does not tell.
         parts: its other sublayers, by attribute, in the order stored.
-        is_list: whether it certainly is a list or a tuple.
-        may_be_dictionary: whether it may be a dictionary, which a checkpoint does not tell from a layer without variables
-            of its own.
+        is_list: whether it is certainly a list or a tuple.
+        may_be_dictionary: whether it may be a dictionary: in a checkpoint, one looks the same as a layer without
+            variables of its own.
     """
 
     path: str
@@ -108,16 +108,16 @@ class Layer:
 
     @property
     def has_variables(self) -> bool:
-        """Whether there is a variable in it, or in a layer below."""
+        """Whether it or a layer in it has a variable."""
         return next(self.variables(), None) is not None
 
     def variables(self) -> Iterator[Variable]:
-        """All variables in it and below, those of a layer that is found twice once."""
+        """All variables of it and of the layers in it; those of a layer that is found twice appear once."""
         for layer in self.walk():
             yield from layer.own
 
     def walk(self) -> Iterator[Layer]:
-        """Itself and all layers below, each once, depth first."""
+        """The layer itself and all layers in it, each once, depth first."""
         seen: set[int] = set()
         stack = [self]
         while stack:
@@ -129,7 +129,7 @@ class Layer:
 
 
 def written_by_keras_3(node: Node) -> bool:
-    """Whether an object has what only Keras 3 stores."""
+    """Whether an object has children that only Keras 3 stores."""
     return any(name in node.children for name in ("_tracked", "_operations", "_functional"))
 
 
@@ -138,7 +138,7 @@ def find_model(graph: ObjectGraph, root: str | None = None) -> tuple[str, Node]:
 
     Args:
         graph: the object graph.
-        root: its path, if it is known.
+        root: the path of the model, if it is known.
 
     Raises:
         TensorNotFoundError: no object at `root`.
@@ -166,7 +166,7 @@ def read_layers(path: str, node: Node) -> Layer:
     """The model at an object, with all its layers. An object that is reached twice is one layer.
 
     Raises:
-        UnsupportedError: layers inside layers, too deep.
+        UnsupportedError: layers are nested too deep.
     """
     return _read(path, node, {}, 0)
 
@@ -186,7 +186,7 @@ def _read(path: str, node: Node, known: dict[Node, Layer], depth: int) -> Layer:
         if "_operations" in node.children or "_functional" in node.children:
             layer.sequential = "_functional" in node.children
         elif first is not None and first.has_variables:
-            layer.sequential = True  # a Functional model begins with an input layer, which has none
+            layer.sequential = True  # a Functional model begins with an input layer, which has no variables
     for name, child in node.children.items():
         key = _key(child)
         if key:
@@ -198,7 +198,7 @@ def _read(path: str, node: Node, known: dict[Node, Layer], depth: int) -> Layer:
             if part.listed is not None or part.parts or (part.own and not part.is_list):
                 layer.parts[name] = part
     if {"adapt_mean", "adapt_variance"} <= {each.name for each in layer.own}:
-        # Of tf_keras, Normalization also has what it makes of these.
+        # tf_keras's Normalization also stores values computed from these.
         layer.own = [each for each in layer.own if each.name not in ("mean", "variance")]
     layer.parts = {
         name: part for name, part in layer.parts.items() if part is not layer and part.has_variables

@@ -23,9 +23,9 @@ __all__ = ["left_out_by_keras_3", "lost_text"]
 
 
 def left_out_by_keras_3(graph: ObjectGraph, optimizers: Optimizers) -> list[Variable]:
-    """The variables that an optimizer of Keras 3 trains and no object of the model has, in the order of the model.
+    """The variables that an optimizer of Keras 3 trains but no object of the model has, in the order of the model.
 
-    There are none in checkpoints of other writers, and where the model is not in the checkpoint at all.
+    Checkpoints of other writers have none, and neither have checkpoints without the model.
     """
     listed = {key for each in optimizers.found for key in each.listed}
     if listed <= optimizers.private:
@@ -44,7 +44,7 @@ def left_out_by_keras_3(graph: ObjectGraph, optimizers: Optimizers) -> list[Vari
 
 
 def lost_text(variables: Sequence[Variable]) -> str:
-    """What is known of the layers of these variables, for a person."""
+    """A text for a person about the layers of these variables."""
     count = f"{len(variables)} variable{'s' if len(variables) > 1 else ''}"
     return (
         f"Keras 3 left out the layers that the model keeps in lists, tuples or dictionaries: {count} of them are stored "

@@ -13,19 +13,19 @@ _BOUNDARY = re.compile("([a-z])([A-Z])")
 
 
 def snake_case(class_name: str) -> str:
-    """The name of a class as groups are named after it (`to_snake_case`): `conv2d_transpose`, `p_re_lu`."""
+    """The name of a class in the form that group names have (`to_snake_case`): `conv2d_transpose`, `p_re_lu`."""
     name = _NOT_A_WORD.sub("", class_name)
     name = _WORD.sub(r"\1_\2", name)
     return _BOUNDARY.sub(r"\1_\2", name).lower()
 
 
 def walk_order(attribute: str) -> str:
-    """Sorts the attributes of an object as Keras walks them: by name, private ones last (`_name_key`)."""
+    """The sort key of attributes, in the order in which Keras walks them: by name, private ones last (`_name_key`)."""
     return f"~{attribute}" if attribute.startswith("_") else attribute
 
 
 class Numbering:
-    """Names the items of one list: each after its class, from the second of a class on with a number."""
+    """Names the items of one list after their classes; from the second item of a class on, a number is added."""
 
     def __init__(self) -> None:
         self._used: Counter[str] = Counter()

@@ -1,8 +1,8 @@
 """Where each variable of a checkpoint is stored in a weights file that the target model wrote.
 
-A weights file has groups named after classes, shapes, and since Keras 3.6 the names of layers, but not the order of layers of
-different classes. So layers are matched in order within each class, by the shapes below them; of several ways to do that, the
-one with the most equal names and guessed classes counts, if there is only one.
+A weights file has groups named after classes, shapes, and since Keras 3.6 the names of layers, but it does not have the
+order of layers of different classes. So layers are matched in order within each class, by the shapes in them. If there
+are several ways to match them, the one with the most equal names and guessed classes is used, if it is the only one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Group:
     Attributes:
         path: its path.
         variables: the shapes of its own variables, in the order of their numbers; None if it has no group `vars`.
-        groups: the groups in it, by name; only those that have variables.
+        groups: the groups with variables in it, by name.
         name: the name of its layer, or empty.
     """
 
@@ -52,7 +52,7 @@ class Group:
 
     @functools.cached_property
     def shapes(self) -> tuple[Shape, ...]:
-        """The shapes of all variables in it and below, sorted."""
+        """The shapes of all variables in it and in its groups, sorted."""
         inner = itertools.chain.from_iterable(each.shapes for each in self.groups.values())
         return tuple(sorted([*(self.variables or ()), *inner]))
 
@@ -98,8 +98,8 @@ def weights_by_template(
         lost: trained variables of layers that are not in the checkpoint, in the order of the model.
 
     Raises:
-        TensorNotFoundError: the template has what the checkpoint does not have.
-        ConflictError: several ways to match layers or variables; the reason says where.
+        TensorNotFoundError: the checkpoint has no tensors for a group of the template.
+        ConflictError: there are several ways to match layers or variables; the reason says where.
     """
     filling = _Filling(shapes, ordering, rescues=bool(lost))
     filling.fill(model, template)
@@ -124,14 +124,14 @@ class _Filling:
         self.weights: list[Weight] = []
         self.unmatched: list[
             Group
-        ] = []  # groups of layers that the checkpoint has not, if these may be rescued
+        ] = []  # groups of layers that are not in the checkpoint, if their variables may be found elsewhere
         self._rescues = rescues
         self._shapes = shapes
         self._ordering = ordering
         self._seen: set[Layer] = set()
 
     def fill(self, layer: Layer, group: Group) -> None:
-        """Match a layer, which is known to be that of a group, and the layers in it."""
+        """Match a layer with its group, and the layers in it with theirs."""
         if layer in self._seen:
             return
         self._seen.add(layer)
@@ -167,7 +167,7 @@ class _Filling:
             )
 
     def _fits(self, part: Layer, group: Group) -> bool:
-        """Whether what may be a dictionary is a layer: the groups are called like its attributes."""
+        """Whether a possible dictionary is a layer: the groups have the names of its attributes."""
         return not part.is_list and group.groups.keys() <= part.parts.keys()
 
     def _items(self, container: Layer) -> list[Layer]:
@@ -198,7 +198,7 @@ class _Filling:
 
         @functools.cache
         def best(positions: tuple[int, ...]) -> tuple[int, int, int]:
-            """The best score from here on, in how many ways, and by which stack; -1 ways if there is none."""
+            """The best score from these positions on, in how many ways (0 if there is none), and its first stack."""
             nonlocal states
             states += 1
             if states > _MAX_STATES:
@@ -246,7 +246,7 @@ class _Filling:
         return out
 
     def _in_order(self, layer: Layer, group: Group) -> list[Variable]:
-        """The variables of a layer, in the order of the group's."""
+        """The variables of a layer, in the order of the group."""
         wanted = group.variables or []
         shapes = [self._shapes[each.key] for each in layer.own]
         if sorted(shapes) != sorted(wanted):
@@ -262,16 +262,16 @@ class _Filling:
         orders = itertools.permutations(layer.own) if len(layer.own) <= _MAX_PERMUTED else ()
         fitting = [each for each in orders if [self._shapes[one.key] for one in each] == wanted]
         if len(fitting) != 1:
-            self._ordering.order(layer)  # says what would help
+            self._ordering.order(layer)  # its error says what would help
             raise ConflictError("its variables have another order than the template's", key=layer.path)
         return list(fitting[0])
 
 
 def _rescued(groups: Sequence[Group], lost: Sequence[Variable], shapes: Mapping[str, Shape]) -> list[Weight]:
-    """Where the variables of layers that are not in the checkpoint are stored, if there is only one way.
+    """The places of variables whose layers are not in the checkpoint, if there is only one way to assign them.
 
-    Layers come in order within each class of a container. The first variables of each are its trained ones: all, or all but
-    the two moments of BatchNormalization.
+    Within each class of a container, layers are in order. The first variables of each are its trained ones: all of
+    them, or for BatchNormalization all but its two moments.
     """
     stacks: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in groups:
@@ -287,7 +287,7 @@ def _rescued(groups: Sequence[Group], lost: Sequence[Variable], shapes: Mapping[
 
     @functools.cache
     def ways(places: tuple[int, ...], start: int) -> tuple[int, tuple[tuple[int, int], ...]]:
-        """How many ways there are from here on, and the first steps of them: stack and number of variables."""
+        """The number of ways from these places on, and their first steps: stack and number of variables."""
         states.append(start)
         if len(states) > _MAX_STATES:
             raise ConflictError(
@@ -328,7 +328,7 @@ def _rescued(groups: Sequence[Group], lost: Sequence[Variable], shapes: Mapping[
 
 
 def _sublayers(layer: Layer) -> Iterator[Layer]:
-    """The sublayers of a subclassed model in the order stored, those in containers included."""
+    """The sublayers of a subclassed model, including those in containers, in the order stored."""
     for part in layer.parts.values():
         if part.is_list or part.may_be_dictionary:
             yield from _sublayers(part)
@@ -337,7 +337,7 @@ def _sublayers(layer: Layer) -> Iterator[Layer]:
 
 
 def _alike(layer: Layer, group: Group, base: str) -> int:
-    """How many signs there are that a layer is that of a group: a guessed class, an equal name."""
+    """How many hints say that a layer belongs to a group: a guessed class, an equal name."""
     scopes = {each.full_name.split("/")[-2] for each in layer.variables() if "/" in each.full_name}
     return (class_in_names(layer) == base) + (group.name in scopes)
 

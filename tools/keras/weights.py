@@ -1,12 +1,13 @@
 """Where each variable of a model is stored in a Keras weights file.
 
-`.weights.h5` (keras/src/saving/saving_lib.py, `_save_state` and `_load_state`): the variables of an object are the datasets
-`vars/0`, `vars/1`, ... in the group of the object. The layers of a Sequential or Functional model are the groups
-`layers/CLASS`, `layers/CLASS_1`, ... with numbers by class; other layers are the groups of their attributes. The loader takes an
-object's values from any path on which it reaches the object, so attributes do for every subclassed model and layer.
+`.weights.h5` (keras/src/saving/saving_lib.py, `_save_state` and `_load_state`): the variables of an object are the
+datasets `vars/0`, `vars/1`, ... in the group of the object. The layers of a Sequential or Functional model are the
+groups `layers/CLASS`, `layers/CLASS_1`, ... with numbers by class; the groups of other layers are named after their
+attributes. The loader reads an object's values from any path that leads to the object, so paths of attributes are
+enough for every subclassed model and layer.
 
-Legacy `.h5` (keras/src/legacy/saving/legacy_h5_format.py): one group a layer of the model that has weights, in order, each with
-its trainable weights first. It needs no classes.
+Legacy `.h5` (keras/src/legacy/saving/legacy_h5_format.py): one group for each layer of the model that has weights, in
+order, each with its trainable weights first. Classes are not needed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LegacyGroup", "Ordering", "Weight", "legacy_groups", "weights_of"]
 
-# Variables of Keras's own layers that are not trained, and those that are.
+# Variables of Keras's own layers: those that are not trained, and those that are.
 _NOT_TRAINED: Final = frozenset(
     (
         *(
@@ -66,7 +67,7 @@ class Weight:
 
     Attributes:
         path: of the dataset.
-        variable: whose values it has.
+        variable: the variable whose values it has.
         layer: the name of its layer, or empty.
         how: how its place is known.
     """
@@ -86,27 +87,27 @@ class LegacyGroup:
 
 
 class Ordering:
-    """Puts the variables of a layer into the order of Keras: those that are trained first."""
+    """Sorts the variables of a layer in the order of Keras: trained ones first."""
 
     def __init__(
         self,
         told: Callable[[Variable], bool | None] = lambda variable: None,
         trained: Collection[str] = (),
     ) -> None:
-        """Order by what is known.
+        """Order by these hints.
 
         Args:
-            told: whether a variable is trained, as far as the caller was told; None otherwise.
+            told: whether a variable is trained, if the user said so; otherwise None.
             trained: the keys of variables that an optimizer trains.
         """
         self._told = told
         self._trained = frozenset(trained)
 
     def order(self, layer: Layer) -> list[Variable]:
-        """The variables of a layer.
+        """The variables of a layer, in order.
 
         Raises:
-            ConflictError: nothing tells which are trained, and the order depends on it.
+            ConflictError: it is not known which variables are trained, and the order depends on it.
         """
         known = list(self.trained(layer))
         unknown = [each.name for each, is_trained in known if is_trained is None]
@@ -122,8 +123,8 @@ class Ordering:
         ]
 
     def trained(self, layer: Layer) -> Iterator[tuple[Variable, bool | None]]:
-        """A layer's variables and whether each is trained: as told, by its name, or by what an optimizer trains of the layer."""
-        some_are = any(each.key in self._trained for each in layer.own)  # none of a frozen layer is
+        """A layer's variables and whether each is trained: as the user said, by its name, or by the optimizer."""
+        some_are = any(each.key in self._trained for each in layer.own)  # of a frozen layer, none is
         for each in layer.own:
             told = self._told(each)
             if told is None and (each.name in _NOT_TRAINED or each.name in _TRAINED):
@@ -135,8 +136,8 @@ def weights_of(model: Layer, classes: Classes, ordering: Ordering) -> list[Weigh
     """The datasets of a `.weights.h5` file, in the order of the model.
 
     Raises:
-        ConflictError: classes of layers that are needed and not known, or the order of variables is not; the reason names
-            the layers and says what helps.
+        ConflictError: needed classes of layers, or the order of variables, are not known; the reason names the layers
+            and says what helps.
         BundleError: the config describes another model.
     """
     walk = _Walk(classes, ordering)
@@ -152,7 +153,7 @@ def weights_of(model: Layer, classes: Classes, ordering: Ordering) -> list[Weigh
 
 
 class _Walk:
-    """Walks a model as Keras does, and notes where the values of each layer are stored."""
+    """Walks a model as Keras does, and records where the values of each layer are stored."""
 
     def __init__(self, classes: Classes, ordering: Ordering) -> None:
         self.weights: list[Weight] = []
@@ -162,7 +163,7 @@ class _Walk:
         self._seen: set[Layer] = set()
 
     def add(self, layer: Layer, path: str, described: Described | None, how: str) -> None:
-        """The layer, unless it was reached before, and the layers in it."""
+        """Add a layer and the layers in it, unless it was reached before."""
         if layer in self._seen:
             return
         self._seen.add(layer)
@@ -182,13 +183,13 @@ class _Walk:
                 continue
             self.add(part, below, inner[0] if inner else None, how or "by its attribute")
             if part.may_be_dictionary and not self._classes.by_node and part not in before:
-                # Not told from a dictionary: its values are stored where the loader looks for either.
+                # It may be a dictionary: its values are stored in both places that the loader may read.
                 self._seen, after = before, self._seen
                 self._add_items(part, below, inner)
                 self._seen |= after
 
     def _is_dictionary(self, part: Layer) -> bool:
-        """Whether a SavedModel, which names all layers, says that this is none."""
+        """Whether this is a dictionary: a SavedModel names all layers, but not this object."""
         by_node = self._classes.by_node
         return part.may_be_dictionary and bool(by_node) and part.node not in by_node
 
@@ -226,7 +227,7 @@ class _Walk:
 
 
 def _candidates(layer: Layer) -> str:
-    """A layer of which the class is not known, with what is known."""
+    """A text for a layer whose class is not known: its path, and the names of its variables."""
     if layer.listed is not None:
         return f"{layer.path!r} (Functional or Sequential)"
     names = ", ".join(dict.fromkeys(each.full_name or each.name for each in layer.variables()))
@@ -238,7 +239,7 @@ def _join(path: str, name: str) -> str:
 
 
 def legacy_groups(model: Layer, ordering: Ordering) -> list[LegacyGroup]:
-    """The layers of a legacy file that have weights.
+    """The groups of a legacy file: the layers that have weights.
 
     Raises:
         ConflictError: as `weights_of`, for the order of variables.
@@ -263,7 +264,7 @@ def legacy_groups(model: Layer, ordering: Ordering) -> list[LegacyGroup]:
 
 
 def _direct(layer: Layer) -> Iterator[Layer]:
-    """The sublayers of a subclassed model, those in lists and dictionaries included, in the order stored."""
+    """The sublayers of a subclassed model, including those in lists and dictionaries, in the order stored."""
     for part in layer.parts.values():
         if part.is_list or part.may_be_dictionary:
             yield from _direct(part)
@@ -272,7 +273,7 @@ def _direct(layer: Layer) -> Iterator[Layer]:
 
 
 def _subtree(layer: Layer, ordering: Ordering, seen: set[Layer]) -> Iterator[tuple[Variable, bool]]:
-    """The variables in a layer and below, in the order in which Keras tracks them, and whether each is trained."""
+    """The variables of a layer and of those in it, in Keras's tracking order, and whether each is trained."""
     if layer in seen:
         return
     seen.add(layer)
