@@ -1,6 +1,6 @@
 """Tensors in files that are not TensorFlow checkpoints.
 
-- `listed_index.py`: an index that is in memory.
+- `listed_index.py`: an index whose entries are all in memory.
 - `zips.py`, `npy.py`: zip archives, and the header of an array file; together the format of `.npz` files.
 - `safetensors.py`: the header of a safetensors file, and the index of a sharded one.
 - `safetensors_index.py`, `npz_index.py`, `hdf5_index.py`, `keras_shards_index.py`: files as sources; `bundle/foreign.py` knows them by name.

@@ -1,9 +1,10 @@
 """Reads HDF5 files: Keras weights, and the weights inside a `.keras` archive. Needs h5py.
 
-Keys are the paths of datasets: `layers/dense/vars/0`. The bytes of a contiguous dataset are in the file as a bundle would have
-them; others are decoded by HDF5, a box at a time. What could make a small file large, or lead out of it, is refused, as Keras's
-own loader does (keras/src/saving/saving_lib.py, `safe_get_h5_dataset`): soft and external links, external and virtual storage,
-filters that have to be loaded, and shapes of far more bytes than are stored.
+Keys are the paths of datasets: `layers/dense/vars/0`. A contiguous dataset is stored in the file with the same bytes as
+in a bundle; others are decoded by HDF5, a box at a time. Features that could expand a small file to many bytes, or
+refer to other files, are refused, as by Keras's own loader (keras/src/saving/saving_lib.py, `safe_get_h5_dataset`):
+soft and external links, external and virtual storage, filters that have to be loaded, and shapes of far more bytes than
+are stored.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hdf5Index", "KerasArchiveIndex", "hdf5"]
 
-_FILTERS: Final = frozenset((1, 2, 3, 4, 5, 6, 32000))  # that HDF5 and h5py have themselves
+_FILTERS: Final = frozenset((1, 2, 3, 4, 5, 6, 32000))  # built into HDF5 and h5py
 _WEIGHTS: Final = "model.weights.h5"
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -54,7 +55,7 @@ def hdf5(path: str) -> Any:
 
 @contextlib.contextmanager
 def hdf5_errors(path: str, key: str | None = None) -> Iterator[None]:
-    """Turns what h5py raises for a damaged file into one of our errors."""
+    """Turns the exceptions of h5py for a damaged file into our errors."""
     try:
         yield
     except BundleError as error:
@@ -74,7 +75,7 @@ class Hdf5Index(ListedIndex):
         Raises:
             MissingFileError: no such file.
             CorruptionError: not an HDF5 file, or a damaged one.
-            UnsupportedError: h5py is missing; or datasets that are no tensors, or are not read for safety; the reason names
+            UnsupportedError: h5py is missing; or datasets are not tensors, or are not read for safety; the reason names
                 all of them.
         """
         super().__init__(path, store, [path])
@@ -98,7 +99,7 @@ class Hdf5Index(ListedIndex):
             raise
 
     def _stream(self, file: RandomAccessFile) -> tuple[io.BufferedIOBase | io.RawIOBase, int | None]:
-        """The HDF5 file, and where it begins in the file at `path`; None if the bytes there are others."""
+        """The HDF5 file, and its offset in the file at `path`; None if its bytes are not stored there as they are."""
         return _Stream(file, 0, file.size), 0
 
     def _visit(self, root: Any, base: int | None, faults: list[str]) -> None:
@@ -124,7 +125,7 @@ class Hdf5Index(ListedIndex):
                         faults.append(f"{below!r} ({fault})")
 
     def _add(self, path: str, dataset: Any, base: int | None) -> str | None:
-        """Note a dataset; what is wrong with it, if it can't be read."""
+        """Add a dataset; returns the reason if it can't be read."""
         if dataset.shape is None:
             return "without a shape"
         creation = dataset.id.get_create_plist()
@@ -156,7 +157,7 @@ class Hdf5Index(ListedIndex):
         return None
 
     def _direct(self, dataset: Any, creation: Any, nbytes: int) -> int | None:
-        """Where the bytes of a dataset are in the HDF5 file, if they are there as they are."""
+        """The offset of a dataset's bytes in the HDF5 file; None if they are not stored there as in a bundle."""
         if not nbytes:
             return 0
         h5py = self._h5py
@@ -174,7 +175,7 @@ class Hdf5Index(ListedIndex):
             try:
                 value = group.attrs[name]
             except (OSError, TypeError, ValueError):
-                continue  # of a type that h5py does not have
+                continue  # of a type that h5py does not support
             if isinstance(value, (str, bytes)):
                 found[name] = _text(value)
             elif isinstance(value, np.ndarray) and value.dtype.kind in "OS" and value.ndim == 1:
@@ -195,7 +196,7 @@ class Hdf5Index(ListedIndex):
         return out
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         self._sets.clear()
         with hdf5_errors(self.path):
             self._opened.close()
@@ -220,7 +221,7 @@ class KerasArchiveIndex(Hdf5Index):
 
 
 def _dtype(dataset: Any) -> DType | str:
-    """The type of a dataset's elements; or what they are instead."""
+    """The type of a dataset's elements; or a text that describes elements of other types."""
     dtype = dataset.dtype
     if dtype.kind == "V" and dtype.fields is None and dtype.subdtype is None:
         name = dataset.attrs.get("dtype")

@@ -1,7 +1,7 @@
-"""Writes a plan as an HDF5 file: each tensor a contiguous dataset at the path that its key is. Needs h5py.
+"""Writes a plan as an HDF5 file: each tensor is a contiguous dataset, whose path is the key. Needs h5py.
 
-HDF5 makes the file without the values, which takes no space on most disks, and says where those of each dataset go. Then that
-file is copied to the output, with the values in their places: one pass, from the first byte to the last.
+HDF5 makes a file without the values, which takes no space on most disks, and tells the offset of each dataset. Then
+that file is copied to the output, with the values in their places: one pass, from the first byte to the last.
 """
 
 from __future__ import annotations
@@ -121,10 +121,10 @@ class Hdf5Output:
 
 
 def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEntry]]:
-    """Make the file without the values; where those of each dataset go, in the order of the file.
+    """Make the file without the values; returns the offset and the entry of each dataset, in the order of the file.
 
     Raises:
-        ConflictError: the path of a tensor is that of a group with other tensors.
+        ConflictError: the path of a tensor is also the path of a group with other tensors.
     """
     h5py = hdf5(path)
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -136,7 +136,7 @@ def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEnt
     links.set_char_encoding(h5py.h5t.CSET_UTF8)
     first: dict[object, str] = {}
     places = []
-    groups = {decode_key(each.key) for each in plan.entries}  # which must be none
+    groups = {decode_key(each.key) for each in plan.entries}  # which must not be groups
     with hdf5_errors(path), h5py.File(empty, "w") as file:
         for group, attributes in plan.attributes.items():
             target = file.require_group(group) if group else file
@@ -174,7 +174,7 @@ def _above(key: str) -> Iterator[str]:
 
 
 def _identity(planned: PlannedEntry) -> object:
-    """What two entries have in common whose values come from the same stored tensor, unchanged; None for others."""
+    """Equal for two entries with the unchanged values of the same stored tensor; None for other entries."""
     origin = planned.origin
     if isinstance(origin, Carried) and origin.part_of is None:
         return id(origin.index), origin.key
@@ -184,6 +184,6 @@ def _identity(planned: PlannedEntry) -> object:
 
 
 def _copy(source: Any, file: WritableFile, end: int) -> None:
-    """Copy from where the source is read next to `end`, which is where the output then ends."""
+    """Copy from the current position of the source, until the output ends at `end`."""
     while file.size < end:
         file.write(source.read(min(_COPIED_BYTES, end - file.size)))

@@ -1,7 +1,7 @@
 """Reads Keras weights in several files, `NAME.weights.json` and `NAME_00000.weights.h5` and so on. Needs h5py.
 
-The JSON has `weight_map`, from the path of each group with variables, such as `/layers/dense/vars`, to the name of the file
-with it, or to a list of names (keras/src/saving/saving_lib.py, `ShardedH5IOStore`).
+The JSON has `weight_map`, which maps the path of each group with variables, such as `/layers/dense/vars`, to the name
+of its file, or to a list of names (keras/src/saving/saving_lib.py, `ShardedH5IOStore`).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class KerasShardsIndex(ListedIndex):
         """Visit the groups and datasets of all files.
 
         Raises:
-            MissingFileError: no such file, or one that it names is missing.
-            CorruptionError: not such an index, a damaged file, or a dataset that two files have.
+            MissingFileError: no such file, or a file that it names is missing.
+            CorruptionError: not such an index, a damaged file, or a dataset that is in two files.
             UnsupportedError: as `Hdf5Index`.
         """
         names = _names(path, store)
@@ -67,7 +67,7 @@ class KerasShardsIndex(ListedIndex):
         return self._homes[key].values(key, entry, box)
 
     def close(self) -> None:
-        """Let go of the files; a second call does nothing."""
+        """Close the files; a second call does nothing."""
         self._opened.close()
 
 

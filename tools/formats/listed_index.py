@@ -1,4 +1,4 @@
-"""The tensors of a file that lists them in one place, all of whose entries are therefore in memory."""
+"""An index whose entries are all in memory, for files that list their tensors in one place."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _SHOWN: Final = 20
 
 
 class ListedIndex(Index):
-    """An index whose reader has called `add` for each tensor.
+    """An index to which a reader adds each tensor with `add`.
 
     Attributes:
-        files: the files that have tensors.
+        files: the files that tensors are stored in.
     """
 
     file_noun = "file"
 
     def __init__(self, path: str, store: Store, files: Sequence[str]) -> None:
-        """No tensors yet, of the file `path`; they are stored in `files`."""
+        """Make an index of `path` without tensors; they will be stored in `files`."""
         super().__init__()
         self.prefix = self.path = path
         self.store = store
@@ -38,7 +38,7 @@ class ListedIndex(Index):
         self._ranges: dict[bytes, StoredRange] = {}
 
     def add(self, key: bytes, entry: TensorEntry, stored: StoredRange | None) -> None:
-        """Note a tensor; one without a range has `values`."""
+        """Add a tensor; for one without a range, the index has `values`."""
         self._entries[key] = entry
         if stored is not None:
             self._ranges[key] = stored
@@ -53,7 +53,7 @@ class ListedIndex(Index):
             yield key, self._entries[key]
 
     def shard_path(self, shard: int) -> str:
-        """The path of a file that has tensors."""
+        """The path of a file that tensors are stored in."""
         return self.files[shard]
 
     def stored(self, key: bytes, entry: TensorEntry) -> StoredRange | None:
@@ -62,12 +62,12 @@ class ListedIndex(Index):
         return self._ranges.get(key)
 
     def check(self, key: bytes, entry: TensorEntry, progress: Callable[[int], None] | None = None) -> int:
-        """Read all of a tensor, and compare checksums if the format has them; how many bytes were read.
+        """Read all of a tensor, and compare checksums if the format has them; returns the number of bytes read.
 
         Raises:
             CorruptionError, MissingFileError, UnsupportedError: it is damaged, or can't be read.
         """
-        # NumPy, which a listing needs none of.
+        # Needs NumPy, which a listing does not.
         from tensorbundle.tools.rewriting.expressions import Stored, stream_values
         from tensorbundle.tools.rewriting.reading import Reading
 
@@ -84,13 +84,13 @@ class ListedIndex(Index):
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in one line, some of them if there are many."""
+    """Names in one line; only some of them if there are many."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def refuse(faults: Sequence[str], path: str, what: str) -> None:
-    """Refuse a file because of what some of its members are.
+    """Refuse a file because of faults of its members.
 
     Raises:
         UnsupportedError: there are faults; the reason has all of them.
@@ -100,7 +100,7 @@ def refuse(faults: Sequence[str], path: str, what: str) -> None:
 
 
 def is_text(name: str) -> bool:
-    """Whether a key is UTF-8, as the names in most formats are."""
+    """Whether a key is UTF-8, which most formats need for names."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
-r"""The header of a `.npy` file, which says what the bytes after it are.
+r"""The header of a `.npy` file, which describes the array after it.
 
 Layout (numpy/lib/format.py): magic `\x93NUMPY`, two bytes of version, the length of the header (two bytes little-endian in
-version 1.0, four from 2.0 on), then the text of a Python dictionary with `descr`, `fortran_order` and `shape`; version 3.0 has
-UTF-8 where earlier ones have Latin-1. Data follows, by NumPy at a multiple of 64 bytes.
+version 1.0, four from 2.0 on), then the text of a Python dictionary with `descr`, `fortran_order` and `shape`. Version
+3.0 uses UTF-8, earlier versions use Latin-1. Data follows; NumPy puts it at a multiple of 64 bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tensorbundle.slices import MAX_RANK
 __all__ = ["START_BYTES", "Array", "encode_npy", "npy_size", "parse_npy"]
 
 _MAGIC: Final = b"\x93NUMPY"
-START_BYTES: Final = len(_MAGIC) + 2 + 4  # enough to tell the size of the header
+START_BYTES: Final = len(_MAGIC) + 2 + 4  # enough to find the size of the header
 _MAX_HEADER: Final = 10_000  # as NumPy's own limit: the text is given to Python's parser
 _ALIGNMENT: Final = 64  # ARRAY_ALIGN
 _GROWTH_DIGITS: Final = 21  # GROWTH_AXIS_MAX_DIGITS
@@ -41,19 +41,19 @@ _NUMBERS: Final = {
 _READ: Final = {
     **_NUMBERS,
     "f1": DType.float8_e5m2,
-}  # how ml_dtypes calls it; the other types of one byte are "V1"
+}  # ml_dtypes's name; its other types of one byte are "V1"
 _CODES: Final = {dtype: code for code, dtype in _NUMBERS.items()}
 
 
 class Array(NamedTuple):
-    """What a header says.
+    """An array, as its header describes it.
 
     Attributes:
-        dtype: the type of the elements; None for raw bytes, whose type somebody else has to tell.
-        itemsize: bytes an element takes.
+        dtype: the type of the elements; None for raw bytes, whose type the header does not tell.
+        itemsize: bytes of one element.
         shape: elements along each dimension.
         fortran_order: whether the first dimension varies fastest.
-        big_endian: the order of the bytes of an element.
+        big_endian: whether the bytes of an element are in big-endian order.
         start: bytes before the data.
     """
 
@@ -66,7 +66,7 @@ class Array(NamedTuple):
 
 
 def npy_size(start: bytes) -> int:
-    """How many bytes the header takes, by the first `START_BYTES` of a file.
+    """The size of the header in bytes, by the first `START_BYTES` of a file.
 
     Raises:
         CorruptionError: not a `.npy` file.
@@ -89,7 +89,7 @@ def npy_size(start: bytes) -> int:
 
 
 def parse_npy(header: bytes) -> Array:
-    """The header in the first bytes of a file, as many as `npy_size` says.
+    """Parse the header: the first `npy_size` bytes of a file.
 
     Raises:
         CorruptionError: not such a header.
@@ -98,7 +98,7 @@ def parse_npy(header: bytes) -> Array:
     text = header[10 if header[6] == 1 else 12 :].decode("utf-8" if header[6] == 3 else "latin-1", "replace")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about what a string literal of the header looks like
+            warnings.simplefilter("ignore")  # about string literals in the header
             found = ast.literal_eval(_PYTHON_2_LONG.sub("", text).strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         raise CorruptionError(f"the header is not a dictionary: {text[:80]!r}") from None

@@ -1,6 +1,6 @@
 """Reads `.npz` files: arrays in a zip archive.
 
-The bytes of an array that is neither compressed nor in Fortran order are in the file as a bundle would have them.
+An array that is neither compressed nor in Fortran order is stored in the file with the same bytes as in a bundle.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 class NpzIndex(ListedIndex):
-    """The arrays of a `.npz` file, as tensors named as `np.load` names them.
+    """The arrays of a `.npz` file as tensors, with the names that `np.load` gives them.
 
-    Raw bytes are what NumPy makes of types that it does not have. A member's comment says which type that is, if `NpzOutput`
-    wrote it; without one, two bytes are taken for bfloat16.
+    NumPy stores types that it does not have as raw bytes. If `NpzOutput` wrote the file, the member's comment names the
+    type; without a comment, elements of two bytes are read as bfloat16.
     """
 
     file_format = "npz"
@@ -51,7 +51,7 @@ class NpzIndex(ListedIndex):
         Raises:
             MissingFileError: no such file.
             CorruptionError: not a zip archive, or a damaged one.
-            UnsupportedError: members that are no tensors: Python objects, strings, records; the reason names all of them.
+            UnsupportedError: members are not tensors: Python objects, strings, records; the reason names all of them.
         """
         super().__init__(path, store, [path])
         self._encoded: dict[bytes, tuple[Member, Array]] = {}
@@ -103,7 +103,7 @@ class NpzIndex(ListedIndex):
         return InflatedFile(self._file, member) if member.deflated else _Part(near or self._file, member)
 
     def values(self, key: bytes, entry: TensorEntry, box: Box | None = None) -> NumPyArray:
-        """See `Index`. A compressed array is cheapest to read from its start to its end."""
+        """See `Index`. Compressed arrays are best read from start to end."""
         member, array = self._encoded[key]
         if self._last is None or self._last[0] != key:
             self._last = key, self._source(member)
@@ -127,7 +127,7 @@ class NpzIndex(ListedIndex):
         return out
 
     def check(self, key: bytes, entry: TensorEntry, progress: Callable[[int], None] | None = None) -> int:
-        """See `ListedIndex`: zip archives have a CRC-32 of each member, of its header and its data."""
+        """See `ListedIndex`: a zip archive has a CRC-32 of each member, which covers its header and its data."""
         del entry
         member = self._members[key]
         source = self._source(member)
@@ -147,13 +147,13 @@ class NpzIndex(ListedIndex):
         return member.size
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         self._last = None
         self._file.close()
 
 
 class _Part:
-    """The bytes of a member that is stored as it is."""
+    """The bytes of a member that is not compressed."""
 
     def __init__(self, archive: RandomAccessFile | NearbyFile, member: Member) -> None:
         self._archive = archive

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NpzOutput"]
 
-_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that zip has: the same tensors give the same bytes
+_DATE: Final = (1980, 1, 1, 0, 0, 0)  # zip's earliest; fixed, so the same tensors give the same bytes
 _MAX_NAME: Final = 0xFFFF - len(".npy")
 
 
@@ -36,7 +36,7 @@ _MAX_NAME: Final = 0xFFFF - len(".npy")
 class NpzOutput:
     """A `.npz` file (`Output`), as `np.savez` makes it.
 
-    A type that NumPy does not have is stored as raw bytes, and the comment of the member says which type it is.
+    A type that NumPy does not have is stored as raw bytes, and the member's comment names the type.
     """
 
     @property
@@ -113,7 +113,7 @@ class _Member:
         self.size += self._member.write(data)
 
     def close(self) -> None:
-        """See `WritableFile`; whoever opened the member closes it."""
+        """See `WritableFile`; does nothing, as the code that opened the member closes it."""
 
     def abandon(self) -> None:
         """See `WritableFile`."""
@@ -126,7 +126,7 @@ class _Member:
 
 
 class _Stream(io.RawIOBase):
-    """What a zip archive is written to: a file without a position, so that sizes follow each member."""
+    """The file that a zip archive is written to: not seekable, so that sizes are stored after each member."""
 
     def __init__(self, file: WritableFile) -> None:
         super().__init__()

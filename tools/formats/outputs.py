@@ -1,4 +1,4 @@
-"""Which format an output has, by the ending of its name."""
+"""The format of an output, by the suffix of its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["output_of"]
 
-# Modules are imported when an output needs them: HDF5's needs NumPy, which linking needs none of.
+# Modules are imported when an output needs them: HDF5's needs NumPy, which linking does not.
 _OUTPUTS: Final = {
     ".safetensors": "safetensors_output.SafetensorsOutput",
     ".safetensors.index.json": "safetensors_output.SafetensorsOutput",
@@ -26,7 +26,7 @@ def output_of(path: str) -> Output | None:
     """The format of an output with this name; None if it is a TensorFlow checkpoint.
 
     Raises:
-        UnsupportedError: a format that is only read.
+        UnsupportedError: the format can only be read.
     """
     if path.endswith(".keras"):
         raise UnsupportedError(

@@ -4,9 +4,9 @@ Layout (huggingface/safetensors, README "Format" and `safetensors/src/tensor.rs`
 
     u64 little-endian: N | N bytes of UTF-8 JSON, padded with spaces | the bytes of the tensors
 
-The JSON object maps each name to `{"dtype", "shape", "data_offsets": [begin, end]}`, where the offsets count from the end
-of the header, and `__metadata__` to an object of strings. Ranges follow each other without a gap or an overlap, from 0 to
-the end of the file. Values are little-endian, in C order.
+The JSON object maps each name to `{"dtype", "shape", "data_offsets": [begin, end]}`, with offsets from the end of the
+header, and `__metadata__` to an object of strings. Ranges follow each other without gaps or overlaps, from 0 to the end
+of the file. Values are little-endian, in C order.
 
 A set of tensors in several files has an index, `NAME.safetensors.index.json`: `{"metadata": {"total_size": BYTES},
 "weight_map": {TENSOR: FILE}}`, with files named `NAME-00001-of-00005.safetensors` (the convention of Hugging Face).
@@ -19,7 +19,7 @@ import math
 import re
 import struct
 from dataclasses import dataclass, field
-from json.decoder import scanstring  # type: ignore[attr-defined]  # what the decoder itself reads strings with
+from json.decoder import scanstring  # type: ignore[attr-defined]  # the decoder's own function for strings
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tensorbundle.dtypes import DType
@@ -49,9 +49,9 @@ INDEX_ENDING: Final = ".safetensors.index.json"
 # The JSON of one tensor: three members, with at most 254 dimensions of 20 digits.
 _MAX_TENSOR_JSON: Final = 16_384
 _MAX_INDEX_METADATA: Final = 1 << 20
-_SPACE: Final = re.compile(r"[ \t\n\r]+")  # what JSON calls white space
+_SPACE: Final = re.compile(r"[ \t\n\r]+")  # JSON's white space
 
-# `enum Dtype`, in its order, which is that of increasing alignment. None: TensorFlow has no such type, or stores it otherwise:
+# `enum Dtype`, in its order: by increasing alignment. None: TensorFlow has no such type, or stores it in another way:
 # F4 packs two values into a byte.
 DTYPES: Final[dict[str, DType | None]] = {
     "BOOL": DType.bool,
@@ -83,7 +83,7 @@ _RANKS: Final = {dtype: number for number, dtype in enumerate(DTYPES.values()) i
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header of one file says.
+    """The header of one file.
 
     Attributes:
         size: bytes before the tensors, the length of the JSON included.
@@ -97,10 +97,10 @@ class Header:
 
 
 def header_size(start: bytes, file_size: int) -> int:
-    """How many bytes come before the tensors, by the first eight bytes of a file.
+    """The number of bytes before the tensors, by the first eight bytes of a file.
 
     Raises:
-        CorruptionError: more than the file has, or than the format allows.
+        CorruptionError: the number is larger than the file, or than the format allows.
     """
     if len(start) < LENGTH.size:
         raise CorruptionError(
@@ -117,13 +117,13 @@ def header_size(start: bytes, file_size: int) -> int:
 
 
 def parse_header(header: bytes, file_size: int) -> Header:
-    """The header in the first bytes of a file, as many as `header_size` says.
+    """Parse the header: the first `header_size` bytes of a file.
 
-    Memory is bounded by the size of the header: the text of each tensor is decoded by itself.
+    Memory is bounded by the size of the header: the text of each tensor is decoded separately.
 
     Raises:
-        CorruptionError: not what the format allows: JSON of another form, a name given twice, a range that is not as long as
-            type and shape need, or ranges with a gap or an overlap between them.
+        CorruptionError: the format does not allow it: JSON of another form, a name given twice, a range whose length
+            contradicts type and shape, or ranges with gaps or overlaps between them.
         UnsupportedError: types that TensorFlow does not have; the reason names all of them.
     """
     scanner = _Scanner(_text(header[LENGTH.size :], LENGTH.size))
@@ -181,10 +181,10 @@ def _tensor(text: str) -> tuple[str, tuple[int, ...], int, int]:
 
 
 def _check_ranges(header: Header, file_size: int) -> None:
-    """Whether ranges are as long as types and shapes need, and follow each other to the end of the file.
+    """Check that ranges have the lengths that types and shapes need, and follow each other to the end of the file.
 
     Raises:
-        CorruptionError: they are not, or do not.
+        CorruptionError: a length is wrong, or there are gaps or overlaps.
     """
     end, before = header.size, None
     for name, entry in sorted(header.tensors.items(), key=lambda each: (each[1].offset, each[1].nbytes)):
@@ -234,14 +234,14 @@ def _text(data: bytes, offset: int) -> str:
 
 
 class _Scanner:
-    """Reads a JSON object member by member, so that no more than one of its values is held besides the text."""
+    """Reads a JSON object member by member, so that only one value at a time is in memory besides the text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._pos = 0
 
     def members(self) -> Iterable[str]:
-        """The names of an object's members; whoever iterates reads each value before the next name."""
+        """The names of an object's members; the caller must read each value before the next name."""
         self._take("{")
         if self._peek() == "}":
             self._pos += 1
@@ -282,7 +282,7 @@ class _Scanner:
         return self.text[start:end]
 
     def skip_value(self) -> None:
-        """Pass over any value, of a bounded size."""
+        """Skip any value, of a bounded size."""
         self._peek()
         window = self.text[self._pos : self._pos + _MAX_INDEX_METADATA]
         try:
@@ -292,7 +292,7 @@ class _Scanner:
         self._pos += length
 
     def end(self) -> None:
-        """Refuse anything but white space after what was read."""
+        """Check that only white space follows."""
         if self._peek():
             self._fail("characters after the object")
 
@@ -326,10 +326,10 @@ class _Scanner:
 
 
 def parse_weight_map(content: bytes) -> dict[str, str]:
-    """The file of each tensor in the index of a sharded set.
+    """Parse the index of a sharded set: the file of each tensor.
 
     Raises:
-        CorruptionError: not such an index, a name is given twice, or a file is not a name in the same directory.
+        CorruptionError: not such an index, a name is given twice, or a file is not in the same directory.
     """
     scanner = _Scanner(_text(content, 0))
     weights: dict[str, str] | None = None
@@ -352,7 +352,7 @@ def parse_weight_map(content: bytes) -> dict[str, str]:
 
 
 def why_not_writable(name: str, dtype: DType) -> str | None:
-    """Why the format can't store a tensor of this name and type; None if it can."""
+    """The reason why the format can't store a tensor of this name and type; None if it can."""
     if dtype not in _NAMES:
         return f"safetensors has no values of type {dtype}"
     if name == METADATA:
@@ -375,11 +375,11 @@ def encode_header(
 ) -> bytes:
     """The header of a file with these tensors, one after another in this order; its size is a multiple of `alignment`.
 
-    Byte for byte what the safetensors package writes for tensors in its order, and at most one string of metadata: it
-    writes several in a random order, and they are sorted here.
+    It has the same bytes as that of the safetensors package, if tensors are in that package's order and there is at
+    most one string of metadata. The package writes several strings in a random order; here they are sorted.
 
     Raises:
-        UnsupportedError: larger than the format allows.
+        UnsupportedError: the header is larger than the format allows.
     """
     members: dict[str, object] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
     end = 0

@@ -1,4 +1,4 @@
-"""Reads safetensors files, one or a set with an index: two reads of a file list its tensors."""
+"""Reads one safetensors file, or a set of them with an index; listing tensors takes two reads of each file."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class SafetensorsIndex(ListedIndex):
         """Read the headers of all files.
 
         Raises:
-            MissingFileError: no such file, or one that the index names is missing.
-            CorruptionError: a header or the index is damaged, or they do not agree.
+            MissingFileError: no such file, or a file that the index names is missing.
+            CorruptionError: a header or the index is damaged, or they contradict each other.
             UnsupportedError: types that TensorFlow does not have.
         """
         if path.endswith(INDEX_ENDING):

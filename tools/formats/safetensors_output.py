@@ -41,9 +41,9 @@ _NUMBERED: Final = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<count>\d{5})\.safetens
 
 @dataclass(frozen=True, slots=True)
 class SafetensorsOutput:
-    """A safetensors file, or several and their index if the plan has several shards (`Output`).
+    """A safetensors file, or several with an index if the plan has several shards (`Output`).
 
-    A file is byte for byte what the safetensors package writes for the same tensors and metadata.
+    Each file has the same bytes as one that the safetensors package writes for the same tensors and metadata.
     """
 
     @property
@@ -146,17 +146,17 @@ def _encode_index(files: Sequence[Sequence[PlannedEntry]], names: Sequence[str])
 
 
 def _single(path: str) -> str:
-    """The path of the set if it is one file."""
+    """The path of the set, if it is one file."""
     return path.removesuffix(INDEX_ENDING) + ENDING if path.endswith(INDEX_ENDING) else path
 
 
 def _index(path: str) -> str:
-    """The path of the index of the set if it is several files."""
+    """The path of the index of the set, if it is several files."""
     return path if path.endswith(INDEX_ENDING) else path.removesuffix(ENDING) + INDEX_ENDING
 
 
 def _free_names(path: str, needed: int, store: Store) -> list[str]:
-    """Names for at least so many files, that no file has: until the new index is there, the old one is valid."""
+    """Unused names for at least so many files: the old index is valid until the new one is written."""
     stem = _single(path).removesuffix(ENDING)
     count = needed
     while True:
@@ -175,9 +175,9 @@ def _old_files(path: str, store: Store) -> list[str]:
         with store.open(_index(path)) as file:
             names = set(parse_weight_map(file.read(0, file.size)).values())
     except BundleError:
-        return found  # a damaged index claims no files
+        return found  # a damaged index names no files
     for match in map(_NUMBERED.fullmatch, set(names)):
-        if match:  # those without tensors, too
+        if match:  # also files without tensors
             count = match["count"]
             names |= {
                 f"{match['stem']}-{number:05d}-of-{count}{ENDING}" for number in range(1, int(count) + 1)

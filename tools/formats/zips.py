@@ -1,11 +1,12 @@
-"""Zip archives, as far as `.npz` and `.keras` files need them: the members, and their bytes.
+"""The members of zip archives and their bytes, as far as `.npz` and `.keras` files need them.
 
 Layout (PKWARE APPNOTE 6.3, sections 4.3 and 4.5): each member has a local header before its data; the central directory at
-the end of the file lists them all; an end record says where it is. Sizes and offsets of 2**32 - 1 are in a ZIP64 extra field
-or record.
+the end of the file lists them all; an end record has its offset. For a size or offset of 2**32 - 1, the real one is in
+a ZIP64 extra field or record.
 
-Bounded: the directory is read only if it has at most 100 MB, members may not share bytes, and a member that would expand to
-more than 4 GiB and more than a hundredfold is refused (the limits of Keras's loader, `keras/src/saving/saving_lib.py`).
+Limits: the directory is read only if it has at most 100 MB, members may not share bytes, and a member that would expand
+to more than 4 GiB and more than a hundredfold is refused (the limits of Keras's loader,
+`keras/src/saving/saving_lib.py`).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Readable(Protocol):
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Its size in bytes."""
 
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`."""
@@ -54,12 +55,12 @@ class Member:
 
     Attributes:
         name: its name.
-        start: where its data begins, in bytes from the start of the archive.
-        stored: bytes that its data takes there.
-        size: bytes that it has.
-        crc32: their CRC-32.
+        start: the offset of its data in the archive.
+        stored: the size of its data in the archive, in bytes.
+        size: its size when read, in bytes.
+        crc32: the CRC-32 of its bytes when read.
         deflated: whether its data is compressed.
-        comment: that of the member.
+        comment: the member's comment.
     """
 
     name: str
@@ -82,7 +83,7 @@ def members_of(file: Readable) -> list[Member]:
 
     Raises:
         CorruptionError: not a zip archive, a damaged one, or members that share bytes or a name.
-        UnsupportedError: encrypted, split, or compressed by another method; or a member that expands too much.
+        UnsupportedError: it is encrypted, split, or compressed by another method; or a member expands too much.
     """
     try:
         directory = _find_directory(file)
@@ -112,7 +113,7 @@ def _find_directory(file: Readable) -> _Directory:
     tail_size = min(file.size, _END.size + _MAX_COMMENT)
     tail = file.read(file.size - tail_size, tail_size)
     at = len(tail) - _END.size + 1
-    while True:  # the comment at the end may have what looks like the record
+    while True:  # the comment at the end may contain the same signature
         at = tail.rfind(b"PK\5\6", 0, max(at + 3, 0))
         if at < 0:
             raise CorruptionError("no end record: not a zip archive, or its end is lost")
@@ -149,7 +150,7 @@ def _find_directory(file: Readable) -> _Directory:
 
 
 def _central_entries(file: Readable, directory: _Directory) -> list[tuple[Member, int]]:
-    """Each member, and where its local header begins."""
+    """Each member, and the offset of its local header."""
     data = file.read(directory.offset, directory.size)
     found = []
     expanded = 0
@@ -212,7 +213,7 @@ def _zip64(extra: bytes) -> Iterator[int]:
 
 
 def _data_start(file: Readable, header: int, stored: int, name: str) -> int:
-    """Where a member's data begins; the extra field before it differs from that of the directory."""
+    """The offset of a member's data; the extra field before it differs from that in the directory."""
     if header + _LOCAL.size > file.size:
         raise CorruptionError("its local header is after the end of the file", offset=header, key=name)
     local = _LOCAL.unpack(file.read(header, _LOCAL.size))
@@ -227,15 +228,15 @@ def _data_start(file: Readable, header: int, stored: int, name: str) -> int:
 
 
 class InflatedFile:
-    """The bytes of a compressed member, as a file of its own that is read from its start to its end.
+    """The bytes of a compressed member, as a file that is read from start to end.
 
-    Whoever reads backwards makes it begin again.
+    Reading at an earlier offset decompresses it again from the start.
     """
 
     near_bytes = 0
 
     def __init__(self, archive: Readable, member: Member) -> None:
-        """Read `member` of `archive`, which stays open as long as this is used."""
+        """Read `member` of `archive`, which must stay open while this is used."""
         self.path = archive.path
         self.size = member.size
         self._archive = archive
@@ -252,14 +253,14 @@ class InflatedFile:
         """The `size` bytes at `offset`.
 
         Raises:
-            CorruptionError: the member does not have them, or is damaged.
+            CorruptionError: the member ends before them, or is damaged.
         """
         out = bytearray(size)
         self.readinto(offset, memoryview(out))
         return bytes(out)
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer with the bytes at `offset`; otherwise as `read`."""
+        """Fill a buffer with the bytes at `offset`; raises the same errors as `read`."""
         if offset < 0 or offset + len(buffer) > self.size:
             raise self._damaged(f"{len(buffer)} bytes wanted at {offset}, it has {self.size}")
         with self._lock:
@@ -274,7 +275,7 @@ class InflatedFile:
                 done += len(chunk)
 
     def _next(self, limit: int) -> bytes:
-        """At least one and at most `limit` inflated bytes more."""
+        """The next inflated bytes: at least one, at most `limit`."""
         while True:
             pending = self._inflate.unconsumed_tail
             if not pending:
@@ -296,10 +297,10 @@ class InflatedFile:
         return [self.read(offset, size) for offset, size in ranges]
 
     def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Nothing: bytes come in order as it is."""
+        """Does nothing: bytes are read in order anyway."""
 
     def map(self) -> memoryview | None:
-        """None: there are no such bytes to map."""
+        """None: the inflated bytes are in no file that could be mapped."""
         return None
 
     def stamp(self) -> tuple[int, int]:
@@ -307,7 +308,7 @@ class InflatedFile:
         return 0, 0
 
     def close(self) -> None:
-        """Nothing: the archive is not ours."""
+        """Does nothing: the archive belongs to the caller."""
 
     def _damaged(self, reason: str) -> BundleError:
         return CorruptionError(
