@@ -1,14 +1,14 @@
-"""Which tensor of one checkpoint is which of another: the only place that decides it.
+"""Finds which tensors of two checkpoints are the same: the only code that decides it.
 
-- `items.py`: what is compared, and what is found.
-- `values.py`: what checksums tell of values.
+- `items.py`: the items that are compared, and the pairs that are found.
+- `values.py`: checksums of values, and whether they identify a tensor.
 - `sides.py`: the variables of one checkpoint, with their names, paths and optimizers.
-- `labels.py`: names and paths of two sides in one form, and how far numbers can be trusted.
-- `words.py`: words of names, and scopes in front of them.
-- `alignment.py`: sequences side by side.
+- `labels.py`: names and paths of two sides in one form, and how reliable their numbers are.
+- `words.py`: words of names, and leading scopes.
+- `alignment.py`: the alignment of two sequences.
 - `substitutions.py`: how names change, learned from pairs.
-- `evidence.py`: what all names and paths of two sides say of a pair of tensors.
+- `evidence.py`: the evidence of all names and paths for and against a pair of tensors.
 - `deciding.py`: pairs of tensors, by proof, and by hints that nothing contradicts.
-- `correspondence.py`: where another checkpoint of one program has the same tensors.
+- `correspondence.py`: the keys of the same tensors in another checkpoint of one program.
 - `placing.py`: which variable belongs in which place of a template.
 """

@@ -1,4 +1,4 @@
-"""Two sequences that have much in common, side by side."""
+"""The alignment of two similar sequences."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MOST: Final = 1 << 18  # pairs of places that are compared
 
 
 def always_aligned(ours: Sequence[Hashable], theirs: Sequence[Hashable], pair: tuple[int, int]) -> bool:
-    """Whether two places are side by side whenever as much as possible of two sequences is.
+    """Whether two places are aligned in every longest alignment of two sequences.
 
-    `a b c` and `a x c`: both `a`, and both `c`. `a b` and `b a`: neither, as only one of the two can be. Of sequences that
-    are too long to compare the answer is no.
+    `a b c` and `a x c`: both `a`, and both `c`. `a b` and `b a`: neither, as only one of the two can be aligned.
+    False for sequences that are too long to compare.
     """
     if len(ours) * len(theirs) > _MOST:
         return False

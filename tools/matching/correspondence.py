@@ -1,4 +1,4 @@
-"""Where one checkpoint of a program has the tensors that another one of it has at certain keys."""
+"""The keys of the same tensors in two checkpoints of one program."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["keys_in"]
 
 
 def keys_in(draft: Draft, other: Draft) -> dict[str, str]:
-    """The key in `draft` of what `other` has at each of its keys.
+    """The key in `draft` of each tensor of `other`, by its key in `other`.
 
-    Mostly this is the same key. It is not where a key is a place in a list that has another order in each checkpoint, as
-    `_all_variables/3` of what Keras 3 exports; the names of variables tell then.
+    Usually both keys are equal. They differ if a key is a position in a list whose order differs between checkpoints,
+    as `_all_variables/3` in exports of Keras 3; then variables are matched by name.
 
     Raises:
-        ConflictError: names differ, and do not tell which variable is which; the reason lists these.
+        ConflictError: names differ, and do not show which variables are the same; the reason lists them.
     """
     same = {key: key for key in other.tensors}
     if draft.graph is None or other.graph is None:

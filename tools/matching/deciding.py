@@ -1,22 +1,23 @@
-"""Which tensor of one side is which of the other: the one place that decides, for whoever asks.
+"""Decides which tensors of two sides are the same; the only code that does.
 
-Proof is apart from hints. What proves a pair:
+A pair can be proven, or supported by hints. Proof of a pair:
 
-    checksum   type, shape and checksum are equal, and no other tensor's are; zeros and the like prove nothing
+    checksum   type, shape and checksum are equal, and no other tensor has them; zeros and similar values prove nothing
 
-Hints are names, object paths, numbers, order and shapes. They count where nothing that says as much contradicts them, the
-strongest first (`labels.py` says how much a name says):
+Hints are names, object paths, numbers, order and shapes. A hint is used unless one of at least the same weight
+contradicts it; the strongest are used first (`labels.py` weighs names):
 
     name        equal names, or object paths
     full name   equal full names of objects at other paths
-    scope       names that differ in a scope of all of one side, or as those of pairs that are known already
-    order       the same place in a numbered family that is the same on both sides, but for its numbers
-    layer       the rest of a layer of which another tensor is matched
-    words       equal words, of those that both sides use
-    shape       one tensor on each side has this type and shape, and nothing else is left to choose from
+    scope       names that differ in a scope of all names of one side, or in the same way as names of known pairs
+    order       the same position in a numbered family that is the same on both sides except for its numbers
+    layer       the other tensors of a layer of which one tensor is matched
+    words       equal words, among the words that both sides use
+    shape       one tensor on each side has this type and shape, and there is no other choice left
 
-A name that the other side has, too, belongs there: what contradicts it is refused. What is left is paired in its order,
-where as many tensors of a type and shape are left on both sides; these are guesses, and never taken without being asked.
+A name that both sides have belongs to the same tensor: pairs that contradict it are refused. The tensors left over are
+paired in their order, if both sides have the same number of them with a type and shape. These pairs are guesses, which
+are only used on request.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Decisions", "match"]
 
-_CROWD: Final = 200  # items with one label; of more, it says nothing
+_CROWD: Final = 200  # items with one label; a label of more items is no evidence
 _ROUNDS: Final = 10
 
 
 class Decisions:
-    """What was decided.
+    """The result of matching.
 
     Attributes:
         matches: pairs, each item in one at most, in the order of the left side.
-        resized: pairs that names and paths tell, but whose types or shapes differ.
-        contradictions: items of the right side that a given name says one thing of, and a given path another.
-        rivals: for items of the right side that are not settled, those of the left side that names or paths could mean,
-            and what says so.
+        resized: pairs that names and paths show, but whose types or shapes differ.
+        contradictions: items of the right side whose given name means one item, and whose given path another.
+        rivals: for items of the right side that are not settled, the items of the left side that names or paths could
+            mean, each with the hint.
     """
 
     def __init__(self) -> None:
@@ -61,14 +62,15 @@ class Decisions:
 
 
 def match(left: Sequence[Item], right: Sequence[Item], known: Mapping[str, str] | None = None) -> Decisions:
-    """Decide about two sides.
+    """Match the items of two sides.
 
     Args:
-        left: what values are taken from.
-        right: what they are for.
-        known: names of pairs that were settled before, which tell about others.
+        left: the items that have the values.
+        right: the items that need values.
+        known: names of pairs that were settled before, as hints for others.
 
-    Names are unique on each side. Deterministic, and about linear in time: a name is compared with few others.
+    Names are unique on each side. The result is deterministic. The time is about linear, as a name is compared with few
+    others.
     """
     deciding = _Deciding(left, right, known or {})
     deciding.run()
@@ -88,16 +90,16 @@ class _Deciding:
         self._left = {each.name: each for each in left if each not in self.pairs}
         self._right = {each.name: each for each in right if each not in set(self.pairs.values())}
         sums = _groups(left, right, _sum_key)
-        # Items whose values are on both sides; what is telling among them goes with nothing else.
+        # Items whose values are on both sides; those with telling values match no item with other values.
         self._valued = {each: key for key, sides in sums.items() for each in (*sides[0], *sides[1])}
         self._sums = sums
         self._evidence = Evidence(left, right)
         self._resized: dict[Item, Item] = {}
-        self._claims: dict[Pair, str] = {}  # of names and paths, whether they were taken or not
-        self._opposed: dict[Pair, int] = {}  # those of which as much or more speaks against them
+        self._claims: dict[Pair, str] = {}  # pairs that names and paths show, whether they were taken or not
+        self._opposed: dict[Pair, int] = {}  # those with as much or more evidence against them
 
     def run(self) -> None:
-        """Decide by proof, then by one kind of hints after another, the strongest first."""
+        """Decide by proof, then by each kind of hints, the strongest first."""
         for ours, theirs in self._sums.values():
             if len(ours) == len(theirs) == 1 and ours[0].telling and self._are_free(ours[0], theirs[0]):
                 self._take(ours[0], theirs[0], "checksum", "certain")
@@ -117,7 +119,7 @@ class _Deciding:
         self._lone()
 
     def decisions(self, left: Sequence[Item]) -> Decisions:
-        """What was found, with guesses about the rest."""
+        """The decisions, with guesses about the rest."""
         made = Decisions()
         made.resized = [
             (one, other)
@@ -155,7 +157,7 @@ class _Deciding:
         self.found[one] = Match(one.name, other.name, evidence, confidence, settled)
 
     def _forget(self, pairs: dict[Item, Item], found: dict[Item, Match]) -> None:
-        """Go back to what was proven."""
+        """Go back to the proven pairs."""
         self.pairs, self.found, self._resized = dict(pairs), dict(found), {}
         taken = set(pairs.values())
         self._left = {each.name: each for each in self._all[0] if each not in pairs}
@@ -170,7 +172,7 @@ class _Deciding:
         return not telling or ours == theirs
 
     def _take_unique(self, pairs: Mapping[Pair, str], *, confidence: Confidence = "likely") -> bool:
-        """Take pairs of which both ends are in no other; whether there were any."""
+        """Take pairs whose items are in no other pair; returns whether there were any."""
         ours, theirs = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
         taken = [
             (pair, how)
@@ -184,7 +186,7 @@ class _Deciding:
     # Names and paths
 
     def _by_labels(self) -> None:
-        """Match equal names and paths, those that say most first."""
+        """Match equal names and paths, those with the most weight first."""
         by_name = {each.full_name: each for each in self._right.values()}
         for one in [*self._left.values()]:
             other = by_name.get(one.full_name)
@@ -217,7 +219,7 @@ class _Deciding:
                         break
 
     def _claim(self, one: Item, other: Item) -> str:
-        """What says that a pair could be one."""
+        """The hint that a pair may be the same tensor."""
         if one.full_name and one.full_name == other.full_name:
             return "by its name"
         return "by its path" if one.path and one.path == other.path else "by its place"
@@ -226,7 +228,7 @@ class _Deciding:
         return one.name in self._left and other.name in self._right
 
     def _take_best(self, pool: Sequence[Pair], least: float) -> bool:
-        """Take pairs between which there is no choice; of types and shapes where labels leave one."""
+        """Take pairs that are the only choice, by types and shapes if labels leave several."""
         choices: tuple[dict[Item, list[Item]], dict[Item, list[Item]]] = (
             defaultdict(list),
             defaultdict(list),
@@ -259,7 +261,7 @@ class _Deciding:
     # Other hints
 
     def _layers(self) -> None:
-        """Match the rest of layers of which one tensor is matched, by what it is called in its layer."""
+        """Match the other tensors of layers of which one tensor is matched, by their names in the layer."""
         holders: dict[str, set[str]] = defaultdict(set)
         for one, other in self.pairs.items():
             if holder_of(one) and holder_of(other):
@@ -275,7 +277,7 @@ class _Deciding:
         self._take_unique(pairs)
 
     def _scopes(self) -> None:
-        """Match names that differ by a scope, and as those of pairs that are known."""
+        """Match names that differ by a scope, or in the same way as names of known pairs."""
         ours = {item: item.full_name or item.name for item in self._left.values()}
         theirs = {item: item.full_name or item.name for item in self._right.values()}
         pairs = {
@@ -290,7 +292,7 @@ class _Deciding:
             for one, other in self.pairs.items()
             if one in self.found and self.found[one].confidence != "possible"
         )
-        # The numbers of predicted names are compared as those of others are.
+        # The numbers of predicted names are compared in the same way as those of other names.
         predicted = {one: name for one in self._left.values() if (name := next(known.predict(one.name), ""))}
         read = read_path if any(each.path for each in self._right.values()) else read_name
         view = View(
@@ -314,13 +316,13 @@ class _Deciding:
         self._take_unique(pairs)
 
     def _by_words(self) -> None:
-        """Match by words, of those that both sides use."""
+        """Match by words, among the words that both sides use."""
         steps = word_steps(
             {item: item.full_name or item.name for item in self._left.values()},
             {item: item.full_name or item.name for item in self._right.values()},
         )
         view = View(*steps)
-        # By words alone: where numbers are, on both sides. Of `a/b` and `a_1/b`, the first may be a number less.
+        # By words alone: where numbers are, on both sides. If there are `a/b` and `a_1/b`, `a/b` may lack a number.
         alike: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
         crowds: Counter[tuple[str, ...]] = Counter()
         for labels in (view.left, view.right):
@@ -346,7 +348,7 @@ class _Deciding:
         )
 
     def _lone(self) -> None:
-        """Match items that are the only ones of their type and shape on both sides, if nothing else could be meant."""
+        """Match the only item of a type and shape on each side, if each type and shape on both sides has only one."""
         groups = _groups(self._left.values(), self._right.values(), lambda each: each.kind)
         alone = [(ours[0], theirs[0]) for ours, theirs in groups.values() if len(ours) == len(theirs) == 1]
         if len(alone) < len(groups):
@@ -361,7 +363,7 @@ class _Deciding:
         self._take_unique(pairs)
 
     def _guesses(self) -> None:
-        """Pair what is left in its order, where there are as many on both sides."""
+        """Pair the items left over in their order, if both sides have the same number of them."""
         for by in (self._valued.get, lambda each: each.kind):
             groups = _groups(self._left.values(), self._right.values(), by)
             for ours, theirs in groups.values():
@@ -373,7 +375,7 @@ class _Deciding:
 
 
 def _unnumbered(label: Label) -> tuple[str, ...]:
-    """The words of a name that was read by words."""
+    """The words of a label that was read by words, without its numbers."""
     return tuple(word for word in label.skeleton if word != "#")
 
 

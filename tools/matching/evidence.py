@@ -1,4 +1,4 @@
-"""What all names and paths of two sides say of a pair of tensors."""
+"""The evidence of all names and paths of two sides for and against a pair of tensors."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 __all__ = ["HALF", "Evidence", "Pair", "holder_of", "role_of"]
 
-HALF: Final = 0.5  # what a label says that several tensors have
+HALF: Final = 0.5  # the weight of a label that several tensors have
 
 Pair = tuple["Item", "Item"]
 
 
 class Evidence:
-    """What names and paths say.
+    """The evidence of names and paths.
 
     Attributes:
-        views: full names; names below models, where these tell them apart; object paths last, if there are some.
+        views: full names; names below models, if these are needed to tell names apart; object paths last, if any.
     """
 
     def __init__(self, left: Sequence[Item], right: Sequence[Item]) -> None:
         self._steps, self._named = _both_steps(left, right)
         self.views = [View(*steps) for steps in self._steps]
-        # For each view of names and each side: the ends of the other side's names whose words no name of this side has.
+        # For each view of names and each side: ends of the other side's names whose words no name of this side has.
         self._endings = [
             [_endings(there - here) for here, there in (view.skeletons, view.skeletons[::-1])]
             for view in self.views[: self._named]
@@ -42,7 +42,7 @@ class Evidence:
             {name for name, n in Counter(each.full_name for each in side).items() if n == 1}
             for side in (left, right)
         ]
-        # Families of positions where numbers in the names of one side have another order.
+        # Families of positions in another order than the numbers in the names of one side.
         names, places = self._steps[0], self.views[-1]
         self._disordered = places.disordered(0, names[0]) ^ places.disordered(1, names[1])
 
@@ -52,7 +52,7 @@ class Evidence:
                 yield view, view.left[one], view.right[other]
 
     def support(self, one: Item, other: Item) -> float:
-        """How much names and paths speak for a pair."""
+        """The weight of the evidence for a pair."""
         support: float = 0
         for view, ours, theirs in self._labels(one, other):
             if ours.key == theirs.key:
@@ -61,9 +61,9 @@ class Evidence:
         return support
 
     def is_named(self, one: Item, other: Item) -> bool:
-        """Whether both have one full name, unique on its side, that Keras did not count, and the same path if they have paths.
+        """Whether both have the same full name, unique on its side and not numbered by Keras, and equal paths, if any.
 
-        So the program calls both the same, however many others of their kind there are: `layer_3` of twelve and of six.
+        Then the program means the same by both, however many others of their kind exist: `layer_3` of 12 and of 6.
         """
         name, view = one.full_name, self.views[0]
         if name != other.full_name or not all(name in names for names in self._unique):
@@ -73,7 +73,7 @@ class Evidence:
         return all(place is None or not is_counted(word) for word, place in view.left[one].key)
 
     def opposition(self, one: Item, other: Item) -> int:
-        """How much they speak against it."""
+        """The weight of the evidence against a pair."""
         return max(
             (
                 view.against(ours, theirs)
@@ -84,7 +84,7 @@ class Evidence:
         )
 
     def is_doubtful(self, one: Item, other: Item) -> bool:
-        """Whether names, each of which says another thing, or the order of its family contradict a pair of equal shapes."""
+        """Whether different given names, or the order of its family, contradict a pair of equal shapes."""
         for view, ours, theirs in self._labels(one, other):
             if ours.key != theirs.key:
                 if ours.speaks and theirs.speaks:
@@ -100,7 +100,7 @@ class Evidence:
         return False
 
     def named_kinds(self, *sides: Iterable[Item]) -> list[tuple[set[Hashable], ...]]:
-        """For each view, the types and shapes of those items of both sides that have a name which a program gave."""
+        """For each view and side, the types and shapes of the items whose names were given by a program."""
         found = [list(side) for side in sides]
         return [
             tuple(
@@ -111,14 +111,14 @@ class Evidence:
         ]
 
     def is_automatic(self, one: Item, other: Item, named: Sequence[tuple[set[Hashable], ...]]) -> bool:
-        """Whether a pair is told by nothing but what Keras called a layer, and others of its kind have unknown names.
+        """Whether the only evidence for a pair is a layer's automatic name, and others of its kind have given names.
 
-        So either layer may have been named, or lost its name, since the other checkpoint was written.
+        Then either layer may have got or lost a given name since the other checkpoint was written.
 
         Args:
             one: of the left side.
             other: of the right side.
-            named: the kinds of what is not matched yet, see `named_kinds`.
+            named: the kinds of items that are not matched yet, see `named_kinds`.
         """
         equal = [number for number, view in enumerate(self.views) if view.agree(one, other)]
         by_path = one.path and other.path and len(self.views) - 1 in equal
@@ -130,14 +130,14 @@ class Evidence:
         return any(all(one.kind in kinds for kinds in named[number]) for number in equal)
 
     def is_out_of_order(self, one: Item, other: Item) -> bool:
-        """Whether a pair is told by positions only, which are in another order on one side than numbers in its names."""
+        """Whether the only evidence is positions, whose order contradicts numbers in the names of one side."""
         view = self.views[-1]
         if not view.agree(one, other) or any(each.agree(one, other) for each in self.views[:-1]):
             return False
         return any(family in self._disordered for family, _ in view.left[one].families)
 
     def is_miscounted(self, one: Item, other: Item) -> bool:
-        """Whether only counted numbers tell a pair, and one side leaves out scopes that the other side counts apart.
+        """Whether the only evidence is counted numbers, and one side omits scopes that the other counts separately.
 
         Keras 2 counts the layers of nested `Sequential` models and those beside them as one family: `dense`, `dense_1`. TF1
         counts `dense` and `sequential/dense` separately. So `dense_1` can be another layer on each side.
@@ -159,14 +159,14 @@ class Evidence:
         )
 
     def is_open(self, one: Item, other: Item) -> bool:
-        """Whether names are equal but for numbers that say nothing."""
+        """Whether names are equal except for numbers without meaning."""
         opened = any(ours.is_open and ours.key == theirs.key for _, ours, theirs in self._labels(one, other))
         return opened or self.is_miscounted(one, other)
 
     def told_by(self, one: Item, other: Item) -> tuple[str, Confidence]:
-        """What tells a pair, and how sure it is."""
+        """The evidence for a pair, and how sure it is."""
         equal = [(ours, theirs) for _, ours, theirs in self._labels(one, other) if ours.key == theirs.key]
-        # Equal positions are enough where no names say something else.
+        # Equal positions are enough unless given names differ.
         least = ORDERED + self._speak_differently(one, other)
         sure = [
             each for each in equal if not (each[0].is_shifted or each[0].is_open) and each[0].weight >= least
@@ -188,11 +188,11 @@ class Evidence:
         return "order", "possible"
 
     def refute(self, pairs: Mapping[Item, Item], opposed: Mapping[Pair, int]) -> bool:
-        """Let numbers say nothing that pairs contradict which others told; whether there are some.
+        """Ignore numbers that pairs with other evidence contradict; returns whether there are new ones.
 
         Args:
-            pairs: what is known.
-            opposed: what names or paths tell, and others speak against as much.
+            pairs: the known pairs.
+            opposed: pairs that names or paths show, with as much evidence against them.
         """
         refuted = [_refuted(view, pairs, opposed) - view.refuted for view in self.views]
         if any(refuted):
@@ -234,18 +234,18 @@ def _endings(names: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
 
 
 def holder_of(item: Item) -> str:
-    """The layer of a tensor: what its object's path, or else its name, has before the last part."""
+    """The layer of a tensor: its object's path, or else its name, without the last part."""
     return (item.path or item.full_name).rpartition("/")[0]
 
 
 def role_of(item: Item) -> str:
-    """What a tensor is called in its layer; "" if that has a number."""
+    """The name of a tensor in its layer; "" if that has a number."""
     steps = read_path(item.path) if item.path else read_name(item.full_name)
     return steps[-1].word if steps and steps[-1].number is None else ""
 
 
 def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> tuple[list[tuple[Steps, Steps]], int]:
-    """The names, the paths, and where only one side has paths, the names with these; and how many are names on both sides."""
+    """The names, the paths, and names with paths if only one side has paths; how many are names on both sides."""
     sides = left, right
     paths = [{each: read_path(each.path) for each in side if each.path} for side in sides]
     names = [{each: read_name(each.full_name) for each in side if each.full_name} for side in sides]
@@ -258,7 +258,7 @@ def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> tuple[list[tuple
         found.append((below[0] or names[0], below[1] or names[1]))
     named = len(found)
     if all(has_paths):
-        # Where Keras 3 leaves layers out of names, their paths are what the other side's names may agree with.
+        # If Keras 3 leaves layers out of names, the other side's names may agree with their paths.
         shared = [len({*steps.values()}) < len(steps) for steps in names]
         if shared == [True, False]:
             found.append((paths[0], names[1]))
@@ -271,7 +271,7 @@ def _both_steps(left: Sequence[Item], right: Sequence[Item]) -> tuple[list[tuple
 
 
 def _below_roots(side: Sequence[Item]) -> Steps:
-    """Names below what the root object calls their model, where names alone do not tell several models apart."""
+    """Names below the root object's name for their model, if names alone do not tell several models apart."""
     names = Counter(each.full_name for each in side if each.full_name)
     found = _roots(side)
     several = len({steps[0] for steps in found.values()}) > 1

@@ -21,7 +21,7 @@ class Item:
         name: unique on its side.
         kind: type and shape of its tensors.
         checksum: of its tensors, or None if they have none.
-        telling: whether equal checksums mean the same tensor: not where values are few, or all zeros or ones.
+        telling: whether equal checksums mean the same tensor: not if values are few, or all zeros or ones.
         elements: how many values it has.
         full_name: the variable's name, or "" if it has none.
         path: the object's path, or "" if there are no objects.
@@ -38,15 +38,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A pair of names, and why they are one.
+    """A pair of names of the same tensor, with the evidence.
 
     Attributes:
         old: the name on one side.
         new: the name on the other.
-        evidence: what tells it, see `deciding.py`.
+        evidence: the kind of evidence, see `deciding.py`.
         confidence: how sure it is.
-        settled: whether it is taken without being asked: what is certain and likely, and what is told by the order of a
-            whole family that is the same on both sides. The rest is a guess.
+        settled: whether it is used without a request: certain and likely pairs, and those found by the order of a whole
+            family that is the same on both sides. Other pairs are guesses.
     """
 
     old: str

@@ -1,14 +1,15 @@
-"""Names and object paths of two sides in one form, in which equal means the same, as far as numbers can be trusted.
+"""Names and object paths of two sides in one form, in which equal means the same, as far as numbers are reliable.
 
-A name is read as steps: a word, and a number where it ends in one. `dense`, `dense_1`, `dense_2` in one scope are a
-family. Its numbers count what a session or a program made, so that they say something only in comparison:
+A name is read as steps: each is a word, with a number if it ends in one. `dense`, `dense_1`, `dense_2` in one scope are
+a family. Its numbers count the objects that a session or a program made, so they have a meaning only in comparison:
 
     same       both sides have the same numbers: equal numbers mean the same member
-    shifted    as many on both sides, but other numbers: members are the same in their order
-    open       more on one side, or members whose contents differ: numbers say nothing
+    shifted    as many on both sides, but other numbers: members in the same order are the same
+    open       more on one side, or members whose contents differ: numbers have no meaning
 
-The last member may have another shape and the rest still be the same: a new head. Numbers that are positions, as in
-`layer_with_weights-3` and `_operations/4`, are counted alike; those of sets (`_all_variables/3`) say nothing at all.
+The last member may have another shape while the others are the same: a new head. Numbers that are positions, as in
+`layer_with_weights-3` and `_operations/4`, are counted in the same way; those of sets (`_all_variables/3`) never have
+a meaning.
 """
 
 from __future__ import annotations
@@ -38,20 +39,20 @@ __all__ = [
     "read_path",
 ]
 
-# How much equal labels say, and labels that differ: names that a program gave; its own numbers; numbers that a session
+# The weights of equal and of different labels: names that a program gave; its own numbers; numbers that a session
 # counted, and positions.
 GIVEN: Final = 3
 NUMBERED: Final = 2
 ORDERED: Final = 1
 _DIGITS: Final = 18  # longer numbers are words
-_MAX_STEPS: Final = 60  # names of more have no labels
+_MAX_STEPS: Final = 60  # names with more steps have no labels
 _MAX_SCOPE: Final = 6  # steps of a scope that is left out on one side
 _NUMBERED_PART: Final = re.compile(rf"(.*?[^\d_-])[_-]?(\d{{1,{_DIGITS}}})", re.DOTALL)
 _POSITION: Final = re.compile(rf"(?:layer_with_weights|layer)-(\d{{1,{_DIGITS}}})")
 _LAYER: Final = "\0layer"  # a position; no word of a name has it
 _POSITIONS: Final = frozenset({"_operations", "_layers", "layers"})
 _SETS: Final = frozenset({"_all_variables", "_variables", "_trainable_variables", "_non_trainable_variables"})
-# Classes of layers, and what is usual for one and the same: TF-Slim's and Keras's names.
+# Classes of layers, with synonyms: TF-Slim's and Keras's names.
 _CLASSES: Final = {
     **{each: each for each in (
         *("dense", "embedding", "batch_normalization", "layer_normalization", "group_normalization"),
@@ -81,7 +82,7 @@ class Step(NamedTuple):
     Attributes:
         word: the part without its number.
         number: the number, if there is one.
-        weight: how much the number says, or GIVEN if the word says it; 0 if nothing.
+        weight: of the number as evidence, or GIVEN for a step without a number; 0 if the number has no meaning.
     """
 
     word: str
@@ -95,7 +96,7 @@ class Step(NamedTuple):
 
 
 class Family(NamedTuple):
-    """Members that differ in their number only, below one scope."""
+    """Members in one scope that differ only in their numbers."""
 
     scope: Key
     word: str
@@ -103,16 +104,16 @@ class Family(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A name in comparison with the other side's.
+    """A name, compared with the names of the other side.
 
     Attributes:
-        key: equal for what the names say is the same; of open families the numbers are left out.
+        key: equal for names that mean the same; without the numbers of open families.
         skeleton: the same without any numbers.
-        weight: how much it says.
+        weight: as evidence.
         is_open: whether numbers were left out, so that several tensors have this label.
         is_shifted: whether a family has other numbers on the other side.
         speaks: whether a program gave a part of it, other than the last.
-        families: those whose numbers it has, and the place in it.
+        families: those whose numbers it has, each with the place in the family.
     """
 
     key: Key
@@ -181,12 +182,12 @@ def _step(part: str) -> Step:
 
 
 def is_counted(word: str) -> bool:
-    """Whether the numbers of a family are those that Keras counts, or positions, rather than a program's own."""
+    """Whether the numbers of a family are counted by Keras, or are positions, rather than a program's own."""
     return word in _CLASSES.values() or word == _LAYER
 
 
 def _weight(word: str) -> int:
-    """How much the numbers of a family say."""
+    """The weight of the numbers of a family as evidence."""
     return ORDERED if is_counted(word) else NUMBERED
 
 
@@ -206,7 +207,7 @@ class View:
         left: the label of each item of one side that has such a name.
         right: the label of each item of the other side.
         by_key: the items of each label, on either side.
-        skeletons: the skeletons there are, on either side.
+        skeletons: all skeletons, on either side.
     """
 
     def __init__(
@@ -241,7 +242,7 @@ class View:
         return sorted(self.by_key[side][key], key=numbers)
 
     def members(self, side: int, item: Item) -> tuple[int, ...]:
-        """Which members an item is in, of the families whose numbers say nothing: equal for members of equal contents."""
+        """The members that an item is in, of families without meaningful numbers; equal for equal contents."""
         if not self._members:
             numbers: dict[Hashable, int] = {}
             for opened, names in zip(self._opened, self._sides, strict=True):
@@ -259,11 +260,11 @@ class View:
         return tuple(self._members[side][steps[:depth]] for depth in self._opened[side][item])
 
     def agree(self, one: Item, other: Item) -> bool:
-        """Whether both have a label, and the same."""
+        """Whether both have the same label."""
         return one in self.left and other in self.right and self.left[one].key == self.right[other].key
 
     def disordered(self, side: int, names: Mapping[Item, tuple[Step, ...]]) -> set[Family]:
-        """The families whose members are in another order than the numbers that a program gave them in other names."""
+        """The families whose members are in another order than a program's own numbers in other names."""
         numbers: dict[tuple[Family, tuple[str, ...]], dict[int, set[int]]] = {}
         for item, label in (self.left, self.right)[side].items():
             steps = names.get(item, ())
@@ -280,11 +281,11 @@ class View:
         return found
 
     def is_in_order(self, side: int, item: Item) -> bool:
-        """Whether these numbers are an order."""
+        """Whether all numbers in an item's name give an order."""
         return all(step.weight for step in self._sides[side][item])
 
     def against(self, one: Label, other: Label) -> int:
-        """How much two labels that differ speak against a pair: not at all if neither is known on the other side."""
+        """The weight of two different labels against a pair; 0 if neither is known on the other side."""
         if one.skeleton != other.skeleton:
             known = [
                 label
@@ -319,7 +320,7 @@ class View:
                 queue += self._children(Family(scope, word), members, depth, ranks)
         for number, steps in enumerate(self._sides):
             for item, each in steps.items():
-                # A name without a number is the first of its family, and says no more than the others of it.
+                # A name without a number is the first of its family, and has no more weight than the others.
                 numbered = [step.weight for step in each if step.number is not None]
                 numbered += [_weight(family.word) for family, _ in ranks[item]]
                 shifted = any(len({*self._ranges[family]}) > 1 for family, _ in ranks[item])
@@ -341,7 +342,7 @@ class View:
         depth: int,
         ranks: dict[Item, list[tuple[Family, int]]],
     ) -> list[tuple[Key, tuple[list[Item], list[Item]], int]]:
-        """What is below one word: all at once if it has no numbers or these say nothing, or else each member."""
+        """The items below one word: together if it has no numbers or these have no meaning, or else by member."""
         numbers = tuple([self._sides[side][item][depth].number for item in members[side]] for side in (0, 1))
         if all(each is None for side in numbers for each in side):
             return [((*family.scope, (family.word, None)), members, depth + 1)]
@@ -418,7 +419,7 @@ def _by_key(labels: Mapping[Item, Label]) -> dict[Key, list[Item]]:
 def _aligned(
     left: dict[Item, tuple[Step, ...]], right: dict[Item, tuple[Step, ...]]
 ) -> tuple[dict[Item, tuple[Step, ...]], dict[Item, tuple[Step, ...]]]:
-    """Both sides without the scope that all names of one begin with, if more names agree then.
+    """Both sides, without the scope that all names of a side begin with if more names agree without it.
 
     A name of one step, such as `global_step`, is in no scope.
     """
@@ -431,7 +432,7 @@ def _aligned(
     best, chosen = -1, (0, 0)
     for cut, other in sorted(itertools.product(range(lengths[0] + 1), range(lengths[1] + 1)), key=_sum):
         if cut and other and (shortest[0] - cut < 2 or shortest[1] - other < 2):
-            continue  # what is left would only be what each layer has
+            continue  # the rest would only be names that every layer has
         agreeing = len({each[cut:] for each in ours} & {each[other:] for each in theirs})
         if agreeing > best:
             best, chosen = agreeing, (cut, other)
@@ -451,7 +452,7 @@ def _skeleton(steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 def _common(names: Iterable[Sequence[Step]]) -> int:
-    """How many steps all names begin with, other than their last."""
+    """The number of steps that all names begin with, without their last."""
     first, *others = names
     count = len(first) - 1
     for each in others:

@@ -1,4 +1,4 @@
-"""Which variable of one checkpoint belongs in which place of another."""
+"""Finds the place of each variable of one checkpoint in another one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["RESHAPED", "Placing"]
 
 RESHAPED: Final = "reshaped"
 
-# What the evidence for a pair is called in plans and summaries.
+# Names of the evidence for a pair in plans and summaries.
 _HOW: Final = {
     "checksum": "by value",
     **dict.fromkeys(("name", "full name", "scope"), "by name"),
@@ -36,18 +36,18 @@ class Placing:
 
     Attributes:
         found: the output's tensors, by the target's keys.
-        givers: the key of the source's tensor that a place has, or that its values are computed from.
+        givers: by place, the key of the source's tensor that is stored there or that its values are computed from.
         used: the keys of the source's tensors that have a place.
         conflicts: places and tensors that differ in type or shape.
-        resized: by place, the key of a tensor that names and paths tell, but whose type or shape differs.
-        contradictions: the places of which names say one thing and paths another.
-        rivals: by place, the keys of what could be meant where that was not decided, and what says so.
+        resized: by place, the key of a tensor that names and paths show, but whose type or shape differs.
+        contradictions: the places for which names and paths show different tensors.
+        rivals: by undecided place, the keys of possible tensors, each with the hint.
         made: the types and shapes of places that the template did not have.
-        reshapable: how many of `conflicts` and `resized` have as many elements.
+        reshapable: how many of `conflicts` and `resized` have equal numbers of elements.
     """
 
     def __init__(self, source: Side, target: Side, *, reshapes: bool = False) -> None:
-        """Without anything that has a place; `reshapes` is whether values of as many elements get the shape of their place."""
+        """Start with no places filled; `reshapes`: whether values of as many elements get the shape of their place."""
         self.source, self.target, self._reshapes = source, target, reshapes
         self.found: dict[str, DraftTensor] = {}
         self.givers: dict[str, str] = {}
@@ -60,7 +60,7 @@ class Placing:
         self.reshapable = 0
 
     def give(self, place: str, key: str, how: str, expression: Expression | None = None) -> None:
-        """Let a place have a tensor of the source, or values computed from it."""
+        """Put a tensor of the source, or values computed from it, in a place."""
         tensor = self.source.draft.tensors[key]
         if expression is not None:
             tensor = replace(tensor, expression=expression)
@@ -81,7 +81,7 @@ class Placing:
         self.used.add(key)
 
     def _grows(self, place: str, want: Spec, have: Spec) -> bool:
-        """Whether this is of no variable, but of a table or an iterator, which TensorFlow restores whatever their sizes."""
+        """Whether this belongs to a table or an iterator, not to a variable: TensorFlow restores these in any size."""
         return place not in self.target.names and want.dtype is have.dtype and want.rank == have.rank
 
     def fits(self, place: str, key: str) -> bool:
@@ -89,7 +89,7 @@ class Placing:
         return self.target.spec(place) in (None, self.source.spec(key))
 
     def free(self) -> tuple[list[str], list[str]]:
-        """The variables of the template, and those of the source, that are not matched yet; not those of optimizers."""
+        """The variables of the template, and those of the source, that are not matched yet; without optimizers'."""
         target, source = self.target, self.source
         return (
             [key for key in target.names if key not in self.found and key not in target.owned],
@@ -101,7 +101,7 @@ class Placing:
         )
 
     def decide(self) -> None:
-        """Assign tensors to all places for which matching decides."""
+        """Assign tensors to all places that matching can decide."""
         places, keys = self.free()
         settled = {key: place for place, key in self.givers.items()}
         ours = [*dict.fromkeys((*settled, *keys))]
@@ -128,7 +128,7 @@ class Placing:
 
 
 def _is_reshapable(want: Spec, have: Spec) -> bool:
-    """Whether two tensors have one type and as many elements."""
+    """Whether two tensors have equal types and numbers of elements."""
     if want.shape is None or have.shape is None or want.dtype is not have.dtype:
         return False
     return math.prod(want.shape) == math.prod(have.shape)

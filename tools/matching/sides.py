@@ -1,4 +1,4 @@
-"""The variables of one checkpoint, as they are looked up when two checkpoints are compared."""
+"""The variables of one checkpoint, for comparison with another one."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Side:
         names: the key and the name of every variable but the save counter; in the order of the graph or the index.
         paths: the key and the object path of every variable, if there are objects; if possible, one that does not pass
             through an optimizer.
-        optimizers: what optimizers it has.
-        owned: the keys of what these own.
+        optimizers: of the checkpoint.
+        owned: the keys of the tensors that these own.
         private: the keys of variables that can be reached through optimizers only.
         by_name: the keys of the variables of each name.
         by_path: the key of the variable at each path.
-        naming: what else a person may call its tensors.
+        naming: other names that a person may use for its tensors.
     """
 
     draft: Draft
@@ -69,7 +69,7 @@ class Side:
 
     @classmethod
     def of(cls, draft: Draft) -> Side:
-        """What there is in a draft."""
+        """The side of a draft."""
         side = cls(draft, {})
         graph = draft.graph
         optimizers = Optimizers.of_draft(draft)
@@ -119,7 +119,7 @@ class Side:
         return found
 
     def item(self, key: str) -> Item:
-        """A variable, to be compared with those of another side."""
+        """A variable as an item for matching."""
         tensor = self.draft.tensors.get(key)
         stored = tensor.expression if tensor is not None else None
         name = self.names.get(key, "")
@@ -135,12 +135,12 @@ class Side:
         )
 
     def is_random_state(self, key: str) -> bool:
-        """Whether this is the state of a random number generator, which no other value suits."""
+        """Whether this is the state of a random number generator, which no other value can replace."""
         path = self.paths.get(key, "")
         return path.endswith("/_state_var") or self.names.get(key, "").endswith("seed_generator_state")
 
     def label(self, key: str) -> str:
-        """What to call a tensor: its object path or its name, or both."""
+        """A text that names a tensor: its object path or its name, or both."""
         path, name = self.paths.get(key, key), self.names.get(key, key)
         return repr(path) if name in ("", path, key) else f"{path!r} ({name})"
 
@@ -154,7 +154,7 @@ class Side:
         return _scalar(self.draft.tensors[key]) if key in self.draft.tensors else None
 
     def count(self, key: str) -> int | None:
-        """A scalar that counts something; None if it is no such number."""
+        """A scalar that is a count; None if it is not."""
         value = self.value(key)
         return value if isinstance(value, int) and value >= 0 else None
 
@@ -162,7 +162,7 @@ class Side:
 def _paths_elsewhere(graph: ObjectGraph, optimizers: Collection[Node | None]) -> dict[str, str]:
     """The paths of variables that do not lead through an optimizer, by key.
 
-    Keras 3's list the variables that they train, and of two ways to one, theirs is often the shorter.
+    Optimizers of Keras 3 list the variables that they train, and the path through the list is often the shorter one.
     """
     paths = {graph.root: ""}
     queue = deque([graph.root])
@@ -180,7 +180,7 @@ def _paths_elsewhere(graph: ObjectGraph, optimizers: Collection[Node | None]) ->
 
 
 def _scalar(tensor: DraftTensor) -> Number | None:
-    """The value of a number; None of anything else."""
+    """The value of a scalar number; None for other tensors."""
     dtype = tensor.dtype
     if tensor.shape or not (dtype.is_integer or dtype.is_floating):
         return None

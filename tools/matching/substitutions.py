@@ -1,8 +1,8 @@
-"""What pairs of old and new names have in common: scopes and last parts that change alike, whatever is between.
+"""Common changes in pairs of old and new names: scopes and last parts that change in the same way.
 
-A name is parts with '/' between them. Of a pair, the longest run of parts that both names have is taken to be what
-stays; what is before it is a scope, what is after it a tail, and both may change. Numbers that are the same on both
-sides mean any number: `bert/layer_3/w` and `model/layers/3/kernel` say `bert/layer_*/w=model/layers/*/kernel`.
+A name is a sequence of parts, separated by '/'. The longest run of parts that both names of a pair have stays. The
+parts before it are a scope, those after it a tail, and both may change. Numbers that are the same on both sides mean
+any number: `bert/layer_3/w` and `model/layers/3/kernel` give `bert/layer_*/w=model/layers/*/kernel`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ANY", "Change", "Substitutions", "changes"]
 
-ANY: Final = "\0"  # stands for a number; no part of a name that is considered has it
+ANY: Final = "\0"  # means a number; no part of a name that is considered contains it
 _NUMBER: Final = re.compile(r"\d+", re.ASCII)
-_MAX_PARTS: Final = 40  # of names with more, nothing is learned
+_MAX_PARTS: Final = 40  # names with more parts are ignored
 _MAX_TAIL: Final = 3  # parts that change at the end of a name
 
 Parts = tuple[str, ...]
@@ -28,14 +28,14 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Change:
-    """How names change.
+    """A change of names.
 
     Attributes:
         scope: the first parts.
         tail: the last ones.
-        new_scope: what the first parts become; it has as many numbers.
-        new_tail: what the last ones become, likewise.
-        between: whether there are parts between, which stay.
+        new_scope: the new first parts, with as many numbers.
+        new_tail: the new last parts, with as many numbers.
+        between: whether there are parts between scope and tail, which stay.
     """
 
     scope: Parts
@@ -62,7 +62,7 @@ def changes(old: str, new: str) -> Iterator[Change]:
 
 
 def _longest_run(before: Parts, after: Parts) -> tuple[int, int, int]:
-    """Where the longest run of equal parts begins in both, and its length; of several the last."""
+    """The start of the longest run of equal parts in both, and its length; the last one if there are several."""
     best = (0, 0, 0)
     lengths = [0] * (len(after) + 1)
     for at, part in enumerate(before, 1):
@@ -77,7 +77,7 @@ def _longest_run(before: Parts, after: Parts) -> tuple[int, int, int]:
 
 
 def _alike(before: Parts, after: Parts) -> tuple[Parts, Parts]:
-    """Both with their numbers left open, if these are the same; otherwise as they are."""
+    """Both with `ANY` for their numbers, if these are the same; otherwise unchanged."""
     if _numbers(before) != _numbers(after):
         return before, after
     return _opened(before), _opened(after)
@@ -97,16 +97,16 @@ def _opened_part(part: str) -> str:
 
 
 def _filled(parts: Parts, template: Parts) -> Parts:
-    """A template with the numbers of some parts in it."""
+    """A template, filled with the numbers of some parts."""
     found = iter(_numbers(parts))
     return tuple(re.sub(ANY, lambda _: next(found), part) if ANY in part else part for part in template)
 
 
 class Substitutions:
-    """What known pairs say of other names."""
+    """The changes of known pairs, applied to other names."""
 
     def __init__(self) -> None:
-        # By scope, then by tail, and whether there is something between: how often they became what.
+        # By scope, then by tail and whether there are parts between: how often each new scope and tail was seen.
         self._known: dict[Parts, dict[tuple[Parts, bool], Counter[tuple[Parts, Parts]]]] = {}
 
     def learn(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -119,7 +119,7 @@ class Substitutions:
     def predict(self, name: str) -> Iterator[str]:
         """New names for a name, the most likely first.
 
-        What is said of the longest scope comes first. What most pairs do not agree on is not said at all.
+        Changes of the longest scope come first. Changes are left out unless most pairs agree on them.
         """
         parts = tuple(name.split("/"))
         if len(parts) > _MAX_PARTS or ANY in name:
@@ -140,7 +140,7 @@ class Substitutions:
                             yield "/".join((*first, *parts[size:end], *last))
 
     def _say(self, scope: Parts, tail: Parts, *, between: bool) -> Iterator[tuple[Parts, Parts]]:
-        """What a scope and a tail become, if most pairs agree."""
+        """The new scope and tail, if most pairs agree."""
         said = self._known.get(scope, {}).get((tail, between))
         if said is not None:
             new, count = min(said.items(), key=lambda item: (-item[1], item[0]))

@@ -1,4 +1,4 @@
-"""What the index says of tensors' values: checksums, and whether these tell one tensor from others."""
+"""Checksums of tensors in the index, and whether these tell one tensor from others."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["checksum_of", "is_telling"]
 
 _TELLING_BYTES: Final = 8
-_DIRECT_BYTES: Final = 1 << 20  # checksums of more repeated bytes are combined from that of so many
+_DIRECT_BYTES: Final = 1 << 20  # for more repeated bytes, the checksum is combined from that of so many
 
 
 def checksum_of(stored: Sequence[Stored]) -> tuple[object, ...] | None:
-    """What tells values apart; None where there are no checksums, as in V1 files."""
+    """The checksums that tell values apart; None if there are none, as in V1 files."""
     for each in stored:
         known = each.index.stored(each.key, each.entry)
         if known is None or known.crc32c is None:
@@ -35,7 +35,7 @@ def checksum_of(stored: Sequence[Stored]) -> tuple[object, ...] | None:
 
 
 def is_telling(stored: Stored) -> bool:
-    """Whether the checksum of a tensor tells it from others: it has some values, and these are not zeros or ones."""
+    """Whether a tensor's checksum tells it from others: it has enough values, which are not all zeros or ones."""
     entry = stored.entry
     if entry.dtype is DType.string:
         return entry.nbytes - entry.elements >= 2 * _TELLING_BYTES  # lengths, and their checksum
@@ -55,7 +55,7 @@ def _is_usual(dtype: DType, nbytes: int, checksum: int) -> bool:
 
 @functools.lru_cache(maxsize=1 << 12)
 def _repeated(pattern: bytes, nbytes: int) -> int:
-    """The CRC-32C of so many bytes that repeat a pattern."""
+    """The CRC-32C of `nbytes` bytes that repeat a pattern."""
     count = nbytes // len(pattern)
     direct = min(count, _DIRECT_BYTES // len(pattern))
     if count == direct:

@@ -1,4 +1,4 @@
-"""Words of names: what several programs call the same, and how names are sorted."""
+"""Words of names, with the synonyms of several programs, and the order of names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["are_telling", "natural", "scopes_in_front", "word_steps"]
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 _DIMENSIONS: Final = re.compile(r"(?<=[a-z])[123][dD](?![a-zA-Z0-9])")  # of conv2d
-_DIGITS: Final = 18  # of a number in a name; longer ones are not counted with
+_DIGITS: Final = 18  # of a number in a name; longer ones are not numbers
 _MAX_DEPTH: Final = 100
 _MAX_NUMBERS: Final = 4  # in a name that is read by words
-# What programs call the same thing, each by one of its names.
+# Synonyms, each mapped to one of them.
 _SAME: Final = {
     **dict.fromkeys(("w", "kernel"), "weight"),
     **dict.fromkeys(("b", "bia", "biase"), "bias"),  # "bias" and "biases" without their ends
@@ -31,7 +31,7 @@ _SAME: Final = {
     "attn": "attention",
     "bn": "batchnorm",
 }
-# Words for what every layer has, and for what Keras calls layers; they do not tell which one is meant.
+# Words for parts of every layer, and Keras's words for layers; they do not tell which layer is meant.
 _USUAL: Final = frozenset(
     {
         *("weight", "bias", "scale", "offset", "moving", "mean", "variance", "recurrent", "embedding", "#"),
@@ -84,10 +84,10 @@ def _steps(names: Mapping[Item, str], shared: set[str]) -> dict[Item, tuple[Step
 def scopes_in_front(
     left: Mapping[Item, str], right: Mapping[Item, str], may_be: Callable[[Item, Item], bool]
 ) -> Iterator[tuple[Item, Item]]:
-    """Pairs whose names differ by a scope in front, as Keras puts one there or leaves one out.
+    """Pairs whose names differ by a leading scope, as Keras adds one or leaves one out.
 
-    A scope counts where no other one that explains as much claims one of its items. What is left of a name must have a
-    word that a program gave.
+    A scope is used if no other scope that explains as many pairs claims one of its items. The rest of a name must
+    contain a word that a program gave.
     """
     ours, theirs = _unique(left), _unique(right)
     claims: dict[tuple[str, bool], list[tuple[Item, Item]]] = defaultdict(list)
@@ -99,7 +99,7 @@ def scopes_in_front(
         for scope, rest in _splits(name):
             if rest in theirs and _speaks(rest) and may_be(item, theirs[rest]):
                 claims[scope, False].append((item, theirs[rest]))
-    sizes: dict[Item, list[int]] = defaultdict(list)  # of what claims an item
+    sizes: dict[Item, list[int]] = defaultdict(list)  # of the scopes that claim an item
     for pairs in claims.values():
         for pair in pairs:
             for each in pair:
@@ -110,7 +110,7 @@ def scopes_in_front(
 
 
 def _unique(names: Mapping[Item, str]) -> dict[str, Item]:
-    """The items whose name no other one has."""
+    """The items with a unique name, by that name."""
     found: dict[str, Item | None] = {}
     for item, name in names.items():
         found[name] = None if name in found else item
@@ -133,7 +133,7 @@ def _splits(name: str) -> Iterator[tuple[str, str]]:
 
 
 def natural(item: Item) -> tuple[list[list[tuple[bool, int, str]]], str]:
-    """What sorts names as a person would: `dense` before `dense_2`, and that before `dense_10`."""
+    """The sort key for names in natural order: `dense` before `dense_2`, and that before `dense_10`."""
     parts = [_WORD.findall(part) for part in item.name.split("/")]
     return [
         [(not word.isdecimal(), int(word[:_DIGITS]) if word.isdecimal() else 0, word) for word in words]
