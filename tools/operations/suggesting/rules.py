@@ -1,4 +1,4 @@
-"""Few rules that give many names their new names, from what old and new names have in common."""
+"""Finds few rules that give many names their new names, from common changes of old to new names."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Deciding", "rules_for"]
 
-_MAX_TRIES: Final = 2_000_000  # of a rule on a name, before no more rules for several names are looked for
+_MAX_TRIES: Final = 2_000_000  # of a rule on a name; after that, the search for rules for several names ends
 
 
 @dataclass(frozen=True, slots=True)
 class Deciding:
-    """A rule, and what it decides about.
+    """A rule, and the names that it decides about.
 
     Attributes:
         rule: the rule.
-        text: the line that a map has for it.
-        names: the names that it matches and no rule before it does.
+        text: its line in a map.
+        names: the names that it matches and that no earlier rule matches.
     """
 
     rule: Rule
@@ -40,20 +40,20 @@ class Deciding:
 def rules_for(
     wanted: Mapping[str, str], others: Iterable[str], may_be: Callable[[str, str], bool]
 ) -> list[Deciding]:
-    """Few rules that give names their new names; of those that match a name, the first applies.
+    """Few rules that give names their new names; the first rule that matches a name applies.
 
     Args:
         wanted: old names to new ones, equal ones included.
-        others: further names that there are.
+        others: the other names.
         may_be: whether one of the others may get a certain name.
 
-    Returns whole names first, also those that stay where a later rule would change them.
+    Returns rules for whole names first, including rules that keep a name which a later rule would change.
     """
     return _Rules(wanted, others, may_be).found()
 
 
 class _Rules:
-    """The search for rules: greedy, the rule that most names need first.
+    """The search for rules: greedy, beginning with the rule that most names need.
 
     A rule that is found later precedes those that were found earlier.
     """
@@ -76,7 +76,7 @@ class _Rules:
                 self._supporters[sides] |= names
 
     def found(self) -> list[Deciding]:
-        """The rules, in the order in which a map has them."""
+        """The rules, in the order of a map."""
         chosen: list[tuple[Rule, str]] = []
         decider: dict[str, int] = {}  # by name, the number of the rule that decides about it
         heap = [(*self._cost(sides), sides) for sides in self._supporters]
@@ -85,7 +85,7 @@ class _Rules:
         while heap and tries < _MAX_TRIES:
             *cost, sides = heapq.heappop(heap)
             now = self._cost(sides)
-            if tuple(cost) != now:  # names that it is needed for have got another rule
+            if tuple(cost) != now:  # some names that need it have got another rule
                 if now[0] <= -2:
                     heapq.heappush(heap, (*now, sides))
                 continue
@@ -93,7 +93,7 @@ class _Rules:
             results = list(self._results(rule, *sides))
             tries += len(results)
             harm = sum(name not in self._wrong and self._wanted.get(name) != new for name, new in results)
-            if harm > self._harm.get(sides, 0):  # another one may do as well without
+            if harm > self._harm.get(sides, 0):  # another rule may do the same without harm
                 self._harm[sides] = harm
                 heapq.heappush(heap, (*self._cost(sides), sides))
                 continue
@@ -114,12 +114,12 @@ class _Rules:
         ]
 
     def _cost(self, sides: tuple[str, str]) -> tuple[int, int, bool, int]:
-        """The smaller the better: how many names need the rule, how many others it changes; scopes, and short ones."""
+        """The sort key of rules, the best first: needed by many names, changing few others, with a scope, and short."""
         needed = len(self._supporters[sides] & self._wrong)
         return -needed, self._harm.get(sides, 0), not sides[0].endswith("/"), sum(map(len, sides))
 
     def _results(self, rule: Rule, old: str, new: str) -> Iterator[tuple[str, str]]:
-        """The names that a rule matches, and their new names; as `Rule.apply`, but for many names at once."""
+        """The names that a rule matches, and their new names: `Rule.apply` for many names at once."""
         start = old.partition("*")[0] if rule.scope is None else rule.scope
         first, *pieces = (new if rule.scope is None else f"{new.removeprefix('/')}*").split("*")
         for number in range(bisect_left(self._names, start), len(self._names)):

@@ -1,9 +1,9 @@
-"""Propose a map that gives the tensors of one checkpoint the names that another has.
+"""Propose a map that gives the tensors of one checkpoint the names in another.
 
-Reads the two indexes and object graphs, and no values. What a name is depends on the checkpoints: a key in name-based
-ones, an object path in object-based ones, where slot variables follow their variable. Towards an object-based
-checkpoint, a map of TF1 names is for `convert --template`; towards a name-based one, a map of an object-based one is for
-what `convert --to tf1 --names keys` makes of it.
+Only indexes and object graphs are read, no values. Names depend on the checkpoints: they are keys in name-based ones,
+and object paths in object-based ones, where slot variables are renamed with their variable. If the source is name-based
+and the target object-based, the map is for `convert --template`. If the source is object-based and the target
+name-based, the map is for the output of `convert --to tf1 --names keys`.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Suggestion", "Use", "suggest"]
 
-# What a map is for: `rename`, the same after `convert --to tf1 --names keys`, or `convert --template`.
+# The use of a map: `rename`, `rename` after `convert --to tf1 --names keys`, or `convert --template`.
 Use = Literal["rename", "rename-converted", "template"]
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A map from the names in one checkpoint to those in another, with its reasons.
+    """A map from the names in one checkpoint to those in another, with the evidence.
 
     Attributes:
         source: the prefix of the first.
         target: the prefix of the second.
-        use: what the map is for.
-        matches: pairs of names, each name in one at most, in the order of the first checkpoint; names that are equal on
-            both sides and possibilities are among them.
-        rules: what makes the certain and the likely ones of these, in the order in which a map has them.
+        use: of the map.
+        matches: pairs of names, each name in at most one pair, in the order of the first checkpoint; including names
+            that are equal on both sides, and possible pairs.
+        rules: the rules for the certain and the likely pairs, in the order of a map.
         left_old: names of the first that are in no pair, each with its types and shapes.
         left_new: the same of the second.
     """
@@ -67,7 +67,7 @@ class Suggestion:
 
     @property
     def names(self) -> dict[str, str]:
-        """The map as a dictionary, old names to new ones, without mere possibilities and without equal names."""
+        """The map as a dictionary from old to new names, without possible pairs and without equal names."""
         return {
             each.old: each.new
             for each in self.matches
@@ -76,7 +76,7 @@ class Suggestion:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many pairs of each confidence there are, equal names, rules, and names left over on both sides."""
+        """The numbers of pairs of each confidence, of equal names, of rules, and of names left over on both sides."""
         found = Counter(each.confidence for each in self.matches)
         return {
             "certain": found["certain"],
@@ -90,14 +90,14 @@ class Suggestion:
 
 
 def suggest(source: Path, target: Path) -> Suggestion:
-    """Propose what `rename --map` needs to give the tensors of `source` the names that `target` has.
+    """Propose a map for `rename --map` that gives the tensors of `source` their names in `target`.
 
     Args:
         source: anything that `tensorbundle.open` takes.
         target: anything that `tensorbundle.open` takes.
 
     Raises:
-        BundleError: one of them can't be read, or has objects whose paths can't be TF1 names.
+        BundleError: a checkpoint can't be read, or has objects whose paths can't be TF1 names.
     """
     with open_checkpoint(source) as one, open_checkpoint(target) as other:
         return _Search(one, other).suggestion()
@@ -118,7 +118,7 @@ class _Search:
             self._use = "template" if draft.graph is None and other.graph is not None else "rename"
             self._olds = _named_tensors(draft)
         self._news = _named_tensors(other)
-        if self._use == "template":  # `convert` sees to the state of optimizers
+        if self._use == "template":  # `convert` handles the state of optimizers
             self._news = {
                 name: each
                 for name, each in self._news.items()
@@ -132,7 +132,7 @@ class _Search:
         self._target = other.prefix
 
     def suggestion(self) -> Suggestion:
-        """What is found."""
+        """The result of the search."""
         olds = {name: self._item(0, name, each) for name, each in self._olds.items()}
         news = {name: self._item(1, name, each) for name, each in self._news.items()}
         state = [
@@ -146,7 +146,7 @@ class _Search:
         matches += self._slots(matches, olds, news)
         matches = [replace(each, evidence=each.evidence.replace("path", "name")) for each in matches]
         taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
-        # A slot is known by its variable alone, or by its values.
+        # A slot is only matched by its variable, or by its values.
         slots = [
             {key for each in side.optimizers for key in each.slots.values()}
             if self._use != "template"
@@ -165,7 +165,7 @@ class _Search:
                 if slots[1].isdisjoint(self._news[name].keys)
             ],
         )
-        # Also a dictionary of all tensors that a TF1 checkpoint had.
+        # This also matches a dictionary of all tensors of a TF1 checkpoint.
         matches += [
             each for each in others.matches if each.evidence.startswith(("checksum", "name", "full name"))
         ]
@@ -207,7 +207,7 @@ class _Search:
     def _slots(
         self, matches: Sequence[Match], olds: Mapping[str, Item], news: Mapping[str, Item]
     ) -> list[Match]:
-        """What optimizers keep for variables that are matched."""
+        """Pairs of slots whose variables are matched."""
         named = [
             {key: name for name, each in tensors.items() for key in each.keys}
             for tensors in (self._olds, self._news)
@@ -237,12 +237,12 @@ class _Search:
     def _rules(
         self, matches: Sequence[Match], olds: dict[str, Item], news: dict[str, Item]
     ) -> tuple[list[Match], list[Deciding]]:
-        """The rules for these matches, tried out; what can't be done together becomes a mere possibility."""
+        """The rules for these matches, tried out; pairs that can't be renamed together become possible pairs."""
         wanted = {each.old: each.new for each in matches if each.confidence != "possible"}
         others = {name for name in olds if name not in wanted}
 
         def may_be(name: str, new: str) -> bool:
-            """Whether a rule may change a name that is left over: into a free one, or that of a tensor of another kind."""
+            """Whether a rule may give a name left over this one: a free name, or that of another kind of tensor."""
             return (
                 new not in claimed
                 and new not in olds
@@ -256,7 +256,7 @@ class _Search:
         claimed = set(wanted.values())
         clashing = {
             old for old, new in wanted.items() if new in others
-        }  # the place of something that is left over
+        }  # the new name is that of a tensor left over
         allowed = {old: new for old, new in wanted.items() if old not in clashing}
         for kept, make in (
             (wanted, lambda kept: rules_for(kept, olds.keys() - kept.keys(), may_be)),
@@ -308,12 +308,12 @@ def _possible(each: Match) -> Match:
 
 @dataclass(frozen=True, slots=True)
 class _Tensors:
-    """What has one name: a tensor, or those of one object.
+    """The tensors with one name: a single one, or those of one object.
 
     Attributes:
         keys: of the tensors.
         stored: the tensors.
-        labels: what the object calls them; empty for a variable's and for a tensor of its own.
+        labels: their names in the object; empty for a variable's tensor and for a single tensor.
     """
 
     keys: tuple[str, ...]
@@ -322,7 +322,7 @@ class _Tensors:
 
 
 def _named_tensors(draft: Draft) -> dict[str, _Tensors]:
-    """What may be matched, by name; the save counter and slot variables are not renamed, and so not there."""
+    """The tensors to match, by name; without the save counter and slot variables, which are not renamed."""
     if draft.graph is None:
         return {
             key: _Tensors((key,), (tensor.expression,))
@@ -341,7 +341,7 @@ def _named_tensors(draft: Draft) -> dict[str, _Tensors]:
 
 
 def _renamed_tensors(source: Checkpoint) -> dict[str, _Tensors]:
-    """Likewise, by the names that `convert --to tf1 --names keys` gives them; their keys are those of the source."""
+    """The tensors to match, by their names after `convert --to tf1 --names keys`, but with their keys in the source."""
     draft = Draft.of(source)
     to_tf1(draft, names="keys")
     return {
@@ -357,7 +357,7 @@ def _of_object(
     for each in node.attributes:
         name = "" if each.name == VARIABLE_VALUE else each.name
         start = each.checkpoint_key
-        # A table's attribute has no tensor of its key, but some whose keys go on after it.
+        # A table's attribute has no tensor of its key, but tensors whose keys begin with it.
         for key in [start] if start in tensors else below.get(path, ()):
             if key.startswith(start):
                 labels.setdefault(key, name + key[len(start) :])
