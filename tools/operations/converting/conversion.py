@@ -1,4 +1,4 @@
-"""Name-based (TF1) to object-based (TF2) checkpoints and back, on the files.
+"""Converts the files of name-based (TF1) checkpoints to object-based (TF2) ones, and back.
 
 A TF1 checkpoint's keys are the names of variables. A TF2 checkpoint's keys are object paths, and an object graph says
 which object owns which key (TensorFlow python/checkpoint/checkpoint.py). The tensors' bytes are the same in both.
@@ -67,7 +67,7 @@ _NUMBERED: Final = re.compile(r".*-(\d{1,18})", re.DOTALL)
 
 
 def saves_in_name(prefix: str) -> int:
-    """What the save counter of a checkpoint with this prefix says: the number at its end, as `save` puts it, or 1."""
+    """The value of the save counter of a checkpoint with this prefix: the number that `save` put at its end, or 1."""
     found = _NUMBERED.fullmatch(basename(prefix))
     return int(found[1]) if found else 1
 
@@ -75,8 +75,8 @@ def saves_in_name(prefix: str) -> int:
 def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None:
     """Give a name-based draft an object graph.
 
-    Objects are numbered, and tensors are stored in the data file, as `tf.train.Checkpoint(vars=...)` with the variables in
-    sorted order would have it. The full names are the TF1 names, so that restoring by name works as well.
+    Objects are numbered, and tensors are ordered in the data file, as `tf.train.Checkpoint(vars=...)` does with the
+    variables in sorted order. The full names are the TF1 names, so that restoring by name works as well.
 
     Args:
         draft: name-based.
@@ -84,7 +84,7 @@ def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None
         counter: the save counter's value, or None for no save counter.
 
     Raises:
-        BundleError: `root` is no path.
+        BundleError: `root` is not a path.
         UnsupportedError: `draft` is object-based, or a name can't be an object's.
         ConflictError: a name that the root object uses.
     """
@@ -111,7 +111,7 @@ def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None
 def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") -> None:
     """Give the variables of an object-based draft names, in sorted order as a `Saver` writes them.
 
-    What is not a variable has no TF1 name and is left out; the draft lists it.
+    Tensors that are not variables have no TF1 name and are left out; the draft lists them.
 
     Args:
         draft: object-based.
@@ -121,7 +121,7 @@ def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") 
     Raises:
         UnsupportedError: `draft` is name-based.
         ConflictError: variables without a distinct name; the reason lists them.
-        TensorNotFoundError: `root` was given and is not there.
+        TensorNotFoundError: `root` was given and does not exist.
     """
     graph = draft.graph
     if graph is None:
@@ -130,7 +130,7 @@ def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") 
         root = next((each for each in USUAL_ROOTS if each in graph.root.children), "")
     elif root:
         try:
-            graph[root]  # a wrong root is a mistake, not a dictionary without variables
+            graph[root]  # raises: a wrong root is an error, not a dictionary without variables
         except TensorNotFoundError as error:
             raise error.locate(path=draft.prefix) from None
     used: set[str] = set()
@@ -165,7 +165,7 @@ def fit(
     """Give a draft the structure of a template or of a structure file.
 
     Raises:
-        BundleError: not exactly one of the two, rules without a template, or the other kind of checkpoint than `to` says.
+        BundleError: not exactly one of the two, rules without a template, or a structure of another kind than `to`.
         TensorNotFoundError, ConflictError: as `fit_template` and `fit_structure`.
     """
     if (template is None) == (structure is None):
@@ -189,7 +189,7 @@ def fit(
 
 
 def to_v1(draft: Draft) -> None:
-    """Let a draft become a V1 file.
+    """Convert a draft to a V1 file.
 
     Raises:
         UnsupportedError: a tensor of a type that TensorFlow does not write to V1 files; the reason counts the others.
@@ -198,7 +198,7 @@ def to_v1(draft: Draft) -> None:
 
 
 def to_v2(draft: Draft) -> None:
-    """Let a draft become a V2 checkpoint.
+    """Convert a draft to a V2 checkpoint.
 
     Raises:
         UnsupportedError: it is one already, or has a tensor that such a checkpoint can't store.
@@ -225,7 +225,7 @@ def _check_object_name(name: str, prefix: str) -> None:
 
 
 def _variables(graph: ObjectGraph) -> Iterator[tuple[str, Node, Attribute]]:
-    """Every variable of the graph but the save counter."""
+    """Every variable of the graph except the save counter."""
     for path, node, each in graph.attributes():
         if each.name == VARIABLE_VALUE and path != SAVE_COUNTER:
             yield path, node, each

@@ -1,4 +1,4 @@
-"""How strict it is to put one checkpoint's values into another structure, and what it does with the rest."""
+"""How strict the conversion into another structure is, and errors for missing and unused tensors."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ MISSING: Final = "missing, kept from the template"
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """How strict fitting is, and what neither checkpoint says.
+    """How strict the conversion is, and hyperparameters that are used instead of stored ones.
 
     Attributes:
         allow_missing: whether values may be missing; otherwise this is an error.
-        allow_unused: whether tensors may be left over; otherwise this is an error.
-        allow_reshape: whether values may get the shape of their place in a template, if that has as many elements, row by
-            row; otherwise this is an error.
-        learning_rate: taken instead of a stored one. TF1's Momentum times minus the learning rate is Keras's.
-        beta_1: of Adam, instead of a stored one and of 0.9: with it goes the number of steps into beta1_power.
-        beta_2: likewise, instead of 0.999.
+        allow_unused: whether tensors of the source may be unused; otherwise this is an error.
+        allow_reshape: whether values may get the shape of their place in a template, if it has as many elements, in
+            row-major order; otherwise this is an error.
+        learning_rate: used instead of a stored one. Keras's momentum is TF1's times minus the learning rate.
+        beta_1: of Adam, instead of a stored one and of 0.9; beta1_power is computed from it and the number of steps.
+        beta_2: of Adam, instead of a stored one and of 0.999.
     """
 
     allow_missing: bool = False
@@ -64,7 +64,7 @@ def save_counter(saves: int) -> DraftTensor:
 
 
 def rebuild(draft: Draft, tensors: Mapping[str, DraftTensor], graph: ObjectGraph | None) -> None:
-    """Let a draft have these tensors, in the order in which TensorFlow writes them, and this graph."""
+    """Replace a draft's tensors, in the order in which TensorFlow writes them, and its graph."""
     if graph is None:
         order = sorted(tensors)
     else:
@@ -87,7 +87,7 @@ def refuse_conflicts(conflicts: Sequence[str], prefix: str, hint: str = "") -> N
 def refuse_leftovers(
     missing: Sequence[str], unused: Sequence[str], fitting: Fitting, prefix: str, other: str, hint: str = ""
 ) -> None:
-    """Refuse what is missing and what is left over, unless it is allowed."""
+    """Refuse missing and unused tensors, unless they are allowed."""
     reasons = []
     if missing and not fitting.allow_missing:
         reasons.append(

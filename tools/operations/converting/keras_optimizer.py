@@ -37,7 +37,7 @@ __all__ = ["OPTIMIZER", "State", "beta_of", "state_for_weights", "state_from_wei
 
 OPTIMIZER: Final = "optimizer"
 _STATE: Final = "as optimizer state"
-_BETA: Final = float(np.float32(0.9))  # what Keras takes unless told otherwise
+_BETA: Final = float(np.float32(0.9))  # Keras's default
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class State:
 
 
 def state_for_weights(draft: Draft, model: Layer, template: Draft | None, beta_1: float | None) -> State:
-    """The optimizer state in a checkpoint as a weights file of the model has it; none if it is not complete.
+    """The optimizer state in a checkpoint, in the form of a weights file of the model; none if it is not complete.
 
     Args:
         draft: of the checkpoint, with its object graph.
@@ -95,7 +95,7 @@ def state_for_weights(draft: Draft, model: Layer, template: Draft | None, beta_1
 
 
 def state_from_weights(draft: Draft, template: Draft, model: Layer, beta_1: float | None) -> State:
-    """The optimizer state in a weights file as a checkpoint of the target program has it; none if it is of another optimizer.
+    """The optimizer state in a weights file, in the form of the target program's checkpoint; none of another optimizer.
 
     Args:
         draft: of the weights file.
@@ -133,12 +133,12 @@ def state_from_weights(draft: Draft, template: Draft, model: Layer, beta_1: floa
             state.tensors[member.key] = _fitted(draft, path, template.tensors[member.key])
         state.used.add(path)
     if INNER in groups:
-        state.used |= {*groups[WHOLE]}  # the same once more
+        state.used |= {*groups[WHOLE]}  # the same state, stored a second time
     return state
 
 
 def beta_of(optimizer: Optimizer, side: Side, given: float | None) -> float:
-    """The first beta of an optimizer: as given, as stored, or what is usual."""
+    """The first beta of an optimizer: as given, as stored, or the default."""
     stored = side.value(optimizer.scalars.get("beta_1"))
     return next((each for each in (given, stored) if each is not None), _BETA)
 
@@ -159,7 +159,7 @@ def _members(optimizer: Optimizer, model: Layer) -> tuple[list[Member], list[Mem
 def _like(
     members: Sequence[Member], shapes: Sequence[tuple[int, ...]], draft: Draft, other: str
 ) -> list[Member]:
-    """The members in the way that agrees with shapes."""
+    """The variant of the members whose shapes are these."""
     for each in variants(members):
         if len(each) == len(shapes) and _shapes(each, draft) == list(shapes):
             return each
@@ -181,7 +181,7 @@ def _product(steps: int, beta_1: float, decay: float = 1.0) -> DraftTensor:
 
 
 def _initial(member: Member) -> DraftTensor:
-    """What a LossScaleOptimizer has for a number of steps and a learning rate that it does not use."""
+    """The number of steps or the learning rate that a LossScaleOptimizer stores and does not use."""
     steps = member.what == ITERATIONS
     dtype = DType.int64 if steps else DType.float32
     return DraftTensor(Constant.scalar(0, dtype, "0, which is not used"), matched=_STATE)

@@ -1,4 +1,4 @@
-"""Keras weights files of the models in TensorFlow checkpoints, and back into a checkpoint of the target program."""
+"""Converts models in TensorFlow checkpoints to Keras weights files, and these to checkpoints of a target program."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ _SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class KerasModel:
-    """What the caller says of the model in a checkpoint.
+    """Facts about the model in a checkpoint that the caller gives.
 
     Attributes:
         root: the path of its object; None to find it.
-        config: the file of its config, as JSON or in a `.keras` archive; None for none.
+        config: the file of its config, as JSON or in a `.keras` archive, or None.
         trainable: patterns of its variables that are trained.
-        non_trainable: and of those that are not.
-        beta_1: of its optimizer, where that counts and is not stored.
+        non_trainable: patterns of its variables that are not trained.
+        beta_1: of its optimizer, where it is needed and not stored.
     """
 
     root: str | None = None
@@ -81,16 +81,16 @@ class KerasModel:
 
 
 def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = None) -> None:
-    """Let a draft become a `.weights.h5` file, which `load_weights` of Keras 3 takes.
+    """Convert a draft to a `.weights.h5` file, which `load_weights` of Keras 3 reads.
 
     Args:
-        draft: of a checkpoint with an object graph; or with the names that datasets of such a file have.
+        draft: of a checkpoint with an object graph; or with names of datasets of such a file.
         model: what is known of the model.
-        template: a weights file that the target model wrote, whose groups the output takes.
+        template: a weights file that the target model wrote; the output has its groups.
 
     Raises:
-        ConflictError: what is needed is not known, or there are several ways; the reason says what helps.
-        TensorNotFoundError: the template has what the checkpoint does not have, or a pattern matches nothing.
+        ConflictError: a necessary fact is not known, or several results are possible; the reason says what helps.
+        TensorNotFoundError: the template has tensors that the checkpoint lacks, or a pattern matches nothing.
         BundleError: the config is of another model.
     """
     graph = draft.graph
@@ -112,7 +112,7 @@ def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = N
         tensors[each.path] = _placed(draft, each.variable.key, each.how)
         if each.layer:
             attributes[each.path.rpartition("/")[0]] = {"name": each.layer}
-    if template is not None:  # of layers that Keras 3 did not save, moments are lost
+    if template is not None:  # moments of layers that Keras 3 did not save are lost
         kept = {
             key: each
             for key, each in template.tensors.items()
@@ -126,7 +126,7 @@ def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = N
 
 
 def to_legacy_weights(draft: Draft, model: KerasModel) -> None:
-    """Let a draft become a legacy `.h5` file of weights, in the order of the layers.
+    """Convert a draft to a legacy `.h5` file of weights, in the order of the layers.
 
     Raises:
         ConflictError, UnsupportedError: as `legacy_groups`, and as `to_keras_weights`.
@@ -141,7 +141,7 @@ def to_legacy_weights(draft: Draft, model: KerasModel) -> None:
         "": {
             "layer_names": [each.name for each in groups],
             "backend": "tensorflow",
-            "keras_version": "2.15.0",  # the last that writes this format; its loader looks at older ones only
+            "keras_version": "2.15.0",  # the last that writes this format; its loader checks for older ones only
         }
     }
     for group in groups:
@@ -162,9 +162,9 @@ def is_keras_weights(draft: Draft) -> bool:
 
 
 def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None:
-    """Let the weights of a Keras file be those of the model in a checkpoint of the target program.
+    """Put the weights of a Keras file into the model in a checkpoint of the target program.
 
-    All that is neither the model's nor its optimizer's is as in the template.
+    Tensors that belong neither to the model nor to its optimizer are taken from the template.
 
     Args:
         draft: of a `.weights.h5`, `.keras` or legacy `.h5` file; it becomes the checkpoint.
@@ -172,8 +172,8 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
         model: what is known of the model in the template.
 
     Raises:
-        TensorNotFoundError: the file does not have what the model has, or the other way round.
-        ConflictError: several ways to match them; types differ; or the template has no object graph.
+        TensorNotFoundError: the file lacks tensors of the model, or the model lacks tensors of the file.
+        ConflictError: they match in several ways; types differ; or the template has no object graph.
     """
     graph = template.graph
     if graph is None:
@@ -231,7 +231,7 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
 
 
 def _model_of(draft: Draft, graph: ObjectGraph, model: KerasModel) -> tuple[Layer, Ordering]:
-    """The layers of the model in a draft, and what is known of the order of their variables."""
+    """The layers of the model in a draft, and the known facts about the order of their variables."""
     try:
         path, node = find_model(graph, model.root)
     except BundleError as error:
@@ -258,7 +258,7 @@ def _model_of(draft: Draft, graph: ObjectGraph, model: KerasModel) -> tuple[Laye
 
 
 def _classes(draft: Draft, graph: ObjectGraph, model: KerasModel) -> Classes:
-    """What is known of the classes of layers: by the config, or by the SavedModel that the checkpoint is in."""
+    """The known classes of layers, from the config, or from the SavedModel that the checkpoint is in."""
     if model.config is not None:
         return Classes(parse_config(_config_text(model.config), model.config), config_path=model.config)
     store = store_of(draft.prefix)
@@ -316,7 +316,7 @@ def _legacy_names(draft: Draft) -> list[list[str]] | None:
 
 
 def _placed(draft: Draft, key: str, how: str) -> DraftTensor:
-    """A tensor of the draft in a place of a weights file."""
+    """A tensor of the draft, as it is stored whole in a weights file."""
     if key not in draft.tensors:
         raise TensorNotFoundError(
             "the object graph names this key, the checkpoint does not have it", path=draft.prefix, key=key
@@ -362,7 +362,7 @@ def _check_names(draft: Draft) -> None:
     """Refuse names that datasets of a weights file can't have.
 
     Raises:
-        ConflictError: there are such.
+        ConflictError: there are such names.
     """
     wrong = [key for key in draft.tensors if not _DATASET.fullmatch(key)]
     if wrong:

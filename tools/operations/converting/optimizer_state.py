@@ -1,7 +1,7 @@
-"""What optimizers keep, in the structure of a template: slots, numbers of steps, hyperparameters.
+"""Optimizer state in the structure of a template: slots, numbers of steps, hyperparameters.
 
-The number of steps is `global_step`, or else what the powers of beta say that TF1's Adam stores: after n steps they are
-the betas to the power of n + 1 (python/training/adam.py). Towards TF1 they are computed in the same way.
+The number of steps is `global_step`, or else is computed from the powers of beta that TF1's Adam stores: after n steps
+they are the betas to the power of n + 1 (python/training/adam.py). Conversion to TF1 computes them from the steps.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ __all__ = ["OptimizerState"]
 _NAME, _STATE, _COPIED = "by name", "as optimizer state", "copied from its variable"
 _EMPTY: Final = frozenset({"gradient_accumulator"})  # zeros at first, and after each update
 _WORTH: Final = {MOMENTUM: (MOMENTUM, GRADIENT_SUM), GRADIENT_SUM: (GRADIENT_SUM, MOMENTUM)}
-_BETAS: Final = (0.9, 0.999)  # what TensorFlow and Keras take unless told otherwise
+_BETAS: Final = (0.9, 0.999)  # the defaults of TensorFlow and Keras
 _UNSURE: Final = 0.05  # of a step
 _LEAST_POWER: Final = 1e-35  # below, float32 loses digits
 
 
 class OptimizerState:
-    """The state of the template's optimizers, from what the source's keep for the variables that have a place.
+    """The state of the template's optimizers, from the state of the source's optimizers for matched variables.
 
     Attributes:
         reasons: why tensors of the source need no place, by key.
@@ -60,7 +60,7 @@ class OptimizerState:
         self.gave: dict[Optimizer, list[Optimizer]] = defaultdict(list)
         self._placing, self._fitting = placing, fitting
         self._source, self._target = placing.source, placing.target
-        self._counted: set[Optimizer] = set()  # those that go on from a number of steps
+        self._counted: set[Optimizer] = set()  # those that continue from a number of steps
         self._rates: dict[Optimizer, float] = {}
         self._keepers: dict[tuple[str, str], list[Optimizer]] = defaultdict(list)  # by role and variable
         for optimizer in self._source.optimizers:
@@ -68,7 +68,7 @@ class OptimizerState:
                 self._keepers[slot].append(optimizer)
 
     def fill(self) -> None:
-        """Match what optimizers keep for variables that are matched, then their steps and hyperparameters."""
+        """Match the slots of matched variables, then the optimizers' numbers of steps and hyperparameters."""
         for optimizer in self._target.optimizers:
             for (role, variable), place in optimizer.slots.items():
                 if place not in self._placing.found and variable in self._placing.givers:
@@ -89,10 +89,10 @@ class OptimizerState:
                     self.reasons[key] = "a hyperparameter for which the template has no place"
 
     def needed(self, optimizer: Optimizer) -> set[str]:
-        """The places of one of the template's optimizers whose own value would mean something else than it should.
+        """The places of one of the template's optimizers at which the template's own value would be wrong.
 
-        Those of an optimizer that got slots: all of them, and what counts its steps. Those of one that got a number of
-        steps: means that it scales by these, of variables that have a place. And copies of such variables.
+        For an optimizer that got slots: all of its slots, and its number of steps. For one that got a number of steps:
+        the means that it scales by this number, of matched variables. For all: copies of matched variables.
         """
         got, counted = bool(self.gave[optimizer]), optimizer in self._counted
         roles: dict[str, set[str]] = defaultdict(set)
@@ -117,7 +117,7 @@ class OptimizerState:
         return places
 
     def _copies(self) -> None:
-        """Let copies of variables that the source has not be equal to the variable, as they are at first."""
+        """Set copies of variables that the source lacks to the variable's value, as they are at first."""
         placing = self._placing
         for optimizer in self._target.optimizers:
             for (role, variable), place in optimizer.slots.items():
@@ -128,7 +128,7 @@ class OptimizerState:
                         placing.give(place, key, _COPIED, values)
 
     def _slot(self, optimizer: Optimizer, role: str, variable: str, owner: str, place: str) -> None:
-        """Let the slot of `owner` at `place` have what one optimizer of the source keeps for `variable`, unless several do."""
+        """Fill the slot of `owner` at `place` with the source's slot of `variable`, if only one optimizer has one."""
         found = [
             (other, kind)
             for kind in _WORTH.get(role, (role,))
@@ -186,7 +186,7 @@ class OptimizerState:
         graph = self._target.draft.graph
         for optimizer, slots in wanted.items():
             if graph is None or (not optimizer.ran and class_of(role for role, _ in slots) is None):
-                continue  # of several kinds of optimizers: which one is unknown
+                continue  # several kinds of optimizers have such slots
             for (role, place), key in add_slots(graph, optimizer, slots).items():
                 spec = self._target.spec(place)
                 self._placing.made |= {} if spec is None else {key: spec}
@@ -203,7 +203,7 @@ class OptimizerState:
         """The optimizers of the source that gave slots; or else the one of the same path, or the only one."""
         others = self._source.optimizers
         gave = list(dict.fromkeys(self.gave[optimizer]))
-        if any(each.generation == "tf1" for each in gave):  # whose steps are counted elsewhere
+        if any(each.generation == "tf1" for each in gave):  # their steps are counted elsewhere
             gave += [
                 each for each in others if each.generation == "tf1" and each.iterations and each not in gave
             ]
@@ -212,7 +212,7 @@ class OptimizerState:
         return gave or known or (alive if len(alive) == 1 else [])
 
     def _steps(self, optimizer: Optimizer, partners: Sequence[Optimizer]) -> None:
-        """Match the number of steps; compute it from powers of beta, or these from it."""
+        """Match the number of steps; compute it from powers of beta, or the powers from it."""
         betas = [self._beta(f"beta_{number}", optimizer, partners) for number in (1, 2)]
         counters = [each.iterations for each in partners if each.iterations is not None]
         powers = [pair for each in partners for pair in each.powers]
@@ -253,12 +253,12 @@ class OptimizerState:
             )
 
     def _counts_otherwise(self, optimizer: Optimizer, partner: Optimizer) -> bool:
-        """Whether the product of momentums that a Nadam stores is not what another one takes."""
+        """Whether two Nadams store different products of momentums for the same number of steps."""
         generations = partner.generation, optimizer.generation
         return len(set(generations)) > 1 and (partner.generation == "keras2" or "legacy" in generations)
 
     def _nadam_product(self, place: str, optimizer: Optimizer, partner: Optimizer) -> None:
-        """Let a place have the product of Nadam's momentums, computed from the number of steps."""
+        """Set a place to the product of Nadam's momentums, computed from the number of steps."""
         steps = self._source.count(partner.iterations or "")
         decay = (
             self._target.value(optimizer.scalars.get("decay")) if optimizer.generation == "legacy" else 1.0
@@ -269,7 +269,7 @@ class OptimizerState:
             self._compute(place, value, f"the product of Nadam's momentums after {steps} steps")
 
     def _beta(self, name: str, optimizer: Optimizer, partners: Iterable[Optimizer]) -> float:
-        """A beta: as given, as stored, or what is usual."""
+        """A beta: as given, as stored, or the default."""
         given = self._fitting.beta_1 if name == "beta_1" else self._fitting.beta_2
         stored = [self._target.value(optimizer.scalars.get(name))]
         stored += [self._source.value(each.scalars.get(name)) for each in partners]
@@ -277,9 +277,9 @@ class OptimizerState:
         return next((each for each in (given, *stored) if each is not None), usual)
 
     def _told(self, powers: tuple[str, str], betas: Sequence[float]) -> int | None:
-        """The number of steps behind the powers of beta, or None if they do not say it.
+        """The number of steps computed from the powers of beta, or None if they do not tell.
 
-        That of beta_1 says it exactly until it is too small for float32.
+        The power of beta_1 gives it exactly until it is too small for float32.
         """
         told = []
         for key, beta in zip(powers, betas, strict=True):
@@ -289,11 +289,11 @@ class OptimizerState:
         if not told or round(told[0]) < 0 or abs(told[0] - round(told[0])) > _UNSURE * (1 + told[0] / 100):
             return None
         if len(told) > 1 and abs(told[0] - told[1]) > 1 + told[0] / 100:
-            return None  # other betas than these
+            return None  # powers of other betas
         return round(told[0])
 
     def _count(self, place: str, key: str) -> None:
-        """Let a place have a number of steps, which may be an integer of another type."""
+        """Set a place to a number of steps, which may be an integer of another type."""
         values = self._source.draft.tensors[key].expression
         there = self._target.draft.tensors.get(place)
         dtype = values.dtype if there is None else there.dtype
@@ -301,7 +301,7 @@ class OptimizerState:
         self._placing.give(place, key, _STATE, Cast(values, dtype) if other else None)
 
     def _compute(self, place: str, value: Number, name: str) -> None:
-        """Let a place have a number of our own."""
+        """Set a place to a computed number."""
         whole = isinstance(value, int)
         there = self._target.draft.tensors.get(place)
         dtype = there.dtype if there is not None else DType.int64 if whole else DType.float32
@@ -319,7 +319,7 @@ class OptimizerState:
 
 
 def _goes_on(role: str, has_place: bool, got: bool, counted: bool) -> bool:
-    """Whether a slot's own value would mean something else: of a variable with a place, of an optimizer that got slots or steps."""
+    """Whether the template's value of a slot would be wrong, as its variable was matched or its optimizer got state."""
     if role in COPIES:
         return has_place
     return role not in _EMPTY and (got or (counted and has_place and role in SCALED_BY_STEPS))

@@ -1,4 +1,4 @@
-"""Lets a draft become what the ending of its destination's name says."""
+"""Converts a draft to the format that the ending of its destination's name selects."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SHOWN: Final = 20
 
 
 def finish(draft: Draft, destination: str, options: TransferOptions) -> None:
-    """Let a draft be written in the format that the ending of `destination` says.
+    """Set the output format of a draft to the one that the ending of `destination` selects.
 
-    Other formats have no object graphs: tensors are named by the paths of their objects, and Keras's files by its layers. They
-    have no slices either, so tensors are stored whole.
+    Other formats have no object graphs: tensors are named by the paths of their objects, in Keras's files by layers.
+    They have no slices either, so tensors are stored whole.
 
     Raises:
-        UnsupportedError: the format can't store some tensors, all of which the reason names, and `options.allow_unused` is
-            not set; or it is only read.
+        UnsupportedError: the format can't store some tensors, all of which the reason names, and
+            `options.allow_unused` is not set; or the format can only be read.
         ConflictError: the draft was converted to another format.
         BundleError: as `to_keras_weights`.
     """
@@ -60,8 +60,8 @@ def finish(draft: Draft, destination: str, options: TransferOptions) -> None:
 
 
 def _rename(draft: Draft, destination: str) -> None:
-    """Name tensors as the format does."""
-    # Which other outputs, nearly all, do without.
+    """Give tensors the names that the format uses."""
+    # Imported here because most outputs do not need it.
     from tensorbundle.tools.operations.converting.keras_weights import (
         HDF5_ENDINGS,
         WEIGHTS_ENDING,
@@ -79,7 +79,7 @@ def _rename(draft: Draft, destination: str) -> None:
 
 
 def _name_by_paths(draft: Draft) -> None:
-    """Name variables by the paths of their objects, and forget the object graph."""
+    """Name variables by the paths of their objects, and remove the object graph."""
     graph = draft.graph
     if graph is None:
         return
@@ -101,7 +101,7 @@ def _name_by_paths(draft: Draft) -> None:
 
 
 def _leave_out(draft: Draft, *, allow_unused: bool) -> None:
-    """Leave out what the format can't store, if that is allowed.
+    """Leave out tensors that the format can't store, if that is allowed.
 
     Raises:
         UnsupportedError: it is not allowed.

@@ -30,16 +30,16 @@ _NAME = "by name"
 def fit_structure(
     draft: Draft, structure: Structure, *, counter: int | None = 1, fitting: Fitting | None = None
 ) -> None:
-    """Put a draft's variables into the objects of a structure file, which is used up.
+    """Put a draft's variables into the objects of a structure file; `structure` can't be used again.
 
     Args:
         draft: name-based or object-based.
         structure: names each variable by its TF1 name, its object path, its full name or its key.
         counter: the save counter's value, or None for no save counter.
-        fitting: whether variables may be missing, which are then no objects either, and tensors left over.
+        fitting: whether variables may be missing, whose objects are then left out, and tensors unused.
 
     Raises:
-        ConflictError: variables that are missing or of another type or shape, tensors that are left over, a name that
+        ConflictError: variables that are missing or of another type or shape, unused tensors, a name that
             means several variables, or an object in the save counter's place; the reason lists them.
     """
     fitting = fitting or Fitting()

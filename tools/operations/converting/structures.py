@@ -1,12 +1,12 @@
-"""Structure files: what objects a program has, written down in JSON or TOML.
+"""Structure files: the objects of a program, described in JSON or TOML.
 
-A structure is what the program hands to `tf.train.Checkpoint(**structure)`: nested dictionaries and lists, where a text
-means a variable and gives its name elsewhere, by its TF1 name, its key or its object path.
+A structure is the argument of `tf.train.Checkpoint(**structure)`: nested dictionaries and lists, in which a string
+describes a variable and is its name in another checkpoint: its TF1 name, its key or its object path.
 
     {"encoder": {"layers": ["bert/layer_0/kernel", "bert/layer_1/kernel"]}, "step": "global_step"}
 
-A variable may also be `{"$name": "global_step", "$dtype": "int64", "$shape": []}`, each of it optional; without `$name` it
-is called by its place, here `step`. A child whose own name begins with '$' has one '$' more.
+A variable may also be `{"$name": "global_step", "$dtype": "int64", "$shape": []}`, with all of them optional. Without
+`$name` its name is its place, here `step`. For a child whose own name begins with '$', write one '$' more.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _NAME, _DTYPE, _SHAPE = "$name", "$dtype", "$shape"
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What a structure file says.
+    """The contents of a structure file.
 
     Attributes:
         path: the file.
         graph: its objects, numbered as TensorFlow would; there is no save counter unless the file has one. A variable's
-            full name is what the file calls it.
-        expected: by checkpoint key, every variable's type and shape as far as the file says them.
+            full name is the name that the file gives it.
+        expected: by checkpoint key, every variable's type and shape as far as the file has them.
     """
 
     path: str
@@ -51,12 +51,12 @@ class Structure:
 
 
 def read_structure(path: str) -> Structure:
-    """The structure in a file: TOML if its name ends so, otherwise JSON if it begins with '{', otherwise TOML.
+    """The structure in a file: TOML or JSON by the ending of its name; if it has another, JSON if it begins with '{'.
 
     Raises:
         MissingFileError: no such file.
-        BundleError: it can't be read; not such a structure, or larger than 32 MiB (TOML: 2 MiB), a million objects, or paths that an object
-            graph may have; the error's key is the place in the structure.
+        BundleError: it can't be read; it is not such a structure; or it exceeds 32 MiB (TOML: 2 MiB), a million
+            objects, or the length of paths in an object graph; the error's key is the place in the structure.
     """
     try:
         with open(path, "rb") as file:
@@ -95,7 +95,7 @@ def _parsed(data: bytes, path: str) -> dict[str, Any]:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; JSON lets its names repeat."""
+    """A JSON object, without repeated names, which JSON itself allows."""
     out: dict[str, Any] = {}
     for name, value in pairs:
         if name in out:
@@ -158,7 +158,7 @@ def _structure(path: str, value: dict[str, Any]) -> Structure:
 
 
 def _children(container: dict[str, Any] | list[Any], place: str) -> Iterator[tuple[str, Any]]:
-    """The local names and the contents of what a dictionary or a list holds."""
+    """The local name and the content of each item of a dictionary or a list."""
     if isinstance(container, list):
         for number, inner in enumerate(container):
             yield str(number), inner
@@ -180,7 +180,7 @@ def _is_mark(name: str) -> bool:
 
 
 def _variable(described: dict[str, Any], place: str) -> tuple[str, Spec]:
-    """What a variable is called, and its type and shape."""
+    """The name of a variable, and its type and shape."""
     unknown = next((each for each in described if each not in (_NAME, _DTYPE, _SHAPE)), None)
     if unknown is not None:
         raise BundleError(f"{unknown!r} is not {_NAME!r}, {_DTYPE!r} or {_SHAPE!r}", key=place)
@@ -196,7 +196,7 @@ def _variable(described: dict[str, Any], place: str) -> tuple[str, Spec]:
 
 
 def _kind(value: object) -> str:
-    """What a value is, in short: it may be of any size."""
+    """A short description of a value, which may be of any size."""
     if isinstance(value, str):
         return repr(value[:_SHOWN])
     return f"a {type(value).__name__}"

@@ -1,9 +1,9 @@
 """Put the values of one checkpoint into the structure of a template.
 
-A template is a checkpoint of the program that shall restore the result, saved before it was trained. Its variables get
-values one after another: by a rule; by what decides identity (`tools/matching/placing.py`); by what their optimizer keeps
-for them (`optimizer_state.py`); and what is then left, where one variable on each side has a type and a shape. What gets
-none keeps the template's value.
+A template is a checkpoint of the program that will restore the result, saved before training. Its variables get values
+in these steps: by rules; by matching of variables (`tools/matching/placing.py`); by matching of optimizer state
+(`optimizer_state.py`); and, among the rest, where only one variable on each side has a type and a shape. Variables that
+get no value keep the template's value.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["fit_template"]
 
 _PATH, _RULE = "by path", "by rule"
-_SHOWN: Final = 3  # of what could be meant
+_SHOWN: Final = 3  # candidates in a message
 
 
 def fit_template(
@@ -50,19 +50,19 @@ def fit_template(
     counter: int | None = 1,
     fitting: Fitting | None = None,
 ) -> None:
-    """Give a draft the structure of a template, which is used up.
+    """Give a draft the structure of a template; `template` can't be used again.
 
     Args:
         draft: the values; name-based or object-based.
         template: the structure; if it is name-based, so is the result.
         rules: from names, or object paths, of the draft to full names or object paths of the template.
-        counter: what the save counter says if the template has one, or None for no save counter.
-        fitting: whether values may be missing and tensors left over, and what neither checkpoint says.
+        counter: the value of the save counter if the template has one, or None for no save counter.
+        fitting: whether values may be missing and tensors unused, and hyperparameters.
 
     Raises:
-        TensorNotFoundError: a rule matches nothing, or leads nowhere.
+        TensorNotFoundError: a rule matches nothing, or its result is not in the template.
         ConflictError: values of another type or shape, names that mean several variables, values that are missing, or
-            tensors that are left over; the reason lists them.
+            unused tensors; the reason lists them.
     """
     fitting = fitting or Fitting()
     placing = Placing(Side.of(draft), Side.of(template), reshapes=fitting.allow_reshape)
@@ -77,7 +77,7 @@ def fit_template(
 
 
 class _Template:
-    """The template with what has found its place so far."""
+    """The template, and the values that its places have got so far."""
 
     def __init__(self, placing: Placing, fitting: Fitting) -> None:
         self.placing, self.fitting = placing, fitting
@@ -85,7 +85,7 @@ class _Template:
         self.state = OptimizerState(placing, fitting)
 
     def by_rules(self, rules: Sequence[Rule]) -> None:
-        """Match what rules say; a rule that leads nowhere is a mistake."""
+        """Match by rules; a rule whose result is not in the template is an error."""
         names = dict.fromkeys([*self.source.paths.values(), *self.source.names.values()])
         names.pop("", None)
         rules = resolved(rules, names, self._name_of, str)
@@ -104,12 +104,12 @@ class _Template:
                 )
 
     def _name_of(self, name: str) -> str | None:
-        """The source's name for what a person calls otherwise."""
+        """The source's own name of a tensor that a person named in another way."""
         key = self.source.find(name)
         return None if key is None else self.source.paths.get(key, self.source.names.get(key))
 
     def _rule(self, name: str, result: str) -> bool:
-        """Match what a rule calls `result` with the source's `name`, if the template has it."""
+        """Match the template's `result` with the source's `name`, as a rule says; whether both exist."""
         place = self.target.find(result)
         key = None if place is None else self.source.find(name)
         if place is None or key is None:
@@ -123,7 +123,7 @@ class _Template:
         return True
 
     def others(self) -> None:
-        """Match what is no variable, such as Python state, tables and iterators, by its key; tables may grow or shrink."""
+        """Match tensors that are no variables (Python state, tables, iterators) by key; tables may have other sizes."""
         tensors = self.source.draft.tensors
         for key, tensor in self.target.draft.tensors.items():
             known = key in self.target.names or key in self.source.names or key in self.placing.found
@@ -134,7 +134,7 @@ class _Template:
                 self.placing.give(key, key, _PATH)
 
     def refuse_other_shapes(self) -> None:
-        """Refuse values of other types and shapes, unless what they are for may be missing and they may be left over."""
+        """Refuse values of other types and shapes, unless their places may be missing and they may be unused."""
         conflicts = list(self.placing.conflicts)
         hint = keep = ""
         if self.placing.reshapable:
@@ -158,7 +158,7 @@ class _Template:
             )
 
     def _choices(self, places: Sequence[str]) -> list[str]:
-        """What could be meant for places, and what says so."""
+        """The candidates for places, each with the evidence for it."""
         found = []
         for place in places:
             rivals = list(self.placing.rivals.get(place, {}).items())[:_SHOWN]
@@ -167,7 +167,7 @@ class _Template:
         return found
 
     def _undecided(self, missing: Sequence[str]) -> str:
-        """What could be meant where names and paths do not decide."""
+        """The candidates where names and paths do not decide, as the end of a sentence."""
         doubts = self._choices(missing)
         if not doubts:
             return ""
@@ -176,7 +176,7 @@ class _Template:
         )
 
     def finish(self, counter: int | None) -> None:
-        """Make the draft of what was found, or refuse to."""
+        """Make the draft from the matches, or raise an error."""
         source, template = self.source.draft, self.target.draft
         stays = self._stays()
         missing = [key for key in self.target.names if key not in self.placing.found and key not in stays]
@@ -212,9 +212,9 @@ class _Template:
         return "" if spec is None else f" {spec}"
 
     def _stays(self) -> set[str]:
-        """The places that may keep the template's value: nothing in the source belongs there.
+        """The places that may keep the template's value, as the source has none for them.
 
-        States of random number generators, and what optimizers have, but what their state needs.
+        These are states of random number generators and state of optimizers, except for what `needed` lists.
         """
         stays = {key for key in self.target.names if self.target.is_random_state(key)} | self.target.private
         for optimizer in self.target.optimizers:
@@ -222,7 +222,7 @@ class _Template:
         return stays
 
     def _hint(self, unused: Collection[str]) -> str:
-        """Why slots may be left over."""
+        """Why slots may be unused."""
         doubtful = {
             slot: candidates
             for each in self.source.optimizers
