@@ -1,4 +1,4 @@
-"""What `Checkpoint.restore` of one checkpoint would do to the program that wrote another, and what to do about it.
+"""Predicts what `Checkpoint.restore` of one checkpoint does to the program that wrote another, with advice.
 
 - `programs.py`: the objects of a program.
 - `outcomes.py`: the result, as data.
@@ -7,5 +7,5 @@
 - `forecasting.py`: the forecast.
 - `advice.py`: causes and advice, as data.
 - `keras_causes.py`: why a file does not load into Keras 3.
-- `moves.py`, `trials.py`, `causes.py`: why objects do not match, and commands that correct it.
+- `moves.py`, `trials.py`, `causes.py`: why objects do not match, and commands that correct this.
 """

@@ -1,4 +1,4 @@
-"""Causes of mismatches, and what to do about them, as data. Commands are lists of arguments: nothing here is quoted."""
+"""Causes of mismatches, and what to do about them, as data. Commands are lists of arguments, without quoting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Advice", "Arguments", "Cause", "Place", "fill_in"]
 
 
 class Place(enum.Enum):
-    """A checkpoint in a command, as long as it is not known which other commands come before."""
+    """A placeholder for a checkpoint in a command, until it is known which other commands come before."""
 
     SOURCE = "the checkpoint"
     MADE = "the new checkpoint"
@@ -40,9 +40,9 @@ class Cause:
     Attributes:
         what: the cause, for a person.
         findings: the mismatches that it explains.
-        advice: what may be done about it.
-        command: a command that removes it, if there is one; it was tried out.
-        examples: what shows the cause, if the findings do not.
+        advice: what can be done about it.
+        command: a command that removes it, if there is one; it was tested.
+        examples: lines that show the cause, if the findings do not.
     """
 
     what: str
@@ -58,7 +58,7 @@ class Cause:
 
 
 def fill_in(causes: Sequence[Cause], source: str) -> list[Cause]:
-    """The causes with the names of checkpoints in their commands: each takes what the one before it makes."""
+    """The causes with the names of checkpoints in their commands: each reads the output of the one before it."""
     count = sum(bool(each.command) for each in causes)
     out = []
     given, step = source, 0

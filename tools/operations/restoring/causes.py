@@ -52,9 +52,9 @@ _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 
 
 def find_causes(forecast: Forecast, source: Source, target: RestoreTarget) -> list[Cause]:
-    """What explains the mismatches of a forecast, each of them by one cause.
+    """The causes of the mismatches of a forecast; each mismatch has one cause.
 
-    Commands are filled in. If there are several, each takes the checkpoint that the one before it makes.
+    Commands are filled in. If there are several, each reads the checkpoint that the one before it writes.
     """
     lost = _lost(source)
     if all(each.status == "restored" for each in forecast.findings):
@@ -68,7 +68,7 @@ def find_causes(forecast: Forecast, source: Source, target: RestoreTarget) -> li
 
 
 def _lost(source: Source) -> list[Cause]:
-    """What Keras 3 left out of a checkpoint, which no assertion notices."""
+    """Layers that Keras 3 left out of a checkpoint, which no assertion notices."""
     if source.graph is None:
         return []
     shapes = {key: entry.shape for key, entry in source.entries.items()}
@@ -89,9 +89,9 @@ class _Search:
         self._forecast = forecast
         self._source = source
         self._target = target
-        self._edits: list[Callable[[Draft], object]] = []  # what the commands found so far do
+        self._edits: list[Callable[[Draft], object]] = []  # the edits of the commands found so far
         self._explained: set[tuple[Status, str]] = set()
-        # Of both sides, the paths of the optimizers' state.
+        # The paths of the optimizers' state on both sides.
         self._state: set[str] = set()
         self._own_state = state_in(target.path) if target.expected is None else set()
 
@@ -112,7 +112,7 @@ class _Search:
                 yield each
 
     def _open(self, *statuses: Status, reason: Reason | None = None) -> list[Finding]:
-        """What has no cause yet."""
+        """The findings that have no cause yet."""
         return [
             each
             for each in self._forecast.findings
@@ -162,7 +162,7 @@ class _Search:
             )
 
     def _fitting(self) -> Arguments:
-        """The command that gives the checkpoint the structure of the program, as strict as it can be; or none."""
+        """The strictest command that gives the checkpoint the structure of the program; empty if none works."""
         path, to = self._target.path, self._target_kind
         given = ("--structure" if self._target.expected is not None else "--template", path)
         for missing, unused in itertools.product((False, True), repeat=2):
@@ -186,7 +186,7 @@ class _Search:
         return "tf1" if self._target.graph is None else "tf2"
 
     def _tried(self, command: Arguments, edit: Callable[[Draft], object], *, keep: bool = False) -> Arguments:
-        """The command, if it works after the other commands; with `keep`, later commands are tried after it, too."""
+        """The command, if it works after the other commands; with `keep`, later commands are tried after it."""
         try:
             with open_checkpoint(self._source.path) as checkpoint:
                 draft = Draft.of(checkpoint)
@@ -201,7 +201,7 @@ class _Search:
     # Other names
 
     def _moved(self) -> Iterator[Cause]:
-        """What has other names in the program, as far as renaming makes the checkpoint match better."""
+        """Objects that have other names in the program, if renaming makes the checkpoint match better."""
         if self._forecast.way == "saver" and self._source.graph is not None:
             return  # full names are not renamed along with paths
         unused = {each.path for each in self._open("unused") if not _follows(each)}
@@ -278,7 +278,7 @@ class _Search:
                 )
             yield Cause(what, (each,), advice)
 
-    # Objects that are not one to one
+    # Objects without a one-to-one match
 
     def _not_one_to_one(self) -> Iterator[Cause]:
         kinds: tuple[tuple[Status, Reason, str, Advice], ...] = (
@@ -361,10 +361,10 @@ class _Search:
             yield Cause("B's objects can't take what A stores", tuple(rest))
 
     def _patterns(self, found: Sequence[Finding], stored: DType, wanted: DType) -> list[str]:
-        """Patterns for `cast` that match what was found and no other floating-point tensors."""
+        """Patterns for `cast` that match the tensors of the findings and no other floating-point tensors."""
         paths = sorted({path_in_source(self._source, each) for each in found})
         if not stored.is_floating:
-            return [glob.escape(each) for each in paths]  # which are cast by their whole name only
+            return [glob.escape(each) for each in paths]  # these are cast by their whole name only
         inside = set(paths)
         other = sorted(path for path, dtype in self._floating() if path not in inside and dtype is not wanted)
         patterns: list[str] = []
@@ -417,7 +417,7 @@ class _Search:
     def _reshaping(
         self, command: str, found: Sequence[Finding], text: Callable[[tuple[int, ...]], str]
     ) -> tuple[Advice, ...]:
-        """How to give variables the shapes that are wanted, if a command can; their slots follow."""
+        """How to give variables the expected shapes, if a command can; their slots are changed with them."""
         rules = {
             glob.escape(path): text(each.wanted.shape)
             for each in found
@@ -435,7 +435,7 @@ class _Search:
         arguments = [f"{pattern}={value}" for pattern, value in rules.items()]
         return (Advice("if the values are the same", (command, Place.SOURCE, Place.MADE, *arguments)),)
 
-    # What one side lacks
+    # Objects that one side lacks
 
     def _left(self) -> Iterator[Cause]:
         missing, unused = self._open("missing"), self._open("unused")
@@ -451,7 +451,7 @@ class _Search:
             yield Cause("if some of these are the same, under other names", (), (proposal,))
 
     def _adding(self, found: Sequence[Finding]) -> tuple[Advice, ...]:
-        """How to add counters, which may begin at 0."""
+        """Advice to add missing counters, which may begin at 0."""
         counters = {
             name_of(each): str(each.wanted.dtype)
             for each in found
@@ -471,13 +471,13 @@ class _Search:
 
 
 def _accounts_for(move: Move, finding: Finding) -> bool:
-    """Whether a finding is of one of a move's pairs, on either side, or a slot variable of one."""
+    """Whether a finding is about one of a move's pairs, on either side, or about a slot variable of one."""
     name = name_of(finding).partition(_SLOT_MARK)[0]
     return name in move.pairs if finding.status == "unused" else name in move.targets
 
 
 def _follows(finding: Finding) -> bool:
-    """Whether an object moves along with others, or stays in any case."""
+    """Whether an object moves with others (a slot variable), or never moves (the save counter)."""
     return finding.path == SAVE_COUNTER or _SLOT_MARK in finding.path
 
 
@@ -505,7 +505,7 @@ def _difference(stored: tuple[int, ...] | None, wanted: tuple[int, ...] | None) 
 
 
 def _advised(text: str, command: Arguments) -> tuple[Advice, ...]:
-    """A piece of advice that needs a command, if there is one."""
+    """Advice with a command; none if there is no command."""
     return (Advice(text, command),) if command else ()
 
 

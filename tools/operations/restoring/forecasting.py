@@ -1,7 +1,7 @@
-"""What restoring a checkpoint would do, told without TensorFlow and without the program that restores.
+"""Predicts what restoring a checkpoint would do, without TensorFlow and without the program that restores.
 
-The program is known by its object structure: by a checkpoint that it wrote, or by a structure file. Nothing is read but
-the indexes and the object graphs.
+The program's object structure is taken from a checkpoint that it wrote, or from a structure file. Only indexes and
+object graphs are read.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ _STRUCTURES: Final = (".json", ".toml")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checkpoint as far as restoring needs it.
+    """The parts of a checkpoint that restoring needs.
 
     Attributes:
-        path: what it was called.
+        path: the path, as it was given.
         graph: its object graph, or None if it is name-based.
         entries: its tensors, without the object graph.
     """
@@ -65,7 +65,7 @@ class Source:
 
     @classmethod
     def read(cls, path: Path) -> Source:
-        """The checkpoint that `path` means.
+        """The checkpoint at `path`.
 
         Raises:
             BundleError: as `open_checkpoint`, or the object graph is damaged.
@@ -81,14 +81,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class RestoreTarget:
-    """A program as far as it is known.
+    """The known facts about a program.
 
     Attributes:
-        path: the checkpoint or the structure file that shows it.
+        path: the checkpoint or the structure file that they are from.
         graph: its objects, or None if it is a v1 Saver.
         entries: the tensors in its checkpoint.
-        expected: what a structure file says, if it is one.
-        names: of a Keras weights file, those of layers by the paths of their variables' groups.
+        expected: types and shapes by key from a structure file, if it is one.
+        names: of a Keras weights file, the names of layers by the paths of their variables' groups.
     """
 
     path: str
@@ -99,7 +99,7 @@ class RestoreTarget:
 
     @classmethod
     def read(cls, path: Path) -> RestoreTarget:
-        """What `path` shows: a structure file if it is called so, otherwise a checkpoint.
+        """The program that `path` shows: a structure file if its name has such an ending, otherwise a checkpoint.
 
         Raises:
             BundleError: it can't be read.
@@ -119,7 +119,7 @@ class RestoreTarget:
         return self.graph is None and are_keras_weights(self.entries)
 
     def program(self, graph: ObjectGraph) -> Program:
-        """Its objects, anew for every restore."""
+        """Its objects, created anew for every restore."""
         if self.expected is not None:
             return Program.of_structure(graph, self.expected)
         return Program.of(graph, Tensors(self.entries))
@@ -135,9 +135,9 @@ def check(source: Path, against: Path, *, method: Method = "restore") -> Forecas
     Args:
         source: anything that `tensorbundle.open` takes.
         against: a checkpoint that the program wrote, a SavedModel directory of it, or a structure file (.json, .toml).
-            It means the objects that exist when the restore is called. A name-based one means a v1 Saver
-            with its variables; a `.weights.h5` or `.keras` file, the model of Keras 3 that wrote it and its `load_weights`.
-        method: "restore" makes a save counter where the program has none, "read" does not.
+            It describes the objects that exist when the restore is called. A name-based one describes a v1 Saver with
+            its variables; a `.weights.h5` or `.keras` file, the model of Keras 3 that wrote it and its `load_weights`.
+        method: "restore" creates a save counter if the program has none, "read" does not.
 
     Raises:
         BundleError: one of the two can't be read, or `method` is another word.
@@ -150,7 +150,7 @@ forecast = check  # the name before commands and functions had the same
 
 
 def predict(source: Source, target: RestoreTarget, method: Method) -> Forecast:
-    """`check` with what was read."""
+    """`check` with a source and a target that were read."""
     if target.is_keras_weights:
         if source.is_keras_weights:
             return load_weights(source.entries, target.entries, target.names, method)
@@ -224,10 +224,10 @@ def _assert_objects(result: Forecast, restoration: Restoration, paths: list[str]
 def _unused(
     source: Source, graph: ObjectGraph, restoration: Restoration, paths: list[str]
 ) -> Iterable[Finding]:
-    """What of the checkpoint no object gets."""
+    """Findings for tensors of the checkpoint that no object gets."""
     waiting = _waiting(graph, restoration, paths)
     slots = {slot.slot.id for node in graph.nodes for slot in node.slots}
-    told = {outcome.number for outcome in restoration.outcomes.values()}  # slots that could not be made, too
+    told = {outcome.number for outcome in restoration.outcomes.values()}  # also of slots that can't be made
     for node in graph.nodes:
         number = node.id
         reason: Reason = ""
@@ -255,7 +255,7 @@ def _unused(
 
 
 def _waiting(graph: ObjectGraph, restoration: Restoration, paths: list[str]) -> dict[int, str]:
-    """The checkpoint's objects that would be restored if the program got certain objects, and which."""
+    """The checkpoint's objects that would be restored if the program got others, with a text that names these."""
     out: dict[int, str] = {}
     for live in restoration.program.objects:
         for name, numbers in live.deferred.items():
@@ -278,6 +278,6 @@ def _keeps(node: Node) -> bool:
 
 
 def _all_paths(graph: ObjectGraph) -> list[str]:
-    """The path of every object by number, of unreachable ones something to call them by."""
+    """The path of every object by number, or a substitute for objects that can't be reached."""
     known = graph.paths()
     return [known.get(node, f"(node {node.id}, which nothing leads to)") for node in graph.nodes]

@@ -1,4 +1,4 @@
-"""Why a file does not load into a model of Keras 3, and what to do: what most people who use it ask."""
+"""Why a file does not load into a model of Keras 3, and what to do."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def find_keras_causes(forecast: Forecast, source: str, target: str, *, weights: 
     """Why a file does not load into a model.
 
     Args:
-        forecast: what loading it does.
+        forecast: of loading it.
         source: the file.
         target: a file that the model wrote.
         weights: whether `source` is a weights file at all.
@@ -100,7 +100,7 @@ def find_keras_causes(forecast: Forecast, source: str, target: str, *, weights: 
 
 
 def conversion_cause(source: str, target: str, findings: Iterable[Finding]) -> Cause:
-    """That one of the two is a Keras weights file and the other is not, with the conversion if it succeeds."""
+    """The cause that only one of the two is a Keras weights file, with the command that converts, if it succeeds."""
     with open_checkpoint(source) as one, open_checkpoint(target) as other:
         draft, template = Draft.of(one), Draft.of(other)
         command: Arguments
@@ -133,7 +133,7 @@ def _without_variables(path: str) -> set[str]:
 
 
 def _other_counts(forecast: Forecast) -> list[str]:
-    """Where the two have other numbers of objects of a class."""
+    """The classes of which the two have different numbers of objects."""
     sides: tuple[set[str], set[str]] = (set(), set())
     for each in forecast.findings:
         if each.status != "missing":

@@ -1,9 +1,9 @@
-"""What `model.load_weights` of Keras 3 does with a file, told by a weights file that the model itself wrote.
+"""Predicts what `model.load_weights` of Keras 3 does with a file, from a weights file that the model itself wrote.
 
 Keras walks the model, and gives each object the datasets in its group (keras/src/saving/saving_lib.py, `_load_state`;
-layers/layer.py, `_check_load_own_variables`). An object fails whose group has another number of datasets, or one of another
-shape; types are cast. What the file has besides is ignored. An optimizer with another number is left as it is, with a
-warning (optimizers/base_optimizer.py, `load_own_variables`).
+layers/layer.py, `_check_load_own_variables`). Loading fails for an object whose group has another number of
+datasets, or one of another shape; types are cast. All other content of the file is ignored. An optimizer with another
+number of variables is left as it is, with a warning (optimizers/base_optimizer.py, `load_own_variables`).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ OPTIMIZERS: Final = frozenset(
 
 _DATASET: Final = re.compile(r"(?:(?P<group>.+)/)?vars/(?P<number>\d{1,9})", re.DOTALL)
 _OLD_LAYERS: Final = (
-    "_layer_checkpoint_dependencies"  # which Keras 2.13 wrote for `layers`, and Keras 3 takes for it
+    "_layer_checkpoint_dependencies"  # Keras 2.13 wrote this for `layers`; Keras 3 reads it as that
 )
 # Attributes that Keras's layers have with and without an underscore.
 _EITHER: Final = re.compile(r"^_((?:query|key|value|output)_dense)$")
 
-Groups = dict[str, dict[int, str]]  # by the path of the object, by number, the key
+Groups = dict[str, dict[int, str]]  # keys, by the path of the object and by number
 
 
 def are_keras_weights(keys: Iterable[str]) -> bool:
-    """Whether tensors with these keys are those of a `.weights.h5` or `.keras` file."""
+    """Whether these are the keys of tensors in a `.weights.h5` or `.keras` file."""
     keys = list(keys)
     return bool(keys) and all(map(_DATASET.fullmatch, keys))
 
@@ -53,7 +53,7 @@ def load_weights(
 
     Args:
         source: the datasets of the file.
-        target: those of a file that the model wrote.
+        target: the datasets of a file that the model wrote.
         names: of the model's layers, by the paths of their groups `vars`.
         method: is returned as it is.
     """
@@ -115,7 +115,7 @@ def no_keras_weights(target: Mapping[str, TensorEntry], path: str, method: Metho
 
 
 def object_of(key: str) -> str:
-    """The path of the object that a dataset belongs to, as Keras takes it."""
+    """The path of the object that a dataset belongs to, as Keras reads it."""
     match = _DATASET.fullmatch(key)
     parts = (match["group"] or "").split("/") if match is not None else []
     return "/".join("layers" if each == _OLD_LAYERS else _EITHER.sub(r"\1", each) for each in parts)

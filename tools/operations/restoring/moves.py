@@ -1,7 +1,7 @@
-"""Where the objects of a checkpoint may have gone in a program: to another scope, or to other numbers.
+"""Proposals where a program may have the objects of a checkpoint: in another scope, or under other numbers.
 
-These are proposals, by paths, types and shapes alone. `trials.py` tries none that the matching of variables contradicts
-(`tools/matching`), and finds out whether they help by restoring once more.
+Proposals are made from paths, types and shapes alone. `trials.py` skips those that the matching of variables
+contradicts (`tools/matching`), and tests whether the others help by restoring once more.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Move", "renumberings", "scope_moves"]
 
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
-_TAIL: Final = 8  # so many parts at the end of a name are compared
-_ALIKE: Final = 8  # of names with one end, more say nothing
+_TAIL: Final = 8  # parts at the end of a name that are compared
+_ALIKE: Final = 8  # names with the same end; if there are more, the end tells nothing
 _CANDIDATES: Final = 40
 _FAMILY: Final = 400  # members of a list
 _NUMBERED: Final = re.compile(r"(?P<stem>.*?)(?P<number>0|[1-9][0-9]{0,8})", re.DOTALL)
@@ -33,12 +33,12 @@ _NUMBERED: Final = re.compile(r"(?P<stem>.*?)(?P<number>0|[1-9][0-9]{0,8})", re.
 
 @dataclass(frozen=True)
 class Move:
-    """What may have moved.
+    """A set of objects that may have moved.
 
     Attributes:
         rules: old and new paths or scopes, as `rename` takes them.
-        pairs: names in the checkpoint, and what they are in the program.
-        aside: paths to which objects make way that the program does not have.
+        pairs: names in the checkpoint, each with the name in the program.
+        aside: paths that objects which the program does not have are moved to, out of the way.
     """
 
     rules: tuple[tuple[str, str], ...]
@@ -47,20 +47,20 @@ class Move:
 
     @functools.cached_property
     def targets(self) -> frozenset[str]:
-        """What the names are in the program."""
+        """The names in the program."""
         return frozenset(self.pairs.values())
 
 
 def scope_moves(
     missing: Mapping[str, Spec], unused: Mapping[str, Spec], kept: Iterable[str], fixed: Collection[str]
 ) -> Iterator[Move]:
-    """Scopes of what is unused that are scopes of what is missing, those with most names first.
+    """Moves from scopes of unused names to scopes of missing names, those of most names first.
 
     Args:
         missing: names that the program has and the checkpoint lacks.
         unused: names that the checkpoint has and the program lacks.
-        kept: names in the checkpoint that are to stay where they are.
-        fixed: names in the checkpoint that may have another scope, but no other name in it.
+        kept: names in the checkpoint that must not move.
+        fixed: names in the checkpoint that may move to another scope, but can't get another name in it.
     """
     staying = sorted(kept)
     wanted = {name: spec for name, spec in missing.items() if _SLOT_MARK not in name}
@@ -79,21 +79,21 @@ def scope_moves(
 
 
 def alike(found: Spec, wanted: Spec) -> bool:
-    """Whether two tensors may be the same one, up to their type."""
+    """Whether two tensors may be the same, apart from their types."""
     return wanted.shape in (None, found.shape)
 
 
 def _bare(side: str) -> str:
-    """A side of a rule without the mark of a scope."""
+    """A side of a rule without the '/' that marks a scope."""
     return side.removesuffix("/") or "/"
 
 
 def _votes(
     missing: Mapping[str, Spec], unused: Mapping[str, Spec], fixed: Collection[str]
 ) -> Counter[tuple[str, str]]:
-    """How many names would move from one scope to another; a scope ends in '/', that of all names is empty.
+    """How many names would move from one scope to another; a scope ends in '/', the scope of all names is empty.
 
-    Names that have no end in common may be those of one object that was renamed, if there is one such pair in a scope.
+    Two names without a common end may belong to one renamed object, if there is only one such pair in a scope.
     """
     by_tail: dict[str, list[str]] = defaultdict(list)
     for name in missing:
@@ -123,7 +123,7 @@ def _votes(
 
 
 def _starts(name: str) -> Iterator[int]:
-    """Where the last parts of a name begin: the whole of it, or the last eight parts, first."""
+    """The places where the last parts of a name begin: of the whole name, or of its last eight parts, first."""
     starts = [0, *(number + 1 for number, char in enumerate(name) if char == "/")]
     yield from starts[-_TAIL:]
 
@@ -131,7 +131,7 @@ def _starts(name: str) -> Iterator[int]:
 def _rules(
     old: str, new: str, pairs: Mapping[str, str], staying: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """Rules that move the pairs and nothing that is to stay: the scope, what is in it, or each name."""
+    """Rules that move the pairs and no name in `staying`: for the scope, for each part in it, or for each name."""
     if old in pairs:
         return ((old, new),)
     if not _any_below(staying, old):
@@ -143,16 +143,16 @@ def _rules(
 
 
 def _any_below(names: Sequence[str], scope: str, *, exactly: bool = False) -> bool:
-    """Whether one of some sorted names begins so, or is just that."""
+    """Whether one of some sorted names begins with `scope`, or is equal to it if `exactly` is set."""
     place = bisect_left(names, scope)
     return place < len(names) and (names[place] == scope if exactly else names[place].startswith(scope))
 
 
 def renumberings(program: Mapping[str, Spec], stored: Mapping[str, Spec]) -> Iterator[Move]:
-    """Numbers of layers, or of elements of a list, that are others in the program.
+    """Moves of layers, or of elements of a list, that have other numbers in the program.
 
-    Members of a family have one scope and one stem, `model/layer_with_weights-3` and `-4`; they are the same if the same
-    tensors are inside them. A scope that would be in the way of a moved one is moved aside.
+    Members of a family have one scope and one stem, `model/layer_with_weights-3` and `-4`; they are the same if they
+    contain the same tensors. A scope that is in the way of a moved one is moved aside.
 
     Args:
         program: all names that the program has.

@@ -1,4 +1,4 @@
-"""What a restore does, as data: to each object, to the assertions, and what it raises."""
+"""The outcome of a restore, as data: for each object, for the assertions, and the exception that it raises."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ __all__ = [
     "unreadable",
 ]
 
-# Why an object is missing or unused, if not simply because the other side lacks it: the one there has no values; several
-# objects of A have its key; it is one of several objects in B, or in A, that are one on the other side; the one there
-# has no tensors.
+# Why an object is missing or unused although the other side has a counterpart: that has no values; several objects of A
+# have its key; several objects in B, of which it is one, are one object in A, or the reverse; or the counterpart has no
+# tensors.
 Reason = Literal["", "no values", "one key", "one in A", "one in B", "no tensors"]
 Status = Literal["restored", "missing", "unused", "shape", "dtype", "dangling"]
 Method = Literal["restore", "read"]
 METHODS: Final = get_args(Method)
-Assertion = Literal[True] | str  # it passes, or why it does not
-# How TensorFlow restores: by the object graph, by the full names of a program's variables, or as a v1 Saver; or Keras 3 loads.
+Assertion = Literal[True] | str  # True if it passes, else why it does not
+# By the object graph, by the full names of a program's variables, or with a v1 Saver; or Keras 3 loads a file.
 Way = Literal["objects", "names", "saver", "keras"]
 
 _SHOWN: Final = 5
-# Types whose slices RestoreV2 puts together (core/kernels/save_restore_tensor.cc, TF_CALL_SAVE_RESTORE_TYPES).
+# Types whose slices RestoreV2 can join (core/kernels/save_restore_tensor.cc, TF_CALL_SAVE_RESTORE_TYPES).
 _JOINED: Final = frozenset(
     {
         *("float32", "float64", "bfloat16", "complex64", "complex128", "bool", "qint8", "quint8", "qint32"),
@@ -55,13 +55,13 @@ _JOINED: Final = frozenset(
 
 
 class Failure(NamedTuple):
-    """An exception that restoring raises: the name of its class, and what it says."""
+    """An exception that restoring raises: the name of its class, and its message."""
 
     error: str
     message: str
 
     def of(self, key: str) -> Failure:
-        """The same, with the tensor that it is about."""
+        """The same with the key of the tensor that it is about."""
         return Failure(self.error, f"{self.message} ({key})")
 
     def __str__(self) -> str:
@@ -70,17 +70,17 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What would become of one object, of the program or of the checkpoint.
+    """The outcome for one object of the program or of the checkpoint.
 
     Attributes:
-        path: its object path, or its name in a name-based checkpoint. Of what is unused, that in the checkpoint; else
-            that in the program.
-        status: restored; missing in the checkpoint; unused, that is missing in the program; of another shape or dtype;
+        path: its object path, or its name in a name-based checkpoint: in the checkpoint if it is unused, else in the
+            program.
+        status: restored; missing in the checkpoint; unused, as it is missing in the program; of another shape or dtype;
             or dangling, if the checkpoint names a key that it does not have.
-        detail: more on this, for a person.
+        detail: an explanation for a person.
         key: the stored tensor concerned, or None.
-        wanted: what the program expects of it, or None if it is unused.
-        name: the name that it is restored by, where that is not the path.
+        wanted: the type and the shape that the program expects, or None if it is unused.
+        name: the name that it is restored by, if that is not the path.
         reason: why it is missing or unused.
     """
 
@@ -99,19 +99,20 @@ class Finding:
 
 @dataclass(slots=True)
 class Forecast:
-    """What a restore would do.
+    """The predicted outcome of a restore.
 
     Attributes:
         way: how TensorFlow restores.
-        method: what is called.
+        method: the method that is called.
         findings: every object with values, those of the program first.
         assert_consumed: whether this assertion of the restore's status passes, or why not. A v1 Saver has no status:
             these are then true if it restores.
         assert_existing_objects_matched: the same for this assertion.
         assert_nontrivial_match: the same for this assertion.
-        failure: the exception that restoring raises, or None. Nothing is asserted then, and only part is restored.
-        changed: the paths of all objects whose value changes, also if it raises, and the tensors that they get; None for
-            what a registered saver restores.
+        failure: the exception that restoring raises, or None. Then only some objects are
+            restored, and no assertion passes.
+        changed: the paths of all objects whose value changes, also if it raises, and the tensors that they get; None
+            for an object that a registered saver restores.
     """
 
     way: Way
@@ -125,7 +126,7 @@ class Forecast:
 
     @property
     def found(self) -> bool:
-        """Whether anything is not as it should be."""
+        """Whether there is any mismatch."""
         return any(each.status != "restored" for each in self.findings) or any(
             value is not True for value in self.assertions().values()
         )
@@ -151,12 +152,12 @@ class Forecast:
         )
 
     def assert_all(self, value: Assertion) -> None:
-        """Let all three assertions have one outcome."""
+        """Set all three assertions to one outcome."""
         self.assert_consumed = self.assert_existing_objects_matched = self.assert_nontrivial_match = value
 
 
 def unreadable(entry: TensorEntry, wanted: ProgramTensor) -> tuple[Status, str, Failure] | None:
-    """Why RestoreV2 can't read a stored tensor: the status, the reason for a person, and what it raises."""
+    """Why RestoreV2 can't read a stored tensor: the status, the reason for a person, and the exception."""
     dtype, shape = wanted.spec
     if dtype not in (None, entry.dtype):
         message = f"expected dtype {dtype} does not equal original dtype {entry.dtype}"
@@ -171,7 +172,7 @@ def unreadable(entry: TensorEntry, wanted: ProgramTensor) -> tuple[Status, str, 
 
 
 def _extents(sliced: ProgramTensor | TensorEntry, entry: TensorEntry) -> set[tuple[tuple[int, int], ...]]:
-    """What of a tensor each slice is, of one without slices the whole: starts and ends."""
+    """The starts and ends of each slice of a tensor; of the whole tensor if it has no slices."""
     boxes = [each.box(entry.shape) for each in sliced.slices] or [whole_box(entry.shape)]
     return {tuple((each.start, each.stop) for each in box) for box in boxes}
 
@@ -183,7 +184,7 @@ def differ_text(found: DType | Iterable[int], wanted: DType | Iterable[int] | No
 
 
 def counted(found: Sequence[object], what: str) -> str:
-    """How many there are: `1 object`, `2 objects`."""
+    """The number of items, with a noun: `1 object`, `2 objects`."""
     return f"{len(found)} {what}{'s' if len(found) > 1 else ''}"
 
 

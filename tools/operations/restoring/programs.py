@@ -1,6 +1,7 @@
-"""The objects of a program, as far as restoring needs them: from a checkpoint that it wrote, or a structure file.
+"""The objects of a program that restoring needs: from a checkpoint that it wrote, or from a structure file.
 
-What kind of object each is, an object graph does not say. It is taken from what classes of TensorFlow and Keras store.
+An object graph does not contain the classes of objects. They are inferred from what TensorFlow's and Keras's classes
+store.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLE", "LiveObject", "Program", "ProgramTensor", "SlotHandling", "slot_handling"]
 
-# How an object takes slot variables: not being an optimizer, not at all. An optimizer of tf_keras (legacy) hands them
-# back, to be restored with everything else; one of tf.compat.v1 restores each at once; one of Keras 2.11 and later
-# refuses them. An object without any state may be either of the first two.
+# How an object handles slot variables. Only optimizers have some. An optimizer of tf_keras (legacy) returns them, to be
+# restored with everything else; one of tf.compat.v1 restores each at once; one of Keras 2.11 and later refuses them. It
+# is not known of an object without any state.
 SlotHandling = Literal["none", "queued", "at once", "refused", "unknown"]
 
 # The tensors of a lookup table.
 TABLE: Final = ("table-keys", "table-values")
 _PYTHON_STATE: Final = "py_state"
-# Attributes that mean tensors of other names (python/checkpoint/saveable_compat.py, `legacy_saveable_name`).
+# Attributes that refer to tensors of other names (python/checkpoint/saveable_compat.py, `legacy_saveable_name`).
 _TENSORS_OF: Final = {"table": TABLE, "ITERATOR": ("ITERATOR_STATE",)}
 
 
 class ProgramTensor(NamedTuple):
-    """A tensor of a program, which is more than a `Spec`: TensorFlow restores a partitioned one slice by slice.
+    """A tensor of a program: a `Spec` and slices, as TensorFlow restores a partitioned tensor slice by slice.
 
     Attributes:
-        spec: what the program expects of it, as far as that is known.
+        spec: its type and shape as the program expects them, as far as they are known.
         slices: the slices that the program keeps it in; empty for one that is not partitioned.
     """
 
@@ -53,12 +54,12 @@ class LiveObject:
     Attributes:
         path: its object path.
         children: the objects it has, by local name.
-        tensors: what it stores in checkpoints, by the name of the tensor.
-        legacy_name: the attribute that means all of these, if they are not attributes themselves.
+        tensors: the tensors that it stores in checkpoints, by their names.
+        legacy_name: the attribute that refers to all of these, if they are not attributes themselves.
         full_name: a variable's name in TF1 terms.
         python: whether it is a PythonState.
         saver: the registered saver that saves it, if one does.
-        handling: how it takes slot variables.
+        handling: how it handles slot variables.
         slots: of an optimizer, its slot variables by variable and name.
         deferred: numbers of the checkpoint's objects that wait for a child of this name.
         updated: whether it has been restored.
@@ -88,7 +89,7 @@ class LiveObject:
 
     @property
     def wanted(self) -> Spec | None:
-        """What it expects of its tensor, the first one if there are several."""
+        """The type and the shape that it expects of its tensor, the first one if there are several."""
         return next((each.spec for each in self.tensors.values()), None)
 
     def __repr__(self) -> str:
@@ -120,7 +121,7 @@ class Program:
         def describe(node: Node, live: LiveObject) -> None:
             for each in node.attributes:
                 if each.name == OBJECT_CONFIG_JSON:
-                    continue  # what Keras stored up to TensorFlow 2.2, no object has as a tensor now
+                    continue  # Keras stored this up to TensorFlow 2.2; no object has it as a tensor now
                 stored = {escape_name(name): entry for name, entry in tensors.of(each)}
                 live.tensors |= {
                     name: ProgramTensor(entry.spec, entry.slices) for name, entry in stored.items()
@@ -169,11 +170,11 @@ class Program:
 
 
 def _attached(root: Node) -> list[str] | None:
-    """The names of what `Checkpoint(root, name=object)` attached to its root, or None if it was not called so.
+    """The names of the objects that `Checkpoint(root, name=object)` attached to its root, or None if it has no root.
 
-    It adds an edge `root` from the root to itself, and arguments in sorted order; at last comes the save counter. What
-    precedes that edge may be an attribute of the root object as well. It matters for optimizers, which are arguments
-    more often: their slot variables are then restored after everything else.
+    It adds an edge `root` from the root to itself, and arguments in sorted order; the save counter comes last. An
+    edge before `root` may also be an attribute of the root object. This matters for optimizers, which are more often
+    arguments: their slot variables are then restored after everything else.
     """
     if root.children.get("root") is not root:
         return None
@@ -189,7 +190,7 @@ def _is_optimizer(node: Node) -> bool:
 
 
 def slot_handling(node: Node) -> SlotHandling:
-    """How an object with these edges takes slot variables."""
+    """How an object with these edges handles slot variables."""
     names = node.children.keys()
     generation = generation_of(node)
     if generation == "keras2":
@@ -198,4 +199,4 @@ def slot_handling(node: Node) -> SlotHandling:
         return "queued"
     if generation == "tf1" and names <= POWERS:
         return "at once"
-    return "unknown" if not names and not node.owns_something else "none"  # Keras 3 knows no slot variables
+    return "unknown" if not names and not node.owns_something else "none"  # Keras 3 has no slot variables

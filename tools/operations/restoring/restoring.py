@@ -1,9 +1,9 @@
 """TensorFlow's object-based restore, carried out on descriptions of objects instead of on objects.
 
 It matches the objects of a program with those of a checkpoint by local names, breadth-first from the root, and gives
-each matched object its tensors. What happens in which order follows TensorFlow's python/checkpoint/restore.py
+each matched object its tensors. The order of all steps follows TensorFlow's python/checkpoint/restore.py
 (`CheckpointPosition`), checkpoint.py (`TrackableSaver.restore`, `Checkpoint.restore`, `CheckpointLoadStatus`) and
-functional_saver.py (`MultiDeviceSaver.restore`), and the methods of optimizers that make slot variables
+functional_saver.py (`MultiDeviceSaver.restore`), and the methods of optimizers that create slot variables
 (python/training/optimizer.py, and keras/src/optimizers of tf_keras).
 """
 
@@ -46,11 +46,11 @@ _MARK: Final = ".ATTRIBUTES/"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What restoring does to an object of the program.
+    """The outcome of a restore for an object of the program.
 
     Attributes:
-        status: what became of it.
-        detail: the same for a person.
+        status: as in `Finding`.
+        detail: an explanation for a person.
         number: the checkpoint's object that it was matched with, or None.
         key: the tensor that was read for it, or None.
         reason: why it is missing.
@@ -65,7 +65,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Batch:
-    """What one traversal found to be read, all of it at its end.
+    """The tensors that one traversal found; all of them are read at its end.
 
     Attributes:
         python: PythonStates, their objects' numbers and their keys.
@@ -82,13 +82,13 @@ class Restoration:
     """A restore of one checkpoint into one program. It continues after an exception, to find what else does not match.
 
     Attributes:
-        program: where to; slot variables and the save counter that restoring makes are added.
-        bound: by the number of a checkpoint's object, what it was matched with.
-        outcomes: what became of every object that was matched and has, or should get, values.
-        changed: the objects whose values change, up to the first exception, and the tensors that they get if they get one.
+        program: its target; slot variables and the save counter that restoring creates are added.
+        bound: by the number of a checkpoint's object, the object that it was matched with.
+        outcomes: of every object that was matched and has, or should get, values.
+        changed: the objects whose values change, up to the first exception, with the keys of the tensors that they get.
         failures: the exceptions; the first one ends a real restore.
         unused: by number, attributes that no object takes.
-        second: numbers of objects that were matched with an object that had its values from another already.
+        second: numbers of objects that were matched with an object that had already got its values from another one.
         inconsistent: objects of the checkpoint for which there is more than one in the program, and the later ones of
             these.
     """
@@ -107,8 +107,8 @@ class Restoration:
         self._entries = entries
         self._touched: dict[LiveObject, None] = {}
         self._savers = {live.saver for live in program.objects if live.saver is not None}
-        # By the number of a variable: optimizer, slot variable and name; then by that of an optimizer which was not
-        # there yet: variable, slot variable and name.
+        # By the number of a variable: optimizer, slot variable and name; then, by the number of an optimizer that was
+        # not matched yet: variable, slot variable and name.
         self._slots: dict[int, list[tuple[int, int, str]]] = {}
         self._waiting_slots: dict[int, list[tuple[LiveObject, int, str]]] = {}
         for node in graph.nodes:
@@ -119,7 +119,7 @@ class Restoration:
         """Restore.
 
         Args:
-            counter: whether a save counter is made at the end, as `Checkpoint.restore` does and `read` does not.
+            counter: whether a save counter is created at the end, as by `Checkpoint.restore`, but not by `read`.
         """
         self._restore(0, self.program.root)
         first = dict(reversed(self._edges[0]))
@@ -166,7 +166,7 @@ class Restoration:
                 live.deferred.setdefault(name, []).append(child)
 
     def has_values(self, number: int) -> bool:
-        """Whether TensorFlow keeps an object that the program lacks for when the program gets it."""
+        """Whether TensorFlow keeps an object that the program lacks until the program gets it."""
         node = self._nodes[number]
         if node.has_checkpoint_values is not None:
             return node.has_checkpoint_values
@@ -187,16 +187,16 @@ class Restoration:
                 self._bind_slot(owner, live, slot, name, queue)
 
     def _handling(self, optimizer: int) -> SlotHandling:
-        """How what the checkpoint's optimizer was matched with takes slot variables."""
+        """How the object that the checkpoint's optimizer was matched with handles slot variables."""
         owner = self.bound[optimizer]
-        if owner.handling == "unknown":  # then most likely as the one in the checkpoint did
+        if owner.handling == "unknown":  # then most likely as the checkpoint's
             owner.handling = slot_handling(self._nodes[optimizer])
         return owner.handling
 
     def _bind_slot(
         self, owner: LiveObject, variable: LiveObject, slot: int, name: str, queue: deque[int]
     ) -> None:
-        """Give an optimizer a slot variable of the checkpoint, which makes it if need be."""
+        """Give an optimizer a slot variable of the checkpoint; the optimizer creates it if needed."""
         if owner.handling == "refused":
             self._fail(
                 "ValueError",
@@ -219,7 +219,7 @@ class Restoration:
     def _create_slot(
         self, owner: LiveObject, variable: LiveObject, slot: int, name: str
     ) -> LiveObject | None:
-        """A slot variable that is made with its value, or None if it can't be."""
+        """A slot variable that is created with its value, or None if that is not possible."""
         key = self._nodes[slot].attributes[0].checkpoint_key
         wanted = variable.tensors[VARIABLE_VALUE]
         live = LiveObject(slot_path(variable.path, owner.path, name), tensors={VARIABLE_VALUE: wanted})
@@ -231,7 +231,7 @@ class Restoration:
         return live if self._initialise(live, slot, key) else None
 
     def _initialise(self, live: LiveObject, number: int, key: str) -> bool:
-        """Make a variable whose initial value is a stored tensor; whether that is possible."""
+        """Create a variable whose initial value is a stored tensor; returns whether that is possible."""
         entry = self._entries.get(key)
         wanted = live.tensors[VARIABLE_VALUE].spec
         if entry is None:
@@ -255,7 +255,7 @@ class Restoration:
         return True
 
     def _is_simple(self, number: int) -> bool:
-        """Whether an object can be made with its value, as one variable that nothing belongs to."""
+        """Whether an object can be created with its value: a single variable without children."""
         node = self._nodes[number]
         return (
             len(node.attributes) == 1
@@ -285,7 +285,7 @@ class Restoration:
     # Values
 
     def _gather(self, number: int, batch: _Batch) -> None:
-        """Find out what is to be read for an object that was just matched."""
+        """Find the tensors to read for an object that was just matched."""
         live, node = self.bound[number], self._nodes[number]
         saver = node.registered_saver.name if node.registered_saver is not None else ""
         if live.updated:
@@ -313,7 +313,7 @@ class Restoration:
             self.unused[number] = [each.name for each in node.attributes]
 
     def _refuse_saver(self, live: LiveObject, number: int, saver: str) -> None:
-        if saver in self._savers:  # so it is registered
+        if saver in self._savers:  # then it is registered
             self._fail(
                 "ValueError", f"Object {live.path!r} was saved with the registered saver named {saver!r}"
             )
@@ -348,7 +348,7 @@ class Restoration:
         batch.tensors[name] = (live, number, keys)
 
     def _read(self, batch: _Batch) -> None:
-        """Read what was gathered: Python state first, then all tensors at once, and hand them out in sorted order."""
+        """Read the gathered tensors: Python state first, then all others at once; they are assigned in sorted order."""
         for live, number, key in batch.python:
             self._read_python(live, number, key)
         ordered = [batch.tensors[name] for name in sorted(batch.tensors)]
@@ -392,7 +392,7 @@ class Restoration:
             if name in TABLE and wanted is not None:  # as many values as keys, and any number of them
                 wanted = self._entries[keys[TABLE[0]]].shape[:1] + wanted[1:]
             if wanted is None or entry.shape == wanted or not (live.is_variable or name in TABLE):
-                continue  # what other objects make of their tensors is up to them
+                continue  # other objects may use their tensors in any way
             self._outcome(live, "shape", differ_text(entry.shape, wanted), number, key)
             found, own = _python_shape(entry.shape), _python_shape(wanted)
             if live.is_variable:
@@ -426,13 +426,13 @@ class Restoration:
     # Assertions
 
     def unmatched(self) -> list[LiveObject]:
-        """Objects with tensors that were not matched: what `assert_existing_objects_matched` complains of."""
+        """Objects with tensors that were not matched: `assert_existing_objects_matched` reports them."""
         matched = set(self.bound.values())
         known = dict.fromkeys([*self.program.objects, *self._touched])
         return [live for live in known if live.tensors and live not in matched]
 
     def unresolved(self) -> list[int]:
-        """The checkpoint's objects with tensors that were not matched: what `assert_consumed` complains of first."""
+        """The checkpoint's objects with tensors that were not matched: `assert_consumed` reports them first."""
         return [node.id for node in self._nodes if node.attributes and node.id not in self.bound]
 
     @property
@@ -442,7 +442,7 @@ class Restoration:
 
 
 def _edges(graph: ObjectGraph) -> list[list[tuple[str, int]]]:
-    """Every object's edges, name and number, also several of one name: TensorFlow follows all of them."""
+    """Every object's edges, as name and number; also several of one name, as TensorFlow follows all of them."""
     message = checkpoint_pb2.TrackableObjectGraph.FromString(graph.encode())
     return [[(child.local_name, child.node_id) for child in node.children] for node in message.nodes]
 

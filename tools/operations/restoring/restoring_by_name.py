@@ -36,8 +36,8 @@ _KERAS3_EDGES: Final = frozenset(
 def restore_by_names(entries: Mapping[str, TensorEntry], program: Program, method: Method) -> Forecast:
     """Restore a name-based checkpoint (python/checkpoint/checkpoint.py, `_NameBasedRestoreCoordinator`).
 
-    Every variable is looked up by its full name and assigned at once, in the order of the objects. `restore` does
-    without the save counter; but with a root object of the program's own, it overlooks the one it makes.
+    Every variable is looked up by its full name and assigned at once, in the order of the objects. `restore` accepts
+    a missing save counter; but if the program has a root object of its own, it overlooks the one that it creates.
     """
     result = Forecast("names", method)
     unmatched: list[str] = []
@@ -80,10 +80,10 @@ def restore_by_names(entries: Mapping[str, TensorEntry], program: Program, metho
 
 
 def _assign(result: Forecast, live: LiveObject, key: str, entry: TensorEntry) -> None:
-    """Assign one tensor to one variable, unless that fails or something has failed before."""
+    """Assign one tensor to one variable, unless that fails or an earlier step failed."""
     wanted, slices = live.tensors[VARIABLE_VALUE]
     if slices and wanted.shape is not None:
-        # Every part reads all of the tensor, and of parts with one name the last one is restored.
+        # Every part reads the whole tensor; if parts have the same name, only the last one is restored.
         wanted = Spec(wanted.dtype, slices[-1].shape(wanted.shape))
     found = unreadable(entry, ProgramTensor())
     if found is None and wanted.shape not in (None, entry.shape):
@@ -103,15 +103,15 @@ def _assign(result: Forecast, live: LiveObject, key: str, entry: TensorEntry) ->
 
 
 def unname_keras3(program: Program, hint: Mapping[Node, str], paths: Mapping[Node, str]) -> None:
-    """Take the full names from variables of Keras 3, which name-based restores do not know as variables.
+    """Remove the full names of Keras 3's variables, which name-based restores do not recognize as variables.
 
     They have no `_gather_saveables_for_checkpoint`, so that a tensor called VARIABLE_VALUE is looked for
     (python/training/saving/saveable_object_util.py, `saveable_objects_from_trackable`).
 
     Args:
-        program: whose variables are changed.
-        hint: what kinds of objects there are in its object graph.
-        paths: where these are.
+        program: its variables are changed.
+        hint: the kinds of objects in its object graph.
+        paths: the paths of these objects.
     """
     objects = {live.path: live for live in program.objects}
     marked = [objects[path] for node, path in paths.items() if hint.get(node, "").startswith("Keras 3")]

@@ -1,7 +1,7 @@
-"""Other names for a checkpoint's objects, tried out: it is renamed, without writing anything, and restored again.
+"""Tests other names for a checkpoint's objects: renames it, without writing anything, and restores it again.
 
-That more objects are restored then does not tell that they are the right ones: what `tools/matching` decides otherwise is
-not tried.
+If more objects are restored, these need not be the right ones. So moves that contradict `tools/matching` are not
+tested.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MoveSearch", "name_of", "path_in_source", "state_in", "stored_spec"]
 
-# Restores of a renamed checkpoint: so many at most, and so many objects in all of them.
+# Restores of a renamed checkpoint: the greatest number of them, and of objects in all of them.
 _TRIALS: Final = 12
 _TRIED: Final = 200_000
 
@@ -44,9 +44,9 @@ class MoveSearch:
 
     Attributes:
         source: the checkpoint, with the names that were found so far.
-        forecast: what restoring it does.
+        forecast: of restoring it.
         state: paths, or names, of its optimizer's state.
-        moves: what has other names.
+        moves: the moves that were found so far.
     """
 
     def __init__(self, forecast: Forecast, source: Source, target: RestoreTarget) -> None:
@@ -60,27 +60,27 @@ class MoveSearch:
 
     @property
     def rules(self) -> list[Rule]:
-        """The rules that do it all."""
+        """The rules of all moves."""
         return [_rule(old, new) for move in self.moves for old, new in move.rules]
 
     def run(self) -> None:
-        """Search: for scopes first, for numbers of layers then."""
+        """Search for scopes first, then for numbers of layers."""
         if self.forecast.way == "saver" and self.source.graph is not None:
-            return  # full names are not renamed along with paths
+            return  # full names are not renamed with paths
         for propose in (self._scope_moves, self._renumberings):
             if any(each.status != "restored" for each in self.forecast.findings):
                 moves = [each for each in propose() if self._may_be(each)]
                 self.moves += self._helpful(moves)
 
     def _may_be(self, move: Move) -> bool:
-        """Whether nothing that is decided contradicts a move."""
+        """Whether no settled match of variables contradicts a move."""
         return all(
             self._meant.get(old, new) == new and self._givers.get(new, old) == old
             for old, new in ((self._before(old), new) for old, new in move.pairs.items())
         )
 
     def _before(self, name: str) -> str:
-        """What the checkpoint calls an object that earlier moves have given another name."""
+        """The checkpoint's own name of an object that earlier moves renamed."""
         for move in reversed(self.moves):
             name = {new: old for old, new in move.pairs.items()}.get(name, name)
         return name
@@ -97,7 +97,7 @@ class MoveSearch:
         return scope_moves(missing, unused, kept - unused.keys() - {SAVE_COUNTER}, self.state)
 
     def _renumberings(self) -> Iterator[Move]:
-        """Layers of other numbers; some of them may be matched with the wrong ones as it is."""
+        """Moves of layers that have other numbers; some layers may now be matched with wrong ones."""
         if self.source.graph is None:
             return iter(())
         program = {
@@ -113,7 +113,7 @@ class MoveSearch:
         return renumberings(program, stored)
 
     def _helpful(self, proposed: Sequence[Move]) -> list[Move]:
-        """The moves that make the checkpoint match better: all of them, or else those that help one by one.
+        """The moves that make the checkpoint match better: all together, or else those that help one by one.
 
         The search continues with the moved checkpoint.
         """
@@ -128,7 +128,7 @@ class MoveSearch:
         return chosen
 
     def _rename(self, moves: Sequence[Move], gain: int) -> bool:
-        """Take the checkpoint with other names for the given one, if it matches better by so much."""
+        """Continue with the renamed checkpoint, if its score is better by at least `gain`."""
         rules = [_rule(old, new) for move in moves for old, new in move.rules]
         try:
             with open_checkpoint(self.source.path) as checkpoint:
@@ -150,7 +150,7 @@ class MoveSearch:
 
 
 def path_in_source(source: Source, finding: Finding) -> str:
-    """What the object, or the tensor, that a finding is about is called in the checkpoint."""
+    """The checkpoint's name of the object, or of the tensor, that a finding is about."""
     key = finding.key or ""
     return key if source.graph is None else key_path(key) or key
 
@@ -162,7 +162,7 @@ def stored_spec(source: Source, finding: Finding) -> Spec:
 
 
 def name_of(finding: Finding) -> str:
-    """What an object is restored by."""
+    """The name or path that an object is restored by."""
     return finding.name or finding.path
 
 
@@ -189,7 +189,7 @@ def _score(forecast: Forecast) -> int:
 
 
 def _meant(source: Source, target: RestoreTarget) -> dict[str, str]:
-    """What the variables of a checkpoint are called in a program, as far as that is decided."""
+    """The program's names of a checkpoint's variables, where the match is settled."""
     specs = target.expected or {key: each.spec for key, each in target.entries.items()}
     by_name = source.graph is None
     ours = _items(source.graph, {key: each.spec for key, each in source.entries.items()}, by_name=by_name)
@@ -201,7 +201,7 @@ def _meant(source: Source, target: RestoreTarget) -> dict[str, str]:
 
 
 def _items(graph: ObjectGraph | None, specs: Mapping[str, Spec], *, by_name: bool) -> list[Item]:
-    """The variables of one side, without optimizers' own, by what they are restored by: a name or a path."""
+    """The variables of one side, without optimizers' own, by the name or path that they are restored by."""
     optimizers = Optimizers.of(
         graph, {key: each.shape for key, each in specs.items() if each.shape is not None}
     )
