@@ -25,11 +25,11 @@ __all__ = ["verify", "verify_all"]
 def verify(
     path: Path, *, quick: bool = False, jobs: Jobs = 1, progress: Callable[[int], None] | None = None
 ) -> Report:
-    """Check a checkpoint: the index, the layout, every checksum, the slices, the object graph; of a directory its state file.
+    """Check a checkpoint: index, layout, checksums, slices and object graph; of a directory, also its state file.
 
     Args:
         path: anything that `tensorbundle.open` takes.
-        quick: leave out what needs the data shards' bytes: checksums and the object graph.
+        quick: skip the checks that read data shards: checksums and the object graph.
         jobs: the number of threads that check checksums, or an executor for that.
         progress: told how many bytes are done.
 
@@ -46,7 +46,7 @@ def verify(
 def verify_all(
     directory: Path, *, quick: bool = False, jobs: Jobs = 1, progress: Callable[[int], None] | None = None
 ) -> Iterator[Report]:
-    """Check every checkpoint in a directory, and then its state file, as a report with the directory for its prefix.
+    """Check every checkpoint in a directory, then its state file, whose report has the directory as its prefix.
 
     Args:
         directory: with or without a state file.

@@ -1,9 +1,9 @@
-"""What killed saves left in a directory under temporary names: `clean`, a plan for `manage`.
+"""Temporary files of killed saves in a directory: `clean`, a plan for `manage`.
 
 TensorFlow and this package write files as `NAME.tempstate` and digits (TensorFlow core/util/tensor_bundle/
 tensor_bundle.cc), state files as `checkpoint.tmp` and 32 hexadecimal digits (python/lib/io/file_io.py,
-`atomic_write_string_to_file`), and sharded saves in a folder `PREFIX_temp`. What a process has open is not touched, nor are
-the parts of a save that was not merged, which can be read.
+`atomic_write_string_to_file`), and sharded saves in a folder `PREFIX_temp`. Files that a process has open are not
+touched, and neither are the parts of a save that was not merged, which can be read.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _FOLDER: Final = re.compile(r".*_temp(?:[-_].*|\d.*)?", re.DOTALL)
 
 
 def clean(found: Survey) -> Change:
-    """Delete the files that killed saves left; the state file stays as it is.
+    """Delete the temporary files of killed saves; the state file is not changed.
 
-    On a disk these are temporary files. Behind URLs these are also data shards that no index counts, and the parts of
-    uploads that were not completed. A writer that is at work there fails then.
+    On a disk these are temporary files. Behind URLs these are also data shards that belong to no index, and the parts
+    of uploads that were not completed. A save that is being written there then fails.
     """
     steps = []
     notes = []
@@ -64,7 +64,7 @@ def clean(found: Survey) -> Change:
 
 
 def _orphans(directory: str) -> Iterator[str]:
-    """The data shards in a directory whose index is missing, or counts others."""
+    """The data shards in a directory whose index is missing, or has another number of shards."""
     counts: dict[str, int | None] = {}
     for each in sorted(children(directory), key=lambda each: each.name):
         shard = parse_shard_name(each.name)
@@ -81,7 +81,7 @@ def _orphans(directory: str) -> Iterator[str]:
 
 
 def _temporaries(directory: str) -> Iterator[str]:
-    """The temporary files in a directory, and in the folders of sharded saves there; symbolic links are none."""
+    """The temporary files in a directory, and in the folders of sharded saves there; no symbolic links."""
     for entry in children(directory):
         if _TEMPORARY.fullmatch(entry.name):
             if entry.is_own_file:
@@ -95,7 +95,7 @@ def _temporaries(directory: str) -> Iterator[str]:
 
 
 def _open_files() -> set[str]:
-    """The files that processes have open, as far as this one may know (Linux)."""
+    """The files that processes have open, as far as this process is allowed to see them (Linux)."""
     found: set[str] = set()
     with contextlib.suppress(OSError):
         for process in filter(str.isdigit, os.listdir("/proc")):

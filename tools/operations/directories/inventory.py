@@ -1,4 +1,4 @@
-"""What checkpoints a directory has: what its state file names, what is there, and which is the latest."""
+"""The checkpoints of a directory: those that its state file names, those on disk, and the latest one."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ __all__ = [
 
 NOT_THERE: Final = "not there"
 _V1_META: Final = b"\n"  # how the first record of a V1 file begins: field 1 of SavedTensorSlices
-_V1_PARTS: Final = re.compile(r"-[\d?]+-of-\d+\Z")  # what TensorFlow leaves out of the name of a .meta file
+_V1_PARTS: Final = re.compile(r"-[\d?]+-of-\d+\Z")  # TensorFlow leaves this out of the name of a .meta file
 _LAST_NUMBER: Final = re.compile(r"(.*\D|)(\d+)(\D*)", re.DOTALL | re.ASCII)
-_MANY_SHARDS: Final = 1000  # of which one listing of the directory is quicker than a question each
+_MANY_SHARDS: Final = 1000  # from here on, one listing of the directory is faster than a look at each
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,16 @@ class Found:
 
     Attributes:
         prefix: where it is, or would be.
-        place: the one path that it has, whatever directories were written: `place_of` its prefix.
-        file_format: "v2" or "v1"; None where there is nothing that can be read as a checkpoint.
-        files: its own files that are there, the index or the first of the V1 files first.
+        place: its real path, whatever directory names were given: `place_of` its prefix.
+        file_format: "v2" or "v1"; None if no checkpoint can be read there.
+        files: its own files that exist, the index or the first of the V1 files first.
         nbytes: bytes of these.
         modified: when its index or first V1 file was written, seconds since the epoch.
         problem: what is wrong with it, or None.
         path: as the state file names it, or None.
-        timestamp: when it was saved, by the state file, seconds since the epoch.
-        latest: whether the state file says that it is the latest.
-        managed: whether a CheckpointManager that starts in this directory would delete it one day.
+        timestamp: when it was saved, according to the state file, in seconds since the epoch.
+        latest: whether the state file names it as the latest.
+        managed: whether a CheckpointManager that starts in this directory would delete it at some time.
     """
 
     prefix: str
@@ -80,16 +80,16 @@ class Found:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it can be restored, as far as the index and the sizes of files tell."""
+        """Whether it can be restored, judging by the index and the sizes of files."""
         return self.file_format is not None and self.problem is None
 
     @property
     def name(self) -> str:
-        """What to call it: as the state file does, or the last part of its prefix."""
+        """Its name for messages: as in the state file, or the last part of its prefix."""
         return (basename(self.prefix) or self.prefix) if self.path is None else self.path
 
     def to_json(self) -> dict[str, object]:
-        """The fields as plain data; a timestamp that is no number at all, as text format allows, is None."""
+        """The fields as plain data; a timestamp that is not a number (NaN), as text format allows, is None."""
         time = self.timestamp
         return {
             "path": self.path,
@@ -108,13 +108,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a state file says, and what there is.
+    """The contents of a state file, and the checkpoints that exist.
 
     Attributes:
-        directory: where.
-        state: the state file, or None where there is none or it can't be read.
+        directory: the directory.
+        state: the state file, or None if there is none or it can't be read.
         checkpoints: those that the state file names, in its order, then the others in the directory.
-        trouble: why the state file can't be read, or None.
+        trouble: the error that reading the state file raised, or None.
         unfinished: saves in the directory whose parts were not merged.
     """
 
@@ -141,9 +141,9 @@ class Latest:
 
     Attributes:
         found: the checkpoint.
-        source: "state" if the state file names it, "newest" if it only has the newest index.
+        source: "state" if the state file names it, "newest" if it was chosen because it has the newest index.
         tensorflow: whether `tf.train.latest_checkpoint` finds it too.
-        notes: what is odd about that.
+        notes: remarks on what is unusual about it.
     """
 
     found: Found
@@ -157,10 +157,11 @@ class Latest:
 
 
 def inspect(prefix: str, place: str | None = None) -> Found:
-    """What there is at exactly this prefix: which files are the checkpoint's own, and what is wrong with it.
+    """The checkpoint at exactly this prefix: its own files, and what is wrong with it.
 
-    A bundle's data shards are those that its index counts, and each must be as long as its entries need. Where the index is
-    missing or can't be read, those named after the prefix are shown, if they are of one number. `place` need not be given.
+    A bundle's data shards are those that its index lists, and each must be as long as its entries need. If the index is
+    missing or can't be read, the shards named after the prefix are taken, if all their names have the same shard count.
+    `place` is optional.
     """
     found = Found(prefix, place_of(prefix) if place is None else place)
     index = index_path(prefix)
@@ -169,7 +170,7 @@ def inspect(prefix: str, place: str | None = None) -> Found:
     try:
         with BundleIndex(prefix) as bundle:
             count = bundle.header.num_shards
-            sizes: dict[str, int] = {}  # that data shards have at least
+            sizes: dict[str, int] = {}  # the least sizes of data shards
             for _, entry in bundle.raw_entries():
                 if not entry.slices:
                     path = bundle.shard_path(entry.shard)
@@ -220,7 +221,7 @@ def _inspect_v1(found: Found) -> Found:
 
 
 def _one_set(prefix: str) -> list[str]:
-    """The data shards named after a prefix if they are of one number; no index says which they should be."""
+    """The data shards named after a prefix without a usable index, if all their names have the same shard count."""
     shards = shards_of(prefix)
     return list(shards.values()) if len({count for _, count in shards}) == 1 else []
 
@@ -241,7 +242,7 @@ def _with_files(found: Found, files: Sequence[str]) -> Found:
 
 @listed_once()
 def survey(directory: str) -> Survey:
-    """What the state file of a directory says, and what there is. Reads every index, and no data shard.
+    """The contents of a directory's state file, and the checkpoints that exist. Reads every index, and no data shard.
 
     Raises:
         MissingFileError: no such directory.
@@ -281,7 +282,7 @@ def _listed(state: CheckpointState, times: Mapping[str, float | None]) -> list[F
 
 
 def _prefixes_on_disk(directory: str) -> list[str]:
-    """The prefixes of which there is an index, a data shard or a V1 file."""
+    """The prefixes that have an index, a data shard or a V1 file."""
     names = set(prefixes_in(directory))
     old = set()
     for entry in children(directory):
@@ -297,7 +298,7 @@ def _prefixes_on_disk(directory: str) -> list[str]:
 
 
 def _with_meta(found: Sequence[Found]) -> Iterator[Found]:
-    """The checkpoints with their `.meta` files, a graph's, each where it is the file of one checkpoint only."""
+    """The checkpoints with their `.meta` files (graphs); not with one that belongs to several checkpoints."""
     claims = Counter(map(_meta_path, {each.place for each in found}))
     for each in found:
         meta = _meta_path(each.prefix)
@@ -314,14 +315,14 @@ def _meta_path(prefix: str) -> str:
 
 @listed_once()
 def latest(directory: Path, *, newest: bool = False) -> Latest:
-    """The latest checkpoint of a directory: what `tf.train.latest_checkpoint` returns, or where that has moved to.
+    """The latest checkpoint of a directory: the one that `tf.train.latest_checkpoint` returns, also if it was moved.
 
     Args:
         directory: with a state file.
-        newest: where the state file is of no use, take the checkpoint whose index was written last.
+        newest: if the state file can't be used, take the checkpoint whose index was written last.
 
     Raises:
-        MissingFileError: there is none; the reason says what there is.
+        MissingFileError: there is none; the reason says what was found.
         CorruptionError: the state file can't be read, and TensorFlow ignores it.
     """
     directory = str(directory)
@@ -376,7 +377,7 @@ def _latest_of(state: CheckpointState) -> Latest:
 
 
 def _seen_by_tensorflow(prefix: str) -> bool:
-    """Whether some file passes `tf.train.latest_checkpoint`'s test, which takes any file for a V1 checkpoint."""
+    """Whether `tf.train.latest_checkpoint` finds a file for the prefix; it accepts any file as a V1 checkpoint."""
     store = store_of(prefix)
     if is_file(index_path(prefix)) or store.is_file(prefix) or (prefix and store.is_directory(prefix)):
         return True
@@ -384,10 +385,10 @@ def _seen_by_tensorflow(prefix: str) -> bool:
 
 
 def must_exist(directory: str) -> None:
-    """Refuse what is not a directory.
+    """Refuse a path that is not a directory.
 
     Raises:
-        MissingFileError: it is not.
+        MissingFileError: it is not a directory.
     """
     if not store_of(directory).is_directory(directory):
         raise MissingFileError("no such directory", path=directory)
@@ -398,7 +399,7 @@ def _are(count: int) -> str:
 
 
 def number_of(prefix: str) -> tuple[tuple[str, str], tuple[int, str]]:
-    """What is around the last number in a checkpoint's name, and that number, in a form that compares."""
+    """A sort key: the text around the last number in a checkpoint's name, and that number."""
     name = _V1_PARTS.sub("", basename(prefix))
     match = _LAST_NUMBER.fullmatch(name)
     if match is None:
@@ -408,12 +409,12 @@ def number_of(prefix: str) -> tuple[tuple[str, str], tuple[int, str]]:
 
 
 def place_of(prefix: str) -> str:
-    """The one path that a prefix or file has, whatever directories were written; the name itself is not followed."""
+    """The real path of a prefix or file: links in its directories are followed, a link of the name itself is not."""
     return next(_with_places([prefix]))[1]
 
 
 def _with_places(prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Prefixes, each with its place; every directory is followed once."""
+    """Prefixes, each with its place; every directory is resolved once."""
     real: dict[str, str] = {}
     for prefix in prefixes:
         directory, name = split(prefix)

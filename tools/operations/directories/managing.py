@@ -1,12 +1,12 @@
-"""Which checkpoints a directory has, and which of them are kept: the state file, and the checkpoints that it names.
+"""Manages a directory's state file and checkpoints: which are listed, and which are kept.
 
-`manage` carries out a plan (`add`, `remove`, `prune`, `repair`) on a survey of the directory. A plan is data. Only files
-of checkpoints that the state file or the caller names are deleted, but no file outside the directory, none that another
-checkpoint has too, and none that a symbolic link points at.
+`manage` carries out a plan (`add`, `remove`, `prune`, `repair`) on a survey of the directory. A plan is data. Only
+files of checkpoints that the state file or the caller names are deleted; but no file outside the directory, no file
+of another checkpoint, and no target of a symbolic link.
 
 The state file is written first, without the checkpoints that will be deleted, and is on disk before the first file is
-deleted; of each checkpoint the index is deleted first. So the state file never names a checkpoint that does not exist: a
-crash leaves checkpoints that it does not name. (TensorFlow deletes first, and writes the state file then.)
+deleted; of each checkpoint the index is deleted first. So the state file never names a checkpoint that does not exist;
+after a crash, some checkpoints may be unlisted. (TensorFlow deletes first, and then writes the state file.)
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Step", "add", "manage", "prune", "remove", "repair"]
 
-_HEAD_BYTES: Final = 4096  # of a file, which tell what it is
+_HEAD_BYTES: Final = 4096  # of a file, enough to tell its format
 _HOUR: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is done about one checkpoint.
+    """The action for one checkpoint.
 
     Attributes:
-        action: "add" to the state file; "change" its path there; "forget" it there, the files stay; "delete" its files, and
-            forget it.
+        action: "add" to the state file; "change" its path there; "forget" it there, the files stay; "delete" its files,
+            and forget it.
         path: as the state file names it, afterwards if it still does; None if it never did.
         prefix: where it is.
-        files: that are deleted.
+        files: the files that are deleted.
         nbytes: bytes of these.
-        reason: why, or what it was before.
+        reason: why; or for "change", the path before.
     """
 
     action: Literal["add", "change", "forget", "delete"]
@@ -74,16 +74,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be done in a directory, or was.
+    """A change of a directory, planned or done.
 
     Attributes:
-        directory: where.
-        before: the state file, or None where there is none that can be read.
-        after: the state file then, or None where none will be.
-        steps: what is done about each checkpoint.
-        notes: what else a person should know.
-        uploads: to object stores, that were not completed and are aborted.
-        bytes_freed: on disk, when files are deleted; a file with other hard links keeps its bytes.
+        directory: the directory.
+        before: the state file before, or None if there is none that can be read.
+        after: the state file afterwards, or None if there is none.
+        steps: the action for each checkpoint.
+        notes: remarks for a person.
+        uploads: incomplete uploads to object stores, which are aborted.
+        bytes_freed: on disk, by deleting files; a file with other hard links keeps its bytes.
     """
 
     directory: str
@@ -96,18 +96,18 @@ class Change:
 
     @property
     def files(self) -> list[str]:
-        """What is deleted, in this order: indexes before the data that they describe."""
+        """The files to delete, in this order: indexes before the data that they describe."""
         return list(dict.fromkeys(file for each in self.steps for file in each.files))
 
 
 def add(found: Survey, names: Iterable[str], *, in_order: bool = False) -> Change:
-    """List checkpoints in the state file, which is made if there is none.
+    """List checkpoints in the state file, which is created if there is none.
 
     Args:
         found: the directory.
         names: prefixes, in the directory or as paths.
-        in_order: each where its number or its time belongs, rather than as the latest. One that belongs at the end is
-            the latest then.
+        in_order: list each at the position of its number or its time, rather than as the latest. One at the end
+            becomes the latest.
 
     Raises:
         MissingFileError: no checkpoint of this name.
@@ -156,7 +156,7 @@ def _no_such(found: Survey, name: str) -> MissingFileError:
 
 
 def _as_latest(state: CheckpointState, path: str, found: Found) -> CheckpointState:
-    """Times rise along the list, as a manager would have made it."""
+    """The state with a checkpoint added as the latest; timestamps rise along the list, as a manager writes it."""
     return state.saved(path, max([found.modified or 0.0, *state.timestamps[-1:]]))
 
 
@@ -173,7 +173,7 @@ def _inserted(state: CheckpointState, path: str, found: Found) -> CheckpointStat
 
 
 def _position(state: CheckpointState, items: Sequence[tuple[str, float | None]], found: Found) -> int:
-    """Where a checkpoint belongs: among those whose names differ in the number only if there are any, else by time."""
+    """The position of a checkpoint: by number among names that differ only in the number, if any, else by time."""
     name, number = number_of(found.prefix)
     numbers = [number_of(state.located(path)) for path, _ in items]
     same = [at for at, each in enumerate(numbers) if each[0] == name]
@@ -189,7 +189,7 @@ def _position(state: CheckpointState, items: Sequence[tuple[str, float | None]],
 def _with_listed(
     state: CheckpointState, times: Mapping[str, float | None], latest_path: str | None = None
 ) -> CheckpointState:
-    """A state that lists these paths, the latest last; timestamps as far as they are known without a gap."""
+    """A state that lists these paths, the latest last; timestamps up to the first unknown one."""
     latest_path = state.latest_path if latest_path is None else latest_path
     ordered = {path: time for path, time in times.items() if path != latest_path}
     ordered[latest_path] = times[latest_path]
@@ -199,7 +199,7 @@ def _with_listed(
 
 
 def remove(found: Survey, names: Iterable[str]) -> Change:
-    """Delete checkpoints, and take them out of the state file; the last one that is left becomes the latest.
+    """Delete checkpoints, and remove them from the state file; the last remaining one becomes the latest.
 
     Args:
         found: the directory.
@@ -239,7 +239,7 @@ def remove(found: Survey, names: Iterable[str]) -> Change:
 
 
 def _without(state: CheckpointState, left: Sequence[Found]) -> CheckpointState | None:
-    """The state with only these listed; None if there are none."""
+    """The state that lists only these; None if there are none."""
     if not left:
         return None
     times = {each.path: each.timestamp for each in left if each.path is not None}
@@ -272,15 +272,16 @@ def _chosen(found: Survey, name: str) -> list[Found]:
 def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = None) -> Change:
     """Delete the oldest checkpoints, as TensorFlow's CheckpointManager does when it starts here and cleans up.
 
-    What its state file names it manages, if that was saved after the last one that is kept for good. Of these the oldest
-    go until `max_to_keep` are left (CheckpointManager.__init__, `_sweep`, `_record_state`). No clock is asked: time is
-    what the state file says. Unlike there, a checkpoint that is known to be broken does not count as one that is kept.
+    It manages the checkpoints that its state file names and that were saved after the last one that is kept
+    permanently. The oldest of these are deleted until `max_to_keep` are left (CheckpointManager.__init__, `_sweep`,
+    `_record_state`). Times are taken from the state file only, not from a clock. Unlike in TensorFlow, a checkpoint
+    that is known to be broken is not counted among the `max_to_keep`.
 
     Args:
         found: the directory.
         max_to_keep: how many whole checkpoints stay in the state file.
-        keep_every_n_hours: one that would go stays for good if it was saved at least so long after the last one that did;
-            the state file does not name it any more.
+        keep_every_n_hours: one that would be deleted is kept permanently if it was saved at least this long after the
+            last such one; the state file then no longer names it.
 
     Raises:
         MissingFileError: no state file.
@@ -356,23 +357,23 @@ def _recorded(state: CheckpointState, left: Sequence[Found], preserved: float) -
 
 
 def repair(found: Survey) -> Change:
-    """Make the state file name what is there: after a move, after files went, or where it is lost.
+    """Make the state file name the checkpoints that exist: after a move, after files were deleted, or if it is lost.
 
-    Paths become relative; what is not there, or is known to be broken, is not listed any more; of a copied directory the copies
-    are listed. Timestamps that are missing are the times at which indexes were written. Where the state file is lost, or
-    names nothing that is there, every whole checkpoint in the directory is listed: in the order of their numbers if their
-    names differ in nothing else, otherwise of their times.
+    Paths become relative. Checkpoints that do not exist, or are known to be broken, are removed from the list; in a
+    copied directory, the copies are listed. Missing timestamps are replaced by the times at which indexes were written.
+    If the state file is lost, or names only checkpoints that do not exist, every whole checkpoint in the directory is
+    listed: by number if their names differ in nothing else, otherwise by time.
 
     Raises:
         MissingFileError: there is no checkpoint.
-        ConflictError: the state file is something else altogether.
+        ConflictError: the file with the state file's name is another kind of file.
     """
     _must_be_replaceable(found)
     state, root = found.state, real(found.directory)
     steps: list[Step] = []
     notes: list[str] = []
     kept: dict[str, Found] = {}
-    for each in sorted(found.listed, key=lambda each: each.latest):  # the rest stay in their order
+    for each in sorted(found.listed, key=lambda each: each.latest):  # the others keep their order
         here = _beside(found.directory, root, each)
         if not here.is_whole:
             steps.append(_forget(each, here.problem or NOT_THERE))
@@ -419,10 +420,10 @@ def repair(found: Survey) -> Change:
 
 
 def _must_be_replaceable(found: Survey) -> None:
-    """Refuse to write over a file that only has the name of a state file.
+    """Refuse to replace a file that has the name of a state file but is none.
 
     Raises:
-        ConflictError: it is a table, or something that `describe_content` knows.
+        ConflictError: it is a table, or a file that `describe_content` recognizes.
     """
     path = join(found.directory, STATE_FILE)
     if found.trouble is None:
@@ -436,7 +437,7 @@ def _must_be_replaceable(found: Survey) -> None:
 
 
 def _beside(directory: str, root: str, found: Found) -> Found:
-    """A listed checkpoint, or if it is elsewhere, the one of the same name in the directory, really `root`, if there is one."""
+    """A listed checkpoint; if it is outside the directory (really `root`), the one of the same name in it, if any."""
     if _is_inside(root, found):
         return found
     name = basename(found.prefix)
@@ -468,7 +469,7 @@ def _is_inside(root: str, found: Found) -> bool:
 
 
 def _reasons_to_stay(found: Survey, doomed: Sequence[Found]) -> dict[str, str]:
-    """By prefix, why files of checkpoints that are to go are needed nevertheless."""
+    """By prefix, why files of checkpoints that are to be deleted are still needed."""
     ids = set(map(id, doomed))
     mine = {place_of(file): each.prefix for each in doomed for file in each.files}
     reasons: dict[str, str] = {}
@@ -502,7 +503,7 @@ def manage(directory: str, plan: Callable[[Survey], Change], *, dry_run: bool = 
     """Survey a directory, plan a change and carry it out, while no other commit runs there; returns the change.
 
     Args:
-        directory: where.
+        directory: the directory.
         plan: one of `add`, `remove`, `prune` and `repair`, with its arguments.
         dry_run: plan only.
 
@@ -546,11 +547,11 @@ def _carry_out(change: Change) -> None:
 
 
 def _flush(directory: str) -> None:
-    """Have what was done to the names in a directory on disk."""
+    """Flush changes of the names in a directory to disk."""
     _staging(directory).commit()
 
 
 def _staging(directory: str) -> Staging:
-    """For the lock of a directory, and to flush it; nothing is staged."""
+    """A staging that only locks and flushes a directory; no file is staged."""
     path = join(directory, STATE_FILE)
     return store_of(path).stage(path, overwrite=True)

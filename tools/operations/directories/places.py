@@ -1,4 +1,4 @@
-"""What directories on a disk and behind URLs have in common: their files, and the one name of each."""
+"""Directories on a disk or behind URLs, in the same way: their files, and the real path of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Child:
 
     Attributes:
         name: in the directory.
-        path: with the directory.
+        path: including the directory.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Child:
 
     @property
     def target(self) -> str:
-        """What a symbolic link has as its target."""
+        """The target of a symbolic link."""
         return os.readlink(self.path)
 
     @property
@@ -49,7 +49,7 @@ class Child:
 
 
 def children(directory: str) -> Iterator[Child]:
-    """What a directory has, in any order.
+    """The files and directories in a directory, in any order.
 
     Raises:
         OSError: it can't be read.
@@ -60,7 +60,7 @@ def children(directory: str) -> Iterator[Child]:
 
 
 def real(path: str) -> str:
-    """The name without symbolic links; a URL is itself."""
+    """The path without symbolic links; a URL is returned as it is."""
     return path if is_url(path) else os.path.realpath(path)
 
 
@@ -70,7 +70,7 @@ def own_size(path: str) -> int:
 
 
 def bytes_freed(paths: Iterable[str]) -> int:
-    """The bytes that go with these names: of files that have no others."""
+    """The bytes that deleting these names frees: of files that have no other names."""
     sizes: dict[object, int] = {}
     names_left: dict[object, int] = {}
     for path in paths:

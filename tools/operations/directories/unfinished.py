@@ -29,8 +29,8 @@ class Unfinished:
     """A save whose parts were not merged.
 
     Attributes:
-        path: what `tensorbundle.open` takes for all its parts: their directory, or their prefix with question marks.
-        destination: the prefix that the save was to have.
+        path: opens all its parts with `tensorbundle.open`: their directory, or their prefix with question marks.
+        destination: the prefix of the checkpoint that the save was to write.
         parts: how many of its parts have an index.
         count: how many parts there should be; 0 if none has an index.
     """
@@ -42,7 +42,7 @@ class Unfinished:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all parts are there, so that they can be merged."""
+        """Whether all parts exist, so that they can be merged."""
         return 0 < self.parts == self.count
 
     def to_json(self) -> dict[str, object]:
