@@ -22,20 +22,20 @@ _SHOWN: Final = 10
 
 
 def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = False) -> None:
-    """Cast the tensors that patterns match; of several that match one tensor, the last decides.
+    """Cast the tensors that patterns match; if several match one tensor, the last one applies.
 
-    Floating-point tensors are cast. Integers, booleans and complex numbers are left alone unless a pattern is exactly their
+    Floating-point tensors are cast. Integers, booleans and complex numbers are cast only if a pattern is exactly their
     name; strings can't be cast.
 
     Args:
         draft: what to change.
         rules: patterns, each with a type.
-        allow_lossy: whether a cast may lose more than rounding does: to an integer or boolean type that does not have all
-            values of the tensor's.
+        allow_lossy: whether a cast may lose more than rounding does: to an integer or boolean type that can't represent
+            all values of the tensor's type.
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.
-        ConflictError: a pattern matches nothing that may be cast, or a cast is lossy; the reason lists the tensors.
+        ConflictError: a pattern matches no tensor that may be cast, or a cast is lossy; the reason lists the tensors.
         BundleError: an unknown type.
         UnsupportedError: a named tensor without numbers, or one of complex numbers to a type without them.
     """
@@ -84,7 +84,7 @@ def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = 
 
 
 def _is_lossy(source: DType, target: DType) -> bool:
-    """Whether a type of whole numbers or truth lacks values that another type has."""
+    """Whether `target` is an integer or boolean type that can't represent all values of `source`."""
     if source is target or (target is not DType.bool and not target.is_integer):
         return False
     if source is DType.bool or target is DType.bool:

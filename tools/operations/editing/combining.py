@@ -1,4 +1,4 @@
-"""Make one checkpoint of several: their union, or their mean."""
+"""Combine several checkpoints into one: their union, or their mean."""
 
 from __future__ import annotations
 
@@ -35,20 +35,21 @@ _SHOWN: Final = 10
 
 
 def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> Draft:
-    """The union of drafts, all name-based or all object-based. They are used up.
+    """The union of drafts, all name-based or all object-based. The given drafts can't be used again.
 
-    Nothing is matched: what has one name, or is one child of the root, is one thing, and comes from one draft as a whole.
+    Nothing is matched. Tensors with the same name, or children of the root with the same name, count as the same, and
+    come from one draft as a whole.
 
-    Slices of one tensor are joined. The parts of a save that was not merged (`..._temp_.../part-0000N-of-0000M`) become what
-    TensorFlow would have merged them to, in whatever order they are given.
+    Slices of one tensor are joined. The parts of a save that was not merged (`..._temp_.../part-0000N-of-0000M`) become
+    the checkpoint that TensorFlow would have merged them to, whatever their order.
 
     Args:
-        drafts: each with a name, under which its tensors or its objects go; empty names for none.
-        prefer: which one a tensor or an object of the root comes from if several have it.
+        drafts: each with a name under which its tensors or its objects are put; empty for none.
+        prefer: the draft that a tensor or an object of the root comes from if several have it.
 
     Raises:
-        ConflictError: clashes, unless `prefer` is set; drafts of both kinds; or a root object without a name, not the
-            first, that has tensors of its own; or not all parts of a save.
+        ConflictError: clashes, unless `prefer` is set; drafts of both kinds; a root object that has tensors of its own,
+            in a draft without a name that is not the first; or not all parts of a save.
     """
     one_save = _is_one_save(drafts)
     if one_save:
@@ -61,7 +62,7 @@ def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> 
     for _, draft in drafts:
         draft.shift(base)
         base += draft.shards
-    if one_save:  # of an object-based one, a single part has the object graph
+    if one_save:  # only one part of an object-based save has the object graph
         first = next((draft for _, draft in drafts if draft.graph is not None), first)
     counters = [draft.tensors.get(attribute_key(SAVE_COUNTER)) for _, draft in drafts]
     for name, draft in drafts:
@@ -90,11 +91,11 @@ def _is_one_save(drafts: Sequence[tuple[str, Draft]]) -> bool:
     """Whether these are the parts of one save that TensorFlow did not merge, by their names.
 
     Raises:
-        ConflictError: they are, and not all of them.
+        ConflictError: they are, but some parts are missing.
     """
     wholes = {None if name else parts_prefix(draft.prefix) for name, draft in drafts}
     whole = wholes.pop()
-    if whole is None or wholes or drafts[0][1].prefix == whole:  # the last is all of them already
+    if whole is None or wholes or drafts[0][1].prefix == whole:  # last: one draft has all parts
         return False
     given = {draft.prefix for _, draft in drafts}
     missing = [each for each in part_prefixes(whole) if each not in given]
@@ -108,9 +109,9 @@ def _is_one_save(drafts: Sequence[tuple[str, Draft]]) -> bool:
 
 
 def _join_slices(drafts: Sequence[Draft]) -> None:
-    """Let the first of several drafts that have slices of one tensor have all of them, in the order of the drafts.
+    """Move all slices of a tensor to the first of the drafts that have some, in the order of the drafts.
 
-    As TensorFlow's MergeV2Checkpoints joins them; slices that overlap are tensors of one name, and clash.
+    TensorFlow's MergeV2Checkpoints joins them in the same way; slices that overlap are not joined, and clash.
     """
     owners: dict[str, list[Draft]] = {}
     for draft in drafts:
@@ -145,13 +146,13 @@ def _are_slices_of_one(tensors: Sequence[DraftTensor], stored: Sequence[Stored])
 
 
 def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tuple[Draft, list[str]]:
-    """The mean of drafts with the same tensors, and the keys that are from the last one because they differ.
+    """The mean of drafts with the same tensors, and the keys of tensors that are taken from the last one because they differ.
 
-    Floating-point and complex tensors are averaged; whatever else must agree, or is taken from the last draft.
+    Floating-point and complex tensors are averaged; others must agree, or are taken from the last draft.
 
     Raises:
-        ConflictError: the drafts have not the same tensors, types and shapes, or do not tell which is which.
-        CorruptionError, MissingFileError, UnreadableFileError: values have to be compared, and can't be read.
+        ConflictError: the drafts differ in tensors, types or shapes, or it is ambiguous which tensors correspond.
+        CorruptionError, MissingFileError, UnreadableFileError: values must be compared, and can't be read.
     """
     last = drafts[-1]
     keys = [_must_agree(draft, last) for draft in drafts[:-1]]
@@ -175,13 +176,13 @@ def _put_under(name: str, draft: Draft) -> None:
         draft.tensors = {f"{name}/{key}": tensor for key, tensor in draft.tensors.items()}
         return
     if attribute_key(SAVE_COUNTER) in draft.tensors:
-        draft.drop([attribute_key(SAVE_COUNTER)])  # only the root of all has one
+        draft.drop([attribute_key(SAVE_COUNTER)])  # only the root of the result has one
     with draft.editing_graph() as graph:
         graph.nest(name)
 
 
 def _ensure_counter(draft: Draft, graph: ObjectGraph, counter: DraftTensor) -> None:
-    """Let the root have a save counter, as restoring needs it."""
+    """Add a save counter to the root if it has none, as restoring needs it."""
     key = attribute_key(SAVE_COUNTER)
     if SAVE_COUNTER not in graph.root.children:
         attribute = Attribute(VARIABLE_VALUE, SAVE_COUNTER, key)
@@ -194,11 +195,11 @@ def _ensure_counter(draft: Draft, graph: ObjectGraph, counter: DraftTensor) -> N
 def _join_roots(
     first: Draft, graph: ObjectGraph, draft: Draft, other: ObjectGraph, prefer: Prefer | None
 ) -> None:
-    """Let the children of one root join those of another."""
+    """Add the children of one root to those of another."""
     clashes = [name for name in other.root.children if name in graph.root.children]
     counter = attribute_key(SAVE_COUNTER)
     if SAVE_COUNTER in clashes and counter in draft.tensors:
-        draft.drop([counter])  # the first one's counter counts
+        draft.drop([counter])  # the first draft's counter is kept
         clashes.remove(SAVE_COUNTER)
     if clashes and prefer is None:
         _refuse(clashes, first, draft)
@@ -222,7 +223,7 @@ def _refuse(clashes: Sequence[str], first: Draft, draft: Draft) -> None:
 
 
 def _must_agree(draft: Draft, last: Draft) -> dict[str, str]:
-    """The key of each of the last draft's tensors in another one, which must have it in one type and shape."""
+    """By key of the last draft's tensors, the key in another draft, where type and shape must be the same."""
     missing = [key for key in last.tensors if key not in draft.tensors]
     extra = [key for key in draft.tensors if key not in last.tensors]
     for keys, without in ((missing, draft), (extra, last)):
@@ -240,7 +241,7 @@ def _must_agree(draft: Draft, last: Draft) -> dict[str, str]:
 
 
 def _differ(parts: Sequence[Expression]) -> bool:
-    """Whether tensors of one type and shape have different values; they are read where checksums do not tell."""
+    """Whether tensors of one type and shape have different values; they are read if checksums do not decide."""
     fingerprints = [_fingerprint(each) for each in parts]
     if None not in fingerprints:
         return len(set(fingerprints)) > 1
@@ -252,7 +253,7 @@ def _differ(parts: Sequence[Expression]) -> bool:
 
 
 def _fingerprint(tensor: Expression) -> tuple[object, ...] | None:
-    """Equal for tensors of equal bytes, from the index alone; None of what has no checksum there."""
+    """A value that is equal for tensors with equal bytes, from the index alone; None if it has no checksum."""
     if not isinstance(tensor, Stored):
         return None
     found: list[object] = [tensor.entry.nbytes]

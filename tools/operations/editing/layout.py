@@ -1,4 +1,4 @@
-"""How tensors are stored in data shards: partitioned or whole, in how many shards, without dead bytes."""
+"""Change how tensors are stored: partitioned or whole, in how many data shards, without dead bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["compact", "even_slices", "partition", "reshard", "unpartition"]
 
 
 def even_slices(shape: tuple[int, ...], count: int, axis: int) -> tuple[TensorSlice, ...]:
-    """`count` slices along an axis, as even as they can be, longer ones first.
+    """`count` slices along an axis, as even as possible, longer ones first.
 
     TensorFlow's `fixed_size_partitioner` makes the same slices (python/ops/variables.py, `PartitionedVariable`).
     """
@@ -61,7 +61,7 @@ def partition(draft: Draft, name: str, count: int, axis: int = 0) -> None:
 
 
 def unpartition(draft: Draft, patterns: Sequence[str] = ()) -> list[str]:
-    """Store partitioned tensors whole, all of them if no pattern is given; their keys.
+    """Store partitioned tensors whole, all of them if no pattern is given; returns their keys.
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.
@@ -78,13 +78,13 @@ def unpartition(draft: Draft, patterns: Sequence[str] = ()) -> list[str]:
 def reshard(
     draft: Draft, *, shards: int | None = None, max_bytes: int | None = None, cut: bool = False
 ) -> None:
-    """Lay the tensors out in data shards anew, in their order.
+    """Distribute the tensors over new data shards, in their order.
 
     Args:
         draft: what to change.
-        shards: how many, of about the same size; or
-        max_bytes: begin another when one would be larger. A tensor larger than that has one to itself, unless
-        cut: is set, which partitions it along its first axis, also if it is partitioned already.
+        shards: the number of shards, of about the same size; or
+        max_bytes: the maximum size of a shard. A larger tensor gets a shard of its own, unless
+        cut: is set, which partitions such a tensor along its first axis, also if it is partitioned already.
 
     Raises:
         ConflictError: not exactly one of `shards` and `max_bytes`, or less than one.

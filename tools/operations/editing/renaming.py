@@ -1,7 +1,8 @@
 """Rename tensors: by whole names, scopes, globs and regular expressions.
 
 In a name-based checkpoint names are keys. In an object-based one they are object paths, escaped as in keys, and the
-object graph changes with the keys; slot variables follow their variable, tables and the like their object.
+object graph changes with the keys; slot variables are renamed with their variable, tensors of tables and iterators
+with their object.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ __all__ = ["new_names", "rename", "resolved"]
 
 
 def rename(draft: Draft, rules: Sequence[Rule]) -> None:
-    """Rename a draft's tensors; of several pairs that match a name, the first decides, unless it is of an assignment map.
+    """Rename a draft's tensors; if several pairs match a name, the first applies, but all of an assignment map.
 
-    Regular expressions apply after the pairs, as `new_names` says. The left side of a pair is any name of a tensor or an
-    object (`proto/naming.py`); with objects the right side is a path, which may be written as a key or as `(root).a.b`.
+    Regular expressions apply after the pairs, as in `new_names`. The left side of a pair is any name of a tensor or an
+    object (`proto/naming.py`); with objects the right side is a path, which may be given as a key or as `(root).a.b`.
 
     Raises:
-        TensorNotFoundError: a rule matches nothing; the reason names near names.
-        ConflictError: two tensors would get one name, one gets a name that tensors can't have, or an object several.
+        TensorNotFoundError: a rule matches nothing; the reason suggests similar names.
+        ConflictError: two tensors would get one name, a tensor a name that tensors can't have, or an object several
+            names.
     """
     if draft.graph is None:
         _rename_keys(draft, rules)
@@ -61,7 +63,7 @@ def _rename_keys(draft: Draft, rules: Sequence[Rule]) -> None:
 
 
 def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> None:
-    # By every edge, as an object may be in several places at once; edges back to the root lead nowhere new.
+    # Follows every edge, as an object may be in several places at once; edges back to the root lead to no new object.
     paths = [
         join_path(path, name, of_root=node is graph.root)
         for path, node in graph.walk()
@@ -89,7 +91,7 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
     for path in sorted(targets, key=lambda each: each.count("/")):
         above = _moved_above(path, moves, nearest)
         if above is not None and targets[path] == (moves[above] + path[len(above) :]).removeprefix("/"):
-            continue  # it moves with the object that it is in
+            continue  # it moves with the object that contains it
         if targets[path] != path:
             moves[path] = targets[path]
     try:
@@ -104,17 +106,17 @@ def new_names(
 ) -> dict[str, list[str]]:
     """The new names of every name that a rule matches; with objects, rule `a/` also matches object `a` itself.
 
-    Pairs apply at the same time: the first that matches a name decides, unless they are of an assignment map. Regular
-    expressions then apply one after another to what has become of every name.
+    Pairs apply at the same time: the first that matches a name applies, unless they are from an assignment map. Regular
+    expressions then apply one after another to the resulting names.
 
     Raises:
-        TensorNotFoundError: a rule matches nothing; the reason names near names, or the rule that applied before it.
+        TensorNotFoundError: a rule matches nothing; the reason names similar names, or the rule that applied before it.
         BundleError: a glob with fewer '*' on the right.
     """
     out: dict[str, list[str]] = {}
     used: set[int] = set()
     known = list(names)
-    wholes: dict[str, list[int]] = {}  # so that thousands of whole names do not each look at all others
+    wholes: dict[str, list[int]] = {}  # so that a rule for a whole name need not try all names
     for number, rule in enumerate(rules):
         if rule.whole is not None:
             wholes.setdefault(rule.whole, []).append(number)
@@ -153,13 +155,14 @@ def resolved(
     find: Callable[[str], str | None],
     new_name: Callable[[str], str],
 ) -> list[Rule]:
-    """The rules, with names in place of what else a person may call a tensor.
+    """The rules, with the names that they apply to in place of other names that a person may give a tensor.
 
     Args:
         rules: as they were given.
-        names: those that the rules will be applied to. What is exactly one of them means it, also with special characters.
-        find: the name in `names` that another name means, or None.
-        new_name: what a new name means.
+        names: the names that the rules will be applied to. A left side that equals one of them means that name, even if
+            it has special characters.
+        find: returns the name in `names` that another name means, or None.
+        new_name: returns what a new name means.
     """
     out = []
     for rule in rules:
@@ -191,7 +194,7 @@ def _applied(rule: Rule, name: str, *, objects: bool) -> str | None:
 def _why_unused(
     rule: Rule, earlier: Sequence[Rule], known: list[str], out: Mapping[str, list[str]], *, objects: bool
 ) -> str:
-    """Why a rule has applied to no name, as the end of a sentence."""
+    """Why a rule applied to no name, as the end of a sentence."""
     taken = next((name for name in known if _applied(rule, name, objects=objects) is not None), None)
     if taken is not None and rule.search:
         return f"matches no name that is left: {taken!r} is {out[taken][0]!r} by then"
@@ -204,16 +207,16 @@ def _why_unused(
 
 
 def _aliases(graph: ObjectGraph, rules: Sequence[Rule]) -> list[str]:
-    """Objects that a rule names by a path through another than their shortest."""
+    """Other paths than the shortest by which rules name objects."""
     shortest = set(graph.paths().values())
     named = [rule.whole or (rule.scope or "").rstrip("/") for rule in rules]
     return [path for path in named if path and path not in shortest and path in graph]
 
 
 def _moved_above(path: str, moves: Mapping[str, str], nearest: dict[str, str | None]) -> str | None:
-    """The nearest path above one that moves, or None; `nearest` keeps it for each path that was looked at.
+    """The nearest path above one that moves, or None; `nearest` caches the result of each path.
 
-    Paths above must have been looked at before those below, so that a deep one takes a step and not all of them.
+    Callers ask for a path before the paths below it, so that each call takes one step, however deep the path is.
     """
     passed = []
     above = path.rpartition("/")[0]

@@ -33,13 +33,13 @@ _VARIABLE: Final = re.compile(
     re.DOTALL,
 )
 _DICTIONARY: Final = re.compile(r"(?:collections\.)?OrderedDict\((.*)\)", re.DOTALL)
-# What is special in a glob; one character in brackets is that character.
+# Special characters in a glob; one character in brackets means itself.
 _SPECIAL: Final = re.compile(r"\[(?P<escaped>[^!])\]|\*|\?|\[!?\]?[^\]]*\]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How some names change.
+    """A rule that gives some names new names.
 
     Attributes:
         text: as it was given.
@@ -47,11 +47,11 @@ class Rule:
         replacement: as `re.Match.expand` takes it.
         old: the left side, as it was given.
         new: the right side, as it was given.
-        whole: the whole name that is meant, or None if several are.
-        scope: the scope that is meant, with its '/' at the end, empty for all names; None if not a scope.
+        whole: the only name that it matches, or None if it may match several.
+        scope: the scope that it matches, with its '/' at the end, empty for all names; None if it is not for a scope.
         search: whether every place in a name that the pattern matches is replaced.
-        assigns: whether it is of an assignment map, where a tensor gets the names of all rules that match it.
-        fault: why it can't be used, unless its left side is exactly a name; None if it can.
+        assigns: whether it is from an assignment map, where a tensor gets the names of all rules that match it.
+        fault: why it can't be used, unless its left side is exactly a name; None if it can be used.
     """
 
     text: str
@@ -77,8 +77,8 @@ class Rule:
 def parse_rule(old: str, new: str) -> Rule:
     """The rule that `OLD=NEW` means.
 
-    A whole name; or a scope, where both end in '/' ('/' alone is the root); or a glob in OLD, whose wildcards fill the
-    '*' of NEW in order, one each.
+    OLD is a whole name; or a scope, where both sides end in '/' ('/' alone is the root); or a glob, whose wildcards
+    replace the '*' of NEW in order, one each.
 
     Raises:
         BundleError: a scope on one side only, or more '*' in NEW than wildcards in OLD.
@@ -105,7 +105,7 @@ def parse_rule(old: str, new: str) -> Rule:
     fault = f"rename {text!r}: {new.count('*')} '*' on the right, {len(wildcards)} wildcards on the left"
     if new.count("*") > len(wildcards):
         raise BundleError(fault)
-    # fnmatch knows what is special in brackets; its translation is `(?s:` ... `)` and an anchor.
+    # fnmatch handles special characters in brackets; its translation is `(?s:` ... `)` and an anchor.
     groups = [f"({fnmatch.translate(each)[4:].rpartition(')')[0]})" for each in wildcards]
     parts = zip(map(re.escape, literal), [*groups, ""], strict=True)
     glob = re.compile("".join(part + group for part, group in parts), re.DOTALL)
@@ -116,12 +116,12 @@ def parse_rule(old: str, new: str) -> Rule:
 
 
 def has_wildcards(text: str) -> bool:
-    """Whether a text has something in it that a glob takes for a wildcard."""
+    """Whether a text contains a glob's wildcard."""
     return any(not found["escaped"] for found in _SPECIAL.finditer(text))
 
 
 def whole_rule(old: str, new: str) -> Rule:
-    """The rule for one name, in which nothing is special."""
+    """The rule for one name, in which no character is special."""
     return Rule(f"{old}={new}", re.compile(re.escape(old)), _literal(new), old, new, whole=old)
 
 
@@ -145,15 +145,15 @@ def parse_map(text: str, path: str) -> list[Rule]:
     """The rules in a file.
 
     Either one `OLD=NEW` a line, with '#' comments and empty lines between; or a dictionary or a list of pairs, in
-    Python or JSON syntax, as TensorFlow's `init_from_checkpoint` takes for its assignment map: there every pair counts,
-    so that one tensor may get several names, and a list of the parts of a partitioned variable stands for the variable.
-    A map that was printed is read too, with `OrderedDict(...)` around it and variables (`<tf.Variable 'a:0' ...>`) in it.
+    Python or JSON syntax, as TensorFlow's `init_from_checkpoint` takes for its assignment map: there every pair
+    applies, so one tensor may get several names, and a list of the parts of a partitioned variable means the variable.
+    A printed map is read too, with `OrderedDict(...)` around it and variables (`<tf.Variable 'a:0' ...>`) in it.
 
-    A line may also be `"OLD"="NEW"`, two whole names in double quotes as in JSON. Nothing else is special in them, neither
-    '=' and '#' nor '*' nor a '/' at the end.
+    A line may also be `"OLD"="NEW"`, two whole names in double quotes as in JSON. No other characters are special in
+    them, neither '=' and '#' nor '*' nor a '/' at the end.
 
     Raises:
-        BundleError: neither.
+        BundleError: the text is neither.
     """
     stripped = text.strip()
     ordered = _DICTIONARY.fullmatch(stripped)

@@ -24,7 +24,7 @@ def drop(draft: Draft, patterns: Sequence[str]) -> None:
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.
-        ConflictError: nothing would be left.
+        ConflictError: no tensor would be left.
     """
     found = {key for key, _ in select(draft.tensors.items(), patterns, draft.naming())}
     if len(found) == len(draft.tensors):
@@ -56,7 +56,7 @@ def slim(draft: Draft) -> list[str]:
     """Remove the state of all optimizers, and return the keys of the removed tensors.
 
     Raises:
-        ConflictError: there is none.
+        ConflictError: there is no optimizer state.
     """
     optimizers = Optimizers.of_draft(draft)
     state = optimizers.state

@@ -30,15 +30,15 @@ Value = TypeVar("Value")
 
 
 def reshape(draft: Draft, shapes: Mapping[str, Sequence[int | EllipsisType]]) -> list[str]:
-    """Give matching tensors another shape for the same elements; they are then stored whole. The keys that changed.
+    """Give matching tensors another shape for the same elements; they are then stored whole. Returns the changed keys.
 
-    The bytes stay as they are, so a tensor that is not partitioned is shared as any other.
+    The bytes do not change, so a tensor that is not partitioned can be shared like any other.
 
     Args:
         draft: what to change.
-        shapes: patterns, each with the new shape, in which -1 means a length that follows from the others, and `...` the
-            tensor's own lengths but those of 1. Of several that match a tensor, the last decides. Slots that no pattern matches change with their variable, if they have
-            its shape.
+        shapes: patterns, each with the new shape, in which -1 means a length computed from the others, and `...` the
+            tensor's own lengths except those of 1. If several match a tensor, the last one applies. Slots that no
+            pattern matches change with their variable, if they have its shape.
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.
@@ -60,16 +60,16 @@ def reshape(draft: Draft, shapes: Mapping[str, Sequence[int | EllipsisType]]) ->
 
 
 def transpose(draft: Draft, orders: Mapping[str, Sequence[int]]) -> list[str]:
-    """Put the axes of matching tensors in another order; they are then stored whole. The keys that changed.
+    """Put the axes of matching tensors in another order; they are then stored whole. Returns the changed keys.
 
     Args:
         draft: what to change.
-        orders: patterns, each with the old axes in their new order. Of several that match a tensor, the last decides. Slots
-            that no pattern matches change with their variable, if they have its shape.
+        orders: patterns, each with the old axes in their new order. If several match a tensor, the last one applies.
+            Slots that no pattern matches change with their variable, if they have its shape.
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.
-        ConflictError: not each of a tensor's axes once.
+        ConflictError: an order that does not contain each of a tensor's axes once.
     """
     found = _with_slots(draft, orders)
     for key, axes in found.items():
@@ -81,7 +81,7 @@ def transpose(draft: Draft, orders: Mapping[str, Sequence[int]]) -> list[str]:
                 f"axes {list(axes)} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key
             )
         long = [axis for axis in axes if shape[axis] != 1]
-        if long == sorted(long):  # the elements stay in their order
+        if long == sorted(long):  # the elements keep their order
             new = reshaped(expression, tuple(shape[axis] for axis in axes))
         else:
             new = Transpose(expression, tuple(axes))
@@ -95,7 +95,7 @@ def split(draft: Draft, name: str, into: Mapping[str, int], axis: int = 0) -> No
     Args:
         draft: what to change.
         name: of the tensor.
-        into: the names of the parts in their order, and their lengths along the axis; one may be -1, for what is left.
+        into: the names of the parts in their order, and their lengths along the axis; one may be -1, for the rest.
         axis: where the tensor is cut.
 
     Raises:
@@ -128,18 +128,18 @@ def split(draft: Draft, name: str, into: Mapping[str, int], axis: int = 0) -> No
 
 
 def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
-    """Replace several tensors by one; in name-based checkpoints, their slots too.
+    """Join several tensors into one; in name-based checkpoints, their slots too.
 
     Args:
         draft: what to change.
-        names: of the tensors, in the order in which they are put together.
+        names: of the tensors, in the order in which they are joined.
         new: the name of the result, which may be one of them.
-        axis: along which they are put together.
+        axis: the axis along which they are joined.
 
     Raises:
         TensorNotFoundError: no such tensor.
-        ConflictError: other types, or shapes that differ elsewhere too; no such axis; a name that is taken; or
-            variables of which not all have the same slots.
+        ConflictError: types that differ, or shapes that differ along other axes; no such axis; a name that is taken; or
+            variables that do not all have the same slots.
         UnsupportedError: a variable of an object graph that has slots.
     """
     keys = [find_key(draft, name) for name in names]
@@ -175,7 +175,7 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
 
 
 def _with_slots(draft: Draft, rules: Mapping[str, Value]) -> dict[str, Value]:
-    """What patterns say of the tensors that they match, and of their slots, by key; not of slots that are scalars.
+    """The values of patterns by key of matching tensors, and of their slots except scalar ones.
 
     Raises:
         ConflictError: a slot that is averaged over an axis, as Adafactor's are, or may be another variable's.
@@ -225,7 +225,7 @@ def _slots_to_follow(draft: Draft, key: str, shape: tuple[int, ...]) -> dict[str
 
 
 def _replace(draft: Draft, old: Sequence[str], made: Mapping[str, DraftTensor]) -> None:
-    """Put new tensors in the place of old ones, whose names some of them may have."""
+    """Put new tensors in the place of old ones; they may have names of the old ones."""
     naming = draft.naming()
     known = {name: naming.find(name) for name in made}
     kept = {name: key for name, key in known.items() if key is not None and key in old}
@@ -236,7 +236,7 @@ def _replace(draft: Draft, old: Sequence[str], made: Mapping[str, DraftTensor]) 
             add_tensor(draft, name, tensor)
     gone = [key for key in old if key not in kept.values()]
     draft.drop(gone)
-    draft.tally.dropped -= len(gone)  # their values are still there
+    draft.tally.dropped -= len(gone)  # their values are kept in the new tensors
 
 
 def _axis(draft: Draft, key: str, shape: tuple[int, ...], axis: int) -> int:

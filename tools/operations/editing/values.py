@@ -38,20 +38,20 @@ def set_values(
     dtype: str | None = None,
     shape: Sequence[int] | None = None,
 ) -> bool:
-    """Give a tensor other values of its type and shape, or add a tensor of a given type; whether it was added.
+    """Give a tensor other values of its type and shape, or add a tensor of a given type; returns whether it was added.
 
     Args:
         draft: what to change.
         name: of the tensor. A tensor that is added to a checkpoint with objects becomes a variable at this path.
-        values: the path of a `.npy` file, a literal in JSON syntax, or an array or number. One number fills the tensor. Text
-            may end in a type and a shape: `0:int64`, `0:float32[2,3]`.
-        dtype: the type, without which no tensor is added; that of an existing tensor is not changed.
+        values: the path of a `.npy` file, a literal in JSON syntax, or an array or number. One number fills the tensor.
+            Text may end in a type and a shape: `0:int64`, `0:float32[2,3]`.
+        dtype: the type, which a new tensor needs; the type of an existing tensor is not changed.
         shape: the shape; that of the values by default.
 
     Raises:
         TensorNotFoundError: no such tensor, and no type for a new one.
         MissingFileError: no such file.
-        ConflictError: another type or shape, a type that can't be had without loss of kind, values out of the type's range,
+        ConflictError: another type or shape, values that the type can't represent or that are out of its range,
             or a name that a new tensor can't have.
         BundleError: neither a file nor a literal, no data type, or text that is not Unicode.
     """
@@ -84,7 +84,7 @@ def set_values(
 
 
 def add_tensor(draft: Draft, name: str, tensor: DraftTensor) -> str:
-    """Add a tensor; if the draft has objects, as a variable at the path `name`. Its key.
+    """Add a tensor; if the draft has objects, as a variable at the path `name`. Returns its key.
 
     Raises:
         ConflictError: the name is taken, or can't be a tensor's.
@@ -105,7 +105,7 @@ def add_tensor(draft: Draft, name: str, tensor: DraftTensor) -> str:
         else iter(()),
         None,
     )
-    if key is None:  # otherwise the variable is there, and its value is not
+    if key is None:  # otherwise the variable exists without its value
         try:
             with draft.editing_graph():
                 key = graph.add_variable(path).checkpoint_key
@@ -142,10 +142,10 @@ def _constant(values: object, dtype: DType, shape: tuple[int, ...] | None, prefi
 
 
 def find_key(draft: Draft, name: str) -> str:
-    """The key of the tensor that a name means: any name that `proto/naming.py` knows.
+    """The key of the tensor that a name means: any name that `proto/naming.py` accepts.
 
     Raises:
-        TensorNotFoundError: it means none; the reason names near ones.
+        TensorNotFoundError: it means none; the reason suggests similar names.
         ConflictError: it means several; the reason shows their keys.
     """
     naming = draft.naming()
@@ -168,7 +168,7 @@ def _array(values: Any, dtype: DType) -> tuple[Array, str]:
             loaded = np.load(values, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise BundleError(f"not a .npy file of plain values: {error}", path=values) from None
-        # NumPy saves the types of ml_dtypes as nothing but so many bytes.
+        # NumPy saves the types of ml_dtypes as bytes without a type.
         bare = loaded.dtype.kind == "V" and loaded.dtype.names is None
         if bare and loaded.dtype.itemsize == dtype.itemsize:
             loaded = loaded.view(dtype.numpy)
@@ -189,7 +189,7 @@ def _array(values: Any, dtype: DType) -> tuple[Array, str]:
 
 
 def _numbers(array: Array, dtype: DType, path: str, key: str) -> Array:
-    """The values in the tensor's type, if it has them; only fractions are rounded, and not to integers."""
+    """The values in the tensor's type, if it can represent them; only fractions are rounded, and not to integers."""
     source = DType.of(array.dtype)
     if source is DType.string or (source.is_complex and not dtype.is_complex):
         raise ConflictError(f"values of type {array.dtype}, the tensor is {dtype}", path=path, key=key)

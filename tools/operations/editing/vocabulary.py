@@ -1,7 +1,7 @@
 """Remap the rows of an embedding, and of its optimizer slots, to another vocabulary, by TensorFlow's warm-start rules.
 
 Row i of the result is the old row of the new vocabulary's token i, or zeros if the old vocabulary does not have it;
-rows for out-of-vocabulary buckets follow, zeros too (TensorFlow python/training/warm_starting_util.py,
+rows for out-of-vocabulary buckets follow, which are also zeros (TensorFlow python/training/warm_starting_util.py,
 `_warm_start_var_with_vocab`; core/kernels/generate_vocab_remapping_op.cc).
 """
 
@@ -30,12 +30,13 @@ __all__ = ["Resized", "read_vocabulary", "resize"]
 
 @dataclass(frozen=True, slots=True)
 class Resized:
-    """What `resize` did.
+    """The result of `resize`.
 
     Attributes:
         keys: the tensors that changed, the variable first.
         kept: how many of the variable's old rows the result has.
-        dropped: how many old rows it lacks: of tokens that the new vocabulary lacks, and of out-of-vocabulary buckets.
+        dropped: how many old rows were removed: of tokens that the new vocabulary lacks, and of out-of-vocabulary
+            buckets.
         new: how many rows of the result are zeros.
     """
 
@@ -46,7 +47,7 @@ class Resized:
 
     @property
     def note(self) -> str:
-        """What a person is told of all these tensors."""
+        """The remark on these tensors, for a person."""
         return f"resized: {self.kept} rows kept, {self.dropped} dropped, {self.new} new (zeros)"
 
 
@@ -77,22 +78,22 @@ def resize(
 ) -> Resized:
     """Reorder and resize a variable and its optimizer slots along an axis.
 
-    Slots follow in every optimizer; one that is averaged over the axis (Adafactor) stays as it is.
+    The variable's slots change in every optimizer; one that is averaged over the axis (Adafactor) is not changed.
 
     Args:
         draft: what to change.
         name: the variable.
         old: the tokens of its rows.
-        new: the tokens of the rows it shall have.
+        new: the tokens of its new rows.
         axis: 0 for embeddings, 1 for output layers.
-        oov: rows for out-of-vocabulary buckets, after those of the tokens.
-        old_size: only so many of the old tokens count; all of them if None or -1, as in TensorFlow.
-        new_size: only so many of the new tokens get a row; all of them if None or -1.
+        oov: the number of rows for out-of-vocabulary buckets, after those of the tokens.
+        old_size: how many of the old tokens are used; all if None or -1, as in TensorFlow.
+        new_size: how many of the new tokens get a row; all if None or -1.
 
     Raises:
         TensorNotFoundError: no such tensor.
-        ConflictError: no such axis, a negative number, more old tokens than rows, or a slot of which the checkpoint
-            does not tell whether it belongs to this variable, or how it follows it.
+        ConflictError: no such axis, a negative number, more old tokens than rows, or a slot for which the
+            checkpoint does not tell whether it belongs to this variable, or how to change it.
     """
     key = find_key(draft, name)
     if oov < 0:
@@ -141,7 +142,7 @@ def _taken(draft: Draft, key: str, axis: int, rows: Array) -> DraftTensor:
     resized = Take(tensor.expression, axis, rows)
     slices = tensor.slices
     if 0 in resized.shape:
-        slices = ()  # nothing that could be cut
+        slices = ()  # no axis that could be cut
     elif slices:
         dimensions = range(len(resized.shape))
         cut = next((each for each in dimensions if len({part.extents[each] for part in slices}) > 1), 0)
