@@ -1,6 +1,6 @@
 """The checksum of a tensor's content, the same however it is stored: the CRC-32C of its little-endian bytes.
 
-Of strings it is what a little-endian bundle stores (`payloads.py`).
+For strings it is the CRC-32C of the bytes that a little-endian bundle stores (`payloads.py`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ __all__ = ["computed_checksum", "has_checksums", "stored_checksum"]
 
 
 def stored_checksum(index: Index, key: str, entry: TensorEntry) -> int | None:
-    """The checksum that the index has of a tensor; None if it has none, so that the values must be read.
+    """The checksum of a tensor in the index; None if there is none, so the values must be read.
 
-    A partitioned tensor's is put together from those of its slices, if each is a run of its bytes, as rows are.
+    The checksum of a partitioned tensor is computed from those of its slices, if each slice is one run of its bytes, as
+    rows are.
 
     Raises:
         CorruptionError: a slice is missing or has another type or shape than listed.
@@ -81,7 +82,7 @@ def _run_start(box: Box, shape: tuple[int, ...]) -> int | None:
 
 
 def computed_checksum(index: Index, key: str, entry: TensorEntry, *, verify: bool = True) -> int:
-    """The same, from the values.
+    """The checksum of a tensor, computed from its values.
 
     Raises:
         CorruptionError, MissingFileError: they are damaged or absent.

@@ -1,4 +1,4 @@
-"""How two checkpoints differ, from their indexes; with `values`, how far apart the tensors are that differ."""
+"""How two checkpoints differ, from their indexes; with `values`, also how far their values are apart."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ Change = Literal["added", "removed", "renamed", "dtype", "shape", "value", "same
 
 @dataclass(frozen=True, slots=True)
 class TensorSummary:
-    """What an index says of one tensor.
+    """One tensor as an index describes it.
 
     Attributes:
         dtype: its type.
         shape: elements along each dimension.
         nbytes: bytes of its values.
-        crc32c: the checksum of its content, or None where the index has none.
+        crc32c: the checksum of its content, or None if the index has none.
     """
 
     dtype: DType
@@ -60,16 +60,16 @@ class TensorSummary:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One tensor of two checkpoints.
+    """One tensor in two checkpoints, and how it differs.
 
     Attributes:
         key: its key in A, or in B if A lacks it.
-        change: "added" if only B has it, "removed" if only A has it, "renamed" if B has a tensor of another name with equal
-            content, "dtype" or "shape" if that differs, "value" if only values differ, or "same".
-        a: what A has, or None.
-        b: what B has, or None.
-        to: its key in B, where that differs.
-        values: how far the values are apart, if that was asked for and can be said.
+        change: "added" if only B has it, "removed" if only A has it, "renamed" if B has a tensor of another name with
+            equal content, "dtype" or "shape" if that differs, "value" if only values differ, or "same".
+        a: the tensor in A, or None.
+        b: the tensor in B, or None.
+        to: its key in B, if that differs.
+        values: how far the values are apart, if that was requested and can be computed.
     """
 
     key: str
@@ -80,7 +80,7 @@ class Difference:
     values: ValueDifference | None = None
 
     def to_json(self) -> dict[str, object]:
-        """The fields as plain data; `to` and those of `values` where there are any."""
+        """The fields as plain data; `to` and those of `values` if there are any."""
         out: dict[str, object] = {
             "key": self.key,
             "change": self.change,
@@ -118,7 +118,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether all tensors are the same, under the same names."""
+        """Whether all tensors are equal and have the same names."""
         return all(each.change == "same" for each in self.differences)
 
 
@@ -136,13 +136,13 @@ def diff(
 ) -> Comparison:
     """How checkpoint B differs from A, for tensors that match one of the patterns in either (all without patterns).
 
-    Types, shapes and checksums are compared, which both indexes have: no data is read, whatever the size. Only where
-    one has no checksum (V1 files, other formats, slices that are not runs of rows, big-endian bundles) values are read, and
-    a few megabytes to confirm that tensors without anything else in common are the same.
+    Types, shapes and checksums are compared. If both indexes have these, no data is read, whatever the size. Values are
+    read only if one index has no checksum (V1 files, other formats, slices that are not runs of rows, big-endian
+    bundles); and a few megabytes to confirm that tensors that have only content in common are the same.
 
     Args:
         a: anything that `tensorbundle.open` takes.
-        b: the other.
+        b: the other checkpoint.
         patterns: as on the command line.
         values: whether to read the tensors that differ in values or type, and say how far they are apart.
         rtol: with `values`, elements a and b are equal if |a - b| <= atol + rtol * |b|.
@@ -227,7 +227,7 @@ def _summary(side: Side, key: str | None) -> TensorSummary | None:
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """Two tensors whose values are to be compared; other processes can be given it."""
+    """Two tensors whose values are compared; it can be sent to other processes."""
 
     sides: tuple[tuple[Index, str, TensorEntry, bool], ...]
     rtol: float
@@ -241,7 +241,7 @@ class _Values:
 
 
 def _task(found: Difference, a: Side, b: Side, rtol: float, atol: float) -> tuple[Difference, _Values | None]:
-    """A difference, and what has to be read to say how far the values are apart, if that can be said."""
+    """A difference, and the tensors to read to compute how far the values are apart, if that can be computed."""
     if found.change not in ("value", "dtype"):
         return found, None
     other = found.key if found.to is None else found.to
@@ -258,7 +258,7 @@ def _task(found: Difference, a: Side, b: Side, rtol: float, atol: float) -> tupl
 
 
 def _with_values(task: tuple[Difference, _Values | None]) -> Difference:
-    """The same difference with how far apart the values are; none at all, if that is within the tolerances."""
+    """The difference with how far the values are apart; it becomes "same" if that is within the tolerances."""
     found, values = task
     if values is None:
         return found

@@ -1,12 +1,12 @@
 """Which tensor of one checkpoint is compared with which of another.
 
-In this order, each with what is left:
+The steps, in this order, each for the tensors that are not paired yet:
 
 1. by equal keys;
-2. where only one of them has objects: by the full name of a variable if it is unique, or by the path of its object, if the
-   two do not say otherwise;
-3. by equal content: tensors of one type, shape and checksum. Of several such, those whose names end alike are paired; what
-   is small or zero, as biases and slots often are, is paired only by that.
+2. if only one of them has objects: by the full name of a variable if it is unique, or by the path of its object, if the
+   two do not contradict each other;
+3. by equal content: tensors of one type, shape and checksum. If there are several, those whose names have the same end
+   are paired; small or zero tensors, as biases and slots often are, are paired only if their names have the same end.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Pair", "Side", "find_pairs"]
 
 _TELLING_BYTES: Final = 32  # fewer are equal by chance: counters, small biases
-_ALIKE_PARTS: Final = 4  # of names, from their ends
-_READ_BYTES: Final = 32 << 20  # of both, to confirm what nothing but a checksum says
+_ALIKE_PARTS: Final = 4  # of names, compared from their ends
+_READ_BYTES: Final = 32 << 20  # of both, to confirm pairs that only a checksum supports
 
 
 @dataclass(slots=True)
@@ -59,13 +59,13 @@ class Side:
         return cls(checkpoint, entries, OBJECT_GRAPH_KEY in entries, verify)
 
     def stored(self, key: str) -> int | None:
-        """The checksum that the index has of a tensor, or None."""
+        """The checksum of a tensor in the index, or None."""
         if key not in self._checksums:
             self._checksums[key] = stored_checksum(self.checkpoint.index, key, self.entries[key])
         return self._checksums[key]
 
     def checksum(self, key: str) -> int | None:
-        """The checksum of a tensor, from its values where the index has none; None of a variant without one."""
+        """The checksum of a tensor, from its values if the index has none; None for a variant without one."""
         found = self.stored(key)
         if found is None and self.entries[key].dtype.has_values:
             entry = self.entries[key]
@@ -98,12 +98,12 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What is compared with what.
+    """Two tensors that are compared with each other.
 
     Attributes:
         a: a key of the first checkpoint, or None if it lacks the tensor.
         b: a key of the second, or None.
-        moved: whether only equal content says that they are the same.
+        moved: whether they are paired only because of equal content.
     """
 
     a: str | None
@@ -117,7 +117,7 @@ def find_pairs(a: Side, b: Side) -> list[Pair]:
     An object graph that only one of them has is left out: it is not a tensor that the other lacks.
 
     Raises:
-        CorruptionError, MissingFileError: values had to be read, as an index has no checksums, and can't be.
+        CorruptionError, MissingFileError: values are needed, as an index has no checksums, and can't be read.
     """
     left = {key: None for key in a.entries if key not in b.entries}
     right = {key: None for key in b.entries if key not in a.entries}
@@ -135,7 +135,7 @@ def find_pairs(a: Side, b: Side) -> list[Pair]:
 def _taken(
     found: Iterable[tuple[str, str]], left: dict[str, None], right: dict[str, None], *, moved: bool
 ) -> Iterator[Pair]:
-    """Pairs of what is left on both sides, which is not left any more."""
+    """The found pairs; their keys are removed from `left` and `right`."""
     for one, other in list(found):
         del left[one], right[other]
         yield Pair(one, other, moved)
@@ -146,7 +146,7 @@ def _reversed(found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def _by_names(objects: Side, left: Mapping[str, None], right: Mapping[str, None]) -> list[tuple[str, str]]:
-    """Keys of variables of objects, each with the one name of the other side that means it, and it alone."""
+    """Keys of variables of objects, each with the only name of the other side that means it and nothing else."""
     meant = {
         key: [name for name in names if name in right]
         for key, names in objects.names().items()
@@ -212,7 +212,7 @@ def _matched(ones: list[str], others: list[str], *, telling: bool) -> Iterator[t
 
 
 def _by_end(keys: Iterable[str], parts: int) -> dict[tuple[str, ...], list[str]]:
-    """Keys by the last parts of their names, those that have as many."""
+    """Keys by the last parts of their names, of names that have as many parts."""
     found: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for key in keys:
         name = key_path(key) or key

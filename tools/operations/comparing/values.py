@@ -20,10 +20,10 @@ class ValueDifference:
     """How far apart two tensors of one shape are.
 
     Attributes:
-        max_abs: the greatest absolute difference; None of strings.
-        max_rel: the greatest difference relative to the second one's magnitude; infinite where that is 0 and the first is
-            not, None of strings.
-        different: how many elements differ by more than the tolerances; NaN equals NaN, and no number.
+        max_abs: the greatest absolute difference; None for strings.
+        max_rel: the greatest difference relative to the second one's magnitude; infinite where that is 0 and the first
+            is not; None for strings.
+        different: how many elements differ by more than the tolerances; NaN equals NaN, but no number.
     """
 
     max_abs: float | None
@@ -37,7 +37,7 @@ def compare_values(
 ) -> ValueDifference:
     """Compare two tensors, each given as flat arrays in C order.
 
-    Elements a and b are equal if |a - b| <= atol + rtol * |b|, as `numpy.isclose` has it.
+    Elements a and b are equal if |a - b| <= atol + rtol * |b|, as in `numpy.isclose`.
     """
     max_abs: float | None = 0.0
     max_rel: float | None = 0.0
@@ -70,12 +70,12 @@ def _wide(values: Array) -> Array:
     if values.dtype.kind == "c":
         return values.astype(np.complex128)
     if values.dtype.kind not in "biuf":
-        values = values.astype(np.float32)  # the types of ml_dtypes, all exactly
+        values = values.astype(np.float32)  # represents all values of ml_dtypes' types exactly
     return values.astype(np.float64)
 
 
 def _greatest(values: Array) -> float:
-    """The greatest that is a number; 0 if none is."""
+    """The greatest value that is not NaN; 0 if there is none."""
     known: Any = values[~np.isnan(values)]
     return float(known.max()) if known.size else 0.0
 

@@ -146,7 +146,7 @@ def _are_slices_of_one(tensors: Sequence[DraftTensor], stored: Sequence[Stored])
 
 
 def average(drafts: Sequence[Draft], accumulator: DType = DType.float64) -> tuple[Draft, list[str]]:
-    """The mean of drafts with the same tensors, and the keys of tensors that are taken from the last one because they differ.
+    """The mean of drafts with the same tensors, and the keys that are taken from the last one because they differ.
 
     Floating-point and complex tensors are averaged; others must agree, or are taken from the last draft.
 
