@@ -1,4 +1,4 @@
-"""Causes of faults, and the messages of TensorFlow and Keras that they are behind: one catalogue, as data.
+"""A catalogue, as data, of causes of faults and of the messages of TensorFlow and Keras that they lead to.
 
 `verify` looks for the causes in files, `explain` finds them by a message's text. A cause's line is what both print.
 """
@@ -17,13 +17,13 @@ _OPTIONAL: Final = re.compile(r"\[\[(.*?)\]\]")
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why something is wrong.
+    """A cause of a fault.
 
     Attributes:
         kind: its name.
-        line: it in one line; names in braces are filled in with what was found.
+        line: a description in one line; names in braces are replaced by facts that were found.
         advice: what to do, a line each.
-        short: the line where no file was looked at, if it would not do.
+        short: the line if no file was read, where it must be another one.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Cause:
 
     @property
     def general(self) -> str:
-        """The line without what was found in a particular file."""
+        """The line without facts from a particular file."""
         return self.short or _OPTIONAL.sub("", self.line)
 
 
@@ -43,9 +43,9 @@ class Message:
 
     Attributes:
         kind: its name.
-        pattern: finds it in a text; named groups are what it says about this case.
-        source: who says it: file and function.
-        meaning: what it means, in a sentence or two.
+        pattern: finds it in a text; named groups are its details of the case.
+        source: the file and the function that it is from.
+        meaning: its meaning, in a sentence or two.
         causes: the kinds of the causes, the most frequent first.
         advice: what to do in any case.
     """
@@ -69,7 +69,7 @@ _SALVAGE: Final = "'tensorbundle salvage SRC DST' keeps every tensor that can st
 _CHECK: Final = "'tensorbundle check A --against B' lists every mismatch and what to do"
 _VERIFY: Final = "'tensorbundle verify CKPT' finds every fault and its cause"
 
-# In a line, [[...]] is left out where nothing is known of the case.
+# In a line, [[...]] is left out if no facts about the case are known.
 _CAUSES: Final = (
     Cause(
         "wrong-path",
@@ -300,7 +300,7 @@ CAUSES: Final = {each.kind: each for each in _CAUSES}
 
 
 def cause_line(kind: str, **found: object) -> str:
-    """The line of a cause with what was found, or without where nothing was."""
+    """The line of a cause with facts that were found, or the general line if there are none."""
     cause = CAUSES[kind]
     return _OPTIONAL.sub(r"\1", cause.line).format(**found) if found else cause.general
 

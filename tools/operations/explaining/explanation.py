@@ -1,4 +1,4 @@
-"""What an error message means and what to do, and, with the checkpoint at hand, what is wrong with it."""
+"""Explains error messages: their meaning, their causes and advice; with a checkpoint, also what is wrong with it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "LikelyCause", "explain"]
 
-_MOST_WORD: Final = 1000  # characters of one word: patterns take quadratic time where no blank ends a match
+_MOST_WORD: Final = 1000  # characters of one word: patterns take quadratic time if no blank ends a match
 _SHARD_SIZE: Final = re.compile(r"\((\d+) bytes\): Checksum does not match")
-_MOST_ZEROS: Final = 1 << 16  # of which every number is tried; then powers of two
+_MOST_ZEROS: Final = 1 << 16  # every number up to here is tried; then powers of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class LikelyCause:
 
     Attributes:
         kind: its name in the catalogue.
-        line: it in one line.
+        line: a description in one line.
         advice: what to do, a line each.
         certain: whether the text, or the checkpoint, proves it.
     """
@@ -46,14 +46,14 @@ class LikelyCause:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one message means.
+    """The explanation of one message.
 
     Attributes:
         kind: its name in the catalogue.
-        found: the part of the text that says it.
-        source: who says it: file and function.
-        meaning: what it means.
-        details: what the text says about this case.
+        found: the part of the text that contains it.
+        source: the file and the function that it is from.
+        meaning: its meaning.
+        details: facts about this case in the text.
         causes: the most likely first.
         advice: what to do in any case.
     """
@@ -80,11 +80,11 @@ class Explanation:
 
 
 def explain(text: str, entries: Iterable[tuple[str, TensorEntry]] = ()) -> list[Explanation]:
-    """What each message in a text means, in the order of the text; nothing if none is known.
+    """The explanation of each message in a text, in the order of the text; empty if none is known.
 
     Args:
         text: an error of TensorFlow or Keras, or a log with some.
-        entries: the tensors of the checkpoint that it is about, to find out which one a checksum belongs to.
+        entries: the tensors of the checkpoint that it is about, to find the one that a checksum belongs to.
     """
     flat = " ".join(word[:_MOST_WORD] for word in text[:MAX_TEXT_CHARACTERS].split())
     hits = [
@@ -117,7 +117,7 @@ def _general(kind: str) -> LikelyCause:
 def _checksums(
     found: re.Match[str], text: str, entries: list[tuple[str, TensorEntry]]
 ) -> tuple[list[LikelyCause], list[str]]:
-    """What the two checksums of a message say: the calculated one is that of the bytes that were read."""
+    """Facts from the two checksums of a message: the calculated one is that of the bytes that were read."""
     hexadecimal = found["stored_hex"] is not None
     stored = int(found["stored_hex"], 16) if hexadecimal else int(found["stored"])
     computed = int(found["computed_hex"], 16) if hexadecimal else int(found["computed"])
