@@ -1,5 +1,5 @@
-"""What can still be saved of a damaged checkpoint.
+"""Saves the intact tensors of a damaged checkpoint.
 
-- `finding.py`: entries of tensors, from whatever is left of an index, and the data that proves them.
+- `finding.py`: entries of tensors, from the remains of an index, and the data that proves them.
 - `saving.py`: `salvage`.
 """

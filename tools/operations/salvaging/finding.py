@@ -1,8 +1,8 @@
-"""Entries of tensors from whatever is left of an index, and whether the data that is there proves them.
+"""Finds entries of tensors in the remains of an index, and whether the existing data proves them.
 
-An entry has the checksum of its tensor's bytes, so it does not matter where it was found: if the bytes at its place have this
-checksum, type, shape, place and bytes are right. Its name is not in that checksum: from a block whose own checksum is wrong,
-it may be damaged.
+An entry has the checksum of its tensor's bytes, so it does not matter where it was found: if the bytes at its place
+have this checksum, its type, shape and place and the bytes are right. The checksum does not cover the name: in an entry
+from a block whose own checksum is wrong, the name may be damaged.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _TEMPORARY: Final = re.compile(r"\.tempstate\d+", re.ASCII)
 
 @dataclass
 class FoundIndex(Index):
-    """The entries that were found, as an index; data shards are where they are, under whatever name.
+    """The entries that were found, as an index; data shards are read where they exist, also under temporary names.
 
     Attributes:
         entries_found: by key.
-        doubtful: why the name or the layout of a tensor is not proven, by key.
+        doubtful: by key, why the name or the layout of a tensor is not proven.
         notes: where entries came from.
-        unreadable: entries, or files, that can't be read, and why.
+        unreadable: entries or files that can't be read, with the reasons.
     """
 
     prefix: str
@@ -76,7 +76,7 @@ class FoundIndex(Index):
         yield from sorted(self.entries_found.items())
 
     def shard_path(self, shard: int) -> str:
-        """The path of a data shard, or of a temporary file that a killed save left of it."""
+        """The path of a data shard, or of its temporary file from a killed save."""
         if shard not in self._paths:
             path = shard_path(self.prefix, shard, self.header.num_shards)
             if not is_file(path):
@@ -86,7 +86,7 @@ class FoundIndex(Index):
         return self._paths[shard]
 
     def stored(self, key: bytes, entry: TensorEntry) -> StoredRange:
-        """Where the bytes are, or should be."""
+        """The place where the bytes are, or should be."""
         del key
         path = self.shard_path(entry.shard)
         return StoredRange(path, entry.offset, entry.nbytes, entry.crc32c, self.header.big_endian)
@@ -102,8 +102,8 @@ class FoundIndex(Index):
         """The checksum of the bytes of a tensor.
 
         Raises:
-            MissingFileError: its data shard is not there.
-            CorruptionError: its bytes are not all there, or can't be what they should be.
+            MissingFileError: its data shard does not exist.
+            CorruptionError: some of its bytes are missing, or they can't be valid.
             OSError: the data shard can't be read.
         """
         stored = self.stored(key, entry)
@@ -119,7 +119,7 @@ class FoundIndex(Index):
 
 
 def _temporaries(path: str) -> list[str]:
-    """What killed saves left of a file under temporary names, the newest first."""
+    """The temporary files of killed saves for a file, the newest first."""
     directory, name = split(path)
     found = []
     with contextlib.suppress(OSError), os.scandir(directory or ".") as listing:
@@ -132,10 +132,10 @@ def _temporaries(path: str) -> list[str]:
 
 
 def find_index(prefix: str) -> FoundIndex:
-    """All entries that are left of the index of the bundle `prefix`, or of what a killed save left of one.
+    """All entries that can be read from the index of the bundle `prefix`, or from temporary files of a killed save.
 
     Raises:
-        MissingFileError: nothing of it is there.
+        MissingFileError: no file of it exists.
     """
     candidates = [path for path in [index_path(prefix), *_temporaries(index_path(prefix))] if is_file(path)]
     if not candidates:
@@ -214,9 +214,9 @@ def _add(found: FoundIndex, key: bytes, value: bytes, doubt: str | None) -> None
 
 
 def _add_damaged(found: FoundIndex, data: bytes, start: int, end: int) -> bytes | None:
-    """What a damaged block between two places has: all of it, if flipping one bit back makes its checksum right.
+    """Add the entries of a damaged block between two places: all of them, if flipping one bit corrects its checksum.
 
-    Returns the header, if it is there and sound.
+    Returns the header, if it is in the block and undamaged.
     """
     header = None
     for size in _sizes_of_block(data, start, end):
@@ -244,7 +244,7 @@ def _add_damaged(found: FoundIndex, data: bytes, start: int, end: int) -> bytes 
 
 
 def _sizes_of_block(data: bytes, start: int, end: int) -> list[int]:
-    """How many bytes a damaged block may have: those up to the next one, or up to the end of blocks."""
+    """The possible sizes of a damaged block: up to the next one, or up to the end of blocks."""
     sizes = [end - start - TRAILER_BYTES]
     empty = data.find(
         b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0", start, end
@@ -259,7 +259,7 @@ def index_like(prefix: str, sibling: Index, progress: Callable[[int], None] | No
 
     Raises:
         CorruptionError: the data shards have other sizes than the layout needs, or strings in them are damaged.
-        MissingFileError: a data shard is not there.
+        MissingFileError: a data shard does not exist.
     """
     found = FoundIndex(prefix, sibling.path, sibling.header)
     found.notes.append(f"the layout is that of {sibling.prefix}; checksums are computed")

@@ -1,4 +1,4 @@
-"""A new checkpoint of everything in a damaged one that can still be proven good: `salvage`."""
+"""Writes a new checkpoint of all tensors of a damaged one that can be proven good: `salvage`."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _MEMBER: Final = re.compile(r"(?P<prefix>.*)\.(index|data-\d{5,}-of-\d{5,})(\.te
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of a tensor, or of a slice, that is not simply saved.
+    """The outcome for a tensor or slice that is lost, or saved without proof.
 
     Attributes:
         key: its key.
-        status: "unproven" if it is saved, but not everything about it is proven; "lost" if it is not.
+        status: "unproven" if it is saved, but not everything about it is proven; "lost" if it is not saved.
         detail: why.
     """
 
@@ -63,13 +63,13 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """What was saved.
+    """The result of `salvage`.
 
     Attributes:
         source: the prefix of the damaged checkpoint.
         saved: how many tensors are in the new checkpoint, partitioned ones counted once.
-        fates: those that are lost or unproven, in key order.
-        notes: where they were found, and what else was lost.
+        fates: the tensors that are lost or unproven, in key order.
+        notes: where entries were found, and what else was lost.
         summary: of the new checkpoint; None if it was not written.
     """
 
@@ -109,8 +109,8 @@ def salvage(
         progress: told how many bytes are done.
 
     Raises:
-        MissingFileError: nothing of the source is there, or its index is not and `sibling` is not given.
-        CorruptionError: nothing can be saved, or the sibling has another layout.
+        MissingFileError: no file of the source exists, or its index does not and `sibling` is not given.
+        CorruptionError: no tensor can be saved, or the sibling has another layout.
         ConflictError: the destination exists, or is the source.
         BundleError: it can't be written.
     """
@@ -171,7 +171,7 @@ def _found(prefix: str, sibling: Path | None, progress: Callable[[int], None] | 
 
 
 def _lose_unproven(found: FoundIndex) -> dict[str, str]:
-    """Take out what the data does not prove; why, by key."""
+    """Remove the entries that the data does not prove; returns the reasons by key."""
     lost: dict[str, str] = {}
     for key, entry in list(found.entries_found.items()):
         if entry.slices:
@@ -207,7 +207,7 @@ def _why_lost(found: FoundIndex, key: bytes, entry: TensorEntry) -> str | None:
 
 
 def _draft(found: FoundIndex) -> Draft:
-    """The tensors that were found, byte for byte; the object graph is one of them, also if it names what is lost."""
+    """The tensors that were found, byte for byte; the object graph is one of them, even if it names lost tensors."""
     draft = Draft(found.prefix, shards=found.header.num_shards)
     for key, entry in found.entries():
         stored = Stored.of(found, key, entry)
