@@ -1,7 +1,7 @@
-"""A page to look at: one checkpoint, or two side by side, as one HTML file.
+"""Reports as HTML pages: of one checkpoint, or of two side by side, in one file.
 
-- `graphs.py`: the object graph as a report shows it.
-- `page.py`: the HTML file that shows data, from the files in the folder "assets" (`echarts.min.js` is Apache ECharts 6.1.0, with
-  its license and notice beside it, as its authors publish it).
-- `contents.py`: what a report says, as data; `report`.
+- `graphs.py`: the object graph in a report.
+- `page.py`: the HTML file that shows data, from the files in the folder "assets" (`echarts.min.js` is Apache ECharts
+  6.1.0, unmodified, with its license and notice beside it).
+- `contents.py`: the contents of a report, as data; `report`.
 """

@@ -1,4 +1,4 @@
-"""What a report says, as data that JSON can have: of one checkpoint, or of two."""
+"""The contents of a report, as data for JSON: of one checkpoint, or of two."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def report(
     Args:
         path: anything that `tensorbundle.open` takes.
         other: a second checkpoint.
-        values: whether values are read: for statistics, histograms and checksums, or to say how far those that differ
-            are apart. Otherwise the indexes alone are read.
+        values: whether values are read: for statistics, histograms and checksums, or to compute how far values that
+            differ are apart. Otherwise only the indexes are read.
         jobs: tensors that are read at the same time.
         progress: told how many bytes of the first checkpoint are done.
 
@@ -93,7 +93,7 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
             "shards": list(_shards(checkpoint, entries)),
             "problems": _problems(path, quick=not values),
         }
-        with contextlib.suppress(BundleError):  # which is among the problems
+        with contextlib.suppress(BundleError):  # `problems` has the error
             if checkpoint.object_graph is not None:
                 data["graph"] = graph_contents(checkpoint, checkpoint.object_graph)
         if values:
@@ -175,7 +175,7 @@ def _shards(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> Iterator
             with store_of(path).open(path) as file:
                 size = file.size
         except BundleError:
-            continue  # which is among the problems
+            continue  # `problems` has the error
         inside = sorted(extents.get(shard, []), key=lambda each: each[1])
         yield {
             "name": basename(path),
@@ -195,7 +195,7 @@ def _problems(path: Path, *, quick: bool) -> list[dict[str, Any]]:
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """The same with text for what JSON has no number for."""
+    """The fields with text in place of numbers that JSON can't have."""
     return {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in fields.items()

@@ -1,4 +1,4 @@
-"""The object graph as a report shows it: lists with one item for each node, in the order of node ids."""
+"""The object graph in a report: lists with one item for each node, in the order of node ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["graph_contents"]
 def graph_contents(checkpoint: Checkpoint, graph: ObjectGraph) -> dict[str, Any]:
     """Names, paths, parents, children, hints, attributes and slots of the nodes of a checkpoint's object graph.
 
-    The parent of a node is the one on its shortest path; nodes that nothing leads to have none, and no name.
+    The parent of a node is the one on its shortest path; nodes that can't be reached have no parent and no name.
     """
     tensors = Tensors(dict(checkpoint.entries()))
     paths = graph.paths()
@@ -55,7 +55,7 @@ def _parents(graph: ObjectGraph) -> tuple[dict[Node, Node], dict[Node, str]]:
 
 
 def _attributes(tensors: Tensors, node: Node) -> list[str]:
-    """The stored tensors of a node as text: type and shape, and the full name where it has one."""
+    """The stored tensors of a node as text: type and shape, and the full name if there is one."""
     out = []
     for attribute in node.attributes:
         words = []

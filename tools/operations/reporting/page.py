@@ -1,8 +1,8 @@
 """A report as one HTML file that needs no network: markup, style, scripts and data.
 
 Everything that comes from a checkpoint is in the data, a JSON text without `<`, `>` and `&`, so nothing of it can end
-the element that contains it. The page's script makes text of it, never markup, and a content security policy forbids
-every request.
+the element that contains it. The page's script inserts it as text, never as markup, and a content security policy
+forbids every request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["html_page"]
 
 _ASSETS: Final = "tensorbundle.tools.operations.reporting"
 _PARTS: Final = {"STYLE": "page.css", "LIBRARY": "echarts.min.js", "SCRIPT": "page.js"}
-# What could end or begin an element, and the two line separators that JavaScript once took for line ends.
+# Characters that could end or begin an element, and the two line separators that older JavaScript treated as line ends.
 _ESCAPED: Final = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
 
@@ -28,7 +28,7 @@ def html_page(data: Mapping[str, Any]) -> str:
     parts = {f"<!--{name}-->": _asset(file) for name, file in _PARTS.items()} | {"<!--DATA-->": text}
     out = []
     rest = _asset("page.html")
-    for _ in parts:  # each marker once, and never in what another was replaced by
+    for _ in parts:  # each marker once, and never in the replacement of another one
         marker = min(parts, key=lambda each: (rest.find(each) < 0, rest.find(each)))
         before, _, rest = rest.partition(marker)
         out += [before, parts[marker]]
