@@ -1,6 +1,6 @@
-"""Steps: the operations of recipes and of the commands of the same names, as frozen values. Lowest first.
+"""Steps: the operations of recipes and of the commands of the same names, as frozen values.
 
-- `step.py`: what a step is, what it needs besides the draft, and checks of the values that it is given.
+- `step.py`: the base class of steps, what they need besides the draft, and checks of their arguments.
 - `selecting.py`: `drop`, `extract`, `slim`.
 - `naming.py`: `rename`.
 - `casting.py`: `cast`.
@@ -9,8 +9,8 @@
 - `layout.py`: `partition`, `unpartition`, `reshard`, `compact`.
 - `combining.py`: `merge`, `average`.
 - `conversion.py`: `convert`.
-- `recipe.py`: several in one pass, from a TOML file or keyword arguments: `rewrite`.
+- `recipe.py`: several steps in one pass, from a TOML file or keyword arguments: `rewrite`.
 
-A new step is a class in one of these, with its name in `STEPS` of the last. The command of its name only declares the
-arguments that `from_arguments` reads.
+A new step is a class in one of these modules, with its name in `STEPS` of the last one. The command of its name only
+declares the arguments that `from_arguments` reads.
 """

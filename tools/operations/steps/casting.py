@@ -21,10 +21,10 @@ __all__ = ["Cast"]
 class Cast(Step):
     """Cast tensors that match patterns: `cast = { "*" = "bfloat16" }`.
 
-    What is not text is an option: `cast = { "*" = "int8", allow_lossy = true }`.
+    A value that is not text is an option: `cast = { "*" = "int8", allow_lossy = true }`.
 
     Attributes:
-        rules: patterns and types; of several patterns that match a tensor, the last decides.
+        rules: patterns and types; if several patterns match a tensor, the last one applies.
         allow_lossy: whether a cast may lose more than rounding does.
     """
 
@@ -41,7 +41,7 @@ class Cast(Step):
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """From PATTERN=DTYPE, of which the last '=' counts."""
+        """From PATTERN=DTYPE, split at the last '='."""
         rules = table_of_pairs(given["rules"], "PATTERN=DTYPE", last=True)
         return cls(tuple(rules.items()), given["allow_lossy"])
 

@@ -27,8 +27,8 @@ class Merge(Step):
     """The union with other checkpoints: `merge = { with = ["CKPT"], prefer = "last" }`, or `with = { NAME = "CKPT" }`.
 
     Attributes:
-        others: names, empty for none, each with a checkpoint that is put under it.
-        prefer: which checkpoint decides where several have a tensor.
+        others: names, each with a checkpoint that is put under it; empty names for none.
+        prefer: the checkpoint that a tensor comes from if several have it.
         under: the name that the draft itself is put under.
     """
 
@@ -66,7 +66,7 @@ class Merge(Step):
 
 
 def named_source(argument: str) -> tuple[str, str]:
-    """The name and the path in `NAME=CKPT`; an empty name if there is none. A path may contain a '=', a name no '/'."""
+    """The name and the path in `NAME=CKPT`; the name may be empty. A path may contain '=', a name no '/'."""
     name, mark, rest = argument.partition("=")
     return (name, rest) if mark and os.sep not in name else ("", argument)
 
@@ -76,7 +76,7 @@ class Average(Step):
     """The mean with other checkpoints: `average = { with = ["CKPT"], accumulator = "float32" }`; the first step.
 
     Attributes:
-        others: the other checkpoints; what can't be averaged is taken from the last.
+        others: the other checkpoints; tensors that can't be averaged are taken from the last one.
         accumulator: the type that sums are computed in.
     """
 
@@ -98,7 +98,7 @@ class Average(Step):
         return cls(tuple(given["sources"][1:]), given["accumulator"])
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Average, and note what was taken from the last one because it differs."""
+        """Average, and note which tensors were taken from the last one because they differ."""
         drafts = [draft, *map(context.open, self.others)]
         averaged, from_last = average(drafts, DType[self.accumulator])
         averaged.note("differs and is no floating-point tensor, taken from the last", from_last)

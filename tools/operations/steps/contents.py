@@ -40,7 +40,7 @@ class SetValues(Step):
     """Replace values, or add tensors: `set = { bias = "bias.npy", global_step = { value = 0, dtype = "int64" } }`.
 
     Attributes:
-        values: of each tensor its name, and a file, a literal, a number or an array; with a type, the tensor may be new.
+        values: names of tensors, each with a file, a literal, a number or an array; with a type, the tensor may be new.
     """
 
     name: ClassVar[str] = "set"
@@ -66,11 +66,11 @@ class SetValues(Step):
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """From KEY=FILE.npy or KEY=LITERAL, of which a type and a shape may be the end."""
+        """From KEY=FILE.npy or KEY=LITERAL, which may end in a type and a shape."""
         return cls.from_table(table_of_pairs(given["values"], "KEY=FILE.npy"))
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Replace and add them, and note which were added."""
+        """Replace and add tensors, and note which were added."""
         del context
         added = [each.key for each in self.values if set_values(draft, *each)]
         draft.note("added", added)
@@ -83,11 +83,11 @@ class Vocabularies:
 
     Attributes:
         old: the file with the tokens of its rows.
-        new: the file with the tokens of the rows it gets.
+        new: the file with the tokens of its new rows.
         axis: 0 for embeddings, 1 for output layers.
-        oov: rows for out-of-vocabulary buckets, after those of the tokens.
-        old_size: only so many of the old tokens count; -1 for all.
-        new_size: only so many of the new tokens get a row; -1 for all.
+        oov: the number of rows for out-of-vocabulary buckets, after those of the tokens.
+        old_size: how many of the old tokens are used; -1 for all.
+        new_size: how many of the new tokens get a row; -1 for all.
     """
 
     old: str
@@ -100,7 +100,7 @@ class Vocabularies:
 
 @dataclass(frozen=True, slots=True)
 class Resize(Step):
-    """Remap rows to a new vocabulary, slots along: `resize = { KEY = { old_vocab = "F", new_vocab = "F", oov = 1 } }`.
+    """Remap rows and slots to a new vocabulary: `resize = { KEY = { old_vocab = "F", new_vocab = "F", oov = 1 } }`.
 
     Attributes:
         variables: keys, or object paths, and how their rows change.

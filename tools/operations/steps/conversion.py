@@ -56,20 +56,20 @@ _OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Convert(Step):
-    """Between name-based and object-based, and between file formats: `convert = { to = "tf2", template = "FRESH" }`.
+    """Convert to name-based, object-based or other file formats: `convert = { to = "tf2", template = "FRESH" }`.
 
     Attributes:
-        to: what the output is; None for what the ending of its name says, if it has one of another format.
+        to: the kind of the output; None for the format that the ending of its name selects.
         root: the path of the dictionary of variables, or of a Keras model; None for the usual one.
-        names: towards TF1, where names come from.
-        save_counter: towards TF2, whether there is a save counter.
-        template: a checkpoint whose structure the output takes; towards Keras's weights, a weights file.
+        names: to TF1, where names come from.
+        save_counter: to TF2, whether there is a save counter.
+        template: a checkpoint whose structure the output gets; to Keras's weights, a weights file.
         structure: a structure file with the objects that the output has.
         rules: with a template, from names of the source to names or paths of the template.
-        fitting: how strict that is.
+        fitting: how strict the conversion into a template or structure is.
         config: of a Keras model, the file of its config.
-        trainable: patterns of variables of a Keras model that are trained, where that is not known.
-        non_trainable: and of those that are not.
+        trainable: patterns of variables of a Keras model that are trained, if that is not known.
+        non_trainable: patterns of variables of a Keras model that are not trained.
     """
 
     name: ClassVar[str] = "convert"
@@ -121,7 +121,7 @@ class Convert(Step):
         return cls.from_table({name: given[name] for name in _OPTIONS})
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Convert, and note what the output has although the source lacks it."""
+        """Convert, and note which tensors of the output the source lacks."""
         counter = saves_in_name(context.destination) if self.save_counter else None
         if self.fitting.allow_reshape and (
             self.template is None or self.to is None or is_keras_weights(draft)
@@ -151,7 +151,7 @@ class Convert(Step):
         return KerasModel(self.root, self.config, self.trainable, self.non_trainable, self.fitting.beta_1)
 
     def _to_other_format(self, draft: Draft, context: StepContext) -> None:
-        """Prepare what the ending of the output's name says; whatever converts to it does the rest."""
+        """Start the conversion to the format of the output's name, which `finish` in `other_formats.py` completes."""
         destination = context.destination
         if output_of(destination) is None:
             raise BundleError(

@@ -68,7 +68,7 @@ class Unpartition(Step):
     """Store partitioned tensors whole: `unpartition = true` for all, or patterns.
 
     Attributes:
-        patterns: of tensors; none for all. None to do nothing.
+        patterns: of tensors; an empty sequence for all, None to do nothing.
     """
 
     name: ClassVar[str] = "unpartition"
@@ -76,7 +76,7 @@ class Unpartition(Step):
 
     @classmethod
     def from_table(cls, value: object) -> Self:
-        """From true, false, a pattern or a list of some."""
+        """From true, false, a pattern or a list of patterns."""
         if isinstance(value, bool):
             return cls(() if value else None)
         return cls(tuple(texts(value)))
@@ -87,7 +87,7 @@ class Unpartition(Step):
         return cls.from_table(given["patterns"] or True)
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Join the slices, and note of which tensors."""
+        """Join the slices, and note the tensors."""
         del context
         if self.patterns is not None:
             draft.note("now whole", unpartition(draft, self.patterns))
@@ -96,12 +96,12 @@ class Unpartition(Step):
 
 @dataclass(frozen=True, slots=True)
 class Reshard(Step):
-    """Spread tensors over data shards anew: `reshard = 4`, or `reshard = { max_shard_size = "2GB", cut = true }`.
+    """Distribute tensors over new data shards: `reshard = 4`, or `reshard = { max_shard_size = "2GB", cut = true }`.
 
     Attributes:
-        shards: how many; or
-        max_bytes: none larger than that, and
-        cut: larger tensors partitioned.
+        shards: the number of shards; or
+        max_bytes: the maximum size of a shard, and
+        cut: whether larger tensors are partitioned.
     """
 
     name: ClassVar[str] = "reshard"
@@ -127,7 +127,7 @@ class Reshard(Step):
         return cls.from_table({name: given[name] for name in ("shards", "max_shard_size", "cut")})
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Lay them out."""
+        """Reshard."""
         del context
         reshard(draft, shards=self.shards, max_bytes=self.max_bytes, cut=self.cut)
         return draft
@@ -140,7 +140,7 @@ class Compact(Switch):
     name: ClassVar[str] = "compact"
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Have them rewritten."""
+        """Compact."""
         del context
         if self.wanted:
             compact(draft)

@@ -23,7 +23,7 @@ __all__ = ["Rename"]
 class Rename(Step):
     """Rename tensors or objects: `rename = { "old/" = "new/", a = "b" }`.
 
-    What is not text is an option, so that a tensor may be called like one: `map = ["FILE", ...]`, and
+    A value that is not text is an option, so a tensor may have the name of an option: `map = ["FILE", ...]`, and
     `regex = { PATTERN = REPLACEMENT }`.
 
     Attributes:
@@ -50,7 +50,7 @@ class Rename(Step):
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """From OLD=NEW, of which the first '=' counts, `--map` and `--regex`; names and expressions may be repeated."""
+        """From OLD=NEW, split at the first '=', `--map` and `--regex`; names and expressions may be repeated."""
         rules = [parse_rule(*_cut(each, "=", "OLD=NEW")) for each in given["rules"]]
         if given["map"] is not None:
             rules += read_map(given["map"])

@@ -10,8 +10,8 @@ given in the array `steps`:
     [[steps]]
     convert = { to = "tf2" }
 
-Steps are strict: an option that does not exist, or a value of another kind, is an error. The class of each step says what
-it takes.
+Steps are strict: an option that does not exist, or a value of another kind, is an error. The class of each step
+documents its options.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def rewrite(
         source: anything that `tensorbundle.open` takes.
         destination: the new checkpoint's prefix; its directory must exist.
         recipe: the path of a recipe, applied first.
-        options: how the output is made.
-        steps: the names in `STEPS` with what a recipe would give them, applied in the order given.
+        options: how the output is written.
+        steps: names in `STEPS`, with the values of a recipe, applied in the order given.
 
     Raises:
         BundleError: a step that does not exist or is not valid; or as the operations and `transfer`. Nothing was written.
@@ -83,7 +83,7 @@ def rewrite(
 def rewrite_with(
     steps: Iterable[Step], source: AnyPath, destination: AnyPath, options: TransferOptions | None = None
 ) -> Summary:
-    """`rewrite` with steps as values."""
+    """`rewrite` with `Step` objects."""
     with StepContext(destination) as context:
         options = options or TransferOptions()
         draft = apply_steps(context.open(source), steps, context)
@@ -134,17 +134,17 @@ def read_recipe(path: str) -> list[Step]:
 
 
 def shipped_recipes() -> dict[str, Traversable]:
-    """The recipes that come with the package, by name; the first line of each says what it is."""
+    """The recipes that come with the package, by name; the first line of each describes it."""
     folder = files("tensorbundle.tools.operations.steps") / "shipped"
     names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml"))
     return {name.removesuffix(".toml").replace("-", ":", 1): folder / name for name in names}
 
 
 def step_of(name: str, value: object) -> Step:
-    """The step of a name, made from a table.
+    """The step of a name, created from a table.
 
     Raises:
-        BundleError: there is none, or the table is not valid.
+        BundleError: there is no such step, or the table is not valid.
     """
     if name not in STEPS:
         hint = near_hint(name, STEPS)

@@ -19,13 +19,13 @@ __all__ = ["Drop", "Extract", "Slim"]
 
 @dataclass(frozen=True, slots=True)
 class _Selection(Step):
-    """A step that is given patterns, at least one."""
+    """A step with at least one pattern."""
 
     patterns: tuple[str, ...]
 
     @classmethod
     def from_table(cls, value: object) -> Self:
-        """From a pattern, or a list of some."""
+        """From a pattern, or a list of patterns."""
         return cls(tuple(texts(value)))
 
     @classmethod
@@ -54,7 +54,7 @@ class Extract(_Selection):
     name: ClassVar[str] = "extract"
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Keep them."""
+        """Remove all others."""
         del context
         extract(draft, self.patterns)
         return draft
@@ -67,7 +67,7 @@ class Slim(Switch):
     name: ClassVar[str] = "slim"
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Remove it, and note which tensors these are."""
+        """Remove it, and note its tensors."""
         del context
         if self.wanted:
             draft.note("optimizer state removed", slim(draft))

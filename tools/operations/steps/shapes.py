@@ -34,7 +34,7 @@ class Transpose(Step):
     """Put axes in another order: `transpose = { PATTERN = [1, 0] }`.
 
     Attributes:
-        axes: patterns, each with the old axes in their new order; slots follow their variable.
+        axes: patterns, each with the old axes in their new order; slots change with their variable.
     """
 
     name: ClassVar[str] = "transpose"
@@ -62,8 +62,8 @@ class Reshape(Step):
     """Give tensors another shape for the same elements: `reshape = { PATTERN = [6, -1] }`.
 
     Attributes:
-        shapes: patterns, each with a shape, in which one length may be -1, and `...` means the tensor's own lengths but
-            those of 1; slots follow their variable.
+        shapes: patterns, each with a shape, in which one length may be -1, and `...` means the tensor's own lengths
+            except those of 1; slots change with their variable.
     """
 
     name: ClassVar[str] = "reshape"
@@ -88,7 +88,7 @@ class Reshape(Step):
 
 @dataclass(frozen=True, slots=True)
 class Split(Step):
-    """Make several tensors of one: `split = { KEY = { into = { A = 4, B = -1 }, axis = 1 } }`.
+    """Split a tensor into several: `split = { KEY = { into = { A = 4, B = -1 }, axis = 1 } }`.
 
     Attributes:
         parts: names, each with the names and lengths of its parts and the axis.
@@ -126,10 +126,10 @@ class Split(Step):
 
 @dataclass(frozen=True, slots=True)
 class Concat(Step):
-    """Make one tensor of several: `concat = { NEW = { of = ["A", "B"], axis = 1 } }`.
+    """Join several tensors into one: `concat = { NEW = { of = ["A", "B"], axis = 1 } }`.
 
     Attributes:
-        wholes: names of results, each with the names that it is made of and the axis.
+        wholes: names of results, each with the names of its parts and the axis.
     """
 
     name: ClassVar[str] = "concat"
@@ -146,11 +146,11 @@ class Concat(Step):
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """From the name of the result, and those that it is made of."""
+        """From the name of the result, and those of its parts."""
         return cls.from_table({given["new"]: {"of": given["parts"], "axis": given["axis"]}})
 
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Put them together."""
+        """Concatenate."""
         del context
         for new, parts, axis in self.wholes:
             concat(draft, parts, new, axis)
@@ -165,14 +165,14 @@ def _length(size: str) -> int:
 
 
 def _lengths(value: object) -> list[int | EllipsisType]:
-    """A list of whole numbers, and `...` or, where there is no such value, its text."""
+    """A list of integers and `...`, also as text for formats without such a value."""
     if not isinstance(value, (list, tuple)):
         raise BundleError(f"{value!r} is not a list of whole numbers")
     return [... if each in (..., _OWN) else integer(each) for each in value]
 
 
 def _lists(arguments: list[str], form: str, *, own: bool = False) -> dict[str, list[int | str]]:
-    """Keys and lists of numbers; brackets around a list may be given or left out, and must be for an empty one.
+    """Keys and lists of numbers; brackets around a list are optional, but an empty list needs them.
 
     With `own`, `...` may be among the numbers.
     """

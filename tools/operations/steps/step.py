@@ -1,8 +1,8 @@
-"""What a step is, what it needs besides the draft, and checks of the values that it is given.
+"""The base class of steps, what they need besides the draft, and checks of their arguments.
 
-A step is a frozen value. It is made of a table (TOML, or keyword arguments in Python) by `from_table`, or of the arguments
-of the command of its name by `from_arguments`, which mostly writes them down as such a table. So both are checked by the
-same code, change a draft by the same code, and leave the same notes in it.
+A step is a frozen value. It is created from a table (TOML, or keyword arguments in Python) by `from_table`, or from the
+arguments of the command of its name by `from_arguments`, which mostly turns them into such a table. So the same code
+checks both, changes the draft, and adds the notes to it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class StepContext:
         self._opened = contextlib.ExitStack()
 
     def open(self, path: Path) -> Draft:
-        """A draft of another checkpoint, which stays open until the context is left.
+        """A draft of another checkpoint, which stays open until the context ends.
 
         Raises:
             BundleError: it can't be opened.
@@ -69,11 +69,11 @@ class StepContext:
 
 
 class Step(abc.ABC):
-    """One operation on a draft, with everything that was asked for.
+    """One operation on a draft, with all its arguments.
 
     Attributes:
         name: of the step in a recipe, and of the command.
-        only_first: whether it needs checkpoints as they are, so that no other step may come before it.
+        only_first: whether it needs unchanged checkpoints, so that no other step may come before it.
     """
 
     __slots__ = ()
@@ -92,7 +92,7 @@ class Step(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """The step that the arguments of its command describe, by the names that the command declares them under.
+        """The step that the arguments of its command describe, by the names that the command declares.
 
         Raises:
             BundleError: as `from_table`; an argument without its '='; or the same name twice.
@@ -100,10 +100,10 @@ class Step(abc.ABC):
 
     @abc.abstractmethod
     def apply(self, draft: Draft, context: StepContext) -> Draft:
-        """Change a draft, and leave a note in it of what a person should know; the draft to go on with.
+        """Change a draft, and add notes for a person to it; returns the draft for the next step.
 
         Raises:
-            BundleError: the draft can't be changed so; it is of no use then.
+            BundleError: the draft can't be changed in this way; it can't be used afterwards.
         """
 
 
@@ -120,7 +120,7 @@ class Switch(Step):
 
     @classmethod
     def from_arguments(cls, given: Mapping[str, Any]) -> Self:
-        """It has no arguments."""
+        """From no arguments."""
         del given
         return cls.from_table(True)
 
@@ -138,7 +138,7 @@ def apply_steps(draft: Draft, steps: Iterable[Step], context: StepContext) -> Dr
     return draft
 
 
-# Checks of values. Each returns its value with its type known, or raises a BundleError that says what is wrong with it.
+# Checks of values. Each returns its value with a known type, or raises a BundleError that says what is wrong with it.
 
 
 def table(value: object, what: str = "a table") -> Mapping[str, Any]:
@@ -149,7 +149,7 @@ def table(value: object, what: str = "a table") -> Mapping[str, Any]:
 
 
 def options(value: object, *allowed: str, required: Iterable[str] = ()) -> Mapping[str, Any]:
-    """A table in which only some keys may appear, and some must."""
+    """A table in which only allowed keys may appear, and required ones must appear."""
     given = table(value, f"a table with {' and '.join(required) or 'options'}")
     for key in given:
         if key not in allowed:
@@ -168,17 +168,17 @@ def flag(value: object) -> bool:
 
 
 def integer(value: object) -> int:
-    """A whole number; also NumPy's."""
+    """An integer; also NumPy's."""
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise BundleError(f"{value!r} is not a whole number")
     try:
         return operator.index(value)
-    except TypeError:  # an array of several
+    except TypeError:  # an array of several elements
         raise BundleError(f"{value!r} is not a whole number") from None
 
 
 def integers(value: object) -> list[int]:
-    """A list of whole numbers."""
+    """A list of integers."""
     if not isinstance(value, (list, tuple)):
         raise BundleError(f"{value!r} is not a list of whole numbers")
     return [integer(each) for each in value]
@@ -204,7 +204,7 @@ def path(value: object) -> str:
 
 
 def texts(value: object) -> list[str]:
-    """Some texts or paths, at least one; one alone needs no list."""
+    """A list of at least one text or path; a single one needs no list."""
     listed = list(value) if isinstance(value, (list, tuple)) else [value]
     if not listed:
         raise BundleError("an empty list")
@@ -212,10 +212,10 @@ def texts(value: object) -> list[str]:
 
 
 def table_of_pairs(arguments: Iterable[str], form: str, *, last: bool = False) -> dict[str, str]:
-    """The table that arguments such as `KEY=VALUE` write down, cut at the first '=', or at the last one.
+    """The table of arguments such as `KEY=VALUE`, split at the first '=', or at the last one.
 
     Raises:
-        BundleError: no '=', or twice the same key.
+        BundleError: no '=', or the same key twice.
     """
     out: dict[str, str] = {}
     for each in arguments:
