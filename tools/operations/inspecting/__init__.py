@@ -1,4 +1,4 @@
-"""What is in one checkpoint, and whether it is whole.
+"""Shows what one checkpoint contains, and checks whether it is complete and undamaged.
 
 - `listing.py`: the tensors of an index: `ls`.
 - `completing.py`: names that begin with a text, for the completion of a shell.
@@ -7,15 +7,15 @@
 - `passes.py`: one streamed pass over the values of many tensors.
 - `statistics.py`: statistics of tensors' values: `stats`.
 - `histograms.py`: histograms of values in one pass.
-- `hashing.py`: content hashes: `hash`, and how they differ from a manifest's.
+- `hashing.py`: content hashes: `hash`, and how they differ from those in a manifest.
 - `hints.py`: which class each object of a graph most likely has.
-- `graph_view.py`: an object graph as it is shown: `graph`.
-- `layout.py`: which bytes of data shards are referred to, by none or by several.
-- `overview.py`: the whole in one screen: `info`.
-- `problems.py`: what `verify` finds, as data.
+- `graph_view.py`: an object graph, or a part of it, to be shown: `graph`.
+- `layout.py`: which bytes of data shards no entry, or several entries, refer to.
+- `overview.py`: a summary in one screen: `info`.
+- `problems.py`: the problems that `verify` finds, as data.
 - `blocks.py`: finds the blocks of an index whose end is lost.
-- `damage.py`: what damaged bytes tell of how they were damaged.
-- `fingerprint.py`: whether a SavedModel's variables are those that it was saved with.
+- `damage.py`: how bytes were damaged, as far as they tell it.
+- `fingerprint.py`: whether a SavedModel still has the variables that it was saved with.
 - `verification.py`: `verify`.
-- `timing.py`: how long jobs take, here and beside others: `bench`.
+- `timing.py`: how long jobs take, with this package and with others: `bench`.
 """

@@ -1,8 +1,8 @@
 """Finds the data blocks of an index whose end, which says where they are, is lost or damaged.
 
-A block proves itself: its restart array and its checksum are in the places that its entries lead to. Where one begins is
-known for the first, and after each that was found; after damage every place with a first entry is tried, in time in
-proportion to the size of the file.
+A block is recognized by its restart array and its checksum, which are in the places that its entries lead to. The start
+of a block is known for the first one and after each block that was found. After damage, every place with a possible
+first entry is tried, in time proportional to the size of the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["METAINDEX", "FoundBlock", "find_blocks", "loose_entries"]
 
 # The metaindex block with its trailer: always empty, and after all data blocks.
 METAINDEX: Final = b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0"
-_STEPS_PER_BYTE: Final = 4  # entries that are looked at, for each byte of the file
+_STEPS_PER_BYTE: Final = 4  # entries that are tried, for each byte of the file
 _LONGEST: Final = 16 << 20  # bytes of a block with one large value
 
 
@@ -54,7 +54,7 @@ def find_blocks(data: bytes) -> Iterator[FoundBlock]:
             yield block
             at = block.offset + block.size + TRAILER_BYTES
         else:
-            at = data.find(b"\0", at + 1)  # the first entry of a block shares nothing with one before it
+            at = data.find(b"\0", at + 1)  # the first entry of a block shares no bytes with an earlier key
 
 
 def _block_at(data: bytes, start: int, budget: list[int]) -> FoundBlock | None:
@@ -84,7 +84,7 @@ def _block_at(data: bytes, start: int, budget: list[int]) -> FoundBlock | None:
 
 
 def _entry_at(data: bytes, pos: int, last: int) -> tuple[int, int, int, int] | None:
-    """The entry at a place: bytes shared with the key before, bytes of its key, where its value begins and ends."""
+    """The entry at `pos`: bytes shared with the key before, other bytes of its key, start and end of its value."""
     try:
         shared, pos = read_varint(data, pos)
         unshared, pos = read_varint(data, pos)
@@ -98,7 +98,7 @@ def _entry_at(data: bytes, pos: int, last: int) -> tuple[int, int, int, int] | N
 
 
 def loose_entries(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """What look like the keys and values of a block whose checksum is wrong, up to where they stop to make sense."""
+    """The probable keys and values of a block whose checksum is wrong, up to the first entry that is not valid."""
     pos, key = start, b""
     allowed = MAX_KEY_RATIO * (end - start) + (1 << 20)  # bytes of all keys together
     while pos < end and allowed > 0:

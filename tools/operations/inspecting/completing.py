@@ -1,4 +1,4 @@
-"""The names in a checkpoint that begin with a text, for the completion of a shell; reads few blocks of a large index."""
+"""The names in a checkpoint that begin with a text, for shell completion; reads few blocks of a large index."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["names_from"]
 
-_MARK: Final = ".ATTRIBUTES/"  # what follows an object's path in a key
+_MARK: Final = ".ATTRIBUTES/"  # follows an object's path in a key
 
 
 def names_from(index: Index, text: str) -> list[str]:
-    """The names that begin with `text`, up to and including their next '/', sorted: `dense/` and `dense_1/` for `den`.
+    """The sorted names that begin with `text`, each up to its next '/': `dense/` and `dense_1/` for `den`.
 
     A name is a key, or an object's path in place of its key. Parts that begin with a dot, such as `.OPTIMIZER_SLOT`, are
-    named only if `text` has the dot.
+    included only if `text` has the dot.
 
     Raises:
         CorruptionError, UnsupportedError: the part of the index that was read is damaged.
@@ -31,7 +31,7 @@ def names_from(index: Index, text: str) -> list[str]:
     for key in _keys_from(index, text):
         part, slash, rest = key[len(text) :].partition("/")
         if part.startswith(".") and not text.endswith("."):
-            continue  # also all that is stored of an object whose path is `text`
+            continue  # also all tensors of an object whose path is `text`
         found.add(text + part + ("" if rest.startswith(".") else slash))
     return sorted(found)
 
@@ -46,7 +46,7 @@ def _keys_from(index: Index, text: str) -> Iterator[str]:
 
 
 def _runs(index: Index, start: bytes) -> Iterator[list[tuple[bytes, object]]]:
-    """Entries in key order, without blocks of the table whose keys all have their next part in common."""
+    """Entries in key order, without blocks of the table whose keys all have the same next part."""
     if not isinstance(index, BundleIndex):
         yield list(index.raw_entries())
         return
@@ -56,6 +56,6 @@ def _runs(index: Index, start: bytes) -> Iterator[list[tuple[bytes, object]]]:
         if before > start and not before.startswith(start):
             return
         slash = before.find(b"/", len(start)) if before.startswith(start) else -1
-        # The keys of this block are between two separators: what both begin with, all of them begin with.
+        # The keys of this block are between two separators: all of them begin with the common start of both.
         if slash < 0 or not table.separators[number].startswith(before[: slash + 1]):
             yield list(table.block_items(number))

@@ -1,4 +1,4 @@
-"""What damaged bytes tell of how they were damaged."""
+"""Finds out from damaged bytes how they were damaged."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = ["INDEX_BYTES", "Damage", "cause_of_index"]
 
-INDEX_BYTES: Final = 16 << 20  # of an index that are looked at
+INDEX_BYTES: Final = 16 << 20  # of an index that are examined
 _FILE_BYTES: Final = 64 << 20  # of a data shard, to look for conversions
 _TENSOR_BYTES: Final = 16 << 20  # of a tensor
-_MOST_TENSORS: Final = 32  # that are looked at
-_FEW: Final = 3  # tensors in which flipped bits are looked for: chance would find some in many
+_MOST_TENSORS: Final = 32  # that are examined
+_FEW: Final = 3  # tensors that are searched for flipped bits: in many, some would be found by chance
 _FLIPPED_BYTES: Final = 4 << 20
 _SHIFTS: Final = 16
 _SECTORS: Final = (512, 4096)
-_REPLACEMENT: Final = b"\xef\xbf\xbd"  # what decoders of UTF-8 put in place of what is none
+_REPLACEMENT: Final = b"\xef\xbf\xbd"  # decoders of UTF-8 put this in place of invalid bytes
 _SAME: Final = re.compile(rb"([^\0])\1{511,}", re.DOTALL)
 
 
 def cause_of_index(data: bytes) -> str | None:
-    """Why these bytes are not an index, if they tell."""
+    """Why these bytes are not an index, or None if they do not tell."""
     content = describe_content(data[:4096])
     if content is not None:
         return cause_line("foreign-content", content=content)
@@ -56,7 +56,7 @@ def cause_of_index(data: bytes) -> str | None:
 
 
 def _ends_well(data: bytes) -> bool:
-    """Whether there is a footer, and an index block where it says."""
+    """Whether there is a footer, and an index block in the place that it names."""
     if len(data) < FOOTER_BYTES:
         return False
     try:
@@ -71,7 +71,7 @@ def _ends_well(data: bytes) -> bool:
 
 
 class Damage:
-    """What the bytes of one data shard tell of the tensors in it that have wrong checksums."""
+    """Finds the causes of wrong checksums of tensors in one data shard, from its bytes."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Damage:
         *,
         big_endian: bool,
     ) -> None:
-        """For a file of `size` bytes that `read` gives, by offset and number, and all entries in it."""
+        """For a file of `size` bytes, with all entries in it; `read` returns bytes by offset and number."""
         self._read, self._size, self._big_endian = read, size, big_endian
         self._by_content = {(entry.nbytes, entry.crc32c): key for key, entry in reversed(entries)}
         self._shift = size - max((entry.offset + entry.nbytes for _, entry in entries), default=0)
@@ -90,7 +90,7 @@ class Damage:
         self._checked_whole = False
 
     def cause(self, key: str, entry: TensorEntry, *, failed: int) -> str | None:
-        """Why this tensor's checksum is wrong, if its bytes tell; `failed` tensors have wrong ones in all."""
+        """Why this tensor's checksum is wrong, if its bytes tell; `failed` is the number of tensors with wrong ones."""
         self._looked_at += 1
         if self._looked_at > _MOST_TENSORS or entry.nbytes > _TENSOR_BYTES:
             return self._of_whole()
@@ -111,7 +111,7 @@ class Damage:
         )
 
     def _byte_order(self, entry: TensorEntry, data: bytes) -> str | None:
-        """Whether strings have the other byte order than the header says."""
+        """The cause that strings have another byte order than the header says, or None."""
         try:
             checksum = payload_checksum(
                 entry.dtype, entry.elements, entry.nbytes, big_endian=not self._big_endian
@@ -123,7 +123,7 @@ class Damage:
         return cause_line("byte-order", order="little" if self._big_endian else "big") if right else None
 
     def _of_whole(self) -> str | None:
-        """Whether the whole file was converted as text."""
+        """The cause that the whole file was converted as text, or None."""
         if not self._checked_whole and self._size <= _FILE_BYTES:
             self._checked_whole = True
             data = self._read(0, self._size)
@@ -156,7 +156,7 @@ class Damage:
 
     @staticmethod
     def common_sector(entries: Iterable[TensorEntry]) -> str | None:
-        """The one sector that all of several damaged tensors have bytes in, if there is one."""
+        """The sector that several damaged tensors all have bytes in, if there is one."""
         places = [(each.offset, each.offset + each.nbytes - 1) for each in entries if each.nbytes]
         if len(places) < 2:
             return None
@@ -171,12 +171,12 @@ class Damage:
 
 
 def _sector_in(offset: int, data: bytes) -> str | None:
-    """A run of one byte, or a sector that is there twice, among the bytes of a tensor."""
+    """A run of one byte, or a repeated sector, among the bytes of a tensor."""
     size = _SECTORS[0]
     runs = list(islice(_SAME.finditer(data), 2))
     if len(runs) == 1:
         start, stop = (offset + each for each in runs[0].span())
-        # One of several, and all of a tensor, may well be values.
+        # Several such runs, or one of most of the tensor, may be valid values.
         if (start % size == 0 or stop % size == 0) and 2 * (stop - start) < len(data):
             how = f"are all {data[runs[0].start()]:#04x}"
             return cause_line("damaged-sector", size=stop - start, start=start, how=how)

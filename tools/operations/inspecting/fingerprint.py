@@ -1,7 +1,8 @@
-"""The fingerprint of a SavedModel: whether its variables are those that it was saved with.
+"""The fingerprint of a SavedModel, which tells whether it still has the variables that it was saved with.
 
-`fingerprint.pb` has, as `checkpoint_hash`, the FarmHash Fingerprint64 of the file `variables/variables.index` (TensorFlow
-cc/saved_model/fingerprinting.cc, `HashCheckpointIndexFile`). No version of TensorFlow compares the two when it loads.
+`fingerprint.pb` has, as `checkpoint_hash`, the FarmHash Fingerprint64 of the file `variables/variables.index`
+(TensorFlow cc/saved_model/fingerprinting.cc, `HashCheckpointIndexFile`). No version of TensorFlow compares the two
+when it loads.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tensorbundle.storage.paths import absolute, basename, dirname, join
 __all__ = ["check_fingerprint", "fingerprint64"]
 
 _CHECKPOINT_HASH: Final = 5  # a field of FingerprintDef, tensorflow/core/protobuf/fingerprint.proto
-_MOST_BYTES: Final = 8 << 20  # of an index; Python takes 3 seconds for them
+_MOST_BYTES: Final = 8 << 20  # of an index; Python needs 3 seconds for them
 
 _MASK: Final = 2**64 - 1
 _K0: Final = 0xC3A5C85C97CB3127
@@ -95,7 +96,7 @@ def _step(
     z = _rotate(z + w[0], 33) * mul & _MASK
     v = _weak(data, at, v[1] * mul, x + w[0])
     w = _weak(data, at + 32, z + w[1], y + _word(data, at + 16))
-    return z, y, x, v, w  # x and z change places
+    return z, y, x, v, w  # x and z are swapped
 
 
 def _weak(data: bytes, at: int, a: int, b: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""An object graph as it is shown: which nodes, with what is known of each, and the edges between them: `graph`."""
+"""The view of an object graph: the shown nodes, known facts about each, and the edges between them: `graph`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Arrow", "Edge", "GraphView", "graph", "view_of"]
 
 
 class Edge(NamedTuple):
-    """A line of a tree: what leads to an object, of which optimizer if it is a slot, and whether it is in full there."""
+    """A line of a tree: the edge to an object, a slot's optimizer, and whether the object is shown in full there."""
 
     name: str
     optimizer: Node | None
@@ -28,7 +28,7 @@ class Edge(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """An edge of the graph between two nodes; `optimizer` is whose slot the target is, or None."""
+    """An edge of the graph between two nodes; if the target is a slot, `optimizer` is its optimizer, else None."""
 
     source: Node
     name: str
@@ -37,15 +37,15 @@ class Arrow(NamedTuple):
 
 
 class GraphView(NamedTuple):
-    """What of a graph is shown.
+    """A graph, and the part of it that is shown.
 
     Attributes:
         graph: all of it.
         tensors: the tensors that are stored.
-        hints: what kind of object the nodes are.
+        hints: the kinds of objects that the nodes are.
         paths: the nodes that are shown and can be reached, and their paths in the whole graph.
         nodes: the nodes that are shown; of a whole graph also those that cannot be reached.
-        root: where the view starts, shown or not.
+        root: the node where the view starts, shown or not.
         path: the path of `root`; empty for the whole graph.
         variables: whether only variables are shown.
     """
@@ -62,7 +62,7 @@ class GraphView(NamedTuple):
     def edges(self) -> dict[Node, list[Edge]]:
         """The edges of every object: each object in full below the parent on its shortest path, slots below variables.
 
-        Of variables only, `root` has an edge to each that is no slot, with its path as the name.
+        In a view of variables only, `root` has an edge to each variable that is not a slot, named by its path.
         """
         edges: dict[Node, list[Edge]] = {node: [] for node in self.graph.nodes}
         shown = {self.root, *_above(self.graph, self.path)}
@@ -83,7 +83,7 @@ class GraphView(NamedTuple):
         return edges
 
     def slots(self) -> Iterator[tuple[Node, Slot]]:
-        """The slots of shown variables, with their optimizers, which need not be shown."""
+        """The slots of shown variables, with their optimizers, which may be hidden."""
         for optimizer in self.graph.nodes:
             for slot in optimizer.slots:
                 if slot.variable in self.paths and slot.slot in self.paths:
@@ -99,7 +99,7 @@ class GraphView(NamedTuple):
             yield Arrow(slot.variable, slot.name, slot.slot, optimizer)
 
     def to_json(self, node: Node) -> dict[str, object]:
-        """One object; its path is null where nothing leads to it, its hint where nothing tells what it is."""
+        """One object; its path is null if it can't be reached, its hint if its kind is not known."""
         fields: dict[str, object] = {
             "id": node.id,
             "path": self.paths.get(node),
@@ -125,14 +125,15 @@ def graph(source: Path, depth: int | None = None, *, path: str = "", variables: 
 
     Args:
         source: anything that `tensorbundle.open` takes.
-        depth: only objects at most so many edges from where the view starts, with their slots; all if None.
-        path: the view starts at this object, given by any name that it or one of its tensors has, and shows what it
-            leads to, but not the objects on the way to it; at the root by default.
-        variables: only variables, slot variables among them.
+        depth: the greatest number of edges between the start of the view and the objects shown, apart from slots; all
+            objects if None.
+        path: the object where the view starts, given by any name that it or one of its tensors has; the view shows the
+            objects that it leads to, but not those on the way to it. The root by default.
+        variables: show only variables, including slot variables.
 
     Raises:
         UnsupportedError: it is name-based and has none.
-        TensorNotFoundError: no object has the name `path`; the reason shows near paths.
+        TensorNotFoundError: no object has the name `path`; the reason suggests similar paths.
         ConflictError: `path` is the full name of several variables.
         BundleError: it can't be read.
     """
@@ -172,7 +173,7 @@ def _is_variable(node: Node) -> bool:
 
 
 def _above(graph: ObjectGraph, path: str) -> set[Node]:
-    """The objects on the way from the root to the one at `path`, without that."""
+    """The objects on the way from the root to the one at `path`, without that one."""
     variable, slot, _ = path.partition(OPTIMIZER_SLOT)
     way = [graph.root]
     for name in split_path(variable):
@@ -181,7 +182,7 @@ def _above(graph: ObjectGraph, path: str) -> set[Node]:
 
 
 def _below(graph: ObjectGraph, root: Node, above: Collection[Node], depth: int | None) -> set[Node]:
-    """What `root` leads to without the objects above it, at most `depth` edges away; slots are as far as variables."""
+    """Objects that `root` leads to, except those above it, within `depth` edges; slots are as far as variables."""
     slots: dict[Node, list[Node]] = {}
     for optimizer in graph.nodes:
         for slot in optimizer.slots:
@@ -189,7 +190,7 @@ def _below(graph: ObjectGraph, root: Node, above: Collection[Node], depth: int |
     seen: set[Node] = set()
     level = [root]
     while level:
-        for node in level:  # which grows by their slots
+        for node in level:  # the slots are added to `level`
             if node not in seen:
                 seen.add(node)
                 level += [each for each in slots.get(node, ()) if each not in above]

@@ -71,7 +71,7 @@ class CheckpointHash:
     """The hashes of a checkpoint.
 
     Attributes:
-        checkpoint: of all `tensors` together, but for the object graph; 64 hexadecimal digits.
+        checkpoint: of all `tensors` together, except the object graph; 64 hexadecimal digits.
         tensors: of each tensor, in key order.
     """
 
@@ -142,7 +142,7 @@ def _of_tensor(checkpoint: Checkpoint, verify: bool, key: str, entry: TensorEntr
 def _elements(
     checkpoint: Checkpoint, key: str, entry: TensorEntry, *, verify: bool
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of a tensor's elements as hashed: numbers as they are, strings and variants each after its length."""
+    """The bytes of a tensor's elements as hashed: numbers unchanged, strings and variants each after its length."""
     if entry.dtype is DType.resource:
         return
     if entry.dtype is DType.variant:
@@ -196,10 +196,10 @@ def _name(key: str) -> str:
 
 
 def parse_manifest(text: str, path: str) -> CheckpointHash:
-    """What `tensorbundle hash` printed, with `--json` or without; `checkpoint` is empty if it has no such line.
+    """The hashes in the output of `tensorbundle hash`, with or without `--json`; `checkpoint` is empty if it has none.
 
     Raises:
-        BundleError: a line that is neither.
+        BundleError: a line in neither form.
     """
     tensors = []
     whole = ""
@@ -248,7 +248,7 @@ def compare_hashes(
 ) -> list[Deviation]:
     """How hashes of a checkpoint differ from those in a manifest, in key order; nothing if all are equal.
 
-    The object graph is compared if both have one. With `partial`, tensors that only the manifest has do not count.
+    The object graph is compared if both have one. With `partial`, tensors that only the manifest has are ignored.
     """
     before, after = _by_name(expected), _by_name(found)
     if OBJECT_GRAPH_KEY not in before or OBJECT_GRAPH_KEY not in after:

@@ -1,8 +1,8 @@
-"""What kind of object each node of an object graph was, as far as its edges, its tensors and its config tell.
+"""Hints about the class of each object of a graph, from its edges, its tensors and its config.
 
-An object graph stores names and no types. Most classes of TensorFlow and Keras leave a mark, though: attributes of a
-certain name, edges of certain names, a config. What is found here is what these classes save; where several kinds save
-the same, the hint says so ("list-like": a list, a tuple, or a dictionary whose keys are numbers) or there is none.
+An object graph stores names and no types. But most classes of TensorFlow and Keras can be recognized: by attributes or
+edges of certain names, or by a config. If several classes save the same, the hint says so ("list-like": a list, a
+tuple, or a dictionary whose keys are numbers) or there is none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Tensors", "hints"]
 
 # python/trackable/constants.py, OBJECT_CONFIG_JSON_KEY: Keras up to TensorFlow 2.2 stored the config of its objects.
 OBJECT_CONFIG_JSON: Final = "OBJECT_CONFIG_JSON"
-_CONFIG_BYTES: Final = 1 << 24  # what is read of configs in one graph
+_CONFIG_BYTES: Final = 1 << 24  # of configs that are read in one graph
 _CLASS_NAME: Final = 100
 _FOLLOWING: Final = 4  # no class saves more tensors under one attribute
 
@@ -40,7 +40,7 @@ _OPTIMIZERS: Final = {
     "keras2": "Keras 2 optimizer",
     "keras3": "Keras 3 optimizer",
 }
-# What Keras objects have besides their variables and layers; attributes of Keras 3 (layers/layer.py, ops/operation.py,
+# Children of Keras objects besides variables and layers: attributes of Keras 3 (layers/layer.py, ops/operation.py,
 # models/functional.py, trainers/trainer.py, export/export_archive.py), then of Keras 2 (engine/training.py,
 # engine/base_layer.py, saving/legacy/saved_model).
 _BOOKKEEPING: Final = {
@@ -51,7 +51,7 @@ _BOOKKEEPING: Final = {
     *("layer_metrics", "layer_regularization_losses", "predict_function", "predict_tf_function"),
     *("regularization_losses", "test_function", "test_tf_function", "train_function", "train_tf_function"),
 }
-_KERAS_API: Final = "keras_api"  # an object of bookkeeping in SavedModels, with variables in it
+_KERAS_API: Final = "keras_api"  # a bookkeeping object in SavedModels, which contains variables
 # Functions that SavedModels keep of a resource (python/trackable/resource.py).
 _RESOURCE: Final = {"_create_resource", "_initialize", "_destroy_resource"}
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]*")
@@ -60,21 +60,21 @@ _CAPTURE: Final = re.compile(r"capture_[0-9]+")
 
 
 def hints(checkpoint: Checkpoint, graph: ObjectGraph, tensors: Tensors) -> dict[Node, str]:
-    """A hint for every object that there is one for; in the order of the nodes.
+    """The hints by node, in the order of the nodes, without nodes that have none.
 
-    Reads no tensor but configs of old Keras objects, and those only up to 16 MiB in all.
+    Reads only the configs of old Keras objects, up to 16 MiB in all, and no other tensors.
 
     Args:
         checkpoint: where configs are read from.
         graph: its object graph.
-        tensors: what it stores.
+        tensors: its tensors.
     """
     found = _Hints(graph, tensors, _reader(checkpoint))
     return {node: hint for node in graph.nodes if (hint := found.of[node]) is not None}
 
 
 class Tensors:
-    """What a checkpoint stores, looked up by the attributes of an object graph.
+    """The tensors of a checkpoint, looked up by the attributes of an object graph.
 
     Attributes:
         entries: every tensor's key and entry.
@@ -85,10 +85,10 @@ class Tensors:
         self._keys = sorted(entries)
 
     def of(self, attribute: Attribute) -> Iterator[tuple[str, TensorEntry]]:
-        """The tensors of an attribute, each with its name: the one with its key, else those whose keys go on after it.
+        """The tensors of an attribute, each with its name: of the same key, else of keys that begin with it.
 
-        Tables and iterators have such (python/checkpoint/saveable_compat.py, `legacy_saveable_name`): the attribute
-        `table` means `table-keys` and `table-values`.
+        Tables and iterators have such keys (python/checkpoint/saveable_compat.py, `legacy_saveable_name`): the
+        attribute `table` means `table-keys` and `table-values`.
         """
         key = attribute.checkpoint_key
         if key in self.entries:
@@ -101,7 +101,7 @@ class Tensors:
 
 
 def _reader(checkpoint: Checkpoint) -> Callable[[str, TensorEntry], bytes | None]:
-    """What reads a scalar string, or gives None where it can't, or where enough has been read."""
+    """A function that reads a scalar string; it returns None if it can't be read, or if the limit is reached."""
     left = _CONFIG_BYTES
 
     def read(key: str, entry: TensorEntry) -> bytes | None:
@@ -183,7 +183,7 @@ class _Hints:
         generation = generation_of(node)
         count = node.children.get("iter")
         if generation == "legacy" and not node.slots and count is not None and not self._is_counter(count):
-            return None  # without slots, plain SGD counts its steps at least
+            return None  # plain SGD has no slots, but it has a number of steps
         return None if generation is None else _OPTIMIZERS[generation]
 
     def _bookkeeping(self, node: Node, name: str, parent: Node | None) -> str | None:
@@ -208,7 +208,7 @@ class _Hints:
         ):
             return "static lookup table"  # python/ops/lookup_ops.py, `StaticHashTable` and `StaticVocabularyTable`
         if names and all(map(_TRACE.fullmatch, names)):
-            return "function"  # python/saved_model/save.py: what a SavedModel keeps of functions
+            return "function"  # python/saved_model/save.py: SavedModels store functions so
         if names and all(map(_CAPTURE.fullmatch, names)):
             return "concrete function"
         return None
@@ -224,7 +224,7 @@ class _Hints:
         return self._variable(node)[1] == Spec(DType.int64, ())
 
     def _variable(self, node: Node) -> tuple[str, Spec]:
-        """The full name of the variable that a node is, its type and its shape; "" and nothing if it is not stored."""
+        """A variable's full name, type and shape; an empty name and spec if the node is not a stored variable."""
         for each in node.attributes:
             entry = self._tensors.entries.get(each.checkpoint_key)
             if each.name == VARIABLE_VALUE and entry is not None:
@@ -233,10 +233,10 @@ class _Hints:
 
 
 def _keras(node: Node) -> str | None:
-    """What kind of Keras object, by the edges that its class makes.
+    """The kind of a Keras object, by the edges that its class creates.
 
     Keras 2 names layers `layer-K` and those with weights `layer_with_weights-K` too (engine/functional.py). The first
-    layer of a functional model has no weights, being an input; a Sequential model's may have.
+    layer of a functional model is an input without weights; that of a Sequential model may have weights.
     """
     children = node.children
     names = children.keys()
@@ -258,7 +258,7 @@ def _keras(node: Node) -> str | None:
 
 
 def _container(node: Node) -> str | None:
-    """What python/trackable/data_structures.py makes of lists, tuples and dictionaries."""
+    """The kind of a container that python/trackable/data_structures.py wraps: a list, a tuple or a dictionary."""
     names = list(node.children)
     numbers = [name for name in names if _NUMBER.fullmatch(name)]
     fields = names[: len(names) - len(numbers)]
@@ -266,7 +266,7 @@ def _container(node: Node) -> str | None:
         return "list-like"
     named, counted = ([node.children[name] for name in each] for each in (fields, numbers))
     if numbers and named == counted and not any(map(_NUMBER.fullmatch, fields)):
-        return "namedtuple"  # its elements come by name first, then by number
+        return "namedtuple"  # its elements are listed by name first, then by number
     if any(not name.isidentifier() for name in names):
         return "dict-like"  # names that attributes of an object can't have
     return None

@@ -1,4 +1,4 @@
-"""Histograms in one pass over values whose range is not known before the last one was seen.
+"""Histograms in one pass over values whose range is known only after the last one.
 
 Values are counted by the first 12 bits of their float32: sign, exponent and three bits of the mantissa, that is eight
 bins to each power of two. In the end these counts are distributed over bins of equal width, as if the values inside one
@@ -33,7 +33,7 @@ class Histogram:
         self._counts = np.zeros(_BINS, np.int64)
 
     def add(self, values: Array) -> None:
-        """Count values of any real type and shape; those that are not finite do not count."""
+        """Count values of any real type and shape, except those that are not finite."""
         flat = values.reshape(-1)
         for start in range(0, flat.size, _CHUNK):
             part = flat[start : start + _CHUNK]
@@ -43,7 +43,7 @@ class Histogram:
             self._counts += np.bincount(bits >> _SHIFT, minlength=_BINS)
 
     def even(self, low: float, high: float, bins: int) -> list[int]:
-        """How many values are in each of `bins` bins of equal width from the least value `low` to the greatest `high`."""
+        """The numbers of values in `bins` bins of equal width, from the least value `low` to the greatest `high`."""
         half = _BINS // 2
         negative, positive = self._counts[half : half + _FINITE], self._counts[:_FINITE]
         counts = np.concatenate([negative[::-1], positive])

@@ -1,4 +1,4 @@
-"""What bytes of a data shard its entries refer to: those that none does, and those that several do."""
+"""How entries cover the bytes of a data shard: bytes that no entry refers to, and bytes that several refer to."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Layout:
 
     Attributes:
         holes: runs of bytes that no entry refers to, as offsets of the first byte and after the last.
-        overlaps: entries that begin inside another one, each with the one that reaches furthest; equal ranges are none.
+        overlaps: entries that begin inside another one, each with the one that ends last; no equal ranges.
         aliases: entries of more than 0 bytes whose range another entry has too; each key with the first such key.
     """
 
@@ -52,7 +52,7 @@ class Layout:
         holes: list[tuple[int, int]] = []
         overlaps: list[Overlap] = []
         aliases: list[tuple[bytes, bytes]] = []
-        end, reaching = 0, b""  # of what was seen so far
+        end, reaching = 0, b""  # of the ranges so far
         last: tuple[int, int, bytes] | None = None
         for key, offset, nbytes in sorted(ranges, key=lambda each: (each[1], -each[2], each[0])):
             if not nbytes:

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint as its index has them: `ls`."""
+"""The tensors of a checkpoint, from its index: `ls`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ListedTensor(NamedTuple):
     Attributes:
         key: its key.
         entry: its dtype, shape, size, and where its bytes are.
-        stored: where its bytes are; None for a partitioned tensor, and where values are encoded.
+        stored: where its bytes are; None for a partitioned tensor, and if values are encoded.
     """
 
     key: str
@@ -85,7 +85,7 @@ def listed(checkpoint: Checkpoint, patterns: Sequence[str] = (), sort: str = "ke
     index = checkpoint.index
     found = checkpoint.entries()
     if patterns:
-        from tensorbundle.tools.patterns import select  # a listing of all tensors needs no names of theirs
+        from tensorbundle.tools.patterns import select  # not needed to list all tensors
 
         found = select(found, patterns, checkpoint.naming)
     for key, entry in sorted(found, key=lambda each: -each[1].nbytes) if sort == "size" else found:

@@ -1,4 +1,4 @@
-"""What a checkpoint is, in one screen: `info`."""
+"""A summary of a checkpoint, in one screen: `info`."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _META_INFO, _TENSORFLOW_VERSION, _META_GRAPHS = 1, 5, 2
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a checkpoint is.
+    """A summary of a checkpoint.
 
     Attributes:
         prefix: its path prefix.
-        kind: "TF1" if it is name-based, "TF2" if object-based, "SavedModel" in a SavedModel, "V1" in the old file format,
-            else the name of the file format.
+        kind: "TF1" if it is name-based, "TF2" if object-based, "SavedModel" in a SavedModel, "V1" in the old file
+            format, else the name of the file format.
         tensors: how many, partitioned ones counted once.
-        parameters: their elements; strings and variants, as the object graph, are no parameters.
-        parameters_without_optimizer: the same without what optimizers keep, step and save counters.
-        optimizer: the name of the optimizer's class as far as it can be told ("Adam"), "unknown", or None without one.
-        step: the number of steps that it was trained for, or None where that is not stored or can't be read.
+        parameters: their elements; strings and variants, such as the object graph, do not count.
+        parameters_without_optimizer: the same without the state of optimizers, step and save counters.
+        optimizer: the name of the optimizer's class ("Adam"), "unknown" if it can't be determined, or None without one.
+        step: the number of steps that it was trained for, or None if that is not stored or can't be read.
         dtypes: how many tensors there are of each type, the most frequent first.
         bytes: of all tensors.
         shards: how many data shards, or V1 files, there are.
-        dead_bytes: bytes in data shards that no tensor refers to; None where a data shard is missing or there are none.
-        written_by: the version of TensorFlow that wrote it, or the kind of its root object; None if nothing tells.
-        notes: what could not be found out, and why; and what the writer left out.
+        dead_bytes: bytes in data shards that no tensor refers to; None if a data shard is missing or there are none.
+        written_by: the version of TensorFlow that wrote it, or the kind of its root object; None if both are unknown.
+        notes: facts that could not be determined, with reasons; and tensors that the writer left out.
     """
 
     prefix: str
@@ -77,7 +77,7 @@ class Info:
 
 
 def info(path: Path) -> Info:
-    """What a checkpoint is. Reads the index, the object graph and the step; no other tensor.
+    """The summary of a checkpoint. Reads the index, the object graph and the step; no other tensor.
 
     Raises:
         MissingFileError: there is no checkpoint.
@@ -149,7 +149,7 @@ def _saved_model(prefix: str) -> str | None:
 
 
 def dead_bytes(index: Index) -> int | None:
-    """Bytes in the data shards that no entry refers to; None where there are no data shards.
+    """Bytes in the data shards that no entry refers to; None if there are no data shards.
 
     Raises:
         MissingFileError: a data shard is missing.
@@ -168,7 +168,7 @@ def dead_bytes(index: Index) -> int | None:
 
 
 def _steps(names: Mapping[str, str], optimizers: list[Optimizer]) -> list[str]:
-    """The keys of the numbers of steps, the most telling first."""
+    """The keys of numbers of steps, the most reliable first."""
     found = [each.iterations for each in optimizers if each.iterations is not None]
     found += [key for key, name in names.items() if name == "global_step"]
     found += [key for key, name in names.items() if name.endswith("/global_step")]
@@ -176,7 +176,7 @@ def _steps(names: Mapping[str, str], optimizers: list[Optimizer]) -> list[str]:
 
 
 def _scalar(checkpoint: Checkpoint, key: str, entries: Mapping[str, TensorEntry]) -> int | None:
-    """The value of a scalar integer; None if it is none or can't be read."""
+    """The value of a scalar integer; None if it is not one or can't be read."""
     entry = entries.get(key)
     if entry is None or entry.shape or entry.slices:
         return None
@@ -218,7 +218,7 @@ def _version_in(head: memoryview, in_saved_model: bool) -> str | None:
 
 
 def _inside(head: memoryview, pos: int, wanted: int) -> tuple[int, int]:
-    """Where the first field of this number begins and ends, in a message whose end need not be there."""
+    """The start and end of the first field with the number `wanted`, in a message whose end may be missing."""
     while pos < len(head):
         tag, pos = read_varint(head, pos)
         number, wire_type = tag >> 3, tag & 7

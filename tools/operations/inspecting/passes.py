@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 def flat_values(index: Index, key: str, entry: TensorEntry, *, verify: bool = True) -> Iterator[Array]:
     """The values of one tensor in C order, in flat arrays of a bounded number of elements; strings in a single one.
 
-    A shape that NumPy can't have is no obstacle, unless the tensor is partitioned. Its checksum is checked once the
+    Shapes that NumPy does not support are possible, unless the tensor is partitioned. Its checksum is checked after the
     last value was taken.
 
     Raises:

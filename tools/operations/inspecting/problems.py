@@ -1,4 +1,4 @@
-"""What `verify` finds, as data."""
+"""The problems that `verify` finds, as data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem of a checkpoint or a state file.
 
     Attributes:
-        severity: "error" for what can't be read, "warning" for what can but will surprise.
+        severity: "error" if something can't be read, "warning" if it can be read but is not as expected.
         kind: one of index, version, entry, shape, missing-shard, unreadable-shard, size, truncated, overlap, checksum,
             slices, orphan-slice, graph, dangling-key, shared-key, unreachable-node, unnamed-key, left-out-layers,
             fingerprint, state-file.
@@ -23,8 +23,8 @@ class Problem:
         path: the file.
         offset: bytes from its start, or None.
         message: what is wrong.
-        cause: what most likely made it so, or None.
-        prefix: the checkpoint's path prefix, or what was given for one.
+        cause: the most likely cause, or None.
+        prefix: the checkpoint's path prefix, or the path that was given.
     """
 
     severity: Severity
@@ -45,15 +45,15 @@ class Problem:
 
 @dataclass(slots=True)
 class Report:
-    """The outcome.
+    """The outcome of `verify`.
 
     Attributes:
         tensors: stored tensors and slices whose checksum was computed, or, of a V1 file, whose values were decoded.
         bytes: bytes of data shards, or V1 files, read for that.
-        problems: all that was found, in the order of keys and files.
-        prefix: the path prefix of the checkpoint that was looked at.
-        dead_bytes: bytes in data shards that no entry refers to; no problem.
-        aliases: tensors that share their bytes with another one; no problem.
+        problems: all problems that were found, in the order of keys and files.
+        prefix: the path prefix of the checkpoint that was checked.
+        dead_bytes: bytes in data shards that no entry refers to; they are not a problem.
+        aliases: tensors that share their bytes with another one; they are not a problem.
     """
 
     tensors: int = 0

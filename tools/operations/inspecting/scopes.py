@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint by scope, with what each scope contains: `tree`."""
+"""The tensors of a checkpoint by scope, with numbers of tensors, parameters and bytes: `tree`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 
 @dataclass(slots=True)
 class Scope:
-    """The tensors at or below one path. It does not have the path: those along a long key take quadratic memory.
+    """The tensors at or below one path. The path is not stored: paths along a long key would take quadratic memory.
 
     Attributes:
         name: the last part of the path; for an optimizer slot and for a tensor beside an object's value, several parts.
@@ -43,13 +43,13 @@ class Scope:
     below: dict[str, Scope] = field(default_factory=dict)
 
     def count(self, entry: TensorEntry) -> None:
-        """Count one tensor more."""
+        """Add one tensor to the counts."""
         self.tensors += 1
         self.parameters += entry.elements
         self.nbytes += entry.nbytes
 
     def within(self, depth: int | None) -> list[Scope]:
-        """The scopes below, as long as these are no deeper than `depth`."""
+        """The scopes below; none if they are deeper than `depth`."""
         return list(self.below.values()) if depth is None or self.depth < depth else []
 
     def walk(self, depth: int | None = None) -> Iterator[tuple[str, Scope]]:
@@ -94,7 +94,7 @@ def scopes_of(checkpoint: Checkpoint, patterns: Sequence[str] = ()) -> Scope:
 
 
 def _parts(key: str) -> list[str]:
-    """The parts of the path that a key has in the tree: a variable is one, and so is each of its slots."""
+    """The parts of a key's path in the tree; a variable's value has the variable's path, and each slot is one part."""
     path = key_path(key)
     if path is None:
         return key.split("/")

@@ -30,10 +30,10 @@ class ShownTensor(NamedTuple):
 
     Attributes:
         key: the tensor's.
-        name: as it was given, for a region; otherwise the key.
+        name: for a region, the name as it was given; otherwise the key.
         dtype: the tensor's.
-        values: as TensorFlow has them.
-        verified: whether they were checked: the checksum covers the whole tensor, so not those of a region.
+        values: as TensorFlow returns them.
+        verified: whether their checksum was checked; false for a region, as the checksum covers the whole tensor.
     """
 
     key: str
@@ -44,12 +44,12 @@ class ShownTensor(NamedTuple):
 
 
 def show(source: Path, names: Sequence[str], *, verify: bool = True) -> Iterator[ShownTensor]:
-    """The values of tensors, one after another, each read when it is asked for.
+    """The values of tensors, one after another, each read when it is requested.
 
     Args:
         source: anything that `tensorbundle.open` takes.
-        names: any names of tensors, also with a region (`KEY[0:3,:]`), and patterns. A tensor is shown once for each that
-            means it.
+        names: any names of tensors, also with a region (`KEY[0:3,:]`), and patterns. A tensor is shown once for each of
+            them that means it.
         verify: whether checksums are checked.
 
     Raises:
@@ -75,14 +75,14 @@ def _meant(checkpoint: Checkpoint, text: str) -> list[tuple[str, str, str | None
         except TensorNotFoundError:
             if found is None or any(char in found["name"] for char in "*?"):
                 raise
-    key = checkpoint.key_of(text if found is None else found["name"])  # raises, and says what is near
+    key = checkpoint.key_of(text if found is None else found["name"])  # raises, with similar names
     return [(key, key, None)]
 
 
 def _read(checkpoint: Checkpoint, key: str, name: str, region: str | None, *, verify: bool) -> ShownTensor:
     entry = checkpoint.entry(key)
     try:
-        # Values of very large tensors are not copied: of these, no more than a few are printed.
+        # Values of very large tensors are not copied, as only a few of them are printed.
         copy = region is not None or entry.nbytes <= _COPIED_BYTES
         values = checkpoint.read(key, None if region is None else parse_region(region), copy=copy)
     except BundleError as error:

@@ -34,11 +34,11 @@ class TensorStatistics:
         key: its key.
         dtype: its type.
         shape: elements along each dimension.
-        min: the least of the finite values; None where there are none, as in variants. Of complex values this and the
-            next three are those of the magnitude, of strings those of the length in bytes.
+        min: the least of the finite values; None if there are none, as in variants. For complex values, this and the
+            next three are of the magnitude, for strings of the length in bytes.
         max: the greatest.
         mean: their mean.
-        std: their standard deviation, divided by their number.
+        std: their standard deviation, with their number as the divisor.
         nan: how many values are not a number.
         inf: how many are infinite.
         zeros: how many are zero.
@@ -102,7 +102,7 @@ def _of_tensor(index: Index, verify: bool, key: str, entry: TensorEntry) -> Tens
 
 
 def summarize(values: Array) -> dict[str, float | int | None]:
-    """`min`, `max`, `mean`, `std`, `nan`, `inf` and `zeros` of an array, as `TensorStatistics` has them."""
+    """`min`, `max`, `mean`, `std`, `nan`, `inf` and `zeros` of an array, as in `TensorStatistics`."""
     names = ("min", "max", "mean", "std", "nan", "inf", "zeros")
     return dict(zip(names, _statistics([values]), strict=True))
 
@@ -118,7 +118,7 @@ def _statistics(
     for values in chunks:
         exact = (
             values.dtype.kind in "bO" or "int" in values.dtype.name
-        )  # the kind of int4 is not an integer's
+        )  # NumPy's kind of int4 is not that of integers
         for chunk in numbers(values):
             zeros += chunk.size - int(np.count_nonzero(chunk))
             is_finite = np.isfinite(chunk)
@@ -148,15 +148,15 @@ def _statistics(
 
 
 def numbers(values: Array) -> Iterator[Array]:
-    """Runs of the values as numbers that NumPy calculates with: integers, or floats of at least 32 bits."""
+    """Runs of the values as types that NumPy calculates with: integers, or floats of at least 32 bits."""
     flat = values.reshape(-1)
     for start in range(0, flat.size, _CHUNK_ELEMENTS):
         chunk = flat[start : start + _CHUNK_ELEMENTS]
         if chunk.dtype == object:
             yield np.array([len(value) for value in chunk], np.int64)
         elif chunk.dtype.kind == "c":
-            yield np.abs(chunk.astype(np.complex128))  # the magnitude of a large complex64 is no float32
+            yield np.abs(chunk.astype(np.complex128))  # a large complex64's magnitude exceeds float32
         elif chunk.dtype.kind in "iu" or (chunk.dtype.kind == "f" and chunk.dtype.itemsize >= 4):
             yield chunk
         else:
-            yield chunk.astype(np.float32)  # float16, bool and the types of ml_dtypes, all exactly
+            yield chunk.astype(np.float32)  # exact for float16, bool and the types of ml_dtypes

@@ -1,6 +1,6 @@
-"""How long it takes to list, read, check and copy a user's own checkpoint, here and beside others.
+"""Measures how long it takes to list, read, check and copy a user's own checkpoint, here and with others.
 
-Every contender is a process of its own, and they take turns, so that each finds the machine and its caches alike.
+Every contender is a process of its own, and they take turns, so that all run under the same conditions.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Timing:
 
     Attributes:
         job: "list", "read", "verify" or "copy".
-        contender: "tensorbundle"; "tensorflow", where it is installed and the checkpoint is one of its; "copy and fsync",
-            a plain copy of the files that checks nothing.
-        nbytes: of tensors; 0 if none are read.
+        contender: "tensorbundle"; "tensorflow", if it is installed and can read the format; "copy and fsync",
+            a plain copy of the files without checks.
+        nbytes: of the tensors; 0 if none are read.
         seconds: of each round, from the start of the process to its end.
         error: why it could not do the job, or None.
     """

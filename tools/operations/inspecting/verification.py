@@ -58,10 +58,10 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 _Failure = tuple[TensorRange, CorruptionError]
-_PAGE: Final = 4096  # what file systems and caches lose of a file, they lose in pages
+_PAGE: Final = 4096  # file systems and caches lose parts of files in pages
 _NESTED: Final = 8  # named keys that begin with one another
-_JOBS_FAR_AWAY: Final = 4  # threads at least, where they wait for a network most of the time
-_TELLING_ZEROS: Final = 512  # so many zero bytes in a row are hardly values
+_JOBS_FAR_AWAY: Final = 4  # the least number of threads if they mostly wait for a network
+_TELLING_ZEROS: Final = 512  # longer runs of zero bytes are hardly values
 _ZEROS: Final = re.compile(rb"(?<!\0)(?:\0{512,}|\A\0+|\0+\Z)")
 
 
@@ -72,7 +72,7 @@ def verify(
 
     Args:
         path: anything that `tensorbundle.open` takes.
-        quick: leave out what needs the data shards' bytes: checksums and the object graph.
+        quick: skip the checks that read data shards: checksums and the object graph.
         jobs: the number of threads that check checksums, or an executor for that.
         progress: told how many bytes are done.
 
@@ -91,7 +91,7 @@ class _Verification:
         self._jobs = jobs
         self._report = Report(prefix=path)
         self._entries: dict[bytes, TensorEntry] = {}
-        self._complete = True  # every block of the index was read: what was not found is not there
+        self._complete = True  # every block of the index was read: missing entries do not exist
 
     def run(self) -> Report:
         prefix = resolve_prefix(self._given)
@@ -143,7 +143,7 @@ class _Verification:
             return index
 
     def _add_index_fault(self, prefix: str, error: BundleError) -> None:
-        """Tell why an index can't be read."""
+        """Report why an index can't be read."""
         kind = "version" if isinstance(error, UnsupportedError) else "index"
         cause = cause_line("newer-version") if kind == "version" else None
         path = error.path or prefix
@@ -152,7 +152,7 @@ class _Verification:
         self._add(kind, error, cause=cause)
 
     def _check_fingerprint(self, index: BundleIndex) -> None:
-        """What a SavedModel says of the index of its variables."""
+        """Compare the index of a SavedModel's variables with its fingerprint."""
         message = check_fingerprint(index.prefix)
         if message is not None:
             self._add(
@@ -185,7 +185,7 @@ class _Verification:
             except CorruptionError as error:
                 self._complete = False
                 if all(each.message != error.reason for each in self._report.problems):
-                    self._add("index", error)  # else it hid the header and has been told
+                    self._add("index", error)  # else it hid the header and was reported
             for key, value in items:
                 if key == HEADER_KEY:
                     continue
@@ -204,7 +204,7 @@ class _Verification:
                 self._add("values", error.locate(path=index.path, key=readable_key(key)))
 
     def _check_parts(self, index: PartsIndex) -> None:
-        """Each part of a save that was not merged by itself; then its entries are those of all parts."""
+        """Check each part of a save that was not merged; the entries are then those of all parts."""
         for part in index.parts:
             self._entries = {}
             self._read_index(part)
@@ -213,12 +213,12 @@ class _Verification:
         try:
             self._entries.update(index.raw_entries())
         except (CorruptionError, UnsupportedError) as error:
-            if self._complete:  # else a part has been told to be damaged
+            if self._complete:  # else a part was reported as damaged
                 self._add("entry", error)
             self._complete = False
 
     def _check_tables(self, index: V1Index) -> None:
-        """Every block and every record of every file of a V1 checkpoint."""
+        """Check every block and every record of every file of a V1 checkpoint."""
         listed: list[dict[bytes, bytes]] = [{} for _ in index.tables]  # of each file: records to keys
         for key, record in index.records.items():
             listed[index.listed[key].shard][record] = key
@@ -263,10 +263,10 @@ class _Verification:
             self._add("entry", type(error)(error.reason, path=path, key=readable_key(key)))
 
     def _check_shapes(self, index: Index) -> None:
-        """Shapes that TensorFlow can have and NumPy can't."""
+        """Report shapes that TensorFlow supports and NumPy does not."""
         for key, entry in self._entries.items():
             try:
-                # Makes nothing: it fails at the buffer, unless it fails at the shape before.
+                # Creates no array: the buffer is too small, unless the shape is an error before.
                 np.ndarray(entry.shape, f"V{entry.dtype.itemsize or 8}", buffer=b"")
             except TypeError:
                 pass
@@ -279,7 +279,7 @@ class _Verification:
                 self._add("shape", shape, severity="warning")
 
     def _check_shards(self, index: BundleIndex) -> None:
-        """The tensors of each data shard; a missing or unreadable shard is reported once."""
+        """Check the tensors of each data shard; a missing or unreadable shard is reported once."""
         by_shard: dict[int, list[tuple[TensorRange, TensorEntry]]] = {}
         for key, entry in self._entries.items():
             if not entry.slices:
@@ -305,10 +305,10 @@ class _Verification:
                 self._add("unreadable-shard", error, cause=cause_line("shrank"))
 
     def _check_shard(self, file: RandomAccessFile, ranges: list[tuple[TensorRange, TensorEntry]]) -> None:
-        """The ranges and the checksums of what one data shard should contain.
+        """Check the ranges and the checksums of the tensors of one data shard.
 
         Raises:
-            UnreadableFileError, CorruptionError: it can't be read to its end; what was found until then was reported.
+            UnreadableFileError, CorruptionError: it can't be read to its end; problems found before were reported.
         """
         outside: list[_Failure] = []
         inside: list[TensorRange] = []
@@ -342,7 +342,7 @@ class _Verification:
             self._explain_checksums(file, ordered, dict(ranges), failures, content)
 
     def _check_layout(self, file: RandomAccessFile, ranges: list[TensorRange]) -> None:
-        """Which bytes no tensor refers to, and which several do; only partly equal ranges are a fault."""
+        """Find bytes that no tensor, or several tensors, refer to; only ranges that overlap in part are a fault."""
         keys = {encode_key(each.key): each.key for each in ranges}
         layout = Layout.of(
             ((encode_key(each.key), each.stored.offset, each.stored.nbytes) for each in ranges), file.size
@@ -417,7 +417,7 @@ class _Verification:
                 must_tile(boxes, entry.shape)
             except (CorruptionError, UnsupportedError) as error:
                 self._add("slices", error.locate(path=index.path, key=decode_key(key)))
-        bundle = isinstance(index, BundleIndex)  # in V1 files, slice keys are no names
+        bundle = isinstance(index, BundleIndex)  # in V1 files, slice keys are not names
         for key in self._entries if bundle and self._complete else ():
             if key.startswith(b"\0") and key not in listed and _is_slice_key(key):
                 orphan = CorruptionError("a slice that no tensor lists", path=index.path, key=decode_key(key))
@@ -442,11 +442,11 @@ class _Verification:
                 raise CorruptionError(f"{value.size} values of {entry.dtype}, expected one string")
             graph = ObjectGraph.parse(value.reshape(-1)[0])
         except BundleError as error:
-            if error.key is None:  # a damaged payload has been told already
+            if error.key is None:  # a damaged payload was reported before
                 self._add("graph", error.locate(path=index.prefix, key=OBJECT_GRAPH_KEY))
             return
         except OSError:
-            return  # the data shard has been told already
+            return  # the data shard was reported before
         self._check_objects(index, graph)
         self._check_layers(index, graph)
         owners: dict[str, str] = {}
@@ -474,7 +474,7 @@ class _Verification:
                 self._add("shared-key", shared, severity="warning")
 
     def _check_layers(self, index: Index, graph: ObjectGraph) -> None:
-        """Layers that Keras 3 did not store, which only its optimizers tell of."""
+        """Report layers that Keras 3 did not store; only its optimizers show that they exist."""
         if not any("_trainable_variables" in node.children for node in graph.nodes):
             return
         shapes = {decode_key(key): entry.shape for key, entry in self._entries.items()}
@@ -484,7 +484,7 @@ class _Verification:
             self._add("left-out-layers", left_out, severity="warning")
 
     def _check_objects(self, index: Index, graph: ObjectGraph) -> None:
-        """Objects that nothing leads to, and tensors that no object names."""
+        """Report objects that can't be reached, and tensors that no object names."""
         from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 
         reached = {node for _, node in graph.walk()}
@@ -496,7 +496,7 @@ class _Verification:
             )
             self._add("unreachable-node", unreachable, severity="warning", cause=cause_line("edited-graph"))
         if any(node.registered_saver for node in graph.nodes):
-            return  # which names its tensors as it likes
+            return  # which may give its tensors any names
         named = sorted(encode_key(each.checkpoint_key) for node in graph.nodes for each in node.attributes)
         above: list[bytes] = []  # named keys that the current key begins with
         at = 0
@@ -507,7 +507,7 @@ class _Verification:
             above = [each for each in above if key.startswith(each)]
             is_slice = key.startswith(b"\0") and _is_slice_key(key)
             if above or is_slice or key == OBJECT_GRAPH_KEY.encode():
-                continue  # also what goes on after a named key: tensors of tables and iterators
+                continue  # also keys that continue a named key: tensors of tables and iterators
             unnamed = CorruptionError(
                 "no object names this tensor, so no restore reads it", path=index.path, key=decode_key(key)
             )
@@ -515,7 +515,7 @@ class _Verification:
 
 
 def _is_slice_key(key: bytes) -> bool:
-    """Whether this is the key of a slice; names of tensors may begin alike."""
+    """Whether this is the key of a slice; names of tensors may have the same start."""
     try:
         TensorSlice.parse_key(key)
     except CorruptionError:
@@ -524,7 +524,7 @@ def _is_slice_key(key: bytes) -> bool:
 
 
 def _foreign_content(file: RandomAccessFile, fine: list[TensorRange]) -> str | None:
-    """What the file is instead of a data shard, if its first bytes say so and belong to none of the `fine` tensors."""
+    """The kind of a file that is not a data shard, if its first bytes tell it and are in none of the `fine` tensors."""
     head = file.read(0, min(file.size, _PAGE))
     if not head.strip(b"\0") or any(each.stored.nbytes and each.stored.offset < 16 for each in fine):
         return None
@@ -532,7 +532,7 @@ def _foreign_content(file: RandomAccessFile, fine: list[TensorRange]) -> str | N
 
 
 def _cause_in_bytes(file: RandomAccessFile, stored: StoredRange) -> str | None:
-    """What the bytes of a tensor with a wrong checksum tell by themselves, if anything."""
+    """The cause of a tensor's wrong checksum, if its bytes alone tell it."""
     if not stored.nbytes:
         return cause_line("wrong-entry")
     if _is_zero(file, stored):
@@ -558,8 +558,8 @@ def _is_zero(file: RandomAccessFile, stored: StoredRange) -> bool:
 
 
 def _zero_runs(file: RandomAccessFile, stored: StoredRange) -> Iterator[tuple[int, int]]:
-    """Where long runs of zeros among the bytes of a tensor begin and end, as offsets in the file."""
-    start = stop = stored.offset  # the latest run, which may go on in the next chunk
+    """The start and end of each long run of zeros in the bytes of a tensor, as offsets in the file."""
+    start = stop = stored.offset  # the latest run, which may continue in the next chunk
     for position, chunk in _chunks(file, stored):
         for found in _ZEROS.finditer(chunk):
             first = position + found.start()
