@@ -139,10 +139,16 @@ class _Search:
             {name for name, each in tensors.items() if side.owned.intersection(each.keys)}
             for side, tensors in zip(self._sides, (self._olds, self._news), strict=True)
         ]
-        matches = match(
-            [each for name, each in olds.items() if name not in state[0]],
-            [each for name, each in news.items() if name not in state[1]],
-        ).matches
+        proven = _proven_across(olds, news, state)
+        state[0] |= {each.old for each in proven}
+        state[1] |= {each.new for each in proven}
+        matches = (
+            proven
+            + match(
+                [each for name, each in olds.items() if name not in state[0]],
+                [each for name, each in news.items() if name not in state[1]],
+            ).matches
+        )
         matches += self._slots(matches, olds, news)
         matches = [replace(each, evidence=each.evidence.replace("path", "name")) for each in matches]
         taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
@@ -219,12 +225,13 @@ class _Search:
                 keepers[role, named[0].get(variable, variable)].append(key)
         found = []
         taken = {each.old for each in matches}
+        given = {each.new for each in matches}
         for optimizer in self._sides[1].optimizers:
             for (role, variable), key in optimizer.slots.items():
                 pair, place = pairs.get(named[1].get(variable, variable)), named[1].get(key)
                 kept = keepers[role, pair.old] if pair is not None else []
                 old = named[0].get(kept[0]) if len(kept) == 1 else None
-                if pair is None or place is None or old is None or old in taken:
+                if pair is None or place is None or old is None or old in taken or place in given:
                     continue
                 if _kind(self._olds[old]) == _kind(self._news[place]):
                     taken.add(old)
@@ -297,6 +304,23 @@ class _Search:
                 if after.get(id(before[key])) != expected:
                     return False
         return True
+
+
+def _proven_across(
+    olds: Mapping[str, Item], news: Mapping[str, Item], state: Sequence[set[str]]
+) -> list[Match]:
+    """Pairs with values that nothing else has, of which one is named as an optimizer's state and the other is not."""
+    places: list[dict[object, list[str]]] = [defaultdict(list), defaultdict(list)]
+    for found, side in zip(places, (olds, news), strict=True):
+        for name, each in side.items():
+            if each.telling and each.checksum is not None:
+                found[each.kind, each.checksum].append(name)
+    return [
+        Match(names[0], places[1][values][0], "checksum", "certain", settled=True)
+        for values, names in places[0].items()
+        if len(names) == len(places[1].get(values, ())) == 1
+        and (names[0] in state[0]) != (places[1][values][0] in state[1])
+    ]
 
 
 def _possible(each: Match) -> Match:
