@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorbundle.boxes import find_overlap, intersect, must_cover, must_tile, relative, whole_box
+from tensorbundle.boxes import corners, find_overlap, intersect, must_cover, must_tile, relative, whole_box
 from tensorbundle.errors import CorruptionError
 from tensorbundle.slices import TensorSlice
 
@@ -79,3 +79,8 @@ def test_find_overlap_is_quick_for_many_pieces():
     rows = [(slice(i, i + 1), slice(0, 9)) for i in range(20_000)]
     assert find_overlap(rows) is None
     assert find_overlap([*rows, (slice(7, 8), slice(3, 4))]) == (7, 20_000)
+
+
+def test_corners():
+    assert corners((slice(1, 3), slice(0, 2))) == ((1, 3), (0, 2))
+    assert corners(whole_box(())) == ()

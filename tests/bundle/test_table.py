@@ -413,3 +413,40 @@ def test_many_lookups_in_a_bad_data_block(opened):
     with pytest.raises(CorruptionError, match="block entry shares 0") as caught:
         table.get(b"~0")
     assert (caught.value.path, caught.value.offset) == (table.path, table.handles[1].offset + 6)
+
+
+class FarFile(LocalFile):
+    """A file whose every request takes long, that counts them."""
+
+    near_bytes = 100
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.requests = 0
+
+    def read(self, offset, size):
+        self.requests += 1
+        return super().read(offset, size)
+
+
+@pytest.mark.parametrize(("most", "requests"), [(64 << 20, 1), (3 * BLOCK_BYTES, 5), (1, 10)])
+def test_blocks_are_read_together_where_requests_take_long(tmp_path, monkeypatch, most, requests):
+    monkeypatch.setattr(table, "_AT_ONCE_BYTES", most)
+    items = [(b"%02d" % number, bytes([number]) * BLOCK_BYTES) for number in range(10)]
+    (tmp_path / "table").write_bytes(table_bytes(items))
+    file = FarFile(str(tmp_path / "table"))
+    reader = TableReader(file)
+    before = file.requests
+    assert list(reader.items()) == items
+    assert file.requests - before == requests
+    file.close()
+
+
+def test_a_block_beyond_the_end_is_refused_where_requests_take_long(tmp_path):
+    (tmp_path / "table").write_bytes(table_bytes([(b"a", b"1" * BLOCK_BYTES), (b"b", b"2")]))
+    file = FarFile(str(tmp_path / "table"))
+    reader = TableReader(file)
+    reader.handles[0] = BlockHandle(0, 1 << 20)
+    with pytest.raises(CorruptionError, match="the blocks end at"):
+        list(reader.items())
+    file.close()

@@ -638,6 +638,16 @@ def test_a_child_without_a_name_that_has_children():
     assert graph["x//y"] is root.children["x"].children[""].children["y"]
 
 
+def test_move_out_of_a_child_of_the_root_without_a_name():
+    inner = variable("/x")
+    graph = ObjectGraph(Node(children={"": Node(children={"x": inner}), "x": variable("x")}))
+    graph.renumber()
+    assert graph.move({"/x": "y"}) == {"/x": "y"}
+    assert graph["y"] is inner
+    assert "x" in graph.root.children
+    check(graph)
+
+
 @pytest.mark.slow
 def test_paths_that_no_memory_holds_are_refused():
     """30,000 objects, each the child of the one before."""
