@@ -236,7 +236,8 @@ class TestDispatch:
         )
         output = spawn(*argv, script=script).communicate()[0]
         found = {each.removeprefix("tensorbundle.") for each in output.split("\n")[-2].split()}
-        assert found - {"tensorbundle"} == set(own)
+        # Old versions of crc32c are one extension module.
+        assert found - {"tensorbundle", "crc32c"} == set(own)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
