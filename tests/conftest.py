@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from support.depth import DEEP, sample
 
 MOST_PROCESSES = 8  # each needs a second to start
-MOST_CASES = 2  # of each test function, where all of them are run
+MOST_CASES = 1  # of each test function, where all of them are run
 
 settings.register_profile(
     "quick",  # the same few examples every time
@@ -80,7 +80,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """The same order in each process; if all of `tests` is run and not everything asked for, only a few cases of each test
+    """The same order in each process; if all of `tests` is run and not everything asked for, only one case of each test
     function, and none of those that are marked as slow.
     """
     items.sort(key=lambda item: item.location[:2])
