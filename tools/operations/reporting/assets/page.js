@@ -130,9 +130,9 @@ function treemap(host, root, { colorOf, detail, leaf }) {
   function option() {
     const here = trail[trail.length - 1].scope;
     return {
-      animation: false,
+      // The series says for itself that nothing moves: a treemap takes no notice of `animation` above it, and a click in motion misses.
       tooltip: { ...tooltip(), formatter: (what) => what.data.scope ? `${what.name}\n${bytes(what.data.scope.size)}, ${detail(what.data.scope)}` : "" },
-      series: [{ type: "treemap", roam: false, nodeClick: false, breadcrumb: { show: false }, left: 4, right: 4, top: 4, bottom: 4,
+      series: [{ type: "treemap", animation: false, roam: false, nodeClick: false, breadcrumb: { show: false }, left: 4, right: 4, top: 4, bottom: 4,
         label: { fontSize: 12, overflow: "truncate" }, upperLabel: { show: true, height: 20, color: color("text"), fontSize: 12, overflow: "truncate" },
         levels: [{ upperLabel: { show: false }, itemStyle: { gapWidth: 3, borderColor: color("panel"), borderWidth: 0 } },
           { itemStyle: { borderColor: color("line"), borderWidth: 1, gapWidth: 1 } }, { itemStyle: { borderWidth: 0, gapWidth: 1 } }],
