@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import CorruptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Box", "corners", "find_overlap", "intersect", "must_cover", "must_tile", "relative", "whole_box"]
+__all__ = [
+    "Box",
+    "corners",
+    "find_overlap",
+    "flat_boxes",
+    "flat_runs",
+    "intersect",
+    "must_cover",
+    "must_tile",
+    "relative",
+    "whole_box",
+]
 
 Box = tuple[slice, ...]
 
@@ -84,3 +96,47 @@ def must_tile(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
     covered = sum(math.prod(part.stop - part.start for part in box) for box in boxes)
     if covered != math.prod(shape):
         raise CorruptionError(f"its slices hold {covered} of the {math.prod(shape)} elements wanted")
+
+
+def flat_boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:
+    """The boxes of a tensor that make up its elements `start` to `stop` in C order, in that order."""
+    if start >= stop:
+        return
+    if not shape:
+        yield ()
+        return
+    row = math.prod(shape[1:])
+    first, low = divmod(start, row)
+    last, high = divmod(stop, row)
+    inner = whole_box(shape[1:])
+    if first == last:
+        for box in flat_boxes(shape[1:], low, high):
+            yield (slice(first, first + 1), *box)
+        return
+    if low:
+        for box in flat_boxes(shape[1:], low, row):
+            yield (slice(first, first + 1), *box)
+        first += 1
+    if first < last:
+        yield (slice(first, last), *inner)
+    for box in flat_boxes(shape[1:], 0, high):
+        yield (slice(last, last + 1), *box)
+
+
+def flat_runs(shape: tuple[int, ...], box: Box) -> Iterator[tuple[int, int]]:
+    """The runs of elements, in C order, that a box is made of."""
+    trailing = len(shape)
+    while trailing and box[trailing - 1] == slice(0, shape[trailing - 1]):
+        trailing -= 1
+    run_axis = max(trailing - 1, 0)
+    if not shape:
+        yield 0, 1
+        return
+    row = math.prod(shape[run_axis + 1 :])
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(run_axis)]
+    for position in itertools.product(*[range(each.stop - each.start) for each in box[:run_axis]]):
+        base = sum(
+            (each.start + offset) * stride
+            for each, offset, stride in zip(box, position, strides, strict=False)
+        )
+        yield base + box[run_axis].start * row, base + box[run_axis].stop * row

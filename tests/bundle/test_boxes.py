@@ -1,12 +1,24 @@
 """Boxes of tensors: what they have in common, and whether they are all of a tensor."""
 
 import itertools
+import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorbundle.boxes import corners, find_overlap, intersect, must_cover, must_tile, relative, whole_box
+from tensorbundle.boxes import (
+    corners,
+    find_overlap,
+    flat_boxes,
+    flat_runs,
+    intersect,
+    must_cover,
+    must_tile,
+    relative,
+    whole_box,
+)
 from tensorbundle.errors import CorruptionError
 from tensorbundle.slices import TensorSlice
 
@@ -84,3 +96,33 @@ def test_find_overlap_is_quick_for_many_pieces():
 def test_corners():
     assert corners((slice(1, 3), slice(0, 2))) == ((1, 3), (0, 2))
     assert corners(whole_box(())) == ()
+
+
+SHAPES = [shape for rank in range(4) for shape in itertools.product(range(4), repeat=rank)] + [(2, 1, 3, 2)]
+
+
+@pytest.mark.parametrize("shape", [each for each in SHAPES if 0 not in each], ids=str)
+def test_flat_boxes(shape):
+    """Every run of elements, put together of boxes, is that of the flat array."""
+    array = np.arange(math.prod(shape)).reshape(shape)
+    for start, stop in itertools.combinations_with_replacement(range(array.size + 1), 2):
+        boxes = list(flat_boxes(shape, start, stop))
+        found = [value for box in boxes for value in array[box].reshape(-1).tolist()]
+        assert found == list(range(start, stop))
+        assert all(len(box) == len(shape) for box in boxes)
+        assert len(boxes) <= max(1, 2 * len(shape) - 1)
+
+
+@pytest.mark.parametrize("shape", [each for each in SHAPES if 0 in each], ids=str)
+def test_flat_boxes_of_nothing(shape):
+    assert list(flat_boxes(shape, 0, 0)) == []
+
+
+@pytest.mark.parametrize("shape", [each for each in SHAPES if 0 not in each and len(each) < 4], ids=str)
+def test_flat_runs(shape):
+    """The runs of every box are its elements, in its order."""
+    array = np.arange(math.prod(shape)).reshape(shape)
+    for ends in itertools.product(*[itertools.combinations(range(size + 1), 2) for size in shape]):
+        box = tuple(slice(*each) for each in ends)
+        found = [value for start, stop in flat_runs(shape, box) for value in range(start, stop)]
+        assert found == array[box].reshape(-1).tolist()

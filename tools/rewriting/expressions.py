@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from tensorbundle.boxes import corners, find_overlap, intersect, must_tile, relative, whole_box
+from tensorbundle.boxes import (
+    corners,
+    find_overlap,
+    flat_boxes,
+    flat_runs,
+    intersect,
+    must_tile,
+    relative,
+    whole_box,
+)
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
 from tensorbundle.keys import decode_key
@@ -42,7 +51,6 @@ __all__ = [
     "Stored",
     "Take",
     "Transpose",
-    "flat_boxes",
     "stream_values",
 ]
 
@@ -290,7 +298,7 @@ class Reshape:
         shape = [each.stop - each.start for each in box]
         flat = np.empty(math.prod(shape), self.dtype.numpy)
         done = 0
-        for start, stop in _flat_runs(self.shape, box):
+        for start, stop in flat_runs(self.shape, box):
             for inner in flat_boxes(self.source.shape, start, stop):
                 values = self.source.read(inner, reading).reshape(-1)
                 flat[done : done + values.size] = values
@@ -525,47 +533,3 @@ def _step(shape: tuple[int, ...]) -> int:
             break
         row *= max(size, 1)
     return CHUNK_ELEMENTS // row * row
-
-
-def flat_boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:
-    """The boxes of a tensor that make up its elements `start` to `stop` in C order, in that order."""
-    if start >= stop:
-        return
-    if not shape:
-        yield ()
-        return
-    row = math.prod(shape[1:])
-    first, low = divmod(start, row)
-    last, high = divmod(stop, row)
-    inner = whole_box(shape[1:])
-    if first == last:
-        for box in flat_boxes(shape[1:], low, high):
-            yield (slice(first, first + 1), *box)
-        return
-    if low:
-        for box in flat_boxes(shape[1:], low, row):
-            yield (slice(first, first + 1), *box)
-        first += 1
-    if first < last:
-        yield (slice(first, last), *inner)
-    for box in flat_boxes(shape[1:], 0, high):
-        yield (slice(last, last + 1), *box)
-
-
-def _flat_runs(shape: tuple[int, ...], box: Box) -> Iterator[tuple[int, int]]:
-    """The runs of elements, in C order, that a box is made of."""
-    trailing = len(shape)
-    while trailing and box[trailing - 1] == slice(0, shape[trailing - 1]):
-        trailing -= 1
-    run_axis = max(trailing - 1, 0)
-    if not shape:
-        yield 0, 1
-        return
-    row = math.prod(shape[run_axis + 1 :])
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(run_axis)]
-    for position in np.ndindex(*[each.stop - each.start for each in box[:run_axis]]):
-        base = sum(
-            (each.start + offset) * stride
-            for each, offset, stride in zip(box, position, strides, strict=False)
-        )
-        yield base + box[run_axis].start * row, base + box[run_axis].stop * row

@@ -1,6 +1,5 @@
 """Expressions give what NumPy gives, whatever box of them is asked for and however they are cut into chunks."""
 
-import itertools
 import math
 import resource
 import tempfile
@@ -31,7 +30,6 @@ from tensorbundle.tools.rewriting.expressions import (
     Stored,
     Take,
     Transpose,
-    flat_boxes,
     stream_values,
 )
 from tensorbundle.tools.rewriting.reading import Reading
@@ -67,26 +65,6 @@ def open_with(tmp_path):
 def small_chunks(monkeypatch):
     monkeypatch.setattr(expressions, "CHUNK_ELEMENTS", 5)
     monkeypatch.setattr(gathering, "_GATHER_BYTES", 12)
-
-
-SHAPES = [shape for rank in range(4) for shape in itertools.product(range(4), repeat=rank)] + [(2, 1, 3, 2)]
-
-
-@pytest.mark.parametrize("shape", [each for each in SHAPES if 0 not in each], ids=str)
-def test_flat_boxes(shape):
-    """Every run of elements, put together of boxes, is that of the flat array."""
-    array = np.arange(math.prod(shape)).reshape(shape)
-    for start, stop in itertools.combinations_with_replacement(range(array.size + 1), 2):
-        boxes = list(flat_boxes(shape, start, stop))
-        found = [value for box in boxes for value in array[box].reshape(-1).tolist()]
-        assert found == list(range(start, stop))
-        assert all(len(box) == len(shape) for box in boxes)
-        assert len(boxes) <= max(1, 2 * len(shape) - 1)
-
-
-@pytest.mark.parametrize("shape", [each for each in SHAPES if 0 in each], ids=str)
-def test_flat_boxes_of_nothing(shape):
-    assert list(flat_boxes(shape, 0, 0)) == []
 
 
 def test_a_stream_is_in_bounded_chunks(open_with):
