@@ -288,12 +288,10 @@ def _judge_steps(pair: Pair, key: str, values: dict[str, float], verdict: Verdic
     steps = pair.fresh.steps.get(key, "")
     if steps and values[steps] != STEPS:
         verdict.faults.append(f"{what}: {steps} is {values[steps]} beside {key}")
-    if (
-        steps == "global_step"
-        and "beta1_power" in values
-        and abs(values["beta1_power"] - 0.9 ** (STEPS + 1)) > 1e-6
-    ):
-        verdict.faults.append(f"{what}: beta1_power is {values['beta1_power']} beside {key}")
+    powers = {"beta1_power": 0.9, "beta2_power": 0.999} if steps == "global_step" else {}
+    for power, beta in powers.items():
+        if power in values and abs(values[power] - beta ** (STEPS + 1)) > 1e-6:
+            verdict.faults.append(f"{what}: {power} is {values[power]} beside {key}")
 
 
 def _rename_pair(pair: Pair, found: Suggestion, rules: Path, folder: Path, verdict: Verdict) -> None:

@@ -60,8 +60,10 @@ class OptimizerState:
         self.gave: dict[Optimizer, list[Optimizer]] = defaultdict(list)
         self._placing, self._fitting = placing, fitting
         self._source, self._target = placing.source, placing.target
+        self._continued: set[Optimizer] = set()  # those that got slots
         self._counted: set[Optimizer] = set()  # those that continue from a number of steps
         self._rates: dict[Optimizer, float] = {}
+        self._owners = {key: each for each in self._source.optimizers for key in each.owned}
         self._keepers: dict[tuple[str, str], list[Optimizer]] = defaultdict(list)  # by role and variable
         for optimizer in self._source.optimizers:
             for slot in optimizer.slots:
@@ -69,6 +71,7 @@ class OptimizerState:
 
     def fill(self) -> None:
         """Match the slots of matched variables, then the optimizers' numbers of steps and hyperparameters."""
+        self._by_rules()
         for optimizer in self._target.optimizers:
             for (role, variable), place in optimizer.slots.items():
                 if place not in self._placing.found and variable in self._placing.givers:
@@ -88,13 +91,32 @@ class OptimizerState:
                         self._placing.give(scalar, key, _STATE)
                     self.reasons[key] = "a hyperparameter for which the template has no place"
 
+    def _by_rules(self) -> None:
+        """Note the optimizers that got slots or a number of steps by rules."""
+        for optimizer in self._target.optimizers:
+            roles = {place: role for (role, _), place in optimizer.slots.items()}
+            roles |= {place: optimizer.roles.get(place, "") for place in optimizer.doubtful}
+            for place, giver in self._ruled(optimizer):
+                owner = self._owners.get(giver)
+                if place in roles and owner is not None:
+                    self.gave[optimizer].append(owner)
+                if place in roles and (owner is not None or roles[place] not in COPIES):
+                    self._continued.add(optimizer)
+                elif place == optimizer.iterations and self._source.count(giver):
+                    self._counted.add(optimizer)
+
+    def _ruled(self, optimizer: Optimizer) -> list[tuple[str, str]]:
+        """The tensors of one of the template's optimizers that got values by rules, and the keys of the givers."""
+        givers = self._placing.givers
+        return [(place, givers[place]) for place in optimizer.owned if place in givers]
+
     def needed(self, optimizer: Optimizer) -> set[str]:
         """The places of one of the template's optimizers at which the template's own value would be wrong.
 
         For an optimizer that got slots: all of its slots, and its number of steps. For one that got a number of steps:
         the means that it scales by this number, of matched variables. For all: copies of matched variables.
         """
-        got, counted = bool(self.gave[optimizer]), optimizer in self._counted
+        got, counted = optimizer in self._continued, optimizer in self._counted
         roles: dict[str, set[str]] = defaultdict(set)
         for role, variable in optimizer.slots:
             roles[variable].add(role)
@@ -149,6 +171,7 @@ class OptimizerState:
             expression = Scaled(self._source.draft.tensors[key].expression, factor)
         self._placing.give(place, key, _STATE, expression)
         self.gave[optimizer].append(other)
+        self._continued.add(optimizer)
 
     def _learning_rate(self, optimizer: Optimizer) -> float:
         """The learning rate of a Keras optimizer, whose momentum contains it."""
@@ -200,7 +223,7 @@ class OptimizerState:
         return roles
 
     def _partners(self, optimizer: Optimizer) -> list[Optimizer]:
-        """The optimizers of the source that gave slots; or else the one of the same path, or the only one."""
+        """The optimizers of the source that gave slots; or else those that rules name, that of the same path, or the only one."""
         others = self._source.optimizers
         gave = list(dict.fromkeys(self.gave[optimizer]))
         if any(each.generation == "tf1" for each in gave):  # their steps are counted elsewhere
@@ -209,7 +232,8 @@ class OptimizerState:
             ]
         known = [each for each in others if each.path == optimizer.path and each.generation != "tf1"]
         alive = [each for each in others if each.iterations or any(each.owned)]
-        return gave or known or (alive if len(alive) == 1 else [])
+        ruled = [self._owners[giver] for _, giver in self._ruled(optimizer) if giver in self._owners]
+        return gave or list(dict.fromkeys(ruled)) or known or (alive if len(alive) == 1 else [])
 
     def _steps(self, optimizer: Optimizer, partners: Sequence[Optimizer]) -> None:
         """Match the number of steps; compute it from powers of beta, or the powers from it."""
@@ -218,9 +242,10 @@ class OptimizerState:
         powers = [pair for each in partners for pair in each.powers]
         told = {told for pair in powers if (told := self._told(pair, betas)) is not None}
         counted = {count for key in counters if (count := self._source.count(key)) is not None}
-        if len(counted or told) != 1:
+        steps = next(iter(counted or told)) if len(counted or told) == 1 else None
+        self._powers(optimizer, powers, steps, betas)
+        if steps is None:
             return
-        [steps] = counted or told
         place, graph = optimizer.iterations, self._target.draft.graph
         if (
             place is None
@@ -236,21 +261,39 @@ class OptimizerState:
                 self._count(place, counters[0])
             else:
                 self._compute(place, steps, f"{steps} steps, by {' and '.join(powers[0])}")
-        for pair in optimizer.powers:
-            for key, beta in zip(pair, betas, strict=True):
-                if self._source.spec(key) is not None:
-                    self._placing.give(key, key, _NAME)
-                elif 0 < beta < 1:
-                    self._compute(key, beta ** (steps + 1), f"{beta:.7g} ** {steps + 1}")
         if optimizer.powers:
             self.reasons |= dict.fromkeys(counters, "the powers of beta say it")
-        for key in (key for pair in powers if place in self._placing.found for key in pair):
+        replaced = powers if place in self._placing.found and not optimizer.powers else []
+        for key in (key for pair in replaced for key in pair):
             other = next((each for each in told if each != steps), None)
             self.reasons[key] = (
                 "the number of steps says it"
                 if other is None
                 else f"{counters[0]} is the number of steps, {steps}; by this it would be {other}"
             )
+
+    def _powers(
+        self,
+        optimizer: Optimizer,
+        powers: Sequence[tuple[str, str]],
+        steps: int | None,
+        betas: Sequence[float],
+    ) -> None:
+        """Match the powers of beta: by name, or else any if all are equal; compute them if the source has none."""
+        for number, beta in enumerate(betas):
+            ours = [pair[number] for pair in powers]
+            are_equal = len({self._source.value(key) for key in ours}) == 1
+            for place in (pair[number] for pair in optimizer.powers):
+                if place in self._placing.found:
+                    continue
+                if self._source.spec(place) is not None:
+                    self._placing.give(place, place, _NAME)
+                elif are_equal:
+                    self._placing.give(place, ours[0], _STATE)
+                elif not ours and steps is not None and 0 < beta < 1:
+                    self._compute(place, beta ** (steps + 1), f"{beta:.7g} ** {steps + 1}")
+            if are_equal and optimizer.powers:
+                self.reasons |= dict.fromkeys(ours, "another power of beta has this value")
 
     def _counts_otherwise(self, optimizer: Optimizer, partner: Optimizer) -> bool:
         """Whether two Nadams store different products of momentums for the same number of steps."""

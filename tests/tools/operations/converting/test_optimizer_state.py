@@ -1,4 +1,4 @@
-"""What becomes of an optimizer's state in a template: checkpoints of `golden/optimizers`, whose values say what they are."""
+"""What becomes of an optimizer's state in a template. Checkpoints of `golden/optimizers` have values that say what they are."""
 
 import numpy as np
 import pytest
@@ -122,3 +122,79 @@ def test_copies_of_which_it_is_not_told_whose_they_are(tmp_path):
     optimizer.children["_model_variables_moving_average"] = Node(children=averages)
     source, fresh = save("source", 10), save("fresh", 20, optimizer)
     assert "2 missing" in refused(tmp_path, source, fresh)
+
+
+# The powers of beta of TF1's Adam
+
+POWERS = tuple((f"beta1_power{end}", f"beta2_power{end}") for end in ("", "_1", "_2"))
+
+
+def adams(path, steps, *, first=0, beta_1=0.9, powers=POWERS, layer="dense", more=()):
+    """A checkpoint of two models with an Adam each, after these numbers of steps."""
+    values = {}
+    for number, part in enumerate("gd", first):
+        for slot in ("", "/Adam", "/Adam_1"):
+            values[f"{part}/{layer}{slot}"] = np.full(2, 10 * number + len(slot), "f4")
+    for count, pair in zip(steps, powers, strict=False):
+        for name, beta in zip(pair, (beta_1, 0.999), strict=True):
+            values[name] = np.float32(beta) ** np.float32(count + 1)
+    return write(path, values | dict(more))
+
+
+def powers_of(source, template, output, **options):
+    """The powers in the source and in what becomes of it, by name."""
+    convert(source, output, to="tf1", template=template, **options)
+    found = []
+    for path in (source, output):
+        with tb.open(path) as ckpt:
+            found.append({key: float(ckpt[key]) for key in ckpt if "power" in key})
+    return found
+
+
+@pytest.mark.parametrize("counted", [{}, {"global_step": np.int64(7)}])
+def test_powers_of_several_optimizers_by_name(counted, tmp_path):
+    source = adams(tmp_path / "a", (7, 35), more=counted)
+    fresh = adams(tmp_path / "b", (0, 0), first=9, more={key: np.int64(0) for key in counted})
+    before, after = powers_of(source, fresh, tmp_path / "out")
+    assert after == before
+
+
+def test_powers_of_another_name_are_not_computed_from_the_steps_of_another_optimizer(tmp_path):
+    source = adams(tmp_path / "a", (7, 35), more={"global_step": np.int64(7)})
+    other = (POWERS[0], POWERS[2])
+    fresh = adams(tmp_path / "b", (0, 0), first=9, powers=other, more={"global_step": np.int64(0)})
+    with pytest.raises(tb.ConflictError, match=r"2 missing.*'beta1_power_2'.*2 left over.*'beta1_power_1'"):
+        convert(source, tmp_path / "out", to="tf1", template=fresh)
+    rules = tmp_path / "map"
+    rules.write_text("beta1_power_1=beta1_power_2\nbeta2_power_1=beta2_power_2\n")
+    before, after = powers_of(source, fresh, tmp_path / "out", map=rules)
+    assert [*after.values()] == [*before.values()]
+
+
+def test_rules_for_powers_come_before_names(tmp_path):
+    source = adams(tmp_path / "a", (7, 35))
+    fresh = adams(tmp_path / "b", (0, 0), first=9)
+    rules = tmp_path / "map"
+    crossed = dict(zip((*POWERS[0], *POWERS[1]), (*POWERS[1], *POWERS[0]), strict=True))
+    rules.write_text("".join(f"{old}={new}\n" for old, new in crossed.items()))
+    before, after = powers_of(source, fresh, tmp_path / "out", map=rules)
+    assert after == {new: before[old] for old, new in crossed.items()}
+
+
+def test_equal_powers_in_another_scope_are_carried(tmp_path):
+    """Whatever beta they are powers of."""
+    inner = tuple(tuple(f"train/{name}" for name in pair) for pair in POWERS)
+    source = adams(tmp_path / "a", (7, 7), beta_1=0.5, powers=inner, more={"global_step": np.int64(7)})
+    fresh = adams(tmp_path / "b", (0, 0), first=9, more={"global_step": np.int64(0)})
+    before, after = powers_of(source, fresh, tmp_path / "out")
+    assert [*after.values()] == [*before.values()]
+
+
+def test_slots_that_rules_name_bring_their_steps_along(tmp_path):
+    """As slots do that follow their variable: among several optimizers, those that gave the slots."""
+    source = adams(tmp_path / "a", (7, 7), more={"x/dense/ExponentialMovingAverage": np.ones(2, "f4")})
+    fresh = adams(tmp_path / "b", (0, 0), first=9, layer="fc")
+    rules = tmp_path / "map"
+    rules.write_text("".join(f"{part}/dense{end}={part}/fc{end}\n" for part in "gd" for end in ("", "/")))
+    before, after = powers_of(source, fresh, tmp_path / "out", map=rules, allow_unused=True)
+    assert after == before
