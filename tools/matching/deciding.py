@@ -343,7 +343,9 @@ class _Deciding:
             {
                 pair: how
                 for pair, how in pairs.items()
-                if not self._evidence.opposition(*pair) and not self._evidence.is_open(*pair)
+                if not self._evidence.opposition(*pair)
+                and not self._evidence.is_open(*pair)
+                and not self._evidence.are_replaced(*pair)
             }
         )
 

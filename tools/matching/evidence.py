@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.matching.alignment import always_aligned
@@ -38,6 +38,7 @@ class Evidence:
             [_endings(there - here) for here, there in (view.skeletons, view.skeletons[::-1])]
             for view in self.views[: self._named]
         ]
+        self._contents = [_contents(side) for side in (left, right)]
         self._unique = [
             {name for name, n in Counter(each.full_name for each in side).items() if n == 1}
             for side in (left, right)
@@ -99,6 +100,13 @@ class Evidence:
                     return True
         return False
 
+    def are_replaced(self, one: Item, other: Item) -> bool:
+        """Whether two layers have different given names, and different contents: then one was removed, the other added."""
+        contents = (
+            found.get(holder_of(each)) for found, each in zip(self._contents, (one, other), strict=True)
+        )
+        return self._speak_differently(one, other) and len({*contents}) > 1
+
     def named_kinds(self, *sides: Iterable[Item]) -> list[tuple[set[Hashable], ...]]:
         """For each view and side, the types and shapes of the items whose names were given by a program."""
         found = [list(side) for side in sides]
@@ -137,10 +145,10 @@ class Evidence:
         return any(family in self._disordered for family, _ in view.left[one].families)
 
     def is_miscounted(self, one: Item, other: Item) -> bool:
-        """Whether the only evidence is counted numbers, and one side omits scopes that the other counts separately.
+        """Whether the only evidence is an automatic name, and one side omits scopes that the other counts separately.
 
         Keras 2 counts the layers of nested `Sequential` models and those beside them as one family: `dense`, `dense_1`. TF1
-        counts `dense` and `sequential/dense` separately. So `dense_1` can be another layer on each side.
+        counts `dense` and `sequential/dense` separately. So `dense_1`, or a lone `dense`, can be another layer on each side.
         """
         equal = [number for number, view in enumerate(self.views) if view.agree(one, other)]
         if not equal or equal[-1] >= self._named:
@@ -150,7 +158,7 @@ class Evidence:
     def _lacks_scope(self, number: int, one: Item, other: Item) -> bool:
         label = self.views[number].left[one]
         words = label.skeleton
-        if len(words) < 2 or not is_counted(words[-2]) or not (label.families or label.is_open):
+        if len(words) < 2 or not is_counted(words[-2]):
             return False
         # Scopes are left out only by programs that save objects.
         return any(
@@ -224,9 +232,16 @@ def _refuted(view: View, pairs: Mapping[Item, Item], opposed: Mapping[Pair, int]
             found |= {family for family, _ in (*ours.families, *theirs.families)}
     for (one, other), oppose in opposed.items():
         if view.agree(one, other):
-            label = view.left[one]
-            found |= {family for family, _ in label.families if label.weight <= oppose}
+            found |= {family for family, _ in view.left[one].families if view.weight_of(family) <= oppose}
     return found
+
+
+def _contents(side: Sequence[Item]) -> dict[str, frozenset[tuple[Hashable, int]]]:
+    """The types and shapes of each layer's variables, and how many there are of each."""
+    found: dict[str, Counter[Hashable]] = defaultdict(Counter)
+    for each in side:
+        found[holder_of(each)][each.kind] += 1
+    return {holder: frozenset(kinds.items()) for holder, kinds in found.items()}
 
 
 def _endings(names: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:

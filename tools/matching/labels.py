@@ -294,12 +294,18 @@ class View:
             ]
             return max((GIVEN if each.speaks or len(each.key) == 1 else ORDERED for each in known), default=0)
         if one.key in self.by_key[1] or other.key in self.by_key[0]:
-            return min(one.weight, other.weight)
+            depth = next(depth for depth, step in enumerate(one.key) if step != other.key[depth])
+            return self.weight_of(Family(one.key[:depth], one.key[depth][0]))
         return 0
+
+    def weight_of(self, family: Family) -> int:
+        """The weight of a family's numbers as evidence."""
+        return ORDERED if len({*self._ranges[family]}) > 1 else self._weights[family]
 
     def _labels(self) -> tuple[dict[Item, Label], dict[Item, Label]]:
         labels: tuple[dict[Item, Label], dict[Item, Label]] = ({}, {})
         self._ranges: dict[Family, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._weights: dict[Family, int] = {}
         queue: list[tuple[Key, tuple[list[Item], list[Item]], int]] = [
             ((), (list(self._sides[0]), list(self._sides[1])), 0)
         ]
@@ -349,11 +355,10 @@ class View:
         # A name without a number is the first of its family.
         ranges = tuple(tuple(sorted({-1 if each is None else each for each in side})) for side in numbers)
         self._ranges[family] = ranges[0], ranges[1]
-        weightless = any(
-            self._sides[side][item][depth].weight == 0 for side in (0, 1) for item in members[side][:1]
-        )
+        steps = [self._sides[side][item][depth] for side in (0, 1) for item in members[side]]
+        self._weights[family] = min(step.weight for step in steps if step.number is not None)
         both = bool(members[0] and members[1])
-        if both and (weightless or family in self.refuted or len(ranges[0]) != len(ranges[1])):
+        if both and (not self._weights[family] or family in self.refuted or len(ranges[0]) != len(ranges[1])):
             for side in (0, 1):
                 for item in members[side]:
                     self._opened[side][item].append(depth + 1)
