@@ -1,42 +1,33 @@
 """Files behind URLs, by fsspec: `s3://`, `gs://`, `az://`, `https://`, `memory://`, and chains such as `simplecache::s3://`.
 
 This module is imported when a URL is met, and fsspec, with the library of the URL's scheme, when a file is asked for.
-
-A request takes longer than megabytes do, so reading is in few and long ones: near ranges are merged, long ones cut into
-parts that are read side by side, and what will be read is read ahead (`readahead.py`). Every response must have the length
-that was asked for, and be of the version of the file that was seen first.
 """
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import functools
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError, near_hint
-from tensorbundle.storage.faults import MissingBucketError, ShortBodyError, patiently, translated
-from tensorbundle.storage.fetching import Fetched, fetch, is_http, is_s3, version_of
+from tensorbundle.errors import MissingFileError, UnsupportedError, near_hint
+from tensorbundle.storage.downloads import RemoteFile, Seen
+from tensorbundle.storage.faults import MissingBucketError, patiently, translated
+from tensorbundle.storage.fetching import is_http, is_s3, version_of
 from tensorbundle.storage.paths import basename, dirname, join
-from tensorbundle.storage.pool import submit
 from tensorbundle.storage.protocols import Upload
 from tensorbundle.storage.publishing import PublishedFiles
-from tensorbundle.storage.readahead import ReadAhead
 from tensorbundle.storage.settings import current_options
-from tensorbundle.storage.spans import PART_BYTES, Span, cut, merged
 from tensorbundle.storage.uploads import RemoteWriter, S3Parts, call_s3, complete_s3, part_bytes, upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tensorbundle.storage.protocols import Assembly, PartsWriter, SentPart, Store
 
-__all__ = ["RemoteFile", "RemoteStore"]
+__all__ = ["RemoteStore"]
 
-NEAR_BYTES: Final = 1 << 20
-_ONE_REQUEST: Final = 64 << 20  # bytes that `read` asks for at once
 _PACKAGES: Final = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -49,191 +40,6 @@ _PACKAGES_OF_HTTP: Final = {"http": "aiohttp", "https": "aiohttp"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What is known of a file or directory.
-
-    Attributes:
-        is_file: whether it is a file.
-        size: bytes, if that is known.
-        version: what changes when it does, if anything tells.
-        modified: nanoseconds since the epoch, 0 if unknown.
-    """
-
-    is_file: bool
-    size: int | None
-    version: str | None
-    modified: int = 0
-
-
-class RemoteFile:
-    """A file behind a URL, open for reading at any position (`RandomAccessFile`). Opening it makes no request."""
-
-    near_bytes = NEAR_BYTES
-
-    def __init__(self, path: str, fs: Any, name: str, look: Callable[[], _Seen], seen: _Seen | None) -> None:
-        """The file `name` of a file system of fsspec.
-
-        Args:
-            path: its URL.
-            fs: the file system.
-            name: what the file is called there.
-            look: asks what the file is.
-            seen: what is known of it already.
-        """
-        self.path = path
-        self._fs, self._name = fs, name
-        self._look = look
-        self._size = None if seen is None else seen.size
-        self._version = None if seen is None else seen.version
-        self._ahead: list[ReadAhead] = []
-        self._closed = False
-
-    @property
-    def size(self) -> int:
-        """See `RandomAccessFile`; asked for when it is first needed.
-
-        Raises:
-            MissingFileError, UnreadableFileError: as `Store.open`.
-        """
-        if self._size is None:
-            seen = self._look()
-            if not seen.is_file:
-                raise MissingFileError("not a file but a directory", path=self.path)
-            if seen.size is None:
-                raise UnsupportedError("the server does not say how long the file is", path=self.path)
-            self._must_be(seen.version)
-            self._size = seen.size
-        return self._size
-
-    def read(self, offset: int, size: int) -> bytes:
-        """See `RandomAccessFile`: one request, unless it is of more than 64 MiB."""
-        if size <= _ONE_REQUEST:
-            return self._part(offset, size)
-        return self.read_ranges([(offset, size)])[0]
-
-    def readinto(self, offset: int, buffer: memoryview) -> None:
-        """See `RandomAccessFile`."""
-        for ahead in self._ahead:
-            if ahead.fill(offset, buffer):
-                return
-        if len(buffer) <= PART_BYTES:
-            buffer[:] = self._part(offset, len(buffer))
-            return
-        self._check(offset, len(buffer))
-        for part, data in self._parts([Span(offset, len(buffer))]):
-            buffer[part.offset - offset : part.end - offset] = data
-
-    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """See `RandomAccessFile`: near ones in one request, long ones in several side by side."""
-        for offset, size in ranges:
-            self._check(offset, size)
-        spans = merged(ranges)
-        found = {part.offset: data for part, data in self._parts(spans)}
-        whole = [b"".join(found[part.offset] for part in cut([span])) for span in spans]
-        del found
-        starts = [span.offset for span in spans]
-        out = []
-        for offset, size in ranges:
-            number = bisect.bisect_right(starts, offset) - 1
-            start = offset - starts[number] if size else 0
-            out.append(whole[number][start : start + size] if size else b"")
-        return out
-
-    def _parts(self, spans: Sequence[Span]) -> list[tuple[Span, bytes]]:
-        waiting = [(part, submit(self._part, *part)) for part in cut(spans)]
-        try:
-            return [(part, future.result()) for part, future in waiting]
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-    def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """See `RandomAccessFile`."""
-        self._ahead = [each for each in self._ahead if not each.is_used_up]
-        if ranges and not any(each.covers(*ranges[0]) for each in self._ahead):
-            self._ahead.append(ReadAhead(self._part, ranges))
-
-    def map(self) -> memoryview | None:
-        """See `RandomAccessFile`: there is no memory."""
-        return None
-
-    def stamp(self) -> tuple[int, int]:
-        """See `RandomAccessFile`: nothing is mapped."""
-        return 0, 0
-
-    def _check(self, offset: int, size: int) -> None:
-        """Refuse what the file can't have; short ranges are left to the server if the size is not known yet."""
-        if self._closed:
-            raise BundleError("this checkpoint was closed", path=self.path)
-        known = self.size if self._size is not None or size > PART_BYTES else None
-        if offset < 0 or size < 0 or (known is not None and offset + size > known):
-            raise self._cut_short(offset, size, known)
-
-    def _cut_short(self, offset: int, size: int, known: int | None) -> CorruptionError:
-        where = "before" if known is None else f"at {known}"
-        return CorruptionError(
-            f"{size} bytes wanted, the file ends {where}: it is cut short", path=self.path, offset=offset
-        )
-
-    def _part(self, offset: int, size: int) -> bytes:
-        """One range, in one request that is made again if it fails for a reason that may pass."""
-        self._check(offset, size)
-        if not size:
-            return b""
-        try:
-            return patiently(lambda: self._once(offset, size))
-        except Exception as error:
-            if _is_past_the_end(error):
-                raise self._cut_short(offset, size, self._size) from None
-            raise translated(error, self.path).locate(path=self.path) from error
-
-    def _once(self, offset: int, size: int) -> bytes:
-        fetched = fetch(self._fs, self._name, offset, offset + size)
-        if fetched.version is None and self._version is not None:  # a library that does not tell
-            fetched = Fetched(fetched.data, fetched.size, self._look().version)
-        self._must_be(fetched.version)
-        if fetched.size is not None and self._size is None:
-            self._size = fetched.size
-        found, known = len(fetched.data), fetched.size if fetched.size is not None else self._size
-        if found > size:
-            raise UnsupportedError(
-                f"{found} bytes instead of {size}: the server ignores byte ranges; download the files",
-                path=self.path,
-            )
-        if found < size:
-            if known is not None and offset + size <= known:
-                raise ShortBodyError(f"{found} bytes of {size}: the response was cut short")
-            raise self._cut_short(offset, size, known)
-        return fetched.data
-
-    def _must_be(self, version: str | None) -> None:
-        """Refuse another version than the one that was seen first."""
-        if self._version is not None and version is not None and version != self._version:
-            raise CorruptionError("the file changed while it was read", path=self.path)
-        self._version = self._version or version
-
-    def close(self) -> None:
-        """See `RandomAccessFile`."""
-        self._closed = True
-        for each in self._ahead:
-            each.close()
-        self._ahead.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _is_past_the_end(error: BaseException) -> bool:
-    """Whether a range begins after the end of its file (status 416)."""
-    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return getattr(error, "status", None) == 416 or code in ("InvalidRange", "416")
-
-
-@dataclass(frozen=True, slots=True)
 class RemoteStore:
     """What is behind URLs (`Store`).
 
@@ -243,7 +49,7 @@ class RemoteStore:
     """
 
     options: Mapping[str, Any] = field(default_factory=current_options, hash=False)
-    seen: dict[str, _Seen] | None = field(default=None, compare=False, repr=False)
+    seen: dict[str, Seen] | None = field(default=None, compare=False, repr=False)
 
     @property
     def can_share(self) -> bool:
@@ -304,7 +110,7 @@ class RemoteStore:
         out[schemes[-1]] = {**flat, **out[schemes[-1]]}
         return {each: options for each, options in out.items() if options}
 
-    def _look(self, path: str) -> _Seen:
+    def _look(self, path: str) -> Seen:
         """What a file or directory is, asked of the server.
 
         Raises:
@@ -321,9 +127,9 @@ class RemoteStore:
             info = patiently(ask)
         except Exception as error:
             raise translated(error, path) from error
-        return _Seen(info.get("type") != "directory", info.get("size"), version_of(info), _modified(info))
+        return Seen(info.get("type") != "directory", info.get("size"), version_of(info), _modified(info))
 
-    def _known(self, path: str) -> _Seen | None:
+    def _known(self, path: str) -> Seen | None:
         """What a file or directory is, asked once if this store remembers; None if there is none."""
         if self.seen is not None and path in self.seen:
             return self.seen[path]
@@ -337,7 +143,7 @@ class RemoteStore:
             self.seen[path] = found
         return found
 
-    def _must_be_known(self, path: str) -> _Seen:
+    def _must_be_known(self, path: str) -> Seen:
         found = self._known(path)
         if found is None or not found.is_file:
             raise MissingFileError("no such file", path=path)

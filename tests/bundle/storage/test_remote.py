@@ -15,7 +15,7 @@ from tensorbundle.errors import (
     MissingFileError,
     UnsupportedError,
 )
-from tensorbundle.storage import remote, store_of, uploads
+from tensorbundle.storage import downloads, store_of, uploads
 from tensorbundle.storage.remote import RemoteStore
 from tensorbundle.storage.settings import storage_options
 from tensorbundle.tools import convert, extract
@@ -38,7 +38,7 @@ def root():
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    for module in ("remote", "uploads", "readahead", "spans"):
+    for module in ("downloads", "uploads", "readahead", "spans"):
         found = sys.modules[f"tensorbundle.storage.{module}"]
         if hasattr(found, "PART_BYTES"):
             monkeypatch.setattr(found, "PART_BYTES", 1000)
@@ -326,15 +326,15 @@ def test_parts_are_long_enough_that_so_many_suffice(size, expected):
 @pytest.mark.slow
 def test_a_large_index_is_listed_in_three_requests(root, monkeypatch):
     """What is near its end is read at first, and the rest at once."""
-    monkeypatch.setattr(remote, "NEAR_BYTES", 100)
-    monkeypatch.setattr(remote.RemoteFile, "near_bytes", 100)
+    monkeypatch.setattr(downloads, "NEAR_BYTES", 100)
+    monkeypatch.setattr(downloads.RemoteFile, "near_bytes", 100)
     with tb.create(f"{root}/model") as writer:
         for number in range(10_000):
             writer.add(f"tensor/with/a/long/name/{number:06}" + "x" * 60, number)
     calls = []
-    once = remote.RemoteFile._once
+    once = downloads.RemoteFile._once
     look = RemoteStore._look
-    monkeypatch.setattr(remote.RemoteFile, "_once", lambda *a: calls.append(a[2]) or once(*a))
+    monkeypatch.setattr(downloads.RemoteFile, "_once", lambda *a: calls.append(a[2]) or once(*a))
     monkeypatch.setattr(RemoteStore, "_look", lambda *a: calls.append("look") or look(*a))
     with tb.open(f"{root}/model") as checkpoint:
         assert len(list(checkpoint.entries())) == 10_000
