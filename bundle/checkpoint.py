@@ -72,7 +72,7 @@ def open_index(prefix: str, store: Store | None = None) -> Index:
     store = (store or store_of(prefix)).remembering()
     if foreign_ending(prefix) is not None and store.is_file(prefix):
         return open_foreign(prefix, store)
-    if store.is_file(index_path(prefix)) or not is_checkpoint(prefix, store):
+    if store.is_file(index_path(prefix), reading_end=True) or not is_checkpoint(prefix, store):
         return BundleIndex(prefix, store=store)
     if part_prefixes(prefix):
         from tensorbundle.parts import PartsIndex  # few saves are left unmerged

@@ -241,29 +241,44 @@ class BundleIndex(Index):
             CorruptionError, UnsupportedError: as `BundleIndex`.
         """
         try:
+            if self.table.handles:
+                self.table.read_on(0)  # whoever looks no key up lists them all
             return self._read_header()
         except (CorruptionError, UnsupportedError) as error:
             raise error.locate(path=self.path) from None
 
     def _read_header(self) -> BundleHeader:
-        value = self.table.get(HEADER_KEY)
+        return self._header_of(self.table.get(HEADER_KEY))
+
+    @staticmethod
+    def _header_of(value: bytes | None) -> BundleHeader:
         if value is None:
             raise CorruptionError("no header: not the index of a checkpoint, or its start is lost")
         return BundleHeader.parse(value)
 
     def get(self, key: bytes) -> TensorEntry | None:
-        """The entry of `key`, slice keys included, or None. Reads one block of the table.
+        """The entry of `key`, slice keys included, or None. Reads one block of the table, and the header's if need be.
 
         Raises:
             CorruptionError, UnsupportedError: as `parse_entry`.
         """
-        value = self.table.get(key) if key else None
+        value = self._value(key) if key else None
         if value is None:
             return None
         try:
             return parse_entry(value)
         except (CorruptionError, UnsupportedError) as error:
             raise _outside(error, self.path, decode_key(key)) from None
+
+    def _value(self, key: bytes) -> bytes | None:
+        if "header" in self.__dict__:
+            return self.table.get(key)
+        header, value = self.table.get_together(HEADER_KEY, key)  # whoever reads the tensor needs both
+        try:
+            self.header = self._header_of(header)
+        except (CorruptionError, UnsupportedError) as error:
+            raise error.locate(path=self.path) from None
+        return value
 
     def raw_entries(self) -> Iterator[tuple[bytes, TensorEntry]]:
         """Every key and entry as stored, in key order, the slices of partitioned tensors included.

@@ -45,14 +45,14 @@ def resolve_prefix(path: str, store: Store | None = None) -> str:
     store = (store or store_of(path)).remembering()
     if foreign_ending(path) is not None and store.is_file(path):
         return path
-    if not path.endswith("/") and store.is_file(index_path(path)):
+    if not path.endswith("/") and _has_index(path, store):
         return path
     if path and store.is_directory(path):
         return _from_directory(path, store)
     if part_prefixes(path) and is_checkpoint(path, store):
         return path
     member = bundle_prefix(path)
-    if member is not None and store.is_file(index_path(member)):
+    if member is not None and _has_index(member, store):
         return member
     if basename(path) == STATE_FILE and store.is_file(path):
         return _from_directory(dirname(path) or ".", store)
@@ -73,7 +73,7 @@ def _from_directory(directory: str, store: Store) -> str:
 
         state = CheckpointState.read(directory, store)
         latest = state.located(state.latest_path, store)
-        if store.is_file(index_path(latest)):
+        if _has_index(latest, store):
             return latest
         old = _v1_prefix(latest, store)
         if old is not None:
@@ -99,6 +99,11 @@ def _from_directory(directory: str, store: Store) -> str:
         f"a directory without a 'checkpoint' state file; {what_is_there(there)}{hint}",
         path=directory,
     )
+
+
+def _has_index(prefix: str, store: Store) -> bool:
+    """Whether the bundle `prefix` has an index, which is then opened."""
+    return store.is_file(index_path(prefix), reading_end=True)
 
 
 def _is_saved_model(directory: str, store: Store) -> bool:

@@ -33,7 +33,9 @@ TABLE_MAGIC: Final = 0xDB4775248B80FB57
 MAX_HANDLE_BYTES: Final = 10 + 10  # two varint64
 FOOTER_BYTES: Final = 2 * MAX_HANDLE_BYTES + 8
 TRAILER_BYTES: Final = 1 + 4
-_AT_ONCE_BYTES: Final = 64 << 20  # of blocks that follow each other, where a request takes long
+# Where a request takes long:
+_AT_ONCE_BYTES: Final = 256 << 20  # of blocks that follow each other and are all needed
+_SMALL_BYTES: Final = 8 << 20  # of blocks that are read together although few of them are needed
 _MANY_LOOKUPS: Final = 16  # in one block, after which it is decoded as a whole
 BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
 UNCOMPRESSED, SNAPPY = 0, 1
@@ -130,9 +132,10 @@ class TableReader:
             )
         start = file.size - FOOTER_BYTES
         tail = max(FOOTER_BYTES, min(file.size, file.near_bytes))
-        self._near = file.size - tail, file.read(file.size - tail, tail)
+        self._end = file.size - tail, file.read(file.size - tail, tail)
+        self._at_hand = [self._end]  # places in the file, and what was read there
         try:
-            footer = Footer.parse(self._near[1][-FOOTER_BYTES:])
+            footer = Footer.parse(self._end[1][-FOOTER_BYTES:])
         except CorruptionError as error:
             content = describe_file(file.path, file.read(0, min(file.size, HEAD_BYTES)))
             reason = (
@@ -167,6 +170,21 @@ class TableReader:
         """
         value = self.view(key)
         return None if value is None else bytes(value)
+
+    def get_together(self, *keys: bytes) -> list[bytes | None]:
+        """The value of each of a few keys, or None; reads the data blocks with them at once, or all blocks of a small table.
+
+        Raises:
+            CorruptionError: as `get`.
+        """
+        if self.handles and self._end[0] <= _SMALL_BYTES:
+            self.read_on(0)
+            return [self.get(key) for key in keys]
+        numbers = {bisect.bisect_left(self.separators, key) for key in keys} - {len(self.separators)}
+        ranges = [(self.handles[each].offset, self.handles[each].size + TRAILER_BYTES) for each in numbers]
+        read = self._file.read_ranges(ranges)
+        self._at_hand = [self._end, *((offset, data) for (offset, _), data in zip(ranges, read, strict=True))]
+        return [self.get(key) for key in keys]
 
     def view(self, key: bytes) -> memoryview | None:
         """Like `get`, but without copying from the block: values in V1 files may have gigabytes."""
@@ -218,7 +236,7 @@ class TableReader:
     @property
     def is_at_hand(self) -> bool:
         """Whether reading the first block makes no request."""
-        return not self._file.near_bytes or not self.handles or self._near[0] <= self.handles[0].offset
+        return not self._file.near_bytes or not self.handles or self._end[0] <= self.handles[0].offset
 
     def block_items(self, number: int) -> list[tuple[bytes, bytes]]:
         """Every key and value of one data block, in key order.
@@ -227,7 +245,7 @@ class TableReader:
             CorruptionError: the block is damaged, or contains a key that belongs in another block.
         """
         handle = self.handles[number]
-        self._read_on(number)
+        self.read_on(number)
         block = self._load(handle, f"data block {number}")
         try:
             items = iterate(*block)
@@ -281,26 +299,31 @@ class TableReader:
         )
 
     def _read(self, offset: int, size: int) -> bytes:
-        """Bytes of the file, from those that were read last if they are there."""
-        start, data = self._near
-        if start <= offset and offset + size <= start + len(data):
-            return data[offset - start : offset - start + size]
+        """Bytes of the file, from what was read before if they are there."""
+        for start, data in self._at_hand:
+            if start <= offset and offset + size <= start + len(data):
+                return data[offset - start : offset - start + size]
         return self._file.read(offset, size)
 
-    def _read_on(self, number: int) -> None:
-        """Where a request takes long, read a block and those that follow it in the file at once."""
+    def read_on(self, number: int) -> None:
+        """Where a request takes long, read a block and those that follow it in the file at once, as all will be needed."""
         handle = self.handles[number]
-        start, data = self._near
         end = handle.offset + handle.size + TRAILER_BYTES
-        if not self._file.near_bytes or (start <= handle.offset and end <= start + len(data)):
+        if not self._file.near_bytes or any(
+            start <= handle.offset and end <= start + len(data) for start, data in self._at_hand
+        ):
             return
+        stop, last_bytes = self._end
         for following in self.handles[number + 1 :]:
             last = following.offset + following.size + TRAILER_BYTES
-            if following.offset != end or last - handle.offset > _AT_ONCE_BYTES:
+            if following.offset != end or min(last, stop) - handle.offset > _AT_ONCE_BYTES:
                 break
             end = last
         if end <= self._file.size:
-            self._near = handle.offset, self._file.read(handle.offset, end - handle.offset)
+            if sum(len(data) for _, data in self._at_hand) > _SMALL_BYTES:
+                self._at_hand = [self._end]
+            data = self._file.read(handle.offset, min(end, stop) - handle.offset)
+            self._at_hand.append((handle.offset, data + last_bytes[: max(0, end - stop)]))
 
     def _decompress(self, stored: bytes, handle: BlockHandle, name: str) -> bytes:
         import cramjam  # compressed indexes are rare, and most runs never need it

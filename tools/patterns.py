@@ -9,6 +9,7 @@ special characters.
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 from typing import TYPE_CHECKING, TypeVar
 
@@ -84,8 +85,11 @@ def select(
     if not patterns:
         yield from items
         return
+    items = iter(items)
+    # Before names are looked up: a listing reads an index in fewer requests.
+    first = list(itertools.islice(items, 1))
     compiled = [Pattern(text, naming) for text in patterns]
-    for key, item in items:
+    for key, item in itertools.chain(first, items):
         matching = [
             each for each in compiled if each.matches(key)
         ]  # all of them, so that each records its use

@@ -8,23 +8,26 @@ that was asked for, and be of the version of the file that was seen first.
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+import itertools
+from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.storage.faults import ShortBodyError, patiently, translated
-from tensorbundle.storage.fetching import Fetched, fetch
-from tensorbundle.storage.pool import submit
+from tensorbundle.storage.fetching import fetch
+from tensorbundle.storage.pool import IN_FLIGHT, submit
 from tensorbundle.storage.readahead import ReadAhead
-from tensorbundle.storage.spans import PART_BYTES, Span, cut, merged
+from tensorbundle.storage.spans import Span, cut, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
 __all__ = ["RemoteFile", "Seen"]
 
 NEAR_BYTES: Final = 1 << 20
-_ONE_REQUEST: Final = 64 << 20  # bytes that `read` asks for at once
+_ONE_REQUEST: Final = 256 << 20  # bytes that `read` asks for at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,14 @@ class Seen:
         size: bytes, if that is known.
         version: what changes when it does, if anything tells.
         modified: nanoseconds since the epoch, 0 if unknown.
+        end: its last bytes, if they came along.
     """
 
     is_file: bool
     size: int | None
     version: str | None
     modified: int = 0
+    end: bytes = field(default=b"", repr=False)
 
 
 class RemoteFile:
@@ -64,6 +69,8 @@ class RemoteFile:
         self._look = look
         self._size = None if seen is None else seen.size
         self._version = None if seen is None else seen.version
+        self._end = b"" if seen is None else seen.end
+        self._tells_version = True  # whether responses do, as far as is known
         self._ahead: list[ReadAhead] = []
         self._closed = False
 
@@ -85,22 +92,26 @@ class RemoteFile:
         return self._size
 
     def read(self, offset: int, size: int) -> bytes:
-        """See `RandomAccessFile`: one request, unless it is of more than 64 MiB."""
-        if size <= _ONE_REQUEST:
-            return self._part(offset, size)
-        return self.read_ranges([(offset, size)])[0]
+        """See `RandomAccessFile`: one request, unless it is of more than 256 MiB."""
+        if self._end and self._size is not None and 0 < size == len(self._end) == self._size - offset:
+            end, self._end = self._end, b""  # which is the reader's from now on
+            return end
+        if size > _ONE_REQUEST:
+            return self.read_ranges([(offset, size)])[0]
+        data = self._part(offset, size)
+        self._must_be_unchanged()
+        return data
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
         """See `RandomAccessFile`."""
         for ahead in self._ahead:
             if ahead.fill(offset, buffer):
+                if ahead.is_used_up:
+                    self._must_be_unchanged()
                 return
-        if len(buffer) <= PART_BYTES:
-            buffer[:] = self._part(offset, len(buffer))
-            return
-        self._check(offset, len(buffer))
         for part, data in self._parts([Span(offset, len(buffer))]):
             buffer[part.offset - offset : part.end - offset] = data
+        self._must_be_unchanged()
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """See `RandomAccessFile`: near ones in one request, long ones in several side by side."""
@@ -108,6 +119,7 @@ class RemoteFile:
             self._check(offset, size)
         spans = merged(ranges)
         found = {part.offset: data for part, data in self._parts(spans)}
+        self._must_be_unchanged()
         whole = [b"".join(found[part.offset] for part in cut([span])) for span in spans]
         del found
         starts = [span.offset for span in spans]
@@ -118,10 +130,23 @@ class RemoteFile:
             out.append(whole[number][start : start + size] if size else b"")
         return out
 
-    def _parts(self, spans: Sequence[Span]) -> list[tuple[Span, bytes]]:
-        waiting = [(part, submit(self._part, *part)) for part in cut(spans)]
+    def _parts(self, spans: Sequence[Span]) -> Iterator[tuple[Span, bytes]]:
+        """The bytes of spans, in parts that are read side by side; the first one alone if the size is not known yet."""
+        parts = cut(spans)
+        if self._size is None:
+            for part in itertools.islice(parts, 1):
+                yield part, self._part(*part)
+                if spans[-1].end > part.end and spans[-1].end > self.size:
+                    raise self._cut_short(*spans[-1], self.size)
+        waiting: deque[tuple[Span, Future[bytes]]] = deque()
         try:
-            return [(part, future.result()) for part, future in waiting]
+            while True:
+                for part in itertools.islice(parts, IN_FLIGHT - len(waiting)):
+                    waiting.append((part, submit(self._part, *part)))
+                if not waiting:
+                    return
+                part, future = waiting.popleft()
+                yield part, future.result()
         finally:
             for _, future in waiting:
                 future.cancel()
@@ -141,10 +166,10 @@ class RemoteFile:
         return 0, 0
 
     def _check(self, offset: int, size: int) -> None:
-        """Refuse what the file can't have; short ranges are left to the server if the size is not known yet."""
+        """Refuse what the file can't have, as far as its size is known."""
         if self._closed:
             raise BundleError("this checkpoint was closed", path=self.path)
-        known = self.size if self._size is not None or size > PART_BYTES else None
+        known = self._size
         if offset < 0 or size < 0 or (known is not None and offset + size > known):
             raise self._cut_short(offset, size, known)
 
@@ -168,8 +193,7 @@ class RemoteFile:
 
     def _once(self, offset: int, size: int) -> bytes:
         fetched = fetch(self._fs, self._name, offset, offset + size)
-        if fetched.version is None and self._version is not None:  # a library that does not tell
-            fetched = Fetched(fetched.data, fetched.size, self._look().version)
+        self._tells_version = fetched.version is not None
         self._must_be(fetched.version)
         if fetched.size is not None and self._size is None:
             self._size = fetched.size
@@ -184,6 +208,15 @@ class RemoteFile:
                 raise ShortBodyError(f"{found} bytes of {size}: the response was cut short")
             raise self._cut_short(offset, size, known)
         return fetched.data
+
+    def _must_be_unchanged(self) -> None:
+        """Ask for the version, if that is known and did not come with the bytes.
+
+        Raises:
+            CorruptionError: as `_must_be`.
+        """
+        if self._version is not None and not self._tells_version:
+            self._must_be(self._look().version)
 
     def _must_be(self, version: str | None) -> None:
         """Refuse another version than the one that was seen first."""

@@ -16,7 +16,7 @@ from tensorbundle.errors import BundleError, MissingFileError, UnreadableFileErr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MissingBucketError", "ShortBodyError", "is_transient", "patiently", "translated"]
+__all__ = ["MissingBucketError", "ShortBodyError", "is_transient", "patiently", "status_of", "translated"]
 
 Result = TypeVar("Result")
 _ATTEMPTS: Final = 6
@@ -70,7 +70,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, BundleError):
         return False
     error = _cause(error)
-    status = _status(error)
+    status = status_of(error)
     if status is not None:
         return status in _TRANSIENT_STATUS
     if isinstance(error, (TimeoutError, ConnectionError, EOFError, ShortBodyError)):
@@ -92,7 +92,7 @@ def translated(error: BaseException, path: str, *, doing: str = "read") -> Bundl
         return error
     error = _cause(error)
     names = {each.__name__ for each in type(error).__mro__}
-    code, status, what = _code(error), _status(error), _one_line(error)
+    code, status, what = _code(error), status_of(error), _one_line(error)
     if code in _EXPIRED or "expired" in what.lower():
         return UnreadableFileError(f"can't be {doing}: the credentials have expired; get new ones", path=path)
     if names & _NO_CREDENTIALS:
@@ -143,7 +143,8 @@ def _code(error: BaseException) -> str:
     return str(_response(error).get("Error", {}).get("Code", ""))
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
+    """The status of the response that an error is about, if there was one."""
     status = (
         _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", getattr(error, "status", None))
     )

@@ -10,14 +10,15 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tensorbundle.errors import UnsupportedError
-from tensorbundle.storage.faults import ShortBodyError
+from tensorbundle.storage.faults import ShortBodyError, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Fetched", "fetch", "is_http", "is_s3", "version_of"]
+__all__ = ["Fetched", "fetch", "fetch_end", "is_http", "is_s3", "version_of"]
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_NO_SUCH_RANGE: Final = (400, 405, 416, 501)
 _VERSIONS: Final = ("ETag", "etag", "generation", "md5Hash", "mtime", "last_modified", "Last-Modified")
 _VERSIONS_OF_MEMORY: Final = ("created", "modified")
 
@@ -66,26 +67,62 @@ def fetch(fs: Any, name: str, start: int, end: int) -> Fetched:
         return Fetched(fs.cat_file(name, start=start, end=end))
     from fsspec.asyn import sync
 
-    fetched: Fetched = sync(fs.loop, ask, fs, name, start, end)
-    return fetched
+    response: _Response = sync(fs.loop, ask, fs, name, f"{start}-{end - 1}")
+    if response.first is not None and (response.first != start or response.last >= end):
+        raise UnsupportedError(
+            f"the server sent bytes {response.first} to {response.last}, asked for were {start} to {end - 1}"
+        )
+    return response.fetched
 
 
-async def _from_s3(fs: Any, name: str, start: int, end: int) -> Fetched:
+def fetch_end(fs: Any, name: str, size: int) -> Fetched | None:
+    """The last `size` bytes of a file, or all if it has fewer, and its size; None if the server must be asked that first.
+
+    Raises:
+        Exception: whatever the library raises, for example as there is no such file.
+    """
+    ask = _from_s3 if is_s3(fs) else _from_http if is_http(fs) else None
+    if ask is None:
+        return None
+    from fsspec.asyn import sync
+
+    try:
+        response: _Response = sync(fs.loop, ask, fs, name, f"-{size}")
+    except UnsupportedError:
+        return None
+    except Exception as error:
+        if status_of(error) in _NO_SUCH_RANGE:  # the file is empty, or the server does not count from the end
+            return None
+        raise
+    whole = response.fetched.size
+    ends = whole is not None and response.last == whole - 1 and len(response.fetched.data) == min(size, whole)
+    return response.fetched if ends else None
+
+
+class _Response(NamedTuple):
+    """What a request returned, and where its first and last byte are in the file, if the response says that."""
+
+    fetched: Fetched
+    first: int | None = None
+    last: int = 0
+
+
+async def _from_s3(fs: Any, name: str, span: str) -> _Response:
     bucket, key, version = fs.split_path(name)
     more = {"VersionId": version} if version else {}
     response = await fs._call_s3(
-        "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **more, **fs.req_kw
+        "get_object", Bucket=bucket, Key=key, Range=f"bytes={span}", **more, **fs.req_kw
     )
     try:
         data = await response["Body"].read()
     finally:
         response["Body"].close()
-    return _checked(data, start, end, response.get("ContentRange"), response.get("ETag"))
+    return _checked(data, response.get("ContentRange"), response.get("ETag"))
 
 
-async def _from_http(fs: Any, name: str, start: int, end: int) -> Fetched:
+async def _from_http(fs: Any, name: str, span: str) -> _Response:
     session = await fs.set_session()
-    headers = {**fs.kwargs.get("headers", {}), "Range": f"bytes={start}-{end - 1}"}
+    headers = {**fs.kwargs.get("headers", {}), "Range": f"bytes={span}"}
     headers["Accept-Encoding"] = "identity"  # the bytes that are stored
     async with session.get(fs.encode_url(name), **{**fs.kwargs, "headers": headers}) as response:
         response.raise_for_status()
@@ -95,19 +132,15 @@ async def _from_http(fs: Any, name: str, start: int, end: int) -> Fetched:
             )
         data = await response.read()
         version = response.headers.get("ETag") or response.headers.get("Last-Modified")
-        return _checked(data, start, end, response.headers.get("Content-Range"), version)
+        return _checked(data, response.headers.get("Content-Range"), version)
 
 
-def _checked(data: bytes, start: int, end: int, header: str | None, version: str | None) -> Fetched:
-    """A response, if its range is the one that was asked for, and its bytes are all there."""
+def _checked(data: bytes, header: str | None, version: str | None) -> _Response:
+    """A response, if its bytes are all there."""
     found = _CONTENT_RANGE.fullmatch(header or "")
     if found is None:
-        return Fetched(data, None, version)
+        return _Response(Fetched(data, None, version))
     first, last, size = map(int, found.groups())
-    if first != start or last >= end:
-        raise UnsupportedError(
-            f"the server sent bytes {first} to {last}, asked for were {start} to {end - 1}"
-        )
     if len(data) != last - first + 1:
         raise ShortBodyError(f"{len(data)} bytes of {last - first + 1}: the response was cut short")
-    return Fetched(data, size, version)
+    return _Response(Fetched(data, size, version), first, last)

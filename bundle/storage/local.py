@@ -260,8 +260,9 @@ class LocalStore:
         """See `Store`."""
         return os.path.lexists(path)
 
-    def is_file(self, path: str) -> bool:
+    def is_file(self, path: str, *, reading_end: bool = False) -> bool:
         """See `Store`."""
+        del reading_end
         return os.path.isfile(path)
 
     def is_directory(self, path: str) -> bool:

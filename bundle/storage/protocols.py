@@ -286,8 +286,12 @@ class Store(Protocol):
     def exists(self, path: str) -> bool:
         """Whether a file, a directory or anything else has this name."""
 
-    def is_file(self, path: str) -> bool:
-        """Whether a file of this name exists."""
+    def is_file(self, path: str, *, reading_end: bool = False) -> bool:
+        """Whether a file of this name exists.
+
+        With `reading_end`, its end is read next. A store that remembers and where a request takes long may ask for that
+        right away.
+        """
 
     def is_directory(self, path: str) -> bool:
         """Whether a directory of this name exists; the empty name is the working directory."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle.errors import MissingFileError, UnsupportedError, near_hint
-from tensorbundle.storage.downloads import RemoteFile, Seen
+from tensorbundle.storage.downloads import NEAR_BYTES, RemoteFile, Seen
 from tensorbundle.storage.faults import MissingBucketError, patiently, translated
-from tensorbundle.storage.fetching import is_http, is_s3, version_of
+from tensorbundle.storage.fetching import fetch_end, is_http, is_s3, version_of
 from tensorbundle.storage.paths import basename, dirname, join
 from tensorbundle.storage.protocols import Upload
 from tensorbundle.storage.publishing import PublishedFiles
@@ -68,7 +68,10 @@ class RemoteStore:
     def open(self, path: str) -> RemoteFile:
         """See `Store`; that the file exists is found out when it is first read."""
         fs, name = self.locate(path)
-        return RemoteFile(path, fs, name, functools.partial(self._look, path), (self.seen or {}).get(path))
+        seen = (self.seen or {}).get(path)
+        if self.seen is not None and seen is not None and seen.end:
+            self.seen[path] = replace(seen, end=b"")  # whoever opens it next reads it anew
+        return RemoteFile(path, fs, name, functools.partial(self._look, path), seen)
 
     def locate(self, path: str) -> tuple[Any, str]:
         """The file system of fsspec that has a URL, and what the file is called there.
@@ -129,12 +132,26 @@ class RemoteStore:
             raise translated(error, path) from error
         return Seen(info.get("type") != "directory", info.get("size"), version_of(info), _modified(info))
 
-    def _known(self, path: str) -> Seen | None:
+    def _look_at_end(self, path: str) -> Seen | None:
+        """What a file is, and its last bytes; None if the library or the server can't tell that at once.
+
+        Raises:
+            MissingFileError, UnreadableFileError: as `_look`.
+        """
+        fs, name = self.locate(path)
+        try:
+            end = patiently(lambda: fetch_end(fs, name, NEAR_BYTES))
+        except Exception as error:
+            raise translated(error, path) from error
+        return None if end is None else Seen(True, end.size, end.version, end=end.data)
+
+    def _known(self, path: str, *, reading_end: bool = False) -> Seen | None:
         """What a file or directory is, asked once if this store remembers; None if there is none."""
         if self.seen is not None and path in self.seen:
             return self.seen[path]
         try:
-            found = self._look(path)
+            at_end = self._look_at_end(path) if reading_end and self.seen is not None else None
+            found = at_end or self._look(path)
         except MissingBucketError:
             raise
         except MissingFileError:
@@ -172,9 +189,9 @@ class RemoteStore:
         """See `Store`."""
         return self._known(path) is not None
 
-    def is_file(self, path: str) -> bool:
+    def is_file(self, path: str, *, reading_end: bool = False) -> bool:
         """See `Store`."""
-        found = self._known(path)
+        found = self._known(path, reading_end=reading_end)
         return found is not None and found.is_file
 
     def is_directory(self, path: str) -> bool:

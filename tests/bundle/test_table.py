@@ -442,6 +442,35 @@ def test_blocks_are_read_together_where_requests_take_long(tmp_path, monkeypatch
     file.close()
 
 
+@pytest.mark.parametrize(("small", "requests", "of_all"), [(8 << 20, 1, 1), (0, 2, 3)])
+def test_a_few_keys_are_looked_up_at_once_where_requests_take_long(
+    tmp_path, monkeypatch, small, requests, of_all
+):
+    monkeypatch.setattr(table, "_SMALL_BYTES", small)
+    items = [(b"%02d" % number, bytes([number]) * BLOCK_BYTES) for number in range(10)]
+    (tmp_path / "table").write_bytes(table_bytes(items))
+    with FarFile(str(tmp_path / "table")) as file:
+        reader = TableReader(file)
+        before = file.requests
+        assert reader.get_together(b"00", b"07", b"99") == [items[0][1], items[7][1], None]
+        assert file.requests - before == requests
+        assert list(reader.items()) == items
+        assert file.requests - before == of_all
+
+
+def test_a_table_that_is_partly_at_hand(tmp_path):
+    """The end, which was read at first, is not read again; it begins inside a block."""
+    items = [(b"%02d" % number, bytes([number]) * BLOCK_BYTES) for number in range(3)]
+    (tmp_path / "table").write_bytes(table_bytes(items))
+    with FarFile(str(tmp_path / "table")) as file:
+        file.near_bytes = BLOCK_BYTES // 2
+        reader = TableReader(file)
+        asked, read = [], file.read
+        file.read = lambda offset, size: asked.append((offset, size)) or read(offset, size)
+        assert list(reader.items()) == items
+        assert asked == [(0, file.size - file.near_bytes)]
+
+
 def test_a_block_beyond_the_end_is_refused_where_requests_take_long(tmp_path):
     (tmp_path / "table").write_bytes(table_bytes([(b"a", b"1" * BLOCK_BYTES), (b"b", b"2")]))
     file = FarFile(str(tmp_path / "table"))

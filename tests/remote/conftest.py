@@ -65,8 +65,6 @@ def http(libraries, tmp_path):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Files of a few kilobytes have several parts."""
-    for module in ("downloads", "uploads", "spans"):
-        monkeypatch.setattr(f"tensorbundle.storage.{module}.PART_BYTES", 4000)
     monkeypatch.setattr("tensorbundle.storage.spans.cut.__defaults__", (4000,))
     monkeypatch.setattr("tensorbundle.storage.uploads.part_bytes", lambda _: 4000)
 

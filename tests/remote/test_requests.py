@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
+from tensorbundle.dtypes import DType
+from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.tools import convert
+from tensorbundle.writer import BundleWriter, append_bytes
 
 ROWS = np.arange(5_000_000, dtype=np.float32).reshape(1000, 5000)
 
@@ -28,12 +31,16 @@ def files(tmp_path_factory):
 
 @pytest.fixture(params=["s3", "http"])
 def served(request, files):
-    """The URL of a folder with the files, and the log of the server."""
+    return serve(request, files)
+
+
+def serve(request, folder):
+    """The URL of a folder with the files of another one, and the log of the server."""
     server = request.getfixturevalue(request.param)
     if request.param == "s3":
-        server.put(files, "run/")
+        server.put(folder, "run/")
         return "s3://bucket/run", server.log
-    for path in files.iterdir():
+    for path in folder.iterdir():
         (server.folder / path.name).symlink_to(path)
     return server.url, server.log
 
@@ -42,10 +49,57 @@ def asked(log):
     return [each.what.split("?")[0].split("/")[0] for each in log.requests]
 
 
-def test_a_listing_takes_two_requests_and_the_bytes_of_the_index(served, files, run):
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """The folder of a checkpoint with an index of 2.5 MiB in ten blocks; its tensors have the same 4000 bytes."""
+    folder = tmp_path_factory.mktemp("many")
+    writer = BundleWriter(str(folder / "model"), shards=1)
+    with writer.staging, writer:
+        number, file = writer.add_shard()
+        with file:
+            offset, nbytes, crc = append_bytes(file, [bytes(4000)])
+        entry = TensorEntry(DType.named("float32"), (10, 100), nbytes, number, offset, crc)
+        for each in range(2500):
+            writer.put(f"{each:04}{'k' * 1000}".encode(), entry)
+    return folder
+
+
+@pytest.fixture(params=["s3", "http"])
+def served_many(request, many):
+    return serve(request, many)
+
+
+@pytest.fixture(params=["index of 2 MiB", "index of 20 MiB"])
+def size_of_index(request, monkeypatch):
+    """The same files; what is small is scaled down."""
+    if request.param == "index of 20 MiB":
+        monkeypatch.setattr("tensorbundle.table._SMALL_BYTES", 100_000)
+
+
+@pytest.mark.usefixtures("size_of_index")
+@pytest.mark.parametrize("command", [["ls"], ["ls", "--long"], ["ls", "24*"], ["info"], ["tree"]])
+def test_a_listing_of_many_takes_at_most_three(served_many, many, run, command):
+    root, log = served_many
+    run(command[0], f"{root}/model", *command[1:])
+    of_index = [each for each in log.requests if each.path.endswith("model.index")]
+    assert len(of_index) <= 3
+    assert sum(each.sent for each in of_index) < (many / "model.index").stat().st_size + 300_000
+
+
+@pytest.mark.usefixtures("size_of_index")
+@pytest.mark.parametrize("number", [0, 1234, 2499])
+def test_a_tensor_of_many_takes_one_more(served_many, many, run, number):
+    root, log = served_many
+    run("show", f"{root}/model", f"{number:04}{'k' * 1000}[3]")
+    assert len(log.requests) <= 4
+    assert log.requests[-1].sent == 400
+    assert log.sent <= (many / "model.index").stat().st_size + 400
+
+
+def test_a_listing_takes_one_request_and_the_bytes_of_the_index(served, files, run):
     root, log = served
     run("ls", f"{root}/model", "--long")
-    assert asked(log) == ["HEAD ", "GET "]
+    assert asked(log) == ["GET "]
     assert log.sent == (files / "model.index").stat().st_size
 
 
@@ -62,7 +116,7 @@ def test_a_tensor_takes_one_more_and_its_bytes(served):
 def test_rows_take_one_more_and_their_bytes(served, run):
     root, log = served
     assert "50000" in run("show", f"{root}/model", "embedding[10:12, :2]").out
-    assert asked(log) == ["HEAD ", "GET ", "GET "]
+    assert asked(log) == ["GET ", "GET "]
     with tb.open(f"{root}/model") as checkpoint:
         log.clear()
         np.testing.assert_array_equal(checkpoint.read("embedding", np.s_[10:12]), ROWS[10:12])
@@ -75,7 +129,7 @@ def test_a_large_tensor_comes_in_parts(served):
     with tb.open(f"{root}/model") as checkpoint:
         log.clear()
         np.testing.assert_array_equal(checkpoint["embedding"], ROWS)
-    assert len(log.requests) == 4  # one for its size, as more than 8 MiB are wanted
+    assert asked(log) == ["GET "] * 3
     assert log.sent == ROWS.nbytes
 
 

@@ -223,7 +223,8 @@ class MemoryDisk:
     def exists(self, path: str) -> bool:
         return path in self._names or path in self._directories
 
-    def is_file(self, path: str) -> bool:
+    def is_file(self, path: str, *, reading_end: bool = False) -> bool:
+        del reading_end
         return path in self._names
 
     def is_directory(self, path: str) -> bool:

@@ -180,11 +180,11 @@ class HttpServer:
             if request.method == "HEAD":
                 return web.Response(headers={**headers, "Content-Length": str(len(data))})
             if span.start is not None:
-                stop = min(span.stop or len(data), len(data))
-                if span.start >= len(data):
+                start, stop, _ = span.indices(len(data))
+                if start >= len(data):
                     return web.Response(status=416)
-                headers["Content-Range"] = f"bytes {span.start}-{stop - 1}/{len(data)}"
-                body = data[span.start : stop]
+                headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
+                body = data[start:stop]
                 noted.sent = len(body)
                 if fault == "short":
                     response = web.StreamResponse(

@@ -38,10 +38,7 @@ def root():
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    for module in ("downloads", "uploads", "readahead", "spans"):
-        found = sys.modules[f"tensorbundle.storage.{module}"]
-        if hasattr(found, "PART_BYTES"):
-            monkeypatch.setattr(found, "PART_BYTES", 1000)
+    monkeypatch.setattr("tensorbundle.storage.spans.cut.__defaults__", (1000,))
     monkeypatch.setattr(uploads, "part_bytes", lambda size: 1000)
 
 

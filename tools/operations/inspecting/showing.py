@@ -63,10 +63,12 @@ def show(source: Path, names: Sequence[str], *, verify: bool = True) -> Iterator
 
 def _meant(checkpoint: Checkpoint, text: str) -> list[tuple[str, str, str | None]]:
     """The keys, names and regions that a name, a name with a region, or a pattern means; names may end in brackets."""
+    found = _REGION.fullmatch(text)
+    if found is not None and text not in checkpoint and found["name"] in checkpoint:
+        return [(found["name"], text, found["region"])]  # a key, for which no other name need be known
     if checkpoint.naming.find(text) is not None:
         key = checkpoint.key_of(text)
         return [(key, key, None)]
-    found = _REGION.fullmatch(text)
     if found is not None and checkpoint.naming.find(found["name"]) is not None:
         return [(checkpoint.key_of(found["name"]), text, found["region"])]
     if text.startswith("re:") or any(char in text for char in "*?["):
