@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from tensorbundle.errors import BundleError, ConflictError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from tensorbundle.dtypes import Array
+    from tensorbundle.dtypes import Array, DType
 
 __all__ = ["write_array", "write_text"]
 
@@ -26,19 +26,34 @@ def write_text(path: str, text: str, *, overwrite: bool = False) -> None:
     _write(path, lambda file: file.write(text.encode()), overwrite=overwrite)
 
 
-def write_array(path: str, values: Array, *, overwrite: bool = False) -> None:
+def write_array(
+    path: str, dtype: DType, shape: tuple[int, ...], runs: Iterable[Array], *, overwrite: bool = False
+) -> None:
     """Write a `.npy` file that is complete or absent.
+
+    Args:
+        path: the file.
+        dtype: the type of the values.
+        shape: of the array.
+        runs: its values in C order, in flat arrays.
+        overwrite: whether a file that exists is replaced.
 
     Raises:
         ConflictError: it exists, and `overwrite` is not set.
         UnsupportedError: strings, which such a file can store only as pickled objects.
         BundleError: it can't be written.
     """
-    if values.dtype == object:
+    if not dtype.itemsize:
         raise UnsupportedError("a .npy file can't contain strings", path=path)
     import numpy as np  # not for text
 
-    _write(path, lambda file: np.save(file, values, allow_pickle=False), overwrite=overwrite)
+    from tensorbundle.tools.formats.npy import encode_npy
+
+    def fill(file: BinaryIO) -> None:
+        file.write(encode_npy(dtype, shape))
+        file.writelines(run.view(np.uint8).data for run in runs)
+
+    _write(path, fill, overwrite=overwrite)
 
 
 def _write(path: str, fill: Callable[[BinaryIO], object], *, overwrite: bool) -> None:

@@ -2,14 +2,17 @@
 
 import base64
 import json
+import os
 import re
 
 import numpy as np
 import pytest
 
 import tensorbundle as tb
-from support.bundles import snapshot
+from support.bundles import plain, snapshot, write_bundle
 from support.cli import V215, V221
+from tensorbundle.tools.operations.inspecting import showing
+from tensorbundle.tools.rewriting import expressions
 
 NOT_CHECKED = "tensorbundle show: a region; the checksum covers the whole tensor and was not checked\n"
 NUMBERS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
@@ -234,6 +237,58 @@ def test_a_damaged_tensor(run, ckpt, tmp_path):
     assert message.endswith("; 'tensorbundle verify' looks for the cause")
     assert run("show", ckpt, "a", "--no-verify").err == ""
     assert run("show", ckpt, "many").err == ""  # only what is read is checked
+
+
+class TestLarge:
+    """Tensors that are not read at once: every tensor, here."""
+
+    @pytest.fixture(autouse=True)
+    def _large(self, monkeypatch):
+        monkeypatch.setattr(expressions, "CHUNK_ELEMENTS", 300)
+
+    @pytest.mark.parametrize("more", [[], ["--full"], ["--json"]], ids=str)
+    def test_are_shown_as_others(self, run, tmp_path, monkeypatch, more):
+        shapes = [(), (7, 150), (11, 11, 11)]
+        with tb.create(tmp_path / "m") as writer:
+            for number, shape in enumerate(shapes):
+                values = np.arange(np.prod(shape)).reshape(shape)
+                writer.add(f"a{number}", (values * 2.5).astype(np.float32))
+                writer.add(f"b{number}", values.astype(np.int16))
+            part = tb.TensorSlice.parse_spec
+            writer.add_slice("c", [900, 2], part("0,899:-"), np.arange(1798).reshape(899, 2))
+            writer.add_slice("c", [900, 2], part("899,1:-"), np.arange(2).reshape(1, 2))
+        small = run("show", tmp_path / "m", "*", *more)
+        monkeypatch.setattr(showing, "_HELD_BYTES", 0)
+        assert run("show", tmp_path / "m", "*", *more) == small
+        [stats] = run("show", tmp_path / "m", "a2", "--stats", "--json").records
+        assert (stats["max"], stats["mean"]) == (3325, pytest.approx(1662.5))
+        for number in range(len(shapes)):
+            run("show", tmp_path / "m", f"a{number}", "-o", tmp_path / "a.npy", "--overwrite")
+            with tb.open(tmp_path / "m") as ckpt:
+                np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), ckpt[f"a{number}"])
+
+    def test_damaged_under_the_hand(self, run, ckpt, tmp_path, monkeypatch):
+        monkeypatch.setattr(showing, "_HELD_BYTES", 0)
+        read, shard = os.preadv, tmp_path / "m.data-00000-of-00001"
+
+        def cut(descriptor, buffers, offset):
+            os.truncate(shard, 40)
+            return read(descriptor, buffers, offset)
+
+        before = shard.read_bytes()
+        shard.write_bytes(b"\1" * 4 + before[4:])
+        for more in ([], ["--full"], ["--json"], ["--stats"], ["-o", tmp_path / "a.npy"]):
+            assert "key 'a': crc32c of 96 bytes" in run.error("show", ckpt, "re:^a$", *more)
+        assert run("show", ckpt, "a", "--no-verify").err == ""
+        shard.write_bytes(before)
+        monkeypatch.setattr("os.preadv", cut)
+        assert "shrank" in run.error("show", ckpt, "re:^a$")
+        assert not (tmp_path / "a.npy").exists()
+
+    def test_of_more_dimensions_than_numpy_has(self, run, tmp_path, monkeypatch):
+        monkeypatch.setattr(showing, "_HELD_BYTES", 0)
+        write_bundle(tmp_path / "m", {b"a": plain("float32", [1] * 70, bytes(4))}, [bytes(4)])
+        assert "NumPy can't have an array of shape" in run.error("show", tmp_path / "m", "a")
 
 
 def test_a_missing_data_shard(run, ckpt, tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,9 +19,11 @@ from tensorbundle.tools.operations.inspecting.statistics import summarize
 if TYPE_CHECKING:
     import argparse
 
-    from tensorbundle.dtypes import Array
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.inspecting.showing import ShownTensor
+
+_MOST_PRINTED: Final = 1000  # values; of a tensor with more, only
+_AT_AN_END: Final = 3  # at each end of a dimension, as NumPy prints arrays
 
 EXAMPLE = "tensorbundle show run/model.ckpt-1000 'embedding[0:3]' '*/bias'"
 
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         first, *more = itertools.islice(shown, 2)
         if more:
             raise BundleError("-o writes one tensor, and several are given")
-        write_array(args.output, first.values, overwrite=args.overwrite)
+        write_array(args.output, first.dtype, first.shape, first.runs(), overwrite=args.overwrite)
         shown = iter([first])
     told = False
     for each in shown:
@@ -63,33 +66,40 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _print(shown: ShownTensor, args: argparse.Namespace, console: Console) -> None:
-    values = shown.values
-    shape = list(values.shape)
+    shape = list(shown.shape)
     head = {"key": shown.key, "dtype": shown.dtype, "shape": shape, "verified": shown.verified}
     title = f"{escape(shown.name)}  {shown.dtype} {shape_text(shape)}"
     if args.output is not None:
         console.record(head | {"path": args.output})
         console.summary(f"{title} written to {escape(args.output)}")
     elif args.stats:
-        stats = summarize(values)
+        stats = summarize(shown.runs())
         console.record(head | {name: _plain(value) for name, value in stats.items()})
         console.text(title)
         console.lines(f"  {name:<5} {number_text(value)}" for name, value in stats.items())
     else:
         if console.json:
-            console.record(head | {"values": _plain(values.tolist())})
+            console.record(head | {"values": _plain(shown.values.tolist())})
             return
+        lines = _format(shown, full=args.full).split("\n")
         console.text(title)
-        console.lines(_format(values, full=args.full).split("\n"))
+        console.lines(lines)
 
 
-def _format(values: Array, *, full: bool) -> str:
+def _format(shown: ShownTensor, *, full: bool) -> str:
+    whole = full or math.prod(shown.shape) <= _MOST_PRINTED
+    values = shown.values if whole else shown.ends(_AT_AN_END)
     if values.dtype == object:
-        shown = np.empty(values.shape, object)
-        shown.reshape(-1)[:] = [_Text(value) for value in values.reshape(-1)]
-        values = shown
+        texts = np.empty(values.shape, object)
+        texts.reshape(-1)[:] = [_Text(value) for value in values.reshape(-1)]
+        values = texts
+    # NumPy shortens a dimension of more than twice `edgeitems`, and does not look at what is between.
     return np.array2string(
-        values, separator=", ", threshold=values.size + 1 if full else 1000, max_line_width=100
+        values,
+        separator=", ",
+        threshold=values.size + 1 if whole else 0,
+        edgeitems=_AT_AN_END,
+        max_line_width=100,
     )
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError, TensorNotFoundError, UnsupportedError
 from tensorbundle.keys import encode_key
+from tensorbundle.shards import check_shape
+from tensorbundle.tools.operations.inspecting.passes import flat_values
 from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.dtypes import Array, DType
@@ -20,27 +26,70 @@ if TYPE_CHECKING:
 __all__ = ["ShownTensor", "parse_region", "show"]
 
 _REGION: Final = re.compile(r"(?P<name>.*)\[(?P<region>[^\[\]]*)\]", re.DOTALL)
-_COPIED_BYTES: Final = 256 << 20
+_HELD_BYTES: Final = 256 << 20  # of a tensor that is read at once
 _INTEGER: Final = r"-?\d{1,100}"
 _SLICE: Final = re.compile(f"({_INTEGER})?:({_INTEGER})?(?::({_INTEGER})?)?")
 
 
-class ShownTensor(NamedTuple):
-    """The values of a tensor, or of a region of it.
+@dataclass(frozen=True)
+class ShownTensor:
+    """A tensor, or a region of it, and its values.
+
+    A whole tensor of more than 256 MiB is read when its values are requested, which is possible until the next tensor is.
 
     Attributes:
         key: the tensor's.
         name: for a region, the name as it was given; otherwise the key.
         dtype: the tensor's.
-        values: as TensorFlow returns them.
-        verified: whether their checksum was checked; false for a region, as the checksum covers the whole tensor.
+        shape: of the tensor, or of the region.
+        verified: whether the checksum of what is returned is checked; false for a region, as the checksum covers the whole
+            tensor.
+        runs: its values in C order, in flat arrays; of a large tensor, each has a few megabytes, and its checksum is
+            checked after the last one.
     """
 
     key: str
     name: str
     dtype: DType
-    values: Array
+    shape: tuple[int, ...]
     verified: bool
+    runs: Callable[[], Iterable[Array]]
+
+    @property
+    def values(self) -> Array:
+        """All values, as TensorFlow returns them, in one array.
+
+        Raises:
+            BundleError: they can't be read.
+        """
+        out = np.empty(self.shape, self.dtype.numpy)
+        flat, done = out.reshape(-1), 0
+        for run in self.runs():
+            flat[done : done + run.size] = run
+            done += run.size
+        return out
+
+    def ends(self, count: int) -> Array:
+        """The values at both ends of each dimension, and one between where there are more, in one array.
+
+        Args:
+            count: how many at each end.
+
+        Raises:
+            BundleError: the values can't be read.
+        """
+        kept = [
+            np.r_[: count + 1, size - count : size] if size > 2 * count else np.arange(size)
+            for size in self.shape
+        ]
+        out = np.empty([len(each) for each in kept], self.dtype.numpy)
+        places = np.ravel_multi_index(np.ix_(*kept), self.shape).reshape(-1) if kept else np.zeros(1, int)
+        flat, done, first = out.reshape(-1), 0, 0
+        for run in self.runs():
+            end = int(np.searchsorted(places, done + run.size))
+            flat[first:end] = run[places[first:end] - done]
+            first, done = end, done + run.size
+        return out
 
 
 def show(source: Path, names: Sequence[str], *, verify: bool = True) -> Iterator[ShownTensor]:
@@ -83,14 +132,17 @@ def _meant(checkpoint: Checkpoint, text: str) -> list[tuple[str, str, str | None
 
 def _read(checkpoint: Checkpoint, key: str, name: str, region: str | None, *, verify: bool) -> ShownTensor:
     entry = checkpoint.entry(key)
+    verified = _is_encoded(checkpoint, key, entry) or (region is None and verify)
     try:
-        # Values of very large tensors are not copied, as only a few of them are printed.
-        copy = region is not None or entry.nbytes <= _COPIED_BYTES
-        values = checkpoint.read(key, None if region is None else parse_region(region), copy=copy)
+        if region is None and entry.dtype.itemsize and entry.nbytes > _HELD_BYTES:
+            check_shape(entry.shape, entry.dtype)
+            runs = partial(flat_values, checkpoint.index, key, entry, verify=verify)
+            return ShownTensor(key, name, entry.dtype, entry.shape, verified, runs)
+        chosen = None if region is None else parse_region(region)
+        values = checkpoint.read(key, chosen, copy=True)
     except BundleError as error:
         raise error.locate(path=checkpoint.prefix, key=key) from None
-    verified = _is_encoded(checkpoint, key, entry) or (region is None and verify)
-    return ShownTensor(key, name, entry.dtype, values, verified)
+    return ShownTensor(key, name, entry.dtype, values.shape, verified, lambda: [values.reshape(-1)])
 
 
 def _is_encoded(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> bool:

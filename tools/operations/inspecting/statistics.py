@@ -101,10 +101,10 @@ def _of_tensor(index: Index, verify: bool, key: str, entry: TensorEntry) -> Tens
     return TensorStatistics.of(key, entry, chunks)
 
 
-def summarize(values: Array) -> dict[str, float | int | None]:
-    """`min`, `max`, `mean`, `std`, `nan`, `inf` and `zeros` of an array, as in `TensorStatistics`."""
+def summarize(runs: Iterable[Array]) -> dict[str, float | int | None]:
+    """`min`, `max`, `mean`, `std`, `nan`, `inf` and `zeros` of all arrays together, as in `TensorStatistics`."""
     names = ("min", "max", "mean", "std", "nan", "inf", "zeros")
-    return dict(zip(names, _statistics([values]), strict=True))
+    return dict(zip(names, _statistics(runs), strict=True))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the squares of 1e300 are infinite, and so is their std
