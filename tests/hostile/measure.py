@@ -12,6 +12,7 @@ import resource
 import shutil
 import sys
 import tempfile
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,9 @@ def main() -> None:
     parser.add_argument(
         "--over", type=float, default=0.0, help="print only what takes more seconds, or 200 MB"
     )
-    parser.add_argument("--command", default="", help="only commands whose label begins so")
+    parser.add_argument(
+        "--command", action="append", metavar="LABEL", help="only commands whose labels match one of these globs"
+    )
     args = parser.parse_args()
     for name in COMMANDS:
         import_module(f"tensorbundle.tools.cli.commands.{name}")
@@ -79,7 +82,7 @@ def main() -> None:
             size = sum(file.stat().st_size for file in inside.iterdir())
             print(f"{name}: {size} bytes", flush=True)
             for label, argv in command_lines(each.kind, path, model, folder / "out").items():
-                if not label.startswith(args.command):
+                if args.command and not any(fnmatch(label, each) for each in args.command):
                     continue
                 status, seconds, peak = measure(
                     errors, tensorbundle, argv, stdin=path if each.kind == "text" else None

@@ -2,9 +2,9 @@
 
 - `listing.py`: the tensors of an index: `ls`.
 - `completing.py`: names that begin with a text, for the completion of a shell.
+- `passes.py`: one streamed pass over the values of many tensors.
 - `showing.py`: the values of tensors: `show`.
 - `scopes.py`: tensors by scope: `tree`.
-- `passes.py`: one streamed pass over the values of many tensors.
 - `statistics.py`: statistics of tensors' values: `stats`.
 - `histograms.py`: histograms of values in one pass.
 - `hashing.py`: content hashes: `hash`, and how they differ from those in a manifest.
