@@ -66,7 +66,10 @@ def main() -> None:
         "--over", type=float, default=0.0, help="print only what takes more seconds, or 200 MB"
     )
     parser.add_argument(
-        "--command", action="append", metavar="LABEL", help="only commands whose labels match one of these globs"
+        "--command",
+        action="append",
+        metavar="LABEL",
+        help="only commands whose labels match one of these globs",
     )
     args = parser.parse_args()
     for name in COMMANDS:
