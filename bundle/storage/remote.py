@@ -36,6 +36,7 @@ _PACKAGES: Final = {
     "az": "adlfs",
     "abfs": "adlfs",
 }
+_SILENT_SECONDS: Final = 30
 _PACKAGES_OF_HTTP: Final = {"http": "aiohttp", "https": "aiohttp"}
 
 
@@ -89,7 +90,8 @@ class RemoteStore:
                 f"URLs need fsspec: pip install 'tensorbundle[remote]'{_and_library(scheme)}", path=path
             ) from None
         try:
-            fs, name = url_to_fs(path, **self._options_for(_schemes(path), available_protocols()))
+            options = self._options_for(_schemes(path), available_protocols())
+            fs, name = url_to_fs(path, **_timed(scheme, options))
         except ImportError as error:
             package = _PACKAGES.get(scheme) or _PACKAGES_OF_HTTP.get(scheme)
             advice = f"pip install {package}" if package else str(error)
@@ -313,6 +315,26 @@ class _S3Assembly:
 def _schemes(path: str) -> list[str]:
     """The schemes of a URL, the outermost first: `simplecache::s3://b/x` has simplecache and s3."""
     return [each.partition("://")[0] for each in path.split("::") if each]
+
+
+def _timed(scheme: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with time-outs for HTTP, where the library's own count from the beginning of a request to its end.
+
+    `client_kwargs={"timeout": 5}` are the seconds without a byte after which a request is made again.
+
+    Raises:
+        ImportError: aiohttp is not installed.
+    """
+    if scheme not in _PACKAGES_OF_HTTP:
+        return options
+    from aiohttp import ClientTimeout
+
+    own = options.get(scheme, {})
+    client = own.get("client_kwargs", {})
+    timeout = client.get("timeout", _SILENT_SECONDS)
+    if isinstance(timeout, (int, float)):
+        timeout = ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+    return {**options, scheme: {**own, "client_kwargs": {**client, "timeout": timeout}}}
 
 
 def _and_library(scheme: str) -> str:

@@ -7,11 +7,13 @@ import pytest
 
 import tensorbundle as tb
 from support.depth import sample
+from support.remote_servers import FAULTS
 from tensorbundle.errors import BundleError
+from tensorbundle.storage.settings import storage_options
 from tensorbundle.tools import convert
 from tensorbundle.tools.rewriting.options import TransferOptions
 
-FAULTS = ["500", "503", "429", "cut", "short"]
+SOON = {"http": {"client_kwargs": {"timeout": 0.3}}}  # when a server is silent
 BIG = np.arange(2500, dtype=np.float32)  # three parts
 
 
@@ -32,7 +34,7 @@ def rewritten(log, source, destination):
 
 
 @pytest.mark.usefixtures("no_pauses", "small_parts")
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [each for each in FAULTS if each not in ("hang", "stall")])
 def test_each_request_to_s3_may_fail_once(s3, source, fault):
     s3.put(source.parent, "run/")
     count = len(rewritten(s3.log, "s3://bucket/run/model", "s3://bucket/new/model"))
@@ -68,16 +70,59 @@ def test_answers_to_requests_that_were_carried_out_may_be_lost(s3, source):
 
 
 @pytest.mark.usefixtures("no_pauses", "small_parts")
+@pytest.mark.parametrize("fault", ["hang", "stall"])
+def test_s3_may_fall_silent_once(s3, source, fault):
+    """Also after it did what it was asked for, and in the middle of its answer."""
+    s3.put(source.parent, "run/")
+    count = len(rewritten(s3.log, "s3://bucket/run/model", "s3://bucket/new/model"))
+    expected = {key: s3.content(key) for key in s3.objects()}
+    soon = {**s3.options["s3"]["config_kwargs"], "read_timeout": 0.2}
+    with storage_options({"s3": {**s3.options["s3"], "config_kwargs": soon}}):
+        for number in sample(range(count), 2) if fault == "hang" else range(0, count, 7):
+            for key in expected:
+                if key.startswith("new/"):
+                    s3.client.delete_object(Bucket="bucket", Key=key)
+            s3.log.clear()
+            s3.log.fault = lambda at, _, number=number: fault if at == number else None
+            convert("s3://bucket/run/model", "s3://bucket/new/model", to="tf2")
+            s3.log.clear()
+            assert {key: s3.content(key) for key in s3.objects()} == expected, number
+
+
+@pytest.mark.usefixtures("no_pauses", "small_parts")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_request_over_http_may_fail_once(http, source, tmp_path, fault):
-    for path in source.parent.iterdir():
+@pytest.mark.parametrize("ending", ["", ".safetensors"])
+def test_each_request_over_http_may_fail_once(http, source, tmp_path, fault, ending):
+    folder = source.parent
+    if ending:
+        convert(source, tmp_path / f"model{ending}")
+        folder = tmp_path
+    for path in folder.glob("model*"):
         (http.folder / path.name).symlink_to(path)
-    count = len(rewritten(http.log, f"{http.url}/model", tmp_path / "new"))
-    for number in sample(range(count), 5):
-        http.log.clear()
-        http.log.fault = lambda at, _, number=number: fault if at == number else None
-        convert(f"{http.url}/model", tmp_path / f"new{number}", to="tf2")
-        assert (tmp_path / f"new{number}.index").read_bytes() == (tmp_path / "new.index").read_bytes()
+    url = f"{http.url}/model{ending}"
+    count = len(rewritten(http.log, url, tmp_path / "new"))
+    expected = contents(tmp_path, "new")
+    assert count >= 5
+    with storage_options(SOON):
+        for number in range(count):
+            http.log.clear()
+            http.log.fault = lambda at, _, number=number: fault if at == number else None
+            convert(url, tmp_path / f"new{number}", to="tf2", options=TransferOptions(data="copy"))
+            assert contents(tmp_path, f"new{number}") == expected
+            no_body = http.log.requests[number].method == "HEAD"
+            assert len(http.log.requests) > count or (fault in ("short", "stall") and no_body)
+
+
+def contents(folder, name):
+    return {path.name.partition(".")[2]: path.read_bytes() for path in folder.glob(f"{name}.*")}
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_server_that_never_answers_is_an_error(http, run):
+    http.log.fault = lambda *_: "hang"
+    option = '--storage-option=http.client_kwargs={"timeout": 0.02}'
+    assert "after 6 attempts" in run.error("ls", f"{http.url}/model", option)
+    assert len(http.log.requests) == 6
 
 
 @pytest.mark.usefixtures("no_pauses", "small_parts")

@@ -28,10 +28,12 @@ class Log:
     Attributes:
         requests: in order.
         fault: called with the number of a request; the name of a fault (`FAULTS`), or None.
+        released: set when threads that do not answer may end.
     """
 
     requests: list = field(default_factory=list)
     fault: object = None
+    released: object = field(default_factory=threading.Event)
 
     @property
     def sent(self):
@@ -40,6 +42,8 @@ class Log:
     def clear(self):
         self.requests.clear()
         self.fault = None
+        self.released.set()
+        self.released = threading.Event()
 
     def note(self, method, path, query, span):
         request = Request(method, path, query, span)
@@ -47,7 +51,9 @@ class Log:
         return request, None if self.fault is None else self.fault(len(self.requests) - 1, request)
 
 
-FAULTS = ("500", "503", "429", "cut", "short")
+# A status; a connection that is closed before the answer, or in the middle of it; a server that never answers, or falls
+# silent in the middle of an answer.
+FAULTS = ("500", "503", "429", "cut", "short", "hang", "stall")
 
 
 class S3Server:
@@ -104,6 +110,9 @@ class S3Server:
         if fault == "lost":  # carried out, and the answer lost
             list(self._app(environ, lambda *_: None))
             fault = "cut"
+        if fault == "hang":
+            self.log.released.wait(8)
+            fault = "cut"
         if fault == "cut":
             environ["werkzeug.socket"].shutdown(2)
             raise ConnectionError("injected")
@@ -111,7 +120,14 @@ class S3Server:
         if fault == "short":
             data = b"".join(body)
             return [data[: len(data) // 2]]
+        if fault == "stall":
+            return self._stalled(b"".join(body), self.log.released)
         return self._counted(body, request)
+
+    @staticmethod
+    def _stalled(data, released):
+        yield data[: len(data) // 2]
+        released.wait(8)
 
     @staticmethod
     def _counted(body, request):
@@ -168,7 +184,9 @@ class HttpServer:
             )
             if fault is not None and fault.isdigit():
                 return web.Response(status=int(fault))
-            if fault == "cut":
+            if fault == "hang":
+                await self._stopping.wait()
+            if fault in ("cut", "hang"):
                 request.transport.abort()
                 return web.Response()
             path = self.folder / request.path.lstrip("/")
@@ -186,12 +204,14 @@ class HttpServer:
                 headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
                 body = data[start:stop]
                 noted.sent = len(body)
-                if fault == "short":
+                if fault in ("short", "stall"):
                     response = web.StreamResponse(
                         status=206, headers={**headers, "Content-Length": str(len(body))}
                     )
                     await response.prepare(request)
                     await response.write(body[: len(body) // 2])
+                    if fault == "stall":
+                        await self._stopping.wait()
                     request.transport.abort()
                     return response
                 return web.Response(status=206, body=body, headers=headers)
@@ -206,8 +226,8 @@ class HttpServer:
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            started.set()
             self._stopping = asyncio.Event()
+            started.set()
             await self._stopping.wait()
             await runner.cleanup()
 
