@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -30,6 +31,7 @@ Item = TypeVar("Item")
 _COLOURS: Final = {"good": "32", "bad": "31", "changed": "33"}
 STANDARD_OUTPUT: Final = "standard output"
 _LONG_NAME: Final = 100  # characters of a first cell; longer ones do not widen their column
+_ROWS_AT_ONCE: Final = 10_000  # of a table, whose columns are as wide as they need
 DRAWN_DEPTH: Final = (
     200  # of trees by default: the total length of indents grows with the square of the depth
 )
@@ -89,19 +91,25 @@ def shell(*arguments: str) -> str:
     return shlex.join(["tensorbundle", *arguments])
 
 
-def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> Iterable[str]:
-    """Lines with the cells of each row in columns, those numbered in `right` aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    # A very long name takes its own line out of the columns, and not all others too.
-    if widths:
-        widths[0] = max((len(row[0]) for row in rows if len(row[0]) <= _LONG_NAME), default=0) or widths[0]
+def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> Iterator[str]:
+    """Lines with the cells of each row in columns, those numbered in `right` aligned to the right.
+
+    Rows are read 10,000 at a time, so that lines of a long table can be printed before its end is known: its columns may
+    get wider on the way.
+    """
     aligned = set(right)
-    for row in rows:
-        cells = [
-            cell.rjust(width) if number in aligned else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
+    left = iter(rows)
+    widths: list[int] = []
+    while some := list(itertools.islice(left, _ROWS_AT_ONCE)):
+        found = [max(map(len, column)) for column in zip(*some, strict=True)]
+        # A very long name takes its own line out of the columns, and not all others too.
+        found[0] = max((len(row[0]) for row in some if len(row[0]) <= _LONG_NAME), default=0) or found[0]
+        widths = list(map(max, found, widths or found))
+        line = "  ".join(
+            f"{{:{'>' if number in aligned else '<'}{width}}}" for number, width in enumerate(widths)
+        )
+        for row in some:
+            yield line.format(*row).rstrip()
 
 
 def branches(top: Sequence[Item], below: Callable[[Item], Sequence[Item]]) -> Iterator[tuple[str, Item]]:
@@ -173,7 +181,7 @@ class Console:
         if self.json:
             import json  # not needed without --json
 
-            self._put(json.dumps(fields, separators=(", ", ": ")))
+            self._put(json.dumps(fields))
 
     def note(self, line: str) -> None:
         """Print a message on standard error; nothing with `--quiet`."""

@@ -65,6 +65,15 @@ def test_columns():
     assert list(columns([])) == []
 
 
+def test_columns_of_a_long_table_are_printed_before_its_end_is_known():
+    taken = []
+    rows = (taken.append(number) or ("long" if number == 9 else "", str(number)) for number in range(10_002))
+    lines = columns(rows, right=(1,))
+    assert next(lines) == "         0"
+    assert len(taken) == 10_000
+    assert list(lines)[-3:] == ["      9999", "      10000", "      10001"]
+
+
 def test_branches():
     tree = {"a": {"b": {}, "c": {"d": {}}}, "e": {}}
     found = [

@@ -9,12 +9,12 @@ from tensorbundle.errors import check_word
 from tensorbundle.keys import encode_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.entries import StoredRange, TensorEntry
 
-__all__ = ["SORTS", "ListedSlice", "ListedTensor", "Owner", "listed", "ls", "owners", "slices_of"]
+__all__ = ["SORTS", "ListedSlice", "ListedTensor", "Owner", "chosen", "listed", "ls", "owners", "slices_of"]
 
 SORTS: Final = ("key", "size")
 
@@ -81,15 +81,22 @@ def ls(source: Path, patterns: Sequence[str] = (), *, sort: str = "key") -> list
 
 
 def listed(checkpoint: Checkpoint, patterns: Sequence[str] = (), sort: str = "key") -> Iterator[ListedTensor]:
-    """`ls` of an open checkpoint, a tensor at a time; sorted by size, all entries are held in memory."""
+    """`ls` of an open checkpoint, a tensor at a time; otherwise as `chosen`."""
     index = checkpoint.index
-    found = checkpoint.entries()
+    for key, entry in chosen(checkpoint, patterns, sort):
+        yield ListedTensor(key, entry, None if entry.slices else index.stored(encode_key(key), entry))
+
+
+def chosen(
+    checkpoint: Checkpoint, patterns: Sequence[str] = (), sort: str = "key"
+) -> Iterable[tuple[str, TensorEntry]]:
+    """The keys and entries of the tensors that `ls` lists; sorted by size, all of them are held in memory."""
+    found: Iterable[tuple[str, TensorEntry]] = checkpoint.entries()
     if patterns:
         from tensorbundle.tools.patterns import select  # not needed to list all tensors
 
         found = select(found, patterns, checkpoint.naming)
-    for key, entry in sorted(found, key=lambda each: -each[1].nbytes) if sort == "size" else found:
-        yield ListedTensor(key, entry, None if entry.slices else index.stored(encode_key(key), entry))
+    return sorted(found, key=lambda each: -each[1].nbytes) if sort == "size" else found
 
 
 def slices_of(checkpoint: Checkpoint, tensor: ListedTensor) -> Iterator[ListedSlice]:
