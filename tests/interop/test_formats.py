@@ -147,7 +147,8 @@ MODELS = ["sequential", "nested", "recurrent", "attention", "convolution"]
 
 
 WAYS = [
-    *((name, how) for name in MODELS for how in ("config", "template", "legacy")),
+    *((name, how) for name in MODELS for how in ("config", "legacy")),
+    *(pytest.param(name, "template", marks=pytest.mark.every_keras) for name in MODELS),
     *((name, "saved model") for name in ("sequential", "nested")),  # which takes Keras long to write
 ]
 
@@ -174,6 +175,55 @@ def test_keras_3_loads_the_weights_of_a_tf_keras_model(name, how, tmp_path):
     convert(source, target, **given)
     new.load_weights(target)
     np.testing.assert_allclose(outputs(new), outputs(old), rtol=1e-4, atol=1e-5)
+
+
+def subclassed(number):
+    """A model with layers in attributes, lists and dictionaries, a layer of layers, and one that is used twice."""
+    of = keras(number)
+    dense = of.layers.Dense
+
+    class Block(of.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.norm = of.layers.LayerNormalization()
+            self.inner = [dense(4), dense(4, use_bias=False)]
+
+        def build(self, shape):
+            for each in (self.norm, *self.inner):
+                each.build(shape)
+
+        def call(self, inputs):
+            return self.norm(self.inner[1](self.inner[0](inputs)))
+
+    class Net(of.Model):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.before = dense(4), dense(4)
+            self.blocks = [Block(), of.layers.BatchNormalization(), Block()]
+            self.heads = {"z": dense(3), "a": dense(2)}
+
+        def call(self, inputs, training=False):
+            hidden = self.before(self.before(self.stem(inputs)))
+            for each in self.blocks:
+                hidden = each(hidden)
+            return of.layers.concatenate([each(hidden) for each in self.heads.values()])
+
+    of.utils.set_random_seed(1)
+    model = Net()
+    model(np.zeros((1, 3), "f4"))
+    return model
+
+
+@pytest.mark.every_keras
+def test_a_subclassed_model(tmp_path):
+    old, new = subclassed(2), subclassed(3)
+    randomize(old)
+    old.save_weights(tmp_path / "weights", save_format="tf")
+    new.save_weights(tmp_path / "fresh.weights.h5")
+    convert(tmp_path / "weights", tmp_path / "out.weights.h5", template=tmp_path / "fresh.weights.h5")
+    new.load_weights(tmp_path / "out.weights.h5")
+    inputs = RNG.random((5, 3)).astype("f4")
+    np.testing.assert_allclose(np.asarray(new(inputs)), np.asarray(old(inputs)), rtol=1e-4, atol=1e-5)
 
 
 def test_automatic_names_are_enough(tmp_path, capsys):
