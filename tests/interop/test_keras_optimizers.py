@@ -44,7 +44,7 @@ OF_KERAS_3 = {
     "loss-scale": lambda of: of.LossScaleOptimizer(of.Adam(0.01)),
 }
 BOTH = OPTIMIZERS | NEWER
-OF_EVERY_KERAS = ["adam", "amsgrad", "rmsprop-centered", "lion", "averages"]  # of each order, one
+OF_EVERY_KERAS = ["amsgrad", "rmsprop-centered", "averages"]
 INTO_KERAS_3 = [
     *((2, name) for name in BOTH if name not in OF_EVERY_KERAS),
     *(pytest.param(2, name, marks=pytest.mark.every_keras) for name in OF_EVERY_KERAS),
