@@ -64,3 +64,25 @@ def test_work_is_in_proportion_to_the_size(tmp_path, monkeypatch, capsys, name, 
     assert status in (0, 1, 2)
     assert more <= (4 if name in SQUARE else 1) * GROWTH * less
     assert "unexpected" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["cast", "SRC", "DST", "*=float16"],
+        ["average", "SRC", "SRC", "DST"],
+        ["convert", "SRC", "DST", "--to", "v1"],
+        ["set", "SRC", "DST", "a=1"],
+        ["partition", "SRC", "DST", "a=2:69"],
+        ["split", "SRC", "DST", "a", "x=1", "y=1", "--axis", "69"],
+        ["resize", "SRC", "DST", "a", "--old-vocab", "VOCABULARY", "--new-vocab", "VOCABULARY"],
+    ],
+    ids=lambda argv: argv[0],
+)
+def test_values_that_numpy_can_not_have_are_refused_by_name(argv, tmp_path, capsys):
+    source = INPUTS["high_rank"].make(tmp_path, INPUTS["high_rank"].full)
+    (tmp_path / "tokens").write_text("a\n")
+    places = {"SRC": source, "DST": tmp_path / "out", "VOCABULARY": tmp_path / "tokens"}
+    assert main([str(places.get(each, each)) for each in argv]) == 2
+    assert f"{source}: key 'a': NumPy can't have an array of shape [1, " in capsys.readouterr().err
+    assert not [*tmp_path.glob("out*")]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from tensorbundle.boxes import corners, must_cover, must_tile, whole_box
 from tensorbundle.coding import combine_crc32c
 from tensorbundle.entries import StoredRange, TensorEntry
-from tensorbundle.errors import CorruptionError
+from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.keys import decode_key
+from tensorbundle.shards import check_shape
 from tensorbundle.tools.rewriting.expressions import Region, Stored
 from tensorbundle.tools.rewriting.plan import Carried, Converted, PlannedEntry
 
@@ -104,6 +105,7 @@ def add_entries(
 
     Raises:
         CorruptionError: slices leave something out; or values are computed from slices that overlap.
+        UnsupportedError: computed values can't be an array.
     """
     shape = values.shape
     source = _Values(values)
@@ -149,6 +151,11 @@ def _planned(plan: Plan, key: bytes, source: _Values, box: Box, base: int) -> Pl
     source.must_be_whole()
     first = next(expression.inputs(), None)
     values = expression if box == whole_box(expression.shape) else Region(expression, box)
+    try:
+        check_shape(values.shape, values.dtype)
+    except UnsupportedError as error:
+        prefix = None if first is None else first.index.prefix
+        raise error.locate(path=prefix, key=decode_key(key)) from None
     return PlannedEntry(
         key, Converted.of(values), base + (0 if first is None else first.stored_entries[0][1].shard)
     )

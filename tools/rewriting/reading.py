@@ -12,9 +12,10 @@ import numpy as np
 
 from tensorbundle.coding import crc32c
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import CorruptionError
+from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.gathering import gather
-from tensorbundle.shards import ShardReader, swap_bytes
+from tensorbundle.keys import decode_key
+from tensorbundle.shards import ShardReader, check_shape, swap_bytes
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
 
 if TYPE_CHECKING:
@@ -90,6 +91,10 @@ class Reading:
             UnsupportedError: its values can't be arrays.
         """
         name = (id(index), key)
+        try:
+            check_shape(entry.shape, entry.dtype)
+        except UnsupportedError as error:
+            raise error.locate(path=index.prefix, key=decode_key(key)) from None
         stored = index.stored(key, entry)
         if stored is None:
             values = index.values(key, entry, box)

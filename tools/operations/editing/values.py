@@ -12,9 +12,16 @@ import numpy as np
 from tensorbundle.boxes import whole_box
 from tensorbundle.creation import as_array
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import BundleError, ConflictError, MissingFileError, TensorNotFoundError
+from tensorbundle.errors import (
+    BundleError,
+    ConflictError,
+    MissingFileError,
+    TensorNotFoundError,
+    UnsupportedError,
+)
 from tensorbundle.proto.naming import new_path
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
+from tensorbundle.shards import check_shape
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import Cast, Constant
 from tensorbundle.tools.rewriting.reading import Reading
@@ -138,7 +145,13 @@ def _constant(values: object, dtype: DType, shape: tuple[int, ...] | None, prefi
         raise ConflictError(
             f"values of shape {list(array.shape)}, the tensor has {list(shape)}", path=prefix, key=key
         )
-    return Constant(array if shape is None else np.broadcast_to(array, shape), origin, dtype)
+    if shape is None:
+        return Constant(array, origin, dtype)
+    try:
+        check_shape(shape, dtype)
+    except UnsupportedError as error:
+        raise error.locate(path=prefix, key=key) from None
+    return Constant(np.broadcast_to(array, shape), origin, dtype)
 
 
 def find_key(draft: Draft, name: str) -> str:
