@@ -61,30 +61,35 @@ class Layout:
 class _Values:
     """The values of one tensor, with facts that all of its entries need and that are computed once."""
 
-    def __init__(self, expression: Expression) -> None:
+    def __init__(self, key: bytes, expression: Expression) -> None:
+        self.key = key
         self.expression = expression
-        self._is_whole = False
+        self._is_computable = False
         self._slices: dict[tuple[tuple[int, int], ...], tuple[bytes, TensorEntry]] = {}
         if isinstance(expression, Stored):
-            for part, key, entry in expression.stored_slices:
-                self._slices.setdefault(corners(part.box(expression.shape)), (key, entry))
+            for part, name, entry in expression.stored_slices:
+                self._slices.setdefault(corners(part.box(expression.shape)), (name, entry))
 
     def stored_slice(self, box: Box) -> tuple[bytes, TensorEntry] | None:
         """The key and the entry of the stored slice that is exactly this box, if there is one."""
         return self._slices.get(corners(box))
 
-    def must_be_whole(self) -> None:
-        """Refuse to compute with a tensor whose slices leave something out or overlap."""
-        if self._is_whole:
+    def must_be_computable(self) -> None:
+        """Refuse to compute values that no array can have, or with a tensor whose slices leave something out or overlap."""
+        if self._is_computable:
             return
         for stored in self.expression.inputs():
-            if not stored.stored_slices:
-                continue
             try:
-                must_tile([part.box(stored.shape) for part, _, _ in stored.stored_slices], stored.shape)
-            except CorruptionError as error:
+                check_shape(stored.shape, stored.dtype)
+                if stored.stored_slices:
+                    must_tile([part.box(stored.shape) for part, _, _ in stored.stored_slices], stored.shape)
+            except (CorruptionError, UnsupportedError) as error:
                 raise error.locate(path=stored.index.prefix, key=decode_key(stored.key)) from None
-        self._is_whole = True
+        try:
+            check_shape(self.expression.shape, self.expression.dtype)
+        except UnsupportedError as error:
+            raise error.locate(key=decode_key(self.key)) from None
+        self._is_computable = True
 
 
 def add_entries(
@@ -108,7 +113,7 @@ def add_entries(
         UnsupportedError: computed values can't be an array.
     """
     shape = values.shape
-    source = _Values(values)
+    source = _Values(key, values)
     # TensorFlow, too, stores a slice that is everything as a tensor that is not partitioned.
     if not slices or slices[0].shape(shape) == shape:
         plan.entries.append(_planned(plan, key, source, whole_box(shape), base))
@@ -148,14 +153,9 @@ def _planned(plan: Plan, key: bytes, source: _Values, box: Box, base: int) -> Pl
         if found is not None:
             stored = Stored(expression.index, *found)
             return PlannedEntry(key, Converted.of(stored), base + stored.entry.shard)
-    source.must_be_whole()
+    source.must_be_computable()
     first = next(expression.inputs(), None)
     values = expression if box == whole_box(expression.shape) else Region(expression, box)
-    try:
-        check_shape(values.shape, values.dtype)
-    except UnsupportedError as error:
-        prefix = None if first is None else first.index.prefix
-        raise error.locate(path=prefix, key=decode_key(key)) from None
     return PlannedEntry(
         key, Converted.of(values), base + (0 if first is None else first.stored_entries[0][1].shard)
     )
