@@ -9,8 +9,8 @@ from tensorbundle.filenames import STATE_FILE
 from tensorbundle.members import is_file
 from tensorbundle.storage.paths import join
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
-from tensorbundle.tools.operations.inspecting import verification
 from tensorbundle.tools.operations.inspecting.problems import Problem, Report
+from tensorbundle.tools.operations.inspecting.verification import verify_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def verify(
         MissingFileError: there is no checkpoint at `path`.
         OSError: the index can't be read.
     """
-    report = verification.verify(path, quick=quick, jobs=jobs, progress=progress)
+    report = verify_checkpoint(path, quick=quick, jobs=jobs, progress=progress)
     if is_file(join(str(path), STATE_FILE)):
         report.problems += _of_state(_survey(str(path)), report.prefix)
     return report
@@ -61,7 +61,7 @@ def verify_all(
     found = _survey(str(directory))
     for prefix in dict.fromkeys(each.prefix for each in found.checkpoints if each.files):
         try:
-            yield verification.verify(prefix, quick=quick, jobs=jobs, progress=progress)
+            yield verify_checkpoint(prefix, quick=quick, jobs=jobs, progress=progress)
         except BundleError as error:
             path = error.path or prefix
             problem = Problem("error", "index", error.key, path, error.offset, error.reason, None, prefix)

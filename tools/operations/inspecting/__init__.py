@@ -16,6 +16,6 @@
 - `blocks.py`: finds the blocks of an index whose end is lost.
 - `damage.py`: how bytes were damaged, as far as they tell it.
 - `fingerprint.py`: whether a SavedModel still has the variables that it was saved with.
-- `verification.py`: `verify`.
+- `verification.py`: `verify_checkpoint`.
 - `timing.py`: how long jobs take, with this package and with others: `bench`.
 """

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.inspecting.problems import Severity
     from tensorbundle.tools.rewriting.ordered import Jobs
 
-__all__ = ["verify"]
+__all__ = ["verify_checkpoint"]
 
 _Failure = tuple[TensorRange, CorruptionError]
 _PAGE: Final = 4096  # file systems and caches lose parts of files in pages
@@ -65,10 +65,10 @@ _TELLING_ZEROS: Final = 512  # longer runs of zero bytes are hardly values
 _ZEROS: Final = re.compile(rb"(?<!\0)(?:\0{512,}|\A\0+|\0+\Z)")
 
 
-def verify(
+def verify_checkpoint(
     path: Path, *, quick: bool = False, jobs: Jobs = 1, progress: Callable[[int], None] | None = None
 ) -> Report:
-    """Check a checkpoint: the index, the layout, every checksum, the slices and the object graph.
+    """Check a checkpoint, and not the directory it is in: index, layout, every checksum, slices and object graph.
 
     Args:
         path: anything that `tensorbundle.open` takes.

@@ -19,7 +19,7 @@ from tensorbundle.tools.operations.inspecting.layout import Layout
 from tensorbundle.tools.operations.inspecting.overview import info
 from tensorbundle.tools.operations.inspecting.passes import flat_values, over_tensors
 from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, numbers
-from tensorbundle.tools.operations.inspecting.verification import verify
+from tensorbundle.tools.operations.inspecting.verification import verify_checkpoint
 from tensorbundle.tools.operations.reporting.graphs import graph_contents
 from tensorbundle.tools.operations.reporting.page import html_page
 from tensorbundle.tools.optimizers.finding import Optimizers
@@ -186,7 +186,7 @@ def _shards(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> Iterator
 
 
 def _problems(path: Path, *, quick: bool) -> list[dict[str, Any]]:
-    found = verify(path, quick=quick).problems
+    found = verify_checkpoint(path, quick=quick).problems
     listed = [each.to_json() for each in found[:_MOST_PROBLEMS]]
     if len(found) > _MOST_PROBLEMS:
         more = f"{len(found) - _MOST_PROBLEMS} more problems; 'tensorbundle verify' lists all"
