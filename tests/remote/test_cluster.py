@@ -93,7 +93,7 @@ def test_a_worker_that_is_killed_in_the_middle(s3, remote, source, workers):
 
 
 def test_one_large_tensor_is_cut_over_tasks(s3, tmp_path, workers, monkeypatch):
-    monkeypatch.setattr("tensorbundle.tools.rewriting.cutting.PIECE_BYTES", 40_000)
+    monkeypatch.setattr("tensorbundle.tools.rewriting.multipart.RANGE_BYTES", 40_000)
     monkeypatch.setattr("tensorbundle.storage.remote.part_bytes", lambda _: 8_000)
     with tb.create(tmp_path / "model") as writer:
         writer.add("a", np.arange(100, dtype=np.int32))

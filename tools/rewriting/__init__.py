@@ -11,7 +11,7 @@
 - `planning.py`: from expressions to the entries of a plan.
 - `appending.py`: the bytes of a plan's entries, appended to a file.
 - `resuming.py`: data shards that an interrupted run completed.
-- `cutting.py`: one large data shard, written by several tasks.
+- `multipart.py`: one large data shard, written by several tasks as parts of one upload.
 - `aliasing.py`: bytes that several tensors have in common, appended once.
 - `bundle_output.py`, `v1_output.py`: the outputs in the formats of TensorFlow.
 - `cluster.py`: a cluster of Dask as an executor.

@@ -16,7 +16,7 @@ from tensorbundle.entries import HEADER_KEY
 from tensorbundle.storage.protocols import SharingError
 from tensorbundle.tools.rewriting.aliasing import append_aliased
 from tensorbundle.tools.rewriting.appending import check_wholes
-from tensorbundle.tools.rewriting.cutting import Cut, Piece, SentPiece, aborting, cut, send
+from tensorbundle.tools.rewriting.multipart import MultipartShard, PartRange, SentRange, aborting, send, split
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.ordered import next_result
 from tensorbundle.tools.rewriting.plan import Carried
@@ -250,31 +250,31 @@ def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[byte
 def _run_elsewhere(
     jobs: list[_Job], executor: Executor, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[dict[bytes, TensorEntry], Written]]:
-    """Let other processes write data shards; large ones in pieces, where the store can put them together."""
-    cuts: list[Cut | None] = []
-    with aborting(cuts):
-        cuts += [
-            None if job.resume else cut(job.store, job.name, job.entries, verify=job.verify) for job in jobs
+    """Let other processes write data shards; large ones in ranges of parts, where the store has multipart uploads."""
+    shards: list[MultipartShard | None] = []
+    with aborting(shards):
+        shards += [
+            None if job.resume else split(job.store, job.name, job.entries, verify=job.verify) for job in jobs
         ]
-        tasks: list[_Job | Piece] = []
-        for job, each in zip(jobs, cuts, strict=True):
-            tasks += [job] if each is None else each.pieces
+        tasks: list[_Job | PartRange] = []
+        for job, each in zip(jobs, shards, strict=True):
+            tasks += [job] if each is None else each.ranges
         results = executor.map(_do, tasks)
-        for number, (job, each) in enumerate(zip(jobs, cuts, strict=True)):
+        for number, (job, each) in enumerate(zip(jobs, shards, strict=True)):
             if each is None:
                 entries, part = cast("tuple[dict[bytes, TensorEntry], Written]", next_result(results))
             else:
-                sent = [cast("SentPiece", next_result(results)) for _ in each.pieces]
+                sent = [cast("SentRange", next_result(results)) for _ in each.ranges]
                 entries = _numbered(job, each.finish(sent, verify=job.verify))
                 part = Written(bytes_read=sum(entry.nbytes for entry in entries.values()))
-                cuts[number] = None
+                shards[number] = None
             if progress is not None:
                 progress(part.bytes_read)
             yield entries, part
 
 
-def _do(task: _Job | Piece) -> tuple[dict[bytes, TensorEntry], Written] | SentPiece:
-    return send(task) if isinstance(task, Piece) else _write_shard(task)
+def _do(task: _Job | PartRange) -> tuple[dict[bytes, TensorEntry], Written] | SentRange:
+    return send(task) if isinstance(task, PartRange) else _write_shard(task)
 
 
 def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:

@@ -1,4 +1,4 @@
-"""One large data shard, written by several tasks: each sends some parts of one upload, whose end is here.
+"""One large data shard, written by several tasks: each sends some parts of one multipart upload, which is completed here.
 
 So a cluster is of use also where a checkpoint has one tensor of a terabyte. It is done for bytes that are carried as they
 are, to stores that put files together from parts (`Store.assemble`).
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from tensorbundle.storage.protocols import Assembly, SentPart, Store
     from tensorbundle.tools.rewriting.plan import PlannedEntry
 
-__all__ = ["Cut", "Piece", "SentPiece", "aborting", "cut", "send"]
+__all__ = ["MultipartShard", "PartRange", "SentRange", "aborting", "send", "split"]
 
-PIECE_BYTES: Final = 512 << 20  # what one task sends
+RANGE_BYTES: Final = 512 << 20  # of the parts that one task sends
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """What one task sends. Plain data for another process.
+class PartRange:
+    """Parts of an upload that follow each other, sent by one task. Plain data for another process.
 
     Attributes:
-        assembly: the upload that it is a piece of.
+        assembly: the upload.
         first: the number of its first part.
         contents: ranges of sources, or bytes, in their order; each with the number of its entry.
         verify: whether checksums of whole entries are checked.
@@ -46,7 +46,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class SentPiece:
+class SentRange:
     """What a task sent: the parts, and of each range the number of its entry, its checksum and its bytes."""
 
     parts: tuple[SentPart, ...]
@@ -54,31 +54,31 @@ class SentPiece:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class MultipartShard:
     """A data shard that several tasks send.
 
     Attributes:
         assembly: its upload.
-        pieces: what each task sends.
+        ranges: what each task sends.
         entries: of the shard, with their places in it.
         whole: for each entry, all of its range in a source, or None if its bytes are the plan's own.
     """
 
     assembly: Assembly
-    pieces: tuple[Piece, ...]
+    ranges: tuple[PartRange, ...]
     entries: tuple[TensorEntry, ...]
     whole: tuple[TensorRange | None, ...]
 
-    def finish(self, sent: Sequence[SentPiece], *, verify: bool) -> list[TensorEntry]:
-        """Let the file appear, after all pieces were sent; the entries with their checksums.
+    def finish(self, sent: Sequence[SentRange], *, verify: bool) -> list[TensorEntry]:
+        """Let the file appear, after all ranges were sent; the entries with their checksums.
 
         Raises:
             CorruptionError: the checksum of an entry is wrong.
             ConflictError, UnreadableFileError: as `WritableFile.close`.
         """
         crcs = [0] * len(self.entries)
-        for piece in sent:
-            for number, crc, nbytes in piece.checksums:
+        for each in sent:
+            for number, crc, nbytes in each.checksums:
                 crcs[number] = combine_crc32c(crcs[number], crc, nbytes)
         out = []
         for entry, whole, crc in zip(self.entries, self.whole, crcs, strict=True):
@@ -86,14 +86,14 @@ class Cut:
                 whole.must_match(crc)
             known = whole is None or whole.stored.crc32c is not None
             out.append(entry if known else entry._replace(crc32c=crc))
-        self.assembly.complete([part for piece in sent for part in piece.parts])
+        self.assembly.complete([part for each in sent for part in each.parts])
         return out
 
 
-def cut(store: Store, path: str, entries: Sequence[PlannedEntry], *, verify: bool) -> Cut | None:
+def split(store: Store, path: str, entries: Sequence[PlannedEntry], *, verify: bool) -> MultipartShard | None:
     """How several tasks send the data shard at `path`; None if one task must, or may as well, write it."""
     total = sum(each.origin.entry.nbytes for each in entries)
-    if total <= 2 * PIECE_BYTES:
+    if total <= 2 * RANGE_BYTES:
         return None
     layout = list(_layout(entries))
     if len(layout) != len(entries) or _overlap(layout):
@@ -101,7 +101,7 @@ def cut(store: Store, path: str, entries: Sequence[PlannedEntry], *, verify: boo
     assembly = store.assemble(path, total)
     if assembly is None:
         return None
-    size = max(1, PIECE_BYTES // assembly.part_bytes) * assembly.part_bytes
+    size = max(1, RANGE_BYTES // assembly.part_bytes) * assembly.part_bytes
     groups: list[list[tuple[int, TensorRange | bytes]]] = [[]]
     room = size
     offset = 0
@@ -120,8 +120,10 @@ def cut(store: Store, path: str, entries: Sequence[PlannedEntry], *, verify: boo
             done += take
             room -= take
     count = size // assembly.part_bytes
-    pieces = tuple(Piece(assembly, 1 + at * count, tuple(group), verify) for at, group in enumerate(groups))
-    return Cut(assembly, pieces, tuple(placed), tuple(whole))
+    ranges = tuple(
+        PartRange(assembly, 1 + at * count, tuple(group), verify) for at, group in enumerate(groups)
+    )
+    return MultipartShard(assembly, ranges, tuple(placed), tuple(whole))
 
 
 def _layout(entries: Sequence[PlannedEntry]) -> Iterator[tuple[TensorEntry, TensorRange | bytes]]:
@@ -153,36 +155,36 @@ def _part(content: TensorRange | bytes, start: int, size: int) -> TensorRange | 
     return replace(content, stored=stored)
 
 
-def send(piece: Piece) -> SentPiece:
-    """Read what a piece has, and send it.
+def send(task: PartRange) -> SentRange:
+    """Read what a task sends, and send it.
 
     Raises:
         CorruptionError, MissingFileError, UnreadableFileError: a source is damaged, or can't be read or written to.
     """
     checksums: list[tuple[int, int, int]] = []
-    numbers = {id(content): number for number, content in piece.contents}
+    numbers = {id(content): number for number, content in task.contents}
 
     def note(part: TensorRange, crc: int) -> None:
         checksums.append((numbers[id(part)], crc, part.stored.nbytes))
 
-    ranges = [content for _, content in piece.contents if isinstance(content, TensorRange)]
-    with OpenFiles() as files, piece.assembly.writer(piece.first) as writer:
+    ranges = [content for _, content in task.contents if isinstance(content, TensorRange)]
+    with OpenFiles() as files, task.assembly.writer(task.first) as writer:
         files.prefetch((each.store, each.stored) for each in ranges)
-        for _, content in piece.contents:
+        for _, content in task.contents:
             if isinstance(content, TensorRange):
-                stream_ranges([content], files, write=writer.write, verify=piece.verify, computed=note)
+                stream_ranges([content], files, write=writer.write, verify=task.verify, computed=note)
             else:
                 writer.write(content)
-        return SentPiece(tuple(writer.finish_parts()), tuple(checksums))
+        return SentRange(tuple(writer.finish_parts()), tuple(checksums))
 
 
 @contextlib.contextmanager
-def aborting(cuts: Sequence[Cut | None]) -> Iterator[None]:
+def aborting(shards: Sequence[MultipartShard | None]) -> Iterator[None]:
     """Deletes the parts of uploads if the block fails."""
     try:
         yield
     except BaseException:
-        for each in cuts:
+        for each in shards:
             if each is not None:
                 with contextlib.suppress(BundleError):
                     each.assembly.abort()
