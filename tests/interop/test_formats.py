@@ -201,11 +201,13 @@ def subclassed(number):
             self.stem, self.before = dense(4), dense(4)
             self.blocks = [Block(), of.layers.BatchNormalization(), Block()]
             self.heads = {"z": dense(3), "a": dense(2)}
+            self.tail = Block()
 
         def call(self, inputs, training=False):
             hidden = self.before(self.before(self.stem(inputs)))
             for each in self.blocks:
                 hidden = each(hidden)
+            hidden = self.tail(hidden)
             return of.layers.concatenate([each(hidden) for each in self.heads.values()])
 
     of.utils.set_random_seed(1)
@@ -220,10 +222,12 @@ def test_a_subclassed_model(tmp_path):
     randomize(old)
     old.save_weights(tmp_path / "weights", save_format="tf")
     new.save_weights(tmp_path / "fresh.weights.h5")
-    convert(tmp_path / "weights", tmp_path / "out.weights.h5", template=tmp_path / "fresh.weights.h5")
-    new.load_weights(tmp_path / "out.weights.h5")
     inputs = RNG.random((5, 3)).astype("f4")
-    np.testing.assert_allclose(np.asarray(new(inputs)), np.asarray(old(inputs)), rtol=1e-4, atol=1e-5)
+    for name, given in (("out.weights.h5", {"template": tmp_path / "fresh.weights.h5"}), ("out.h5", {})):
+        new = subclassed(3)
+        convert(tmp_path / "weights", tmp_path / name, **given)
+        new.load_weights(tmp_path / name)
+        np.testing.assert_allclose(np.asarray(new(inputs)), np.asarray(old(inputs)), rtol=1e-4, atol=1e-5)
 
 
 def test_automatic_names_are_enough(tmp_path, capsys):

@@ -205,7 +205,9 @@ def _read(path: str, node: Node, known: dict[Node, Layer], depth: int) -> Layer:
     }
     if listed is None:
         layer.is_list = bool(node.children) and all(map(_NUMBER.fullmatch, node.children))
-        layer.may_be_dictionary = bool(layer.parts) and not layer.own and not (_INNER & node.children.keys())
+        layer.may_be_dictionary = bool(layer.parts) and not (
+            layer.own or _INNER & node.children.keys() or written_by_keras_3(node)
+        )
     return layer
 
 

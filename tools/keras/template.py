@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError, TensorNotFoundError, UnsupportedError, quoted
 from tensorbundle.tools.keras.classes import class_in_names
+from tensorbundle.tools.keras.sublayers import flattened
 from tensorbundle.tools.keras.weights import Ordering, Weight
 
 if TYPE_CHECKING:
@@ -161,10 +162,18 @@ class _Filling:
                 self.fill(part, inner)
         listed = group.groups.get("layers")
         if listed is not None and "layers" not in layer.parts:
-            below = layer.listed if layer.listed is not None else list(_sublayers(layer))
+            below = layer.listed if layer.listed is not None else self._sublayers(layer, listed)
             self._fill_items(
                 [each for each in below if each.has_variables and each not in self._seen], listed
             )
+
+    def _sublayers(self, model: Layer, listed: Group) -> list[Layer]:
+        """The sublayers of a subclassed model; an object is a layer if a group of the template has the shapes in it."""
+        groups = {each.shapes for each in listed.groups.values()}
+        return flattened(model, lambda layer: self._shapes_in(layer) not in groups)
+
+    def _shapes_in(self, layer: Layer) -> tuple[Shape, ...]:
+        return tuple(sorted(self._shapes[each.key] for each in layer.variables()))
 
     def _fits(self, part: Layer, group: Group) -> bool:
         """Whether a possible dictionary is a layer: the groups have the names of its attributes."""
@@ -193,7 +202,7 @@ class _Filling:
         for name in sorted(names, key=_number):
             stacks[_base(name)].append(name)
         bases = list(stacks)
-        have = [tuple(sorted(self._shapes[each.key] for each in item.variables())) for item in items]
+        have = [self._shapes_in(each) for each in items]
         states = 0
 
         @functools.cache
@@ -325,15 +334,6 @@ def _rescued(groups: Sequence[Group], lost: Sequence[Variable], shapes: Mapping[
         ]
         places, start = (*places[:number], places[number] + 1, *places[number + 1 :]), start + size
     return weights
-
-
-def _sublayers(layer: Layer) -> Iterator[Layer]:
-    """The sublayers of a subclassed model, including those in containers, in the order stored."""
-    for part in layer.parts.values():
-        if part.is_list or part.may_be_dictionary:
-            yield from _sublayers(part)
-        else:
-            yield part
 
 
 def _alike(layer: Layer, group: Group, base: str) -> int:

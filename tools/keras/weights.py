@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.errors import ConflictError, UnsupportedError, quoted
 from tensorbundle.tools.keras.classes import Classes, config_error
 from tensorbundle.tools.keras.naming import Numbering
+from tensorbundle.tools.keras.sublayers import sublayers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -238,11 +239,11 @@ def _join(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
 
 
-def legacy_groups(model: Layer, ordering: Ordering) -> list[LegacyGroup]:
+def legacy_groups(model: Layer, ordering: Ordering, classes: Classes) -> list[LegacyGroup]:
     """The groups of a legacy file: the layers that have weights.
 
     Raises:
-        ConflictError: as `weights_of`, for the order of variables.
+        ConflictError: as `weights_of`, for the order of variables, and as `sublayers_of`.
         UnsupportedError: the model has variables of its own. Keras's loader compares them with `in`, and fails.
     """
     if model.own:
@@ -251,7 +252,7 @@ def legacy_groups(model: Layer, ordering: Ordering) -> list[LegacyGroup]:
             "load from a legacy .h5 file; convert to .weights.h5",
             key=model.path,
         )
-    layers = model.listed if model.listed is not None else list(_direct(model))
+    layers = model.listed if model.listed is not None else sublayers_of(model, classes.by_node)
     seen: set[Layer] = {model}
     groups = []
     for number, layer in enumerate(layers):
@@ -261,15 +262,6 @@ def legacy_groups(model: Layer, ordering: Ordering) -> list[LegacyGroup]:
         if kept:
             groups.append(LegacyGroup(f"layer_{number:05d}", kept))
     return groups
-
-
-def _direct(layer: Layer) -> Iterator[Layer]:
-    """The sublayers of a subclassed model, including those in lists and dictionaries, in the order stored."""
-    for part in layer.parts.values():
-        if part.is_list or part.may_be_dictionary:
-            yield from _direct(part)
-        else:
-            yield part
 
 
 def _subtree(layer: Layer, ordering: Ordering, seen: set[Layer]) -> Iterator[tuple[Variable, bool]]:

@@ -136,7 +136,7 @@ def to_legacy_weights(draft: Draft, model: KerasModel) -> None:
         return
     layer, ordering = _model_of(draft, graph, model)
     tensors: dict[str, DraftTensor] = {}
-    groups = legacy_groups(layer, ordering)
+    groups = legacy_groups(layer, ordering, _classes(draft, graph, model))
     attributes: dict[str, dict[str, str | list[str]]] = {
         "": {
             "layer_names": [each.name for each in groups],
@@ -189,7 +189,7 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
         weights: list[Weight] = weights_by_template(layer, _groups(draft), shapes, ordering)
         pairs = [(each.path, each.variable) for each in weights]
     else:
-        groups = legacy_groups(layer, ordering)
+        groups = legacy_groups(layer, ordering, _classes(template, graph, model))
         if [len(each.variables) for each in groups] != [len(names) for names in legacy]:
             raise TensorNotFoundError(
                 f"the file has {[len(names) for names in legacy]} weights in its layers, the model "
