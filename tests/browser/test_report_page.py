@@ -42,9 +42,12 @@ def test_a_saved_model_can_be_read_off(show):
     with tb.open(V215 / "keras-saved-model") as ckpt:
         sizes = {key: entry.nbytes for key, entry in ckpt.entries()}
     assert facts(browser)["kind"] == "SavedModel"
+    assert facts(browser)["tensors with NaN or Inf"] == "0"
+    assert facts(browser)["largest layer"] == text(browser, "#summary tbody tr:first-child .name")
+    assert text(browser, "#title") == "keras-saved-model"
     assert facts(browser)["tensors"] == str(len(sizes))
     first = text(browser, "#tensors tbody tr:first-child .name")
-    assert first == max(sizes, key=sizes.get)
+    assert max(sizes, key=sizes.get).removesuffix("/.ATTRIBUTES/VARIABLE_VALUE") == first
     assert "#0" in text(browser, "#graph .tree")
 
 
@@ -105,6 +108,9 @@ def test_problems_are_shown(show, tmp_path):
     browser = show(report(tmp_path / "m"))
     assert "checksum" in text(browser, "#problems")
     assert facts(browser)["tensors with NaN or Inf"] == "1"
+    assert text(browser, "#nan tbody tr") == "bad 1 1 66.7 %"
+    browser.find_element(CSS, "#nan tbody button").send_keys(ENTER)
+    assert text(browser, "#tensors tbody tr:first-child").startswith("bad ")
 
 
 def test_names_are_never_markup_or_script(show, tmp_path):
@@ -132,15 +138,65 @@ def test_two_checkpoints_are_compared(show, tmp_path):
     assert {"value", "added", "removed", "same"} <= facts(browser).keys()
 
 
-def test_twenty_thousand_tensors(show, tmp_path):
-    """Scopes and rows are drawn when they are looked at."""
-    with tb.create(tmp_path / "m") as writer:
+@pytest.fixture(scope="module")
+def twenty_thousand(tmp_path_factory):
+    """A checkpoint of 500 scopes with 40 tensors each."""
+    path = tmp_path_factory.mktemp("many") / "m"
+    with tb.create(path) as writer:
         for number in range(20_000):
             writer.add(f"model/layer_{number // 40}/w{number % 40}", np.zeros(number % 7, np.float32))
-    browser = show(report(tmp_path / "m", values=False))
+    return path
+
+
+def test_twenty_thousand_tensors(show, twenty_thousand, benchmark):
+    """Scopes, rows and leaves of the map are drawn when they are looked at. `--benchmark-enable` times the opening."""
+    html = report(twenty_thousand, values=False)
+    browser = benchmark.pedantic(show, (html,))
     assert facts(browser)["tensors"] == "20,000"
     assert len(browser.find_elements(CSS, "#tensors tbody tr")) == 200
     assert len(browser.find_elements(CSS, "*")) < 5000
+    assert drawn(browser) < 1500
+
+
+def test_the_smallest_of_many_scopes_can_be_opened(show, twenty_thousand):
+    browser = show(report(twenty_thousand, values=False))
+    browser.find_element(CSS, "#map tbody button").send_keys(ENTER)  # "model"
+    rest = next(
+        each for each in browser.find_elements(CSS, "#map tbody button") if each.text.endswith(" more")
+    )
+    assert rest.text == "489 more"
+    rest.send_keys(ENTER)
+    assert text(browser, "#map .crumbs b") == "489 more"
+    browser.find_element(CSS, "#map tbody button").send_keys(ENTER)  # a scope
+    name = text(browser, "#map tbody button")
+    browser.find_element(CSS, "#map tbody button").send_keys(ENTER)  # a tensor
+    assert text(browser, "#tensors tbody tr").split()[0].endswith("/" + name)
+    assert len(browser.find_elements(CSS, "#tensors tbody tr")) == 201
+
+
+def test_two_checkpoints_of_twenty_thousand_tensors(show, twenty_thousand):
+    browser = show(report(twenty_thousand, twenty_thousand, values=False))
+    assert facts(browser)["same"] == "20,000"
+    assert drawn(browser) < 1500
+
+
+def drawn(browser):
+    """How many items the map has."""
+    return browser.execute_script(
+        "const count = (of) => of.reduce((sum, each) => sum + 1 + count(each.children || []), 0);"
+        "return count(echarts.getInstanceByDom(document.getElementById('treemap')).getOption().series[0].data)"
+    )
+
+
+def test_charts_are_at_rest_as_soon_as_they_are_drawn(show):
+    """A click on what still moves would miss."""
+    browser = show(report(SAMPLE))
+    moving = (
+        "setTheme('dark');"
+        "return [...document.querySelectorAll('.chart')].map((each) => "
+        "echarts.getInstanceByDom(each).getZr().animation.isFinished())"
+    )
+    assert browser.execute_script(moving) == [True] * 3
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -10,9 +10,9 @@ from tensorbundle import __version__
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
 from tensorbundle.keys import decode_key
-from tensorbundle.proto.paths import key_path
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
 from tensorbundle.storage import store_of
-from tensorbundle.storage.paths import basename
+from tensorbundle.storage.paths import basename, dirname
 from tensorbundle.tools.operations.comparing.differences import diff
 from tensorbundle.tools.operations.inspecting.histograms import Histogram
 from tensorbundle.tools.operations.inspecting.layout import Layout
@@ -21,6 +21,7 @@ from tensorbundle.tools.operations.inspecting.passes import flat_values, over_te
 from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, numbers
 from tensorbundle.tools.operations.inspecting.verification import verify_checkpoint
 from tensorbundle.tools.operations.reporting.graphs import graph_contents
+from tensorbundle.tools.operations.reporting.layers import largest_layers
 from tensorbundle.tools.operations.reporting.page import html_page
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.rewriting.draft import Draft
@@ -31,11 +32,16 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.tools.operations.inspecting.overview import Info
 
 __all__ = ["report"]
 
 _BINS: Final = 40
 _MOST_PROBLEMS: Final = 1000
+_LARGEST_LAYERS: Final = 5
+_STATISTICS: Final = ("min", "max", "mean", "std", "nan", "inf", "zeros")
+_LARGEST_EXACT: Final = 2**53  # integers up to this are exact in JavaScript
+_WEIGHTS, _STATE, _GRAPH = range(3)  # kinds of tensors
 
 
 def report(
@@ -68,7 +74,7 @@ def report(
     return html_page(
         {
             "page": "comparison",
-            "title": " and ".join(basename(each.prefix) or each.prefix for each in sides),
+            "title": " and ".join(map(_title, sides)),
             "subtitle": f"{sides[0].prefix} compared with {sides[1].prefix}",
             "footer": _footer(),
             "sides": [each.to_json() for each in sides],
@@ -78,34 +84,50 @@ def report(
     )
 
 
+def _title(about: Info) -> str:
+    """The name of a checkpoint; of a SavedModel, whose variables are always called the same, that of its directory."""
+    named = dirname(dirname(about.prefix)) if about.kind == "SavedModel" else about.prefix
+    return basename(named) or about.prefix
+
+
 def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], None] | None) -> dict[str, Any]:
     with open_checkpoint(path, verify=False) as checkpoint:
         entries = dict(checkpoint.entries())
         about = info(path)
+        state: set[str] = set()
+        full_names: dict[str, str] = {}
+        graph = None
+        with contextlib.suppress(BundleError):  # here and below, `problems` has the error
+            state = Optimizers.of_draft(Draft.of(checkpoint)).state
+        with contextlib.suppress(BundleError):
+            if checkpoint.object_graph is not None:
+                attributes = (each for node in checkpoint.object_graph.nodes for each in node.attributes)
+                full_names = {each.checkpoint_key: each.full_name for each in attributes if each.full_name}
+                graph = graph_contents(checkpoint, checkpoint.object_graph)
+        weights = {
+            key: entry for key, entry in entries.items() if key not in state and key != OBJECT_GRAPH_KEY
+        }
         data: dict[str, Any] = {
             "page": "checkpoint",
-            "title": basename(checkpoint.prefix) or checkpoint.prefix,
+            "title": _title(about),
             "subtitle": f"{checkpoint.prefix}; written by {about.written_by or 'an unknown program'}",
             "footer": _footer(),
             "info": about.to_json(),
-            "tensors": _tensors(checkpoint, entries),
-            "graph": None,
+            "layers": [each.to_json() for each in largest_layers(weights, full_names, _LARGEST_LAYERS)],
+            "tensors": _tensors(entries, state, full_names),
+            "graph": graph,
             "shards": list(_shards(checkpoint, entries)),
             "problems": _problems(path, quick=not values),
         }
-        with contextlib.suppress(BundleError):  # `problems` has the error
-            if checkpoint.object_graph is not None:
-                data["graph"] = graph_contents(checkpoint, checkpoint.object_graph)
         if values:
-            data["tensors"]["stats"] = list(
-                over_tensors(
-                    checkpoint,
-                    (),
-                    lambda key, entry: _statistics(checkpoint, key, entry),
-                    jobs=jobs,
-                    progress=progress,
-                )
+            found = over_tensors(
+                checkpoint,
+                (),
+                lambda key, entry: _statistics(checkpoint, key, entry),
+                jobs=jobs,
+                progress=progress,
             )
+            data["tensors"]["stats"] = _columns(list(found))
     return data
 
 
@@ -113,26 +135,28 @@ def _footer() -> str:
     return f"Made by tensorbundle {__version__}. This page loads nothing from anywhere."
 
 
-def _tensors(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> dict[str, Any]:
-    """Columns with one item for each tensor, in key order."""
-    state: set[str] = set()
-    with contextlib.suppress(BundleError):
-        state = Optimizers.of_draft(Draft.of(checkpoint)).state
+def _tensors(entries: dict[str, TensorEntry], state: set[str], full_names: dict[str, str]) -> dict[str, Any]:
+    """Columns with one item for each tensor, in key order: a path or full name only if it differs from the key."""
     return {
         "keys": list(entries),
-        "paths": [key_path(key) or key for key in entries],
+        "paths": [None if (path := key_path(key)) == key else path for key in entries],
+        "full_names": [full_names.get(key) for key in entries],
         "dtypes": [str(entry.dtype) for entry in entries.values()],
         "shapes": [list(entry.shape) for entry in entries.values()],
         "nbytes": [entry.nbytes for entry in entries.values()],
-        "state": [int(key in state) for key in entries],
+        "kinds": [
+            _GRAPH if key == OBJECT_GRAPH_KEY else _STATE if key in state else _WEIGHTS for key in entries
+        ],
         "places": [
-            f"in {len(entry.slices)} slices"
-            if entry.slices
-            else f"shard {entry.shard}, offset {entry.offset}"
-            for entry in entries.values()
+            len(entry.slices) if entry.slices else [entry.shard, entry.offset] for entry in entries.values()
         ],
         "stats": None,
     }
+
+
+def _columns(rows: list[dict[str, Any] | None]) -> dict[str, Any]:
+    """Statistics as columns, which are half as long as rows; None for a tensor without."""
+    return {name: [row and row.get(name) for row in rows] for name in (*_STATISTICS, "histogram")}
 
 
 def _statistics(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> dict[str, Any] | None:
@@ -152,7 +176,7 @@ def _statistics(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> dict[st
         found = TensorStatistics.of(key, entry, counted(values))
     except BundleError:
         return None
-    out = {name: getattr(found, name) for name in ("min", "max", "mean", "std", "nan", "inf", "zeros")}
+    out = {name: getattr(found, name) for name in _STATISTICS}
     if found.min is not None and found.max is not None:
         out["histogram"] = histogram.even(found.min, found.max, _BINS)
     return _plain(out)
@@ -195,8 +219,11 @@ def _problems(path: Path, *, quick: bool) -> list[dict[str, Any]]:
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with text in place of numbers that JSON can't have."""
-    return {
-        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in fields.items()
-    }
+    """The fields with text in place of numbers that JSON can't have, or that JavaScript would round."""
+    return {name: str(value) if _needs_text(value) else value for name, value in fields.items()}
+
+
+def _needs_text(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and abs(value) > _LARGEST_EXACT

@@ -3,7 +3,8 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const MAIN = document.getElementById("main");
 const PAGE_ROWS = 200;
-const MAP_CHILDREN = 400;
+const MAP_CHILDREN = 300; // items of the map that are drawn for the scope that is open,
+const MAP_GRANDCHILDREN = 900; // and inside them
 const charts = [];
 
 // Elements
@@ -34,12 +35,18 @@ function bytes(count) {
   while (count >= 1024 && unit < units.length - 1) { count /= 1024; unit += 1; }
   return (unit === 0 ? String(count) : count.toFixed(count < 10 ? 2 : 1)) + " " + units[unit];
 }
-const number = (count) => Number(count).toLocaleString("en-US");
+const FORMAT = new Intl.NumberFormat("en-US");
+const number = (count) => FORMAT.format(count);
 const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 const share = (part, whole) => (whole ? (100 * part / whole).toFixed(1) + " %" : "");
-const short = (value) => (value === null || value === undefined ? "" : typeof value === "number" && !Number.isInteger(value)
-  ? value.toPrecision(5).replace(/\.?0+(e|$)/, "$1") : String(value));
+function short(value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value !== "number" || Number.isInteger(value)) return String(value);
+  return (Math.abs(value) < 1e-3 ? value.toExponential(3) : value.toPrecision(5)).replace(/\.?0+(e|$)/, "$1");
+}
 const brief = (name) => (name.length > 160 ? name.slice(0, 100) + "…" + name.slice(-50) : name);
+// A name as nodes, which may be broken after each "/".
+const broken = (name) => brief(name).split(/(?<=\/)/).flatMap((part) => [el("wbr"), text(part)]).slice(1);
 const shape = (sizes) => "[" + sizes.join(",") + "]";
 
 // Themes
@@ -63,15 +70,24 @@ function chart(element, option) {
   const draw = () => { drawn.setOption(option(), { notMerge: true }); drawn.getZr().flush(); };
   draw();
   charts.push(draw);
-  new ResizeObserver(() => drawn.resize()).observe(element);
+  onResize(element, () => drawn.resize());
   return { drawn, draw };
+}
+// Calls back when the width changes, and not at once, as the observer itself does: what is new has just been drawn.
+function onResize(element, callback) {
+  let width = element.clientWidth;
+  new ResizeObserver(() => {
+    if (element.clientWidth === width) return;
+    width = element.clientWidth;
+    callback();
+  }).observe(element);
 }
 const tooltip = () => ({ renderMode: "richText", backgroundColor: color("panel"), borderColor: color("line"),
   textStyle: { color: color("text"), fontSize: 12 }, confine: true });
 const PALETTE = ["#3b78c4", "#c9743a", "#3f9a6b", "#b0527c", "#7a68b8", "#a08b2f", "#3797a4", "#b85450", "#6c8a3c", "#8c6d5a"];
 
 // Scopes: a tree of the names of tensors, made once; a chain of scopes with one child each is one step. Of a name with
-// more parts than people have scopes, the rest is one part.
+// more parts than people have scopes, the rest is one part. Each tensor has a kind, and scopes have the bytes of each.
 
 const MOST_PARTS = 60;
 function partsOf(name) {
@@ -79,19 +95,25 @@ function partsOf(name) {
   return parts.length <= MOST_PARTS ? parts : [...parts.slice(0, MOST_PARTS), parts.slice(MOST_PARTS).join("/")];
 }
 
-function scopesOf(names, sizes, marks) {
-  const root = { name: "", size: 0, count: 0, marked: 0, children: new Map(), tensor: null };
+const scopeOf = (name) => ({ name, size: 0, count: 0, kinds: new Map(), children: new Map(), tensor: null });
+function count(scope, size, tensors, kinds) {
+  scope.size += size;
+  scope.count += tensors;
+  for (const [kind, part] of kinds) scope.kinds.set(kind, (scope.kinds.get(kind) || 0) + part);
+}
+function scopesOf(names, sizes, kinds) {
+  const root = scopeOf("");
   names.forEach((name, index) => {
+    const size = sizes[index], kind = [[kinds[index], size || 1]];
     let scope = root;
-    const add = (each) => { each.size += sizes[index]; each.count += 1; each.marked += marks && marks[index] ? sizes[index] : 0; };
-    add(root);
+    count(root, size, 1, kind);
     for (const part of partsOf(name)) {
       let below = scope.children.get(part);
-      if (!below) scope.children.set(part, below = { name: part, size: 0, count: 0, marked: 0, children: new Map(), tensor: null });
-      add(below);
+      if (!below) scope.children.set(part, below = scopeOf(part));
+      count(below, size, 1, kind);
       scope = below;
     }
-    scope.tensor = index;
+    scope.tensor = { index, size, kind };
   });
   return root;
 }
@@ -103,7 +125,16 @@ function collapsed(scope) {
   }
   return { name: brief(name), scope };
 }
-const ordered = (scope) => [...scope.children.values()].sort((one, other) => other.size - one.size);
+// What is inside a scope, the largest first; the tensor of the scope's own name too, if there is one.
+function ordered(scope) {
+  const found = [...scope.children.values()];
+  if (found.length && scope.tensor) {
+    const own = { ...scopeOf("(itself)"), tensor: scope.tensor };
+    count(own, scope.tensor.size, 1, scope.tensor.kind);
+    found.push(own);
+  }
+  return found.sort((one, other) => other.size - one.size);
+}
 
 function treemap(host, root, { colorOf, detail, leaf }) {
   const crumbs = el("div", { class: "crumbs", role: "navigation", "aria-label": "Scopes above" });
@@ -111,72 +142,66 @@ function treemap(host, root, { colorOf, detail, leaf }) {
   const list = el("div", { class: "scroll" });
   host.append(crumbs, canvas, list);
   let trail = [{ name: "all", scope: root }];
+  let drawn = []; // for each item of the map the steps that lead to it from here; the library copies what it is given
 
-  function item(child, at, inside = null) {
-    const { name, scope } = collapsed(child);
-    const fill = colorOf ? colorOf(scope) : inside || PALETTE[at % PALETTE.length];
-    const made = { name, value: scope.size, scope, itemStyle: { color: fill } };
-    if (!inside && scope.children.size) made.children = cut(ordered(scope), 60).map((each, below) => item(each, below, fill));
+  function item(child, at, above = [], inside = null) {
+    const step = collapsed(child);
+    const steps = [...above, step];
+    const color = colorOf(step.scope) || inside || PALETTE[at % PALETTE.length];
+    const made = { name: step.name, value: step.scope.size, number: drawn.push(steps) - 1, itemStyle: { color } };
+    const room = Math.floor(MAP_GRANDCHILDREN * step.scope.size / (trail[trail.length - 1].scope.size || 1));
+    if (!inside && room > 1 && step.scope.children.size) made.children = cut(ordered(step.scope), room).map((each, below) => item(each, below, steps, color));
     return made;
   }
-  // Beyond so many, scopes are smaller than a pixel: the rest becomes one item.
+  // What is inside a scope is drawn when it is opened. Of many children the smallest are one item, which opens too.
   function cut(children, most) {
     if (children.length <= most) return children;
-    const rest = children.slice(most);
-    const sum = (of) => rest.reduce((total, each) => total + each[of], 0);
-    return [...children.slice(0, most), { name: `${number(rest.length)} more`, size: sum("size"), count: sum("count"), marked: sum("marked"),
-      children: new Map(), tensor: null }];
+    const smallest = children.slice(most - 1);
+    const rest = { ...scopeOf(`${number(smallest.length)} more`), children: new Map(smallest.entries()) };
+    for (const each of smallest) count(rest, each.size, each.count, each.kinds);
+    return [...children.slice(0, most - 1), rest];
   }
   function option() {
-    const here = trail[trail.length - 1].scope;
+    drawn = [];
+    const described = ({ name, scope }) => `${name}\n${bytes(scope.size)}, ${detail(scope)}`;
     return {
       // The series says for itself that nothing moves: a treemap takes no notice of `animation` above it, and a click in motion misses.
-      tooltip: { ...tooltip(), formatter: (what) => what.data.scope ? `${what.name}\n${bytes(what.data.scope.size)}, ${detail(what.data.scope)}` : "" },
+      tooltip: { ...tooltip(), formatter: ({ data }) => data.number === undefined ? "" : described(drawn[data.number].at(-1)) },
       series: [{ type: "treemap", animation: false, roam: false, nodeClick: false, breadcrumb: { show: false }, left: 4, right: 4, top: 4, bottom: 4,
         label: { fontSize: 12, overflow: "truncate" }, upperLabel: { show: true, height: 20, color: color("text"), fontSize: 12, overflow: "truncate" },
         levels: [{ upperLabel: { show: false }, itemStyle: { gapWidth: 3, borderColor: color("panel"), borderWidth: 0 } },
           { itemStyle: { borderColor: color("line"), borderWidth: 1, gapWidth: 1 } }, { itemStyle: { borderWidth: 0, gapWidth: 1 } }],
-        data: cut(ordered(here), MAP_CHILDREN).map((each, at) => item(each, at)) }],
+        data: cut(ordered(trail.at(-1).scope), MAP_CHILDREN).map((each, at) => item(each, at)) }],
     };
   }
   function go(to) {
     trail = to;
+    drawing.draw();
     redraw();
   }
-  function enter(child) {
-    const step = collapsed(child);
-    if (step.scope.children.size) go([...trail, step]);
-    else if (step.scope.tensor !== null && leaf) leaf(step.scope.tensor);
+  function enter(steps) {
+    const { scope } = steps.at(-1);
+    if (scope.children.size) go([...trail, ...steps]);
+    else {
+      if (steps.length > 1) go([...trail, ...steps.slice(0, -1)]);
+      leaf(scope.tensor.index);
+    }
   }
   function redraw() {
-    drawing.draw();
     crumbs.replaceChildren(...trail.flatMap((step, depth) => [depth ? text("/") : null,
       depth === trail.length - 1 ? el("b", {}, step.name) : el("button", { class: "link", type: "button", onclick: () => go(trail.slice(0, depth + 1)) }, step.name)]
       .filter(Boolean)));
-    const here = trail[trail.length - 1].scope;
-    const shown = ordered(here).slice(0, 12);
+    const here = trail.at(-1).scope;
+    const shown = cut(ordered(here), 12);
     list.replaceChildren(table(["scope", "bytes", "of this scope", "tensors"], shown.map((child) => [
-      el("button", { class: "link", type: "button", onclick: () => enter(child) }, collapsed(child).name || "(empty name)"),
+      el("button", { class: "link", type: "button", onclick: () => enter([collapsed(child)]) }, ...broken(collapsed(child).name || "(empty name)")),
       bytes(child.size), share(child.size, here.size), number(child.count)]), [1, 2, 3]));
-    if (here.children.size > shown.length) list.append(el("p", { class: "dim" }, `and ${plural(here.children.size - shown.length, "more scope")}`));
   }
   const drawing = chart(canvas, option);
-  drawing.drawn.on("click", (what) => { if (what.data && what.data.scope) enterFrom(what); });
-  function enterFrom(what) {
-    // A click on a grandchild enters its parent first, and the grandchild from there.
-    const path = (what.treePathInfo || []).slice(1).map((each) => each.name);
-    let scope = trail[trail.length - 1].scope;
-    for (const name of path) {
-      const child = [...scope.children.values()].find((each) => collapsed(each).name === name);
-      if (!child) return;
-      enter(child);
-      scope = collapsed(child).scope;
-    }
-  }
+  drawing.drawn.on("click", ({ data }) => { if (data && data.number !== undefined) enter(drawn[data.number]); });
   canvas.addEventListener("keydown", (event) => { if (event.key === "Escape" && trail.length > 1) go(trail.slice(0, -1)); });
   canvas.tabIndex = 0;
   redraw();
-  return { where: () => trail.map((step) => step.name) };
 }
 
 // Tables
@@ -189,35 +214,38 @@ function table(heads, rows, numeric = [], caption = null) {
     el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((value, column) => cell("td", value, column))))));
 }
 
-// A table that is sorted by its heads and filtered by what is typed, drawn so many rows at a time.
+// A table that is sorted by its heads and filtered by what is typed, drawn so many rows at a time; the row that was
+// opened from elsewhere comes first.
 function longTable(host, { columns, count, label, value, sortKey, detail, matches, start }) {
   const input = el("input", { type: "search", placeholder: label, "aria-label": label, id: host.id + "-search" });
   const status = el("span", { class: "dim", role: "status" });
   const body = el("tbody", {});
   const more = el("button", { type: "button", onclick: () => { limit += 1000; fill(); } });
   const opened = new Set();
-  let limit = PAGE_ROWS, sorted = start;
+  let limit = PAGE_ROWS, sorted = start, first = null;
   const heads = columns.map((column, at) => el("th", { class: column.numeric ? "number" : null, scope: "col" },
-    el("button", { type: "button", onclick: () => { sorted = { at, down: sorted.at === at ? !sorted.down : !!column.numeric }; fill(); } }, column.name)));
+    el("button", { type: "button", onclick: () => { sorted = { at, down: sorted.at === at ? !sorted.down : !!column.numeric }; first = null; fill(); } }, column.name)));
   host.append(el("div", { class: "row" }, input, status), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...heads)), body)), more);
 
   function rowsOf(index) {
     const name = el("button", { class: "link", type: "button", "aria-expanded": String(opened.has(index)), onclick: () => {
       if (opened.has(index)) opened.delete(index); else opened.add(index);
       fill();
-      host.querySelector(`[data-index="${index}"] button`)?.focus();
-    } }, brief(value(index, 0)));
+      focus(index);
+    } }, ...broken(value(index, 0)));
     const made = [el("tr", { "data-index": index }, ...columns.map((column, at) => el("td", { class: column.numeric ? "number" : at === 0 ? "name" : null },
-      at === 0 && detail ? name : text(value(index, at)))))];
-    if (detail && opened.has(index)) made.push(el("tr", {}, el("td", { colspan: columns.length }, detail(index))));
+      at === 0 ? name : text(value(index, at)))))];
+    if (opened.has(index)) made.push(el("tr", {}, el("td", { colspan: columns.length }, detail(index))));
     return made;
   }
+  const focus = (index) => host.querySelector(`[data-index="${index}"] button`)?.focus();
   function fill() {
     const wanted = input.value.trim().toLowerCase();
     const found = [];
     for (let index = 0; index < count; index += 1) if (!wanted || matches(index, wanted)) found.push(index);
     const keys = new Map(found.map((index) => [index, sortKey(index, sorted.at)]));
     found.sort((one, other) => {
+      if (one === first || other === first) return one === first ? -1 : 1;
       const [a, b] = [keys.get(one), keys.get(other)];
       const order = a === b ? one - other : a === null ? 1 : b === null ? -1 : a < b ? -1 : 1;
       return a === b || a === null || b === null ? order : sorted.down ? -order : order;
@@ -228,10 +256,16 @@ function longTable(host, { columns, count, label, value, sortKey, detail, matche
     more.hidden = found.length <= limit;
     more.textContent = `Show more (${number(found.length - limit)} left)`;
   }
-  input.addEventListener("input", () => { limit = PAGE_ROWS; fill(); });
+  input.addEventListener("input", () => { limit = PAGE_ROWS; first = null; fill(); });
   fill();
-  return { open(index) { input.value = ""; sorted = start; opened.add(index); limit = Math.max(limit, count); fill();
-    const row = host.querySelector(`[data-index="${index}"]`); row?.scrollIntoView({ block: "center" }); row?.querySelector("button")?.focus(); } };
+  return { open(index) {
+    input.value = "";
+    first = index;
+    opened.add(index);
+    fill();
+    host.querySelector(`[data-index="${index}"]`).scrollIntoView({ block: "center" });
+    focus(index);
+  } };
 }
 
 function histogram(low, high, counts) {
@@ -264,68 +298,88 @@ function histogram(low, high, counts) {
 
 function facts(listed) {
   return el("div", { class: "facts" }, ...listed.filter(([, value]) => value !== null && value !== undefined && value !== "")
-    .map(([name, value, kind]) => el("div", { class: "fact" }, el("b", { class: kind || null }, String(value)), el("span", {}, name))));
+    .map(([name, value, kind]) => el("div", { class: kind === "long" ? "fact long" : "fact" }, el("b", { class: kind || null }, ...broken(String(value))), el("span", {}, name))));
 }
 
+const KINDS = ["weights", "optimizer state", "object graph"];
+const LISTED = 20;
+
 function checkpointPage() {
-  const { info, tensors } = DATA;
-  const total = tensors.nbytes.reduce((sum, each) => sum + each, 0);
-  const nan = tensors.stats ? tensors.stats.filter((each) => each && (each.nan || each.inf)).length : 0;
-  section("summary", "Summary", facts([
-    ["kind", info.kind], ["tensors", number(info.tensors)], ["parameters", number(info.parameters)],
-    ["parameters without optimizer state", number(info.parameters_without_optimizer)],
-    ["optimizer", info.optimizer || "none found"], ["step", info.step === null ? null : number(info.step)], ["bytes", bytes(total)],
-    ["data shards", number(info.shards)], ["dead bytes", bytes(info.dead_bytes), info.dead_bytes ? "warn" : null],
-    ["tensors with NaN or Inf", tensors.stats ? number(nan) : null, nan ? "bad" : "good"],
-    ["problems", number(DATA.problems.length), DATA.problems.length ? "bad" : "good"],
-  ]));
-  if (DATA.problems.length) section("problems", "Problems", el("div", { class: "scroll" }, table(["where", "kind", "problem", "likely cause"],
-    DATA.problems.map((each) => [brief(each.key || each.path || ""), each.kind, each.message, each.cause || ""]))));
-
-  const byBytes = section("map", "Bytes by scope");
-  const weights = tensors.paths.map((path, index) => (tensors.state[index] ? "optimizer state/" : "") + path);
-  const whole = scopesOf(weights, tensors.nbytes, tensors.state);
+  const { info, tensors, layers, problems } = DATA;
+  const { keys, kinds, nbytes, shapes, stats } = tensors;
+  const paths = tensors.paths.map((path, index) => path ?? keys[index]);
+  const elements = (index) => shapes[index].reduce((product, each) => product * each, 1);
+  const stat = (name, index) => (stats ? stats[name][index] : null);
+  const sizes = [0, 0, 0];
+  kinds.forEach((kind, index) => { sizes[kind] += nbytes[index]; });
+  const total = sizes.reduce((sum, each) => sum + each, 0);
+  const broke = keys.map((_, index) => index).filter((index) => stat("nan", index) || stat("inf", index));
+  const layerName = (layer) => layer.path + (layer.scope ? ` (${layer.scope})` : "");
   let rows = null;
-  treemap(byBytes, whole, { detail: (scope) => plural(scope.count, "tensor"), leaf: (index) => rows.open(index) });
+  const link = (index) => el("button", { class: "link", type: "button", onclick: () => rows.open(index) }, ...broken(paths[index]));
 
-  const kinds = new Map();
-  tensors.dtypes.forEach((dtype, index) => kinds.set(dtype, (kinds.get(dtype) || 0) + tensors.nbytes[index]));
-  const state = tensors.nbytes.reduce((sum, each, index) => sum + (tensors.state[index] ? each : 0), 0);
+  const summary = section("summary", "Summary", facts([
+    ["kind", info.kind], ["optimizer", info.optimizer || "none found"], ["step", info.step === null ? null : number(info.step)],
+    ["tensors with NaN or Inf", stats ? number(broke.length) : "not read", stats ? broke.length ? "bad" : "good" : null],
+    ["problems", number(problems.length), problems.length ? "bad" : "good"],
+    ["largest layer", layers.length ? layerName(layers[0]) : null, "long"],
+    ["parameters", number(info.parameters)], ["of them without optimizer state", number(info.parameters_without_optimizer)],
+    ["tensors", number(info.tensors)], ["bytes", bytes(total)], ["data shards", number(info.shards)],
+    ["dead bytes", bytes(info.dead_bytes), info.dead_bytes ? "warn" : null],
+  ]));
+  if (layers.length) summary.append(el("div", { class: "scroll" }, table(["largest layers", "parameters", "of all weights", "bytes", "tensors"],
+    layers.map((layer) => [el("span", {}, ...broken(layerName(layer))), number(layer.parameters), share(layer.parameters, info.parameters_without_optimizer), bytes(layer.nbytes), number(layer.tensors)]), [1, 2, 3, 4])));
+  if (broke.length) {
+    const listed = section("nan", "NaN and Inf", el("div", { class: "scroll" }, table(["tensor", "NaN", "Inf", "of values"],
+      broke.slice(0, LISTED).map((index) => [link(index), number(stat("nan", index)), number(stat("inf", index)), share(stat("nan", index) + stat("inf", index), elements(index))]), [1, 2, 3])));
+    if (broke.length > LISTED) listed.append(el("p", { class: "dim" }, `and ${plural(broke.length - LISTED, "more tensor")}: sort the table of tensors by its last column`));
+  }
+  if (problems.length) section("problems", "Problems", el("div", { class: "scroll" }, table(["where", "kind", "problem", "likely cause"],
+    problems.map((each) => [el("span", {}, ...broken(each.key || each.path || "")), each.kind, each.message, each.cause || ""]))));
+
+  const byBytes = section("map", "Bytes by scope", el("p", { class: "dim" }, "Grey is optimizer state and the object graph. Click to open a scope; Escape closes it."));
+  const names = paths.map((path, index) => (kinds[index] === 1 ? "optimizer state/" : "") + path);
+  const whole = scopesOf(names, nbytes, kinds);
+  treemap(byBytes, whole, { detail: (scope) => plural(scope.count, "tensor"), leaf: (index) => rows.open(index),
+    colorOf: (scope) => (scope.kinds.has(0) ? null : color("state")) });
+
+  const types = new Map();
+  tensors.dtypes.forEach((dtype, index) => types.set(dtype, (types.get(dtype) || 0) + nbytes[index]));
   const bars = (title, pairs) => {
     const host = el("div", { class: "chart short", role: "img", "aria-label": title + ": " + pairs.map(([name, size]) => `${name} ${bytes(size)}`).join(", ") });
     return [host, () => chart(host, () => ({ animation: false, title: { text: title, textStyle: { color: color("text"), fontSize: 13 } }, tooltip: { ...tooltip(), formatter: (what) => `${what.name}\n${bytes(what.value)}, ${share(what.value, total)}` },
-      grid: { left: 8, right: 70, top: 34, bottom: 8, containLabel: true }, xAxis: { type: "value", show: false },
+      grid: { left: 8, right: 90, top: 34, bottom: 8, containLabel: true }, xAxis: { type: "value", show: false },
       yAxis: { type: "category", inverse: true, data: pairs.map(([name]) => name), axisLabel: { color: color("text"), width: 160, overflow: "truncate" }, axisLine: { show: false }, axisTick: { show: false } },
       series: [{ type: "bar", barMaxWidth: 22, data: pairs.map(([, size]) => size), itemStyle: { color: color("accent") }, label: { show: true, position: "right", color: color("text"), formatter: (what) => bytes(what.value) } }] }))];
   };
-  const [dtypeHost, drawTypes] = bars("by data type", [...kinds].sort((one, other) => other[1] - one[1]));
-  const [stateHost, drawState] = bars("weights and optimizer state", [["weights", total - state], ["optimizer state", state]]);
-  section("types", "Types and optimizer", el("div", { class: "columns" }, dtypeHost, stateHost));
+  const [typeHost, drawTypes] = bars("by data type", [...types].sort((one, other) => other[1] - one[1]));
+  const [kindHost, drawKinds] = bars("by use", KINDS.map((name, kind) => [name, sizes[kind]]));
+  section("types", "Types and optimizer", el("div", { class: "columns" }, typeHost, kindHost));
   drawTypes();
-  drawState();
+  drawKinds();
 
-  const listed = section("tensors", "Tensors");
   const columns = [{ name: "name" }, { name: "type" }, { name: "shape" }, { name: "bytes", numeric: true },
-    ...(tensors.stats ? [{ name: "min", numeric: true }, { name: "max", numeric: true }, { name: "mean", numeric: true }, { name: "NaN, Inf", numeric: true }] : [])];
-  const cells = (index, at) => {
-    const stats = tensors.stats ? tensors.stats[index] : null;
-    return [tensors.keys[index], tensors.dtypes[index], tensors.shapes[index], tensors.nbytes[index], stats && stats.min, stats && stats.max, stats && stats.mean,
-      stats && stats.nan + stats.inf][at];
-  };
-  rows = longTable(listed, { columns, count: tensors.keys.length, label: "Find a tensor by name, type or shape", start: { at: 3, down: true },
-    value: (index, at) => at === 2 ? shape(tensors.shapes[index]) : at === 3 ? bytes(tensors.nbytes[index]) : short(cells(index, at)),
-    sortKey: (index, at) => { const found = cells(index, at); return at === 2 ? found.reduce((product, each) => product * each, 1) : found === undefined ? null : found; },
-    matches: (index, wanted) => tensors.keys[index].toLowerCase().includes(wanted) || tensors.dtypes[index] === wanted || shape(tensors.shapes[index]).includes(wanted),
+    ...(stats ? [{ name: "min", numeric: true }, { name: "max", numeric: true }, { name: "mean", numeric: true }, { name: "NaN, Inf", numeric: true }] : [])];
+  const invalid = (index) => (stat("nan", index) === null ? null : stat("nan", index) + stat("inf", index));
+  const values = [(index) => paths[index], (index) => tensors.dtypes[index], elements, (index) => nbytes[index],
+    (index) => stat("min", index), (index) => stat("max", index), (index) => stat("mean", index), invalid];
+  const shown = { 2: (index) => shape(shapes[index]), 3: (index) => bytes(nbytes[index]) };
+  const place = (where) => (typeof where === "number" ? plural(where, "slice") : `shard ${where[0]}, offset ${where[1]}`);
+  rows = longTable(section("tensors", "Tensors"), { columns, count: keys.length, label: "Find a tensor by name, type or shape", start: { at: 3, down: true },
+    value: (index, at) => (shown[at] || ((each) => short(values[at](each))))(index),
+    sortKey: (index, at) => { const found = values[at](index); return at > 2 && found !== null ? Number(found) : found; },
+    matches: (index, wanted) => [keys[index], tensors.full_names[index] || ""].some((each) => each.toLowerCase().includes(wanted)) || tensors.dtypes[index] === wanted || shape(shapes[index]).includes(wanted),
     detail: (index) => {
-      const stats = tensors.stats ? tensors.stats[index] : null;
-      return el("div", {}, facts([["path", tensors.paths[index] === tensors.keys[index] ? null : tensors.paths[index]], ["parameters", number(tensors.shapes[index].reduce((product, each) => product * each, 1))],
-        ["shard and offset", tensors.places[index]], ["mean", stats && short(stats.mean)], ["standard deviation", stats && short(stats.std)], ["zeros", stats && number(stats.zeros)],
-        ["NaN", stats && number(stats.nan), stats && stats.nan ? "bad" : null], ["Inf", stats && number(stats.inf), stats && stats.inf ? "bad" : null], ["role", tensors.state[index] ? "optimizer state" : null]]),
-        stats && stats.histogram ? histogram(stats.min, stats.max, stats.histogram) : null);
+      const [nan, inf] = [stat("nan", index), stat("inf", index)];
+      const counts = stats && stats.histogram[index];
+      return el("div", {}, facts([["key", keys[index], "long"], ["full name", tensors.full_names[index], "long"], ["parameters", number(elements(index))],
+        ["where it is stored", place(tensors.places[index])], ["use", KINDS[kinds[index]]], ["mean", short(stat("mean", index))], ["standard deviation", short(stat("std", index))],
+        ["zeros", stat("zeros", index) === null ? null : number(stat("zeros", index))], ["NaN", nan === null ? null : number(nan), nan ? "bad" : null], ["Inf", inf === null ? null : number(inf), inf ? "bad" : null]]),
+        counts ? histogram(stat("min", index), stat("max", index), counts) : null);
     } });
 
   if (DATA.graph) graphSection(DATA.graph);
-  shardSection(whole);
+  shardSection(whole, names);
 }
 
 function graphSection(graph) {
@@ -353,26 +407,30 @@ function graphSection(graph) {
     const summary = el("summary", {}, title(id));
     const made = el("details", {}, summary);
     elements.set(id, summary);
-    let filled = false;
-    made.fill = () => {
-      if (filled) return;
-      filled = true;
-      const seen = new Set();
-      for (const [, child] of own) if (!seen.has(child)) { seen.add(child); made.append(node(child)); }
-      for (const [name, child] of links) made.append(el("div", { class: "leaf" }, name + " → ", el("button", { class: "link", type: "button", onclick: () => show(child) }, title(child))));
-      for (const [name, variable, slot] of slots[id]) made.append(el("div", { class: "leaf" }, `slot ${name} of `, el("button", { class: "link", type: "button", onclick: () => show(variable) }, title(variable)),
-        ": ", el("button", { class: "link", type: "button", onclick: () => show(slot) }, attributes[slot].join("  ") || "#" + slot)));
+    const link = (to, label) => el("button", { class: "link", type: "button", onclick: () => show(to) }, label);
+    const rest = [...new Set(own.map(([, child]) => child))].map((child) => () => elements.has(child) ? null : node(child));
+    for (const [name, child] of links) rest.push(() => el("div", { class: "leaf" }, name + " → ", link(child, title(child))));
+    for (const [name, variable, slot] of slots[id]) rest.push(() => el("div", { class: "leaf" }, `slot ${name} of `, link(variable, title(variable)), ": ", link(slot, attributes[slot].join("  ") || "#" + slot)));
+    const more = el("button", { class: "leaf", type: "button", onclick: () => fill() });
+    made.append(more);
+    function fill() {
+      more.before(...rest.splice(0, PAGE_ROWS).map((make) => make()).filter(Boolean));
+      more.hidden = !rest.length;
+      more.textContent = `Show more (${number(rest.length)} left)`;
+    }
+    // Opens the node, and makes sure that one child is there.
+    made.reveal = (child) => {
+      if (!made.filled) { made.filled = true; fill(); }
+      made.open = true;
+      if (child !== undefined && !elements.has(child)) more.before(node(child));
     };
-    made.addEventListener("toggle", made.fill);
+    made.addEventListener("toggle", () => made.open && made.reveal());
     return made;
   }
   function show(id) {
     const above = [];
     for (let each = id; each !== null && each !== undefined && above.length <= parents.length; each = parents[each]) above.unshift(each);
-    for (const each of above.slice(0, -1)) {
-      const details = elements.get(each)?.parentElement;
-      if (details && details.fill) { details.open = true; details.fill(); }
-    }
+    above.slice(0, -1).forEach((each, at) => elements.get(each)?.parentElement.reveal?.(above[at + 1]));
     const found = elements.get(id);
     if (!found) return;
     for (const old of tree.querySelectorAll(".found")) old.classList.remove("found");
@@ -382,7 +440,7 @@ function graphSection(graph) {
   }
   const root = node(0);
   tree.append(root);
-  if (root.fill) { root.open = true; root.fill(); }
+  root.reveal?.();
   input.addEventListener("input", () => {
     const wanted = input.value.trim().toLowerCase();
     if (!wanted) { results.replaceChildren(); return; }
@@ -396,10 +454,9 @@ function graphSection(graph) {
   input.addEventListener("keydown", (event) => { if (event.key === "Enter") results.querySelector("button")?.click(); });
 }
 
-function shardSection(whole) {
+function shardSection(whole, names) {
   if (!DATA.shards.length) return;
   const host = section("shards", "Data shards", el("p", { class: "dim" }, "Where tensors are stored, coloured by scope; bytes that no tensor uses are red."));
-  const names = DATA.tensors.paths.map((path, index) => (DATA.tensors.state[index] ? "optimizer state/" : "") + path);
   let base = whole, skip = 0; // the first scope that has several inside it
   while (base.children.size === 1) { base = base.children.values().next().value; skip += 1; }
   const hues = new Map(ordered(base).map((scope, at) => [scope.name, PALETTE[at % PALETTE.length]]));
@@ -412,14 +469,18 @@ function shardSection(whole) {
       const pen = strip.getContext("2d");
       pen.fillStyle = color("bad");
       pen.fillRect(0, 0, width, height);
+      let drawn = 0; // of tensors that are smaller than half a pixel, each other half pixel shows one
       for (const [start, end, index] of shard.extents) {
+        const [left, right] = [width * start / shard.size, width * end / shard.size];
+        if (right < drawn) continue;
         pen.fillStyle = fill[index];
-        pen.fillRect(width * start / shard.size, 0, Math.max(width * (end - start) / shard.size, .5), height);
+        pen.fillRect(left, 0, Math.max(right - left, .5), height);
+        drawn = left + .5;
       }
     };
     draw();
     charts.push(draw);
-    new ResizeObserver(draw).observe(strip);
+    onResize(strip, draw);
   }
 }
 
@@ -427,32 +488,29 @@ function shardSection(whole) {
 
 function comparisonPage() {
   const { rows, counts, sides } = DATA;
-  const CHANGES = ["same", "value", "renamed", "added", "removed", "dtype", "shape"];
-  const colors = { same: "#8b949e", value: "#c9743a", renamed: "#7a68b8", added: "#3f9a6b", removed: "#b85450", dtype: "#3797a4", shape: "#a08b2f" };
-  section("summary", "Summary", facts([["A", sides[0].prefix], ["B", sides[1].prefix], ["bytes of A", bytes(sides[0].bytes)], ["bytes of B", bytes(sides[1].bytes)]]),
-    facts(CHANGES.map((change) => [change, counts[change] ? number(counts[change]) : null, change === "same" ? "good" : null])));
+  const COLORS = { same: "#8b949e", value: "#c9743a", renamed: "#7a68b8", added: "#3f9a6b", removed: "#b85450", dtype: "#3797a4", shape: "#a08b2f" };
+  const swatch = (change) => el("i", { class: "swatch", style: `background: ${COLORS[change]}` });
+  section("summary", "Summary", facts([["A", sides[0].prefix, "long"], ["B", sides[1].prefix, "long"], ["bytes of A", bytes(sides[0].bytes)], ["bytes of B", bytes(sides[1].bytes)]]),
+    facts(Object.keys(COLORS).map((change) => [change, counts[change] ? number(counts[change]) : null])));
   const sizes = rows.map((row) => (row.b || row.a).nbytes);
-  const whole = scopesOf(rows.map((row) => row.key), sizes, rows.map((row) => row.change !== "same"));
-  const host = section("map", "Where it changed", el("p", { class: "dim" }, "Bytes by scope. Grey is the same in both; otherwise the colour of the change that has most bytes."));
-  const main = new Map();
-  const scopes = [whole];
-  for (let at = 0; at < scopes.length; at += 1) scopes.push(...scopes[at].children.values());
-  const within = new Map();
-  for (const scope of scopes.reverse()) { // each after all that are inside it
-    const found = new Map(scope.tensor === null ? [] : [[rows[scope.tensor].change, sizes[scope.tensor] || 1]]);
-    for (const child of scope.children.values()) for (const [change, size] of within.get(child)) found.set(change, (found.get(change) || 0) + size);
-    within.set(scope, found);
-    const changed = [...found].filter(([change]) => change !== "same").sort((one, other) => other[1] - one[1]);
-    main.set(scope, changed.length ? changed[0][0] : "same");
-  }
+  const whole = scopesOf(rows.map((row) => row.key), sizes, rows.map((row) => row.change));
+  const changes = Object.keys(COLORS).filter((change) => counts[change]);
+  const host = section("map", "Where it changed", el("p", { class: "dim" }, "Bytes by scope, in the colour of the change that has most bytes:"),
+    el("p", { class: "row", id: "legend" }, ...changes.map((change) => el("span", {}, swatch(change), change))));
+  const changed = (scope) => [...scope.kinds].filter(([change]) => change !== "same").sort((one, other) => other[1] - one[1]);
   let listed = null;
-  treemap(host, whole, { colorOf: (scope) => colors[main.get(scope)] || colors.same, detail: (scope) => `${share(scope.marked, scope.size)} changed`, leaf: (index) => listed.open(index) });
+  treemap(host, whole, { colorOf: (scope) => COLORS[changed(scope)[0]?.[0] || "same"],
+    detail: (scope) => `${share(changed(scope).reduce((sum, [, size]) => sum + size, 0), scope.size)} changed`, leaf: (index) => listed.open(index) });
   const described = (side) => (side ? `${side.dtype} ${shape(side.shape)}` : "");
   const columns = [{ name: "name" }, { name: "change" }, { name: "A" }, { name: "B" }, { name: "bytes", numeric: true }, { name: "largest difference", numeric: true }];
   const cells = (index, at) => { const row = rows[index]; return [row.to ? `${row.key} → ${row.to}` : row.key, row.change, described(row.a), described(row.b), sizes[index], row.max_abs ?? null][at]; };
   listed = longTable(section("tensors", "Tensors"), { columns, count: rows.length, label: "Find a tensor by name or change", start: { at: 5, down: true },
-    value: (index, at) => at === 4 ? bytes(sizes[index]) : short(cells(index, at)), sortKey: cells,
-    matches: (index, wanted) => rows[index].change === wanted || rows[index].key.toLowerCase().includes(wanted) });
+    value: (index, at) => at === 4 ? bytes(sizes[index]) : short(cells(index, at)),
+    sortKey: (index, at) => { const found = cells(index, at); return at === 5 && found !== null ? Number(found) : found; },
+    matches: (index, wanted) => rows[index].change === wanted || cells(index, 0).toLowerCase().includes(wanted),
+    detail: (index) => { const row = rows[index]; return facts([["key", row.key, "long"], ["key in B", row.to, "long"], ["change", row.change], ["A", described(row.a)], ["B", described(row.b)],
+      ["checksum in A", row.a?.crc32c], ["checksum in B", row.b?.crc32c], ["values that differ", row.different === undefined || row.different === null ? null : number(row.different)],
+      ["largest difference", short(row.max_abs)], ["largest relative difference", short(row.max_rel)]]); } });
 }
 
 document.title = "tensorbundle report: " + DATA.title;
