@@ -1,6 +1,7 @@
 """Reports in a real browser: they open, nothing in them is run as a script, and everything can be reached by keyboard."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import tensorbundle as tb
 from support.golden import GOLDEN
 from tensorbundle.tools import convert, report
+from tensorbundle.tools import set as set_values
 
 CSS, ID = "css selector", "id"  # Selenium's names, without an import that a skip would come too late for
 ENTER, ESCAPE = "\ue007", "\ue00c"
@@ -97,6 +99,25 @@ def test_tensors_are_filtered_sorted_and_described(show):
     assert browser.switch_to.active_element.text == names[0]
 
 
+def test_the_first_screen_says_what_is_asked_first(show, tmp_path):
+    """The largest layer, the optimizer, and which tensors have NaN; each tensor with NaN is a link to its row."""
+    set_values(SAMPLE, tmp_path / "m", {"dnn/logits/bias": np.array([np.nan], np.float32)})
+    browser = show(report(tmp_path / "m"))
+    with tb.open(SAMPLE) as ckpt:
+        sizes = Counter()
+        for key, entry in ckpt.entries():
+            sizes[key.rpartition("/")[0]] += 0 if key.endswith(("/Adam", "/Adam_1")) else entry.elements
+    said = facts(browser)
+    assert said["optimizer"] == "Adam, Ftrl"
+    assert said["largest layer"] == sizes.most_common(1)[0][0]
+    assert said["tensors with NaN or Inf"] == "1"
+    found = browser.find_element(CSS, "#nan tbody button")
+    assert found.text == "dnn/logits/bias"
+    assert found.rect["y"] + found.rect["height"] < 800
+    found.click()
+    assert browser.switch_to.active_element.text == "dnn/logits/bias"
+
+
 def test_problems_are_shown(show, tmp_path):
     with tb.create(tmp_path / "m") as writer:
         writer.add("good", np.ones(4, np.float32))
@@ -126,6 +147,17 @@ def test_names_are_never_markup_or_script(show, tmp_path):
     assert text(browser, "#title") == "<b>m"
 
 
+def test_a_script_that_is_not_of_the_page_is_refused(show):
+    """By the policy, should a name ever become markup."""
+    browser = show(report(SAMPLE))
+    browser.execute_script(
+        "const made = document.createElement('script'); made.textContent = 'window.hit = 1'; document.body.append(made)"
+    )
+    assert browser.execute_script("return window.hit") is None
+    [logged] = browser.get_log("browser")
+    assert "Content Security Policy" in logged["message"]
+
+
 def test_two_checkpoints_are_compared(show, tmp_path):
     for name, shift in (("a", 0), ("b", 1)):
         with tb.create(tmp_path / name) as writer:
@@ -149,7 +181,7 @@ def twenty_thousand(tmp_path_factory):
 
 
 def test_twenty_thousand_tensors(show, twenty_thousand, benchmark):
-    """Scopes, rows and leaves of the map are drawn when they are looked at. `--benchmark-enable` times the opening."""
+    """Scopes, rows and leaves of the map are drawn when they are opened. `--benchmark-enable` times the page's opening."""
     html = report(twenty_thousand, values=False)
     browser = benchmark.pedantic(show, (html,))
     assert facts(browser)["tensors"] == "20,000"
@@ -157,19 +189,16 @@ def test_twenty_thousand_tensors(show, twenty_thousand, benchmark):
     assert len(browser.find_elements(CSS, "*")) < 5000
     assert drawn(browser) < 1500
 
+    def press(name):
+        listed = browser.find_elements(CSS, "#map tbody button")
+        next(each for each in listed if each.text.startswith(name)).send_keys(ENTER)
 
-def test_the_smallest_of_many_scopes_can_be_opened(show, twenty_thousand):
-    browser = show(report(twenty_thousand, values=False))
-    browser.find_element(CSS, "#map tbody button").send_keys(ENTER)  # "model"
-    rest = next(
-        each for each in browser.find_elements(CSS, "#map tbody button") if each.text.endswith(" more")
-    )
-    assert rest.text == "489 more"
-    rest.send_keys(ENTER)
+    press("model")
+    press("489 more")  # the smallest scopes are one item, which can be opened as well
     assert text(browser, "#map .crumbs b") == "489 more"
-    browser.find_element(CSS, "#map tbody button").send_keys(ENTER)  # a scope
+    press("layer_")
     name = text(browser, "#map tbody button")
-    browser.find_element(CSS, "#map tbody button").send_keys(ENTER)  # a tensor
+    press(name)
     assert text(browser, "#tensors tbody tr").split()[0].endswith("/" + name)
     assert len(browser.find_elements(CSS, "#tensors tbody tr")) == 201
 
