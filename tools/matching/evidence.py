@@ -91,12 +91,8 @@ class Evidence:
                 if ours.speaks and theirs.speaks:
                     return True
             elif ours.is_open and view.is_in_order(0, one):
-                sides = [view.in_order(number, ours.key) for number in (0, 1)]
-                if not always_aligned(
-                    [(each.kind, view.members(0, each)) for each in sides[0]],
-                    [(each.kind, view.members(1, each)) for each in sides[1]],
-                    (sides[0].index(one), sides[1].index(other)),
-                ):
+                (here, place), (there, other_place) = view.in_order(0, one), view.in_order(1, other)
+                if not always_aligned(here, there, (place, other_place)):
                     return True
         return False
 

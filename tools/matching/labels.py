@@ -233,31 +233,35 @@ class View:
             {each.skeleton for each in self.right.values()},
         )
 
-    def in_order(self, side: int, key: Key) -> list[Item]:
-        """The items with a label, by the numbers in their names."""
+    def in_order(self, side: int, item: Item) -> tuple[list[Hashable], int]:
+        """The members of the open families that an item is in, by their numbers, and the place of the item's member.
 
-        def numbers(item: Item) -> tuple[int, ...]:
-            return tuple(-1 if step.number is None else step.number for step in self._sides[side][item])
-
-        return sorted(self.by_key[side][key], key=numbers)
-
-    def members(self, side: int, item: Item) -> tuple[int, ...]:
-        """The members that an item is in, of families without meaningful numbers; equal for equal contents."""
+        A member is given by its contents: equal for members that have variables of the same names, types and shapes.
+        """
         if not self._members:
-            numbers: dict[Hashable, int] = {}
-            for opened, names in zip(self._opened, self._sides, strict=True):
-                inner: dict[tuple[Step, ...], Counter[Hashable]] = defaultdict(Counter)
-                for each, depths in opened.items():
-                    for depth in depths:
-                        inner[names[each][:depth]][_skeleton(names[each][depth:]), each.kind] += 1
-                self._members.append(
-                    {
-                        member: numbers.setdefault(frozenset(found.items()), len(numbers))
-                        for member, found in inner.items()
-                    }
-                )
-        steps = self._sides[side][item]
-        return tuple(self._members[side][steps[:depth]] for depth in self._opened[side][item])
+            self._find_members()
+        depth = self._opened[side][item][-1]
+        members = self._members[side][(self.left, self.right)[side][item].key[:depth]]
+        return list(members.values()), list(members).index(self._sides[side][item][:depth])
+
+    def _find_members(self) -> None:
+        numbers: dict[Hashable, int] = {}
+        for opened, names, labels in zip(self._opened, self._sides, (self.left, self.right), strict=True):
+            inner: dict[tuple[Step, ...], Counter[Hashable]] = defaultdict(Counter)
+            for item, depths in opened.items():
+                for depth in depths:
+                    inner[names[item][:depth]][_skeleton(names[item][depth:]), item.kind] += 1
+            contents = {
+                member: numbers.setdefault(frozenset(found.items()), len(numbers))
+                for member, found in inner.items()
+            }
+            families: dict[Key, dict[tuple[Step, ...], Hashable]] = defaultdict(dict)
+            for item in sorted(opened, key=lambda each: _numbers(names[each])):
+                depths, steps = opened[item], names[item]
+                for count, depth in enumerate(depths, 1):
+                    family = families[labels[item].key[:depth]]
+                    family[steps[:depth]] = tuple(contents[steps[:each]] for each in depths[:count])
+            self._members.append(dict(families))
 
     def agree(self, one: Item, other: Item) -> bool:
         """Whether both have the same label."""
@@ -312,7 +316,8 @@ class View:
         keys: dict[Item, Key] = {}
         ranks: dict[Item, list[tuple[Family, int]]] = defaultdict(list)
         self._opened: tuple[dict[Item, list[int]], ...] = defaultdict(list), defaultdict(list)
-        self._members: list[dict[tuple[Step, ...], int]] = []
+        # For each side, by the label of a family's members: each member, in order, with what identifies its contents.
+        self._members: list[dict[Key, dict[tuple[Step, ...], Hashable]]] = []
         while queue:
             scope, sides, depth = queue.pop()
             words: dict[str, tuple[list[Item], list[Item]]] = {}
@@ -450,6 +455,11 @@ def _cut(side: dict[Item, tuple[Step, ...]], cut: int) -> dict[Item, tuple[Step,
 
 def _sum(cuts: tuple[int, int]) -> tuple[int, tuple[int, int]]:
     return cuts[0] + cuts[1], cuts
+
+
+def _numbers(steps: Sequence[Step]) -> tuple[int, ...]:
+    """The numbers in a name; a name without a number is the first of its family."""
+    return tuple(-1 if each.number is None else each.number for each in steps)
 
 
 def _skeleton(steps: Sequence[Step]) -> tuple[str, ...]:
