@@ -3,7 +3,8 @@
 - `items.py`: the items that are compared, and the pairs that are found.
 - `values.py`: checksums of values, and whether they identify a tensor.
 - `sides.py`: the variables of one checkpoint, with their names, paths and optimizers.
-- `labels.py`: names and paths of two sides in one form, and how reliable their numbers are.
+- `steps.py`: names and paths as words with numbers, and how reliable these are.
+- `labels.py`: names and paths of two sides in one form, as far as their numbers agree.
 - `words.py`: words of names, and leading scopes.
 - `alignment.py`: the alignment of two sequences.
 - `substitutions.py`: how names change, learned from pairs.

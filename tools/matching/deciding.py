@@ -5,7 +5,7 @@ A pair can be proven, or supported by hints. Proof of a pair:
     checksum   type, shape and checksum are equal, and no other tensor has them; zeros and similar values prove nothing
 
 Hints are names, object paths, numbers, order and shapes. A hint is used unless one of at least the same weight
-contradicts it; the strongest are used first (`labels.py` weighs names):
+contradicts it; the strongest are used first (`steps.py` weighs names):
 
     name        equal names, or object paths
     full name   equal full names of objects at other paths
@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.matching.evidence import HALF, Evidence, holder_of, role_of
 from tensorbundle.tools.matching.items import Match
-from tensorbundle.tools.matching.labels import GIVEN, ORDERED, Label, View, read_name, read_path
+from tensorbundle.tools.matching.labels import Label, View
+from tensorbundle.tools.matching.steps import GIVEN, ORDERED, read_name, read_path
 from tensorbundle.tools.matching.substitutions import Substitutions
 from tensorbundle.tools.matching.words import are_telling, natural, scopes_in_front, word_steps
 

@@ -6,13 +6,15 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.matching.alignment import always_aligned
-from tensorbundle.tools.matching.labels import ORDERED, View, is_counted, read_name, read_path
+from tensorbundle.tools.matching.labels import View
+from tensorbundle.tools.matching.steps import ORDERED, is_counted, read_name, read_path
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from tensorbundle.tools.matching.items import Confidence, Item
-    from tensorbundle.tools.matching.labels import Family, Label, Step
+    from tensorbundle.tools.matching.labels import Family, Label
+    from tensorbundle.tools.matching.steps import Step
 
     Steps = dict[Item, tuple[Step, ...]]
 

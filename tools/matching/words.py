@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.matching.labels import NUMBERED, Step, read_name
+from tensorbundle.tools.matching.steps import NUMBERED, Step, read_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
