@@ -749,7 +749,7 @@ def test_many_in_little_time(name, kinds):
 
         return work
 
-    assert growth(prepare, 1_250) < 8 if DEEP else growth(prepare, 100) < 12
+    assert growth(prepare, 200) < 8 if DEEP else growth(prepare, 100) < 12
 
 
 class TestSubstitutions:
