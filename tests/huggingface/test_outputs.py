@@ -149,6 +149,12 @@ def t5(weights):
     """All distances are below 8, where each has a bucket of its own."""
     distance = np.arange(LENGTH)[None] - np.arange(LENGTH)[:, None]  # of what is looked at, from where
 
+    def inner(scope, inputs):
+        if f"{scope}/wi/kernel" in weights:  # 1.0
+            return np.maximum(inputs @ weights[f"{scope}/wi/kernel"], 0)
+        gate, linear = (inputs @ weights[f"{scope}/wi_{each}/kernel"] for each in (0, 1))
+        return gelu_by_tanh(gate) * linear
+
     def stack(name, hidden, encoded=None):
         buckets = (
             np.where(distance > 0, 16 + distance, -distance) if encoded is None else np.maximum(-distance, 0)
@@ -162,8 +168,7 @@ def t5(weights):
                 layer = f"{name}/block_{number:03d}/layer_{place:03d}"
                 inputs = rms_normalized(hidden, weights[f"{layer}/rms_norm/scale"])
                 if part == "DenseReluDense":
-                    gate, linear = (inputs @ weights[f"{layer}/{part}/wi_{each}/kernel"] for each in (0, 1))
-                    hidden = hidden + (gelu_by_tanh(gate) * linear) @ weights[f"{layer}/{part}/wo/kernel"]
+                    hidden = hidden + inner(f"{layer}/{part}", inputs) @ weights[f"{layer}/{part}/wo/kernel"]
                     continue
                 other = inputs if part == "SelfAttention" else encoded
                 query, key, value = (
@@ -176,7 +181,9 @@ def t5(weights):
 
     encoded = stack("encoder", weights["shared/embedding"][TOKENS])
     decoded = stack("decoder", weights["shared/embedding"][TARGETS], encoded)
-    return (decoded @ weights["decoder/logits/kernel"],)
+    if "decoder/logits/kernel" in weights:
+        return (decoded @ weights["decoder/logits/kernel"],)
+    return (decoded / np.sqrt(HIDDEN) @ weights["shared/embedding"].T,)
 
 
 SIZES = {
@@ -187,6 +194,15 @@ SIZES = {
     "num_hidden_layers": len(LAYERS),
     "max_position_embeddings": LENGTH,
     "hidden_act": "gelu",
+}
+T5 = {
+    "model_type": "t5",
+    "vocab_size": WORDS,
+    "d_model": HIDDEN,
+    "d_kv": HIDDEN,
+    "d_ff": INNER,
+    "num_heads": HEADS,
+    "num_layers": len(LAYERS),
 }
 CASES = {
     "albert": (albert, "AlbertForPreTraining", {**SIZES, "embedding_size": 3, "inner_group_num": 1}),
@@ -206,17 +222,9 @@ CASES = {
     "t5": (
         t5,
         "T5ForConditionalGeneration",
-        {
-            "vocab_size": WORDS,
-            "d_model": HIDDEN,
-            "d_kv": HIDDEN,
-            "d_ff": INNER,
-            "num_heads": HEADS,
-            "num_layers": len(LAYERS),
-            "feed_forward_proj": "gated-gelu",
-            "tie_word_embeddings": False,
-        },
+        {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     ),
+    "t5-1.0": (t5, "T5ForConditionalGeneration", {**T5, "feed_forward_proj": "relu"}),
 }
 
 
@@ -243,7 +251,7 @@ def test_transformers_computes_the_same(name, tmp_path):
     assert not report["missing_keys"], report
     assert not report["unexpected_keys"], report
     given = {"input_ids": torch.tensor(TOKENS)}
-    if name == "t5":
+    if name.startswith("t5"):
         given["decoder_input_ids"] = torch.tensor(TARGETS)
     elif name != "gpt2":
         given["token_type_ids"] = torch.tensor(SEGMENTS)
