@@ -20,7 +20,9 @@ __all__ = [
     "columns",
     "counted",
     "escape",
+    "fitted",
     "human_bytes",
+    "print_message",
     "shell",
     "terminal_width",
     "wrapped",
@@ -30,11 +32,10 @@ Item = TypeVar("Item")
 # SGR codes of colours, by what they say of a line.
 _COLOURS: Final = {"good": "32", "bad": "31", "changed": "33"}
 STANDARD_OUTPUT: Final = "standard output"
+_DRAWN: Final = " │├└─"  # what may be before the text of a line: indents and the branches of trees
 _LONG_NAME: Final = 100  # characters of a first cell; longer ones do not widen their column
 _ROWS_AT_ONCE: Final = 10_000  # of a table, whose columns are as wide as they need
-DRAWN_DEPTH: Final = (
-    200  # of trees by default: the total length of indents grows with the square of the depth
-)
+DRAWN_DEPTH: Final = 200  # of trees by default: the length of all indents grows with the square of the depth
 
 
 def escape(text: str) -> str:
@@ -72,16 +73,38 @@ def terminal_width() -> int:
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
-    """`text` in lines of at most `width` columns, further ones indented; no word is broken."""
+    """`text` in lines of at most `width` columns, further ones indented.
+
+    No word is broken, except that a name that is longer than a line is broken after `/`.
+    """
+    if len(text) <= width:
+        return [text]
     lines = []
-    line, *words = text.split(" ")
-    for word in words:
-        if len(line) + 1 + len(word) <= width or not line.strip():
-            line += f" {word}"
-        else:
-            lines.append(line)
-            line = " " * indent + word
+    line, spaces = "", 0
+    for word in text.split(" "):
+        if not word:
+            spaces += 1
+            continue
+        whole = len(word) <= width - indent
+        for part in [word] if whole else word.replace("/", "/ ").split():
+            if len(line) + spaces + len(part) <= width or not line.strip():
+                line += " " * spaces + part
+            else:
+                lines.append(line)
+                line = " " * indent + part
+            spaces = 0
+        spaces = 1
     return [*lines, line]
+
+
+def fitted(line: str, width: int | None) -> list[str]:
+    """An output line in as many lines as a terminal needs, if there is one. Shell commands stay whole, to be copied."""
+    if width is None or len(line) <= width:
+        return [line]
+    text = line.lstrip(_DRAWN)
+    if text.startswith("$ "):
+        return [line]
+    return wrapped(line, width, min(len(line) - len(text) + 4, width // 2))
 
 
 def shell(*arguments: str) -> str:
@@ -91,8 +114,18 @@ def shell(*arguments: str) -> str:
     return shlex.join(["tensorbundle", *arguments])
 
 
-def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> Iterator[str]:
+def print_message(message: str, stream: TextIO) -> None:
+    """Print a message for people, escaped; on a narrow terminal in several lines."""
+    width = terminal_width() if stream.isatty() else None
+    stream.writelines(f"{line}\n" for line in fitted(escape(message), width))
+
+
+def columns(
+    rows: Iterable[Sequence[str]], right: Iterable[int] = (), width: int | None = None
+) -> Iterator[str]:
     """Lines with the cells of each row in columns, those numbered in `right` aligned to the right.
+
+    If they would be wider than `width`, there are only two spaces between cells, so that most lines fit.
 
     Rows are read 10,000 at a time, so that lines of a long table can be printed before its end is known: its columns may
     get wider on the way.
@@ -105,6 +138,10 @@ def columns(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> Iterato
         # A very long name takes its own line out of the columns, and not all others too.
         found[0] = max((len(row[0]) for row in some if len(row[0]) <= _LONG_NAME), default=0) or found[0]
         widths = list(map(max, found, widths or found))
+        if width is not None and sum(widths) + 2 * len(widths) - 2 > width:
+            for row in some:
+                yield "  ".join(filter(None, row))
+            continue
         line = "  ".join(
             f"{{:{'>' if number in aligned else '<'}{width}}}" for number, width in enumerate(widths)
         )
@@ -117,7 +154,7 @@ def branches(top: Sequence[Item], below: Callable[[Item], Sequence[Item]]) -> It
     stack = [(top, 0)]
     indents: list[
         str
-    ] = []  # one part per level; complete indents for every level would need quadratic memory
+    ] = []  # a part for each level; complete indents for all of them would need quadratic memory
     while stack:
         siblings, position = stack.pop()
         del indents[len(stack) :]
@@ -136,6 +173,7 @@ class Console:
     Attributes:
         json: whether standard output contains only JSON objects.
         quiet: whether notes, summaries and progress are omitted.
+        width: columns of the terminal that standard output is; None if it is none.
     """
 
     def __init__(
@@ -150,26 +188,39 @@ class Console:
         self.quiet = quiet
         self._out = out or sys.stdout
         self._err = err or sys.stderr
+        self.width = terminal_width() if self._out.isatty() else None
         self._coloured = (  # https://no-color.org
-            self._out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            self.width is not None and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         )
 
     def text(self, line: str, colour: str | None = None) -> None:
-        """Print a line for people; nothing with `--json`.
+        """Print a line for people, on a terminal as several if it is too narrow; nothing with `--json`.
 
         Args:
             line: the text.
             colour: "good", "bad" or "changed", for terminals that want colours.
         """
         if not self.json:
-            text = escape(line)
-            self._put(f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if colour and self._coloured else text)
+            for each in fitted(escape(line), self.width):
+                self._put(f"\x1b[{_COLOURS[colour]}m{each}\x1b[0m" if colour and self._coloured else each)
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines for people; nothing with `--json`."""
+        """Print lines for people, as `text` does."""
+        if self.width is None:
+            self.file(lines)
+            return
+        for line in () if self.json else lines:
+            self.text(line)
+
+    def table(self, rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
+        """Print rows of cells in columns, as `columns` does, as wide as the terminal; nothing with `--json`."""
         if not self.json:
-            for line in lines:
-                self._put(escape(line))
+            self.lines(columns(rows, right, self.width))
+
+    def file(self, lines: Iterable[str]) -> None:
+        """Print the lines of a file, as they are; nothing with `--json`."""
+        for line in () if self.json else lines:
+            self._put(escape(line))
 
     def summary(self, line: str) -> None:
         """Print a summary line for people; nothing with `--json` or `--quiet`."""
@@ -186,7 +237,7 @@ class Console:
     def note(self, line: str) -> None:
         """Print a message on standard error; nothing with `--quiet`."""
         if not self.quiet:
-            print(escape(line), file=self._err)
+            print_message(line, self._err)
 
     def flush(self) -> None:
         """Write buffered output.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.console import columns, escape, human_bytes
+from tensorbundle.tools.cli.console import escape, human_bytes
 from tensorbundle.tools.operations.directories.inventory import NOT_THERE
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def print_checkpoints(found: Survey, console: Console) -> None:
     for save in found.unfinished:
         console.record(save.to_json())
     if found.checkpoints:
-        console.lines(columns([_row(found, each) for each in found.checkpoints], right=(2,)))
+        console.table([_row(found, each) for each in found.checkpoints], right=(2,))
     for save in found.unfinished:
         console.text(escape(str(save)))
 

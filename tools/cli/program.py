@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from tensorbundle import __version__
 from tensorbundle.errors import BundleError, near_hint
 from tensorbundle.tools.cli.catalog import COMMANDS, GROUPS
-from tensorbundle.tools.cli.console import STANDARD_OUTPUT, Console, escape, terminal_width, wrapped
+from tensorbundle.tools.cli.console import (
+    STANDARD_OUTPUT,
+    Console,
+    print_message,
+    terminal_width,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -64,7 +70,7 @@ def _overview(name: str) -> int:
         message = f"no option {name!r} before the command; 'tensorbundle COMMAND --help' lists those after it"
     else:
         message = f"no command {name!r}{near_hint(name, COMMANDS)}; 'tensorbundle help' lists all"
-    sys.stderr.write(f"tensorbundle: {escape(message)}\n")
+    print_message(f"tensorbundle: {message}", sys.stderr)
     return COULD_NOT
 
 
@@ -157,7 +163,7 @@ def _print_error(error: BundleError) -> None:
 
 
 def _fail(command: str, message: str) -> int:
-    sys.stderr.write(f"tensorbundle {command}: {escape(message)}\n")
+    print_message(f"tensorbundle {command}: {message}", sys.stderr)
     return COULD_NOT
 
 

@@ -14,7 +14,7 @@ from tensorbundle.specs import shape_text
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import absolute, basename, dirname, join
 from tensorbundle.tools.cli.arguments import add_scheduler, positive
-from tensorbundle.tools.cli.console import columns, counted, escape, human_bytes, shell
+from tensorbundle.tools.cli.console import counted, escape, human_bytes, shell
 from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.sizes import parse_size
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps, table_of_pairs
@@ -220,7 +220,7 @@ def _print_plan(
             "bytes_dead": dead,
         }
     )
-    console.lines(columns(rows, right=(4,)) if rows else [])
+    console.table(rows, right=(4,))
     if unchanged:
         console.summary(f"{unchanged} as in the source, not listed (--long lists them)")
     of_it_dead = f" ({human_bytes(dead)} of it dead)" if dead > DEAD_BYTES else ""

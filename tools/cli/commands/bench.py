@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tensorbundle.tools.cli.arguments import positive
-from tensorbundle.tools.cli.console import columns
 from tensorbundle.tools.operations.inspecting.timing import OURS, bench
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.record(each.to_json())
         ours = each.median if each.contender == OURS else ours
         rows.append(_row(each, ours))
-    for line in columns(rows):
-        console.text(line)
+    console.table(rows)
     return 0
 
 

@@ -67,11 +67,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
             }
         )
     if not console.json:
-        console.lines(_text(found, causes, everything=args.all))
+        console.lines(_text(found, causes, everything=args.all, width=console.width))
     return 1 if found.found else 0
 
 
-def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool) -> Iterator[str]:
+def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool, width: int | None) -> Iterator[str]:
     if found.failure is not None:
         yield f"{'load_weights' if found.way == 'keras' else found.method} raises {found.failure}"
     elif found.way == "keras":
@@ -92,7 +92,7 @@ def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool) -> Iter
                     else f"fails: {value}",
                 ]
             )
-        yield from columns(rows)
+        yield from columns(rows, width=width)
     counts = Counter(each.status for each in found.findings)
     parts = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
     yield f"{len(found.findings)} objects: {', '.join(parts)}" if parts else "no objects with values"
@@ -110,7 +110,8 @@ def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool) -> Iter
             yield f"   - {advice.text}" + (f": {escape(_command(advice.command))}" if advice.command else "")
     if everything and found.findings:
         yield ""
-        yield from columns([[each.status, escape(each.path), each.detail] for each in found.findings])
+        rows = [[each.status, escape(each.path), each.detail] for each in found.findings]
+        yield from columns(rows, width=width)
 
 
 def _examples(cause: Cause) -> list[str]:

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for each in shown:
         console.record(_record(each))
     console.record(found.counts)
-    for line, each in zip(columns([_row(each) for each in shown]) if shown else (), shown, strict=True):
+    for line, each in zip(columns(map(_row, shown), width=console.width), shown, strict=True):
         console.text(line, _COLOURS.get(each.change, "changed"))
     console.lines(_totals(found))
     return 0 if found.equal else 1

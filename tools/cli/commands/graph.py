@@ -56,8 +56,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.json = True
         for node in view.nodes:
             console.record(view.to_json(node))
+    elif chosen == "tree":
+        console.lines(_tree(view))
     else:
-        console.lines({"tree": _tree, "dot": _dot, "mermaid": _mermaid}[chosen](view))
+        console.file({"dot": _dot, "mermaid": _mermaid}[chosen](view))
     return 0
 
 

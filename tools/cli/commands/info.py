@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.console import columns, counted, escape, human_bytes
+from tensorbundle.tools.cli.console import counted, escape, human_bytes
 from tensorbundle.tools.operations.inspecting.overview import info
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     found = info(args.checkpoint)
     console.record(found.to_json())
     console.text(found.prefix)
-    console.lines(columns([[f"  {name}", escape(value)] for name, value in _rows(found)]))
+    console.table([f"  {name}", escape(value)] for name, value in _rows(found))
     for note in found.notes:
         console.note(f"tensorbundle info: {note}")
     return 0

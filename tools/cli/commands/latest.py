@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     chosen = latest(args.directory, newest=args.newest)
     if not args.all:
         console.record(chosen.to_json())
-        console.text(escape(chosen.found.prefix))
+        console.file([chosen.found.prefix])
     for note in chosen.notes:
         console.note(escape(f"{args.directory}: {note}"))
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
 from tensorbundle.specs import shape_text
-from tensorbundle.tools.cli.console import columns, counted, escape, human_bytes
+from tensorbundle.tools.cli.console import counted, escape, human_bytes
 from tensorbundle.tools.operations.inspecting.listing import SORTS, chosen, listed, owners, slices_of
 
 if TYPE_CHECKING:
@@ -53,10 +53,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         total = _Total()
         if args.long:
             tensors = total.added(listed(checkpoint, args.patterns, args.sort))
-            lines = columns(_long_rows(checkpoint, tensors, owned), right=(3, 4, 5))
+            console.table(_long_rows(checkpoint, tensors, owned), right=(3, 4, 5))
         else:
-            lines = columns(_rows(total.added(chosen(checkpoint, args.patterns, args.sort))), right=(3,))
-        console.lines(lines)
+            console.table(_rows(total.added(chosen(checkpoint, args.patterns, args.sort))), right=(3,))
         console.summary(total.text(checkpoint))
     return 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.console import columns
 from tensorbundle.tools.operations.functions import recipes
 
 if TYPE_CHECKING:
@@ -25,10 +24,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     texts = recipes()
     if args.show is not None:
         console.record({"recipe": args.show, "text": texts[args.show]})
-        console.lines(texts[args.show].splitlines())
+        console.file(texts[args.show].splitlines())
         return 0
     about = {name: text.partition("\n")[0].removeprefix("# ") for name, text in texts.items()}
     for name, line in about.items():
         console.record({"recipe": name, "about": line})
-    console.lines(columns([[name, line] for name, line in about.items()]))
+    console.table(about.items())
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.console import columns, counted, escape, human_bytes
+from tensorbundle.tools.cli.console import counted, escape, human_bytes
 from tensorbundle.tools.operations.salvaging.saving import salvage
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.record(each.to_json())
     console.record(found.to_json())
     if found.fates:
-        console.lines(columns([[each.status, escape(each.key), escape(each.detail)] for each in found.fates]))
+        console.table([each.status, escape(each.key), escape(each.detail)] for each in found.fates)
     what = f"{counted(found.saved, 'tensor')} {'can be ' if args.dry_run else ''}saved, {found.lost} lost"
     if len(found.fates) > found.lost:
         what += f", {len(found.fates) - found.lost} saved but unproven"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_PRINTED: Final = 1000  # values; of a tensor with more, only
 _AT_AN_END: Final = 3  # at each end of a dimension, as NumPy prints arrays
+_WIDTH: Final = 100  # columns of printed arrays, if the terminal has them
 
 EXAMPLE = "tensorbundle show run/model.ckpt-1000 'embedding[0:3]' '*/bias'"
 
@@ -81,12 +82,12 @@ def _print(shown: ShownTensor, args: argparse.Namespace, console: Console) -> No
         if console.json:
             console.record(head | {"values": _plain(shown.values.tolist())})
             return
-        lines = _format(shown, full=args.full).split("\n")
+        lines = _format(shown, full=args.full, width=min(console.width or _WIDTH, _WIDTH)).split("\n")
         console.text(title)
         console.lines(lines)
 
 
-def _format(shown: ShownTensor, *, full: bool) -> str:
+def _format(shown: ShownTensor, *, full: bool, width: int) -> str:
     whole = full or math.prod(shown.shape) <= _MOST_PRINTED
     values = shown.values if whole else shown.ends(_AT_AN_END)
     if values.dtype == object:
@@ -99,7 +100,7 @@ def _format(shown: ShownTensor, *, full: bool) -> str:
         separator=", ",
         threshold=values.size + 1 if whole else 0,
         edgeitems=_AT_AN_END,
-        max_line_width=100,
+        max_line_width=width,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.specs import shape_text
 from tensorbundle.tools.cli.arguments import add_scheduler
-from tensorbundle.tools.cli.console import columns, escape
+from tensorbundle.tools.cli.console import escape
 from tensorbundle.tools.cli.reading import (
     add_jobs,
     add_no_verify,
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             rows.append(_row(each))
             if any(getattr(each, fault) for fault in args.fail_on):
                 failed.append(each)
-    console.lines(columns(rows, right=range(3, len(rows[0]))))
+    console.table(rows, right=range(3, len(rows[0])))
     for each in failed:
         counts = [f"{getattr(each, fault)} {fault}" for fault in args.fail_on if getattr(each, fault)]
         console.note(f"tensorbundle stats: {escape(each.key)} has {' and '.join(counts)}")

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
         console.summary(_summary(args.output, found))
     else:
-        console.lines(_lines(found, "FILE"))
+        console.file(_lines(found, "FILE"))
     for each in found.matches:
         console.record(
             {"old": each.old, "new": each.new, "evidence": each.evidence, "confidence": each.confidence}

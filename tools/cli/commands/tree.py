@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, columns, counted, escape, human_bytes
+from tensorbundle.tools.cli.console import DRAWN_DEPTH, branches, counted, escape, human_bytes
 from tensorbundle.tools.operations.inspecting.scopes import tree
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             )
     else:
         depth = DRAWN_DEPTH if args.depth is None else args.depth
-        console.lines(columns(_rows(root, depth, cut=args.depth is None), right=(2, 3)))
+        console.table(_rows(root, depth, cut=args.depth is None), right=(2, 3))
     return 0
 
 
