@@ -7,6 +7,7 @@ requested, so that listing a checkpoint does not import it.
 from __future__ import annotations
 
 import enum
+import functools
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from tensorbundle.errors import BundleError, UnsupportedError, near_hint
@@ -142,7 +143,7 @@ class DType(enum.StrEnum):
         """Whether its values can be arrays: all types but variants and resources."""
         return self not in (DType.variant, DType.resource)
 
-    @property
+    @functools.cached_property
     def numpy(self) -> np.dtype[Any]:
         """The NumPy type of its values, little-endian: quantised types as plain integers, strings as objects.
 

@@ -237,8 +237,14 @@ def check_range(entry: TensorEntry, stored: StoredRange, file_size: int, key: st
         )
 
 
-def parse_entries(values: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, TensorEntry]]:
+def parse_entries(
+    values: Iterable[tuple[bytes, bytes]], known: dict[bytes, Spec] | None = None
+) -> Iterator[tuple[bytes, TensorEntry]]:
     """The entries in `values`, pairs of a key and an encoded BundleEntryProto; keys are passed on as they are.
+
+    Args:
+        values: keys and encoded entries.
+        known: types and shapes by their encoded forms, for several calls; what is found is added.
 
     Raises:
         CorruptionError: an entry is not such a message, or has an impossible shape or position.
@@ -246,7 +252,7 @@ def parse_entries(values: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes
     """
     # This loop runs for every tensor of a listing, so the form that TensorFlow writes is decoded here, and any other form
     # by the general parser. Type and shape come first and have few distinct values, so their bytes are looked up.
-    known: dict[bytes, tuple[DType, tuple[int, ...]]] = {}
+    known = {} if known is None else known
     new = tuple.__new__
     for key, value in values:
         size = len(value)
@@ -259,7 +265,7 @@ def parse_entries(values: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes
                     yield key, parse_entry(value)
                     continue
                 first = parse_entry(head)
-                known[head] = first.dtype, first.shape
+                known[head] = first.spec
             dtype, shape = known[head]
             shard = offset = nbytes = 0
             while pos < last:

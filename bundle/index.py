@@ -18,7 +18,6 @@ from tensorbundle.entries import (
     StoredSlice,
     TensorEntry,
     parse_entries,
-    parse_entry,
 )
 from tensorbundle.errors import CorruptionError, TensorNotFoundError, UnsupportedError, near_names
 from tensorbundle.filenames import index_path, shard_path
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
+    from tensorbundle.specs import Spec
     from tensorbundle.storage.protocols import Store
 
 __all__ = ["BundleIndex", "Index"]
@@ -221,6 +221,7 @@ class BundleIndex(Index):
         self.prefix = prefix
         self.path = index_path(prefix)
         self._shard_paths: dict[int, str] = {}
+        self._specs: dict[bytes, Spec] = {}
         self.store = store or store_of(prefix)
         self._file = self.store.open(self.path)
         try:
@@ -260,13 +261,13 @@ class BundleIndex(Index):
         """The entry of `key`, slice keys included, or None. Reads one block of the table, and the header's if need be.
 
         Raises:
-            CorruptionError, UnsupportedError: as `parse_entry`.
+            CorruptionError, UnsupportedError: as `parse_entries`.
         """
         value = self._value(key) if key else None
         if value is None:
             return None
         try:
-            return parse_entry(value)
+            return next(parse_entries(((key, value),), self._specs))[1]
         except (CorruptionError, UnsupportedError) as error:
             raise _outside(error, self.path, decode_key(key)) from None
 

@@ -21,6 +21,7 @@ __all__ = [
     "MAX_RANK",
     "MAX_RECIPE_BYTES",
     "MAX_RECORD_BYTES",
+    "MAX_REPEATS",
     "MAX_SHARDS",
     "MAX_SNAPPY_RATIO",
     "MAX_STATE_BYTES",
@@ -48,7 +49,9 @@ MAX_RECORD_BYTES: Final = 1 << 31  # of a V1 record: kMaxMessageBytes
 MAX_HEADER_BYTES: Final = 100_000_000  # of a safetensors file: safetensors' MAX_HEADER_SIZE
 MAX_DIRECTORY_BYTES: Final = 100_000_000  # of the directory of a zip archive
 # What the members of an archive, or the datasets of an HDF5 file, take when decoded: so many bytes, or a multiple of the file.
+# Also of tensors that share bytes, wherever each of them is read.
 MAX_EXPANDED_BYTES: Final = 128 << 20
+MAX_REPEATS: Final = 16  # bytes of all tensors that are read together, for each byte that they are stored in
 MAX_EXPANSION: Final = 100
 MAX_DATASETS: Final = 1_000_000  # of an HDF5 file
 MAX_GROUP_DEPTH: Final = 100  # of groups in groups of an HDF5 file

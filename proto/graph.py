@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names, quoted
+from tensorbundle.limits import MAX_PATHS
 from tensorbundle.proto.moving import move_edges
 from tensorbundle.proto.nodes import Attribute, Node, RegisteredSaver, Slot, decode_nodes, encode_nodes
 from tensorbundle.proto.paths import (
@@ -181,6 +182,9 @@ class ObjectGraph:
 
         The order of keys is kept. Lists are written as dictionaries with the keys "0", "1" and so on, like TensorFlow
         does (python/trackable/data_structures.py).
+
+        Raises:
+            CorruptionError: the paths of all objects have more than `MAX_PATHS` characters in total.
         """
         root = Node()
         queue = deque([(root, nested)])
@@ -192,6 +196,7 @@ class ObjectGraph:
                     child.attributes.append(Attribute(VARIABLE_VALUE, value, ""))
                 else:
                     queue.append((child, value))
+        check_paths(root, MAX_PATHS)
         graph = cls(root)
         for path, _, each in graph.attributes():
             each.checkpoint_key = attribute_key(path, each.name)

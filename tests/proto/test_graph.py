@@ -277,6 +277,11 @@ def test_from_names_with_a_clash(names, root, reason):
     assert caught.value.key in names
 
 
+def test_from_names_below_too_long_a_root():
+    with pytest.raises(tb.CorruptionError, match="more than 67108864 characters in total"):
+        ObjectGraph.from_names(["w"], root="a/" * 12_000 + "b")
+
+
 def test_from_nested():
     """In the order given; only the counter is put in its place."""
     graph = ObjectGraph.from_nested({"b": {"1": "x", "0": {"y.z": ""}}, "a": "x", "c": {}})

@@ -2,6 +2,7 @@
 
 - `options.py`: options for writing an output, and counts of what was done.
 - `ranges.py`: byte ranges of files, read in long runs and checked.
+- `repetition.py`: a limit on how often the same bytes are read for different tensors.
 - `ordered.py`: work that several threads do, with its results in order.
 - `checking.py`: the checksums of many ranges, checked by several threads.
 - `reading.py`: boxes of values of stored tensors, read and checked.

@@ -20,6 +20,7 @@ from tensorbundle.storage.staging import readable_like
 from tensorbundle.tools.rewriting.aliasing import repeated_bytes
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import Carried, Converted
+from tensorbundle.tools.rewriting.repetition import Repetition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -145,10 +146,12 @@ def check_sources(plan: Plan) -> dict[str, int]:
         ConflictError: two tensors would get one key.
         CorruptionError, MissingFileError: a source's data is not all there.
         UnsupportedError: a tensor that the output can't store, or a variant of a big-endian source, whose byte order
-            can't be changed.
+            can't be changed; or tensors that share bytes, more often than is read (`MAX_REPEATS`).
     """
     plan.check_keys()
     sizes: dict[str, int] = {}
+    repetition = Repetition()
+    shares = isinstance(plan.output, BundleOutput)  # carried bytes that tensors have in common, once
     carried: dict[tuple[int, int], str] = {}
     sources: dict[int, int] = {}
     for index, key, entry, origin in _sources(plan):
@@ -166,6 +169,8 @@ def check_sources(plan: Plan) -> dict[str, int]:
             sizes[path] = index.store.size(path)
         if stored is not None:
             check_range(entry, stored, sizes[path], decode_key(key))
+            if origin is None or not shares:
+                repetition.add(entry, stored)
         if origin is not None:
             carried[sources.setdefault(id(index), len(sources)), entry.shard] = path
     return {path: sizes[path] for _, path in sorted(carried.items())}

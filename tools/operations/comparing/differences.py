@@ -14,7 +14,7 @@ from tensorbundle.errors import BundleError
 from tensorbundle.tools.operations.comparing.checksums import has_checksums
 from tensorbundle.tools.operations.comparing.pairs import Side, find_pairs
 from tensorbundle.tools.operations.comparing.values import ValueDifference, compare_values
-from tensorbundle.tools.operations.inspecting.passes import flat_values
+from tensorbundle.tools.operations.inspecting.passes import flat_values, in_batches
 from tensorbundle.tools.patterns import Pattern
 from tensorbundle.tools.rewriting.ordered import in_order
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tensorbundle.index import Index
     from tensorbundle.tools.operations.comparing.pairs import Pair
     from tensorbundle.tools.rewriting.ordered import Jobs
+    from tensorbundle.tools.rewriting.ranges import OpenFiles
 
 __all__ = ["Change", "Comparison", "Difference", "TensorSummary", "diff"]
 
@@ -173,7 +174,11 @@ def diff(
         compared = (found for _, found in in_order(partial(_difference, one, other), pairs, jobs=threads))
         tasks = (_task(found, one, other, rtol, atol) if values else (found, None) for found in compared)
         differences = []
-        for _, found in in_order(_with_values, tasks, jobs=jobs if values else 1):
+        items = (
+            ((found, task), [] if task is None else [side[:3] for side in task.sides])
+            for found, task in tasks
+        )
+        for _, found in in_batches(_with_values, items, jobs=jobs if values else 1):
             differences.append(found)
             if progress is not None and found.a is not None:
                 progress(found.a.nbytes)
@@ -233,9 +238,10 @@ class _Values:
     rtol: float
     atol: float
 
-    def compare(self) -> ValueDifference:
+    def compare(self, files: OpenFiles) -> ValueDifference:
         first, second = (
-            flat_values(index, key, entry, verify=verify) for index, key, entry, verify in self.sides
+            flat_values(index, key, entry, verify=verify, files=files)
+            for index, key, entry, verify in self.sides
         )
         return compare_values(first, second, rtol=self.rtol, atol=self.atol)
 
@@ -257,11 +263,11 @@ def _task(found: Difference, a: Side, b: Side, rtol: float, atol: float) -> tupl
     return found, _Values(sides, rtol, atol)
 
 
-def _with_values(task: tuple[Difference, _Values | None]) -> Difference:
+def _with_values(task: tuple[Difference, _Values | None], files: OpenFiles) -> Difference:
     """The difference with how far the values are apart; it becomes "same" if that is within the tolerances."""
     found, values = task
     if values is None:
         return found
-    apart = values.compare()
+    apart = values.compare(files)
     change: Change = "same" if found.change == "value" and not apart.different else found.change
     return Difference(found.key, change, found.a, found.b, found.to, apart)

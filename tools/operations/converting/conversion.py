@@ -96,7 +96,7 @@ def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None
     _check_root(root)
     try:
         graph = ObjectGraph.from_names(names, root=root, save_counter=counter is not None)
-    except ConflictError as error:
+    except (ConflictError, CorruptionError) as error:
         raise error.locate(path=draft.prefix) from None
     tensors = {}
     for path, _, each in graph.attributes():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.entries import TensorEntry
     from tensorbundle.tools.rewriting.ordered import Jobs
+    from tensorbundle.tools.rewriting.ranges import OpenFiles
 
 __all__ = ["CheckpointHash", "Deviation", "TensorHash", "compare_hashes", "hash", "parse_manifest"]
 
@@ -56,7 +57,7 @@ class TensorHash:
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data."""
-        return asdict(self) | {"shape": list(self.shape)}
+        return {"key": self.key, "dtype": self.dtype, "shape": list(self.shape), "sha256": self.sha256}
 
     def __str__(self) -> str:
         """A line of a manifest; a key that is not printable, or begins with a quote, is written as in JSON."""
@@ -97,7 +98,7 @@ class Deviation:
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data."""
-        return asdict(self)
+        return {"key": self.key, "change": self.change, "expected": self.expected, "found": self.found}
 
 
 def hash(  # noqa: A001  the name of the command
@@ -125,6 +126,7 @@ def hash(  # noqa: A001  the name of the command
         TensorNotFoundError: a pattern matches nothing.
         MissingFileError: there is no checkpoint, or a data shard is missing.
         CorruptionError: a tensor is damaged.
+        UnsupportedError: tensors that share bytes, more often than is read (`MAX_REPEATS`).
     """
     with open_checkpoint(path, verify=verify) as checkpoint:
         of = partial(_of_tensor, checkpoint, verify)
@@ -132,15 +134,17 @@ def hash(  # noqa: A001  the name of the command
     return CheckpointHash(_combined(tensors), tensors)
 
 
-def _of_tensor(checkpoint: Checkpoint, verify: bool, key: str, entry: TensorEntry) -> TensorHash:
+def _of_tensor(
+    checkpoint: Checkpoint, verify: bool, key: str, entry: TensorEntry, files: OpenFiles
+) -> TensorHash:
     digest = hashlib.sha256(f"{entry.dtype} {','.join(map(str, entry.shape))}\n".encode())
-    for chunk in _elements(checkpoint, key, entry, verify=verify):
+    for chunk in _elements(checkpoint, key, entry, files, verify=verify):
         digest.update(chunk)
     return TensorHash(key, entry.dtype.value, entry.shape, digest.hexdigest())
 
 
 def _elements(
-    checkpoint: Checkpoint, key: str, entry: TensorEntry, *, verify: bool
+    checkpoint: Checkpoint, key: str, entry: TensorEntry, files: OpenFiles, *, verify: bool
 ) -> Iterator[bytes | memoryview]:
     """The bytes of a tensor's elements as hashed: numbers unchanged, strings and variants each after its length."""
     if entry.dtype is DType.resource:
@@ -148,7 +152,7 @@ def _elements(
     if entry.dtype is DType.variant:
         yield from _variants(checkpoint, key, entry, verify=verify)
         return
-    for chunk in flat_values(checkpoint.index, key, entry, verify=verify):
+    for chunk in flat_values(checkpoint.index, key, entry, verify=verify, files=files):
         if entry.dtype is DType.string:
             for value in chunk.tolist():
                 yield FIXED64.pack(len(value))

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from tensorbundle.errors import BundleError
 from tensorbundle.keys import encode_key
 from tensorbundle.tools.patterns import select
 from tensorbundle.tools.rewriting.expressions import Stored, stream_values
 from tensorbundle.tools.rewriting.ordered import in_order
+from tensorbundle.tools.rewriting.ranges import OpenFiles
 from tensorbundle.tools.rewriting.reading import Reading
+from tensorbundle.tools.rewriting.repetition import Repetition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.dtypes import Array
-    from tensorbundle.entries import TensorEntry
+    from tensorbundle.entries import StoredRange, TensorEntry
     from tensorbundle.index import Index
+    from tensorbundle.storage.protocols import Store
     from tensorbundle.tools.rewriting.ordered import Jobs
 
-__all__ = ["flat_values", "over_tensors"]
+__all__ = ["Values", "flat_values", "in_batches", "over_tensors"]
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+Values = tuple["Index", str, "TensorEntry"]  # a tensor whose values are read
+_Ranges = list[tuple["Store", "StoredRange"]]
+
+# What one thread does at a time: a task costs more than many small tensors do.
+_BATCH_BYTES: Final = 1 << 20
+_BATCH_ITEMS: Final = 64
 
 
-def flat_values(index: Index, key: str, entry: TensorEntry, *, verify: bool = True) -> Iterator[Array]:
+def flat_values(
+    index: Index, key: str, entry: TensorEntry, *, verify: bool = True, files: OpenFiles | None = None
+) -> Iterator[Array]:
     """The values of one tensor in C order, in flat arrays of a bounded number of elements; strings in a single one.
 
     Shapes that NumPy does not support are possible, unless the tensor is partitioned. Its checksum is checked after the
     last value was taken.
+
+    Args:
+        index: of the checkpoint.
+        key: of the tensor.
+        entry: of the tensor.
+        verify: whether checksums are checked.
+        files: open files, which stay open.
 
     Raises:
         CorruptionError, MissingFileError: the bytes are damaged or absent.
@@ -38,20 +60,93 @@ def flat_values(index: Index, key: str, entry: TensorEntry, *, verify: bool = Tr
     stored = Stored.of(index, encode_key(key), entry)
     if not stored.stored_slices:
         stored = Stored(index, stored.key, entry._replace(shape=(entry.elements,)))
-    with Reading(verify=verify) as reading:
-        for raw_key, each in stored.stored_entries:
+    with Reading(verify=verify, files=files) as reading:
+        for raw_key, each in stored.stored_entries if files is None else ():
             reading.prefetch(index, raw_key, each)
         yield from stream_values(stored, reading)
 
 
-def _spread(work: Callable[[str, TensorEntry], Result], pair: tuple[str, TensorEntry]) -> Result:
-    return work(*pair)
+def in_batches(
+    work: Callable[[Item, OpenFiles], Result],
+    items: Iterable[tuple[Item, Sequence[Values]]],
+    *,
+    jobs: Jobs = 1,
+) -> Iterator[tuple[Item, Result]]:
+    """Each item and the result of `work` for it, in order, as `in_order`; small tensors are read many at a time.
+
+    Args:
+        work: is given the item and open files to read from.
+        items: arguments of `work`, each with the tensors whose values it reads.
+        jobs: the number of threads, or an executor.
+
+    Raises:
+        UnsupportedError: tensors that share bytes, more often than `Repetition` allows.
+        BundleError: what `work` raises, when it is the item's turn.
+    """
+    for (batch, _, refused), (results, failed) in in_order(
+        partial(_all_of, work), _batches(items), jobs=jobs
+    ):
+        yield from zip(batch, results, strict=False)
+        for error in (failed, refused):
+            if error is not None:
+                raise error
+
+
+_Batch = tuple[list[Item], _Ranges, BundleError | None]
+
+
+def _batches(items: Iterable[tuple[Item, Sequence[Values]]]) -> Iterator[_Batch[Item]]:
+    """Items whose tensors have about a megabyte, and their ranges; the last one may come with an error for what follows."""
+    repetition = Repetition()
+    batch: list[Item] = []
+    ranges: _Ranges = []
+    size = 0
+    try:
+        for item, read in items:
+            for index, entry, stored in itertools.chain.from_iterable(map(_ranges_of, read)):
+                repetition.add(entry, stored)
+                ranges.append((index.store, stored))
+                size += stored.nbytes
+            batch.append(item)
+            if size >= _BATCH_BYTES or len(batch) >= _BATCH_ITEMS:
+                yield batch, ranges, None
+                batch, ranges, size = [], [], 0
+    except BundleError as error:
+        yield batch, ranges, error
+    else:
+        yield batch, ranges, None
+
+
+def _ranges_of(read: Values) -> Iterator[tuple[Index, TensorEntry, StoredRange]]:
+    """Where a tensor or its slices are; as far as the index is sound, because reading says what is wrong."""
+    index, key, entry = read
+    with contextlib.suppress(BundleError):
+        for raw_key, each in Stored.of(index, encode_key(key), entry).stored_entries:
+            stored = index.stored(raw_key, each)
+            if stored is not None:
+                yield index, each, stored
+
+
+def _all_of(
+    work: Callable[[Item, OpenFiles], Result], batch: _Batch[Item]
+) -> tuple[list[Result], BundleError | None]:
+    """The results of a batch, as many as there are before an error."""
+    items, ranges, _ = batch
+    results: list[Result] = []
+    with OpenFiles() as files:
+        with contextlib.suppress(BundleError):
+            files.prefetch(ranges)
+        try:
+            results.extend(work(item, files) for item in items)  # one by one: those before an error stay
+        except BundleError as error:
+            return results, error
+    return results, None
 
 
 def over_tensors(
     checkpoint: Checkpoint,
     patterns: Sequence[str],
-    work: Callable[[str, TensorEntry], Result],
+    work: Callable[[str, TensorEntry, OpenFiles], Result],
     *,
     jobs: Jobs = 1,
     progress: Callable[[int], None] | None = None,
@@ -61,16 +156,25 @@ def over_tensors(
     Args:
         checkpoint: open.
         patterns: as on the command line.
-        work: is called in several threads at a time if `jobs` is more than 1.
+        work: is given a key, its entry and open files; it is called in several threads at a time if `jobs` is more than 1.
         jobs: the number of threads, or an executor.
         progress: told how many bytes each tensor has, when it is done.
 
     Raises:
         TensorNotFoundError: a pattern matches nothing.
+        UnsupportedError: tensors that share bytes, more often than `Repetition` allows.
         BundleError: what `work` raises.
     """
+    index = checkpoint.index
     chosen = select(checkpoint.entries(), patterns, checkpoint.naming)
-    for (_, entry), result in in_order(partial(_spread, work), chosen, jobs=jobs):
+    items = (((key, entry), [(index, key, entry)]) for key, entry in chosen)
+    for (_, entry), result in in_batches(partial(_spread, work), items, jobs=jobs):
         if progress is not None:
             progress(entry.nbytes)
         yield result
+
+
+def _spread(
+    work: Callable[[str, TensorEntry, OpenFiles], Result], pair: tuple[str, TensorEntry], files: OpenFiles
+) -> Result:
+    return work(*pair, files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = ["Problem", "Report", "Severity"]
@@ -38,8 +38,15 @@ class Problem:
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data, the prefix first."""
-        return {"prefix": self.prefix} | {
-            name: value for name, value in asdict(self).items() if name != "prefix"
+        return {
+            "prefix": self.prefix,
+            "severity": self.severity,
+            "kind": self.kind,
+            "key": self.key,
+            "path": self.path,
+            "offset": self.offset,
+            "message": self.message,
+            "cause": self.cause,
         }
 
 

@@ -15,6 +15,7 @@ from tensorbundle.keys import encode_key
 from tensorbundle.shards import check_shape
 from tensorbundle.tools.operations.inspecting.passes import flat_values
 from tensorbundle.tools.patterns import select
+from tensorbundle.tools.rewriting.repetition import Repetition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.dtypes import Array, DType
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
 
 __all__ = ["ShownTensor", "parse_region", "show"]
 
@@ -103,11 +105,13 @@ def show(source: Path, names: Sequence[str], *, verify: bool = True) -> Iterator
 
     Raises:
         TensorNotFoundError: a name means no tensor, or a pattern matches none.
-        BundleError: a region that a tensor does not have, or values that can't be read.
+        BundleError: a region that a tensor does not have, values that can't be read, or tensors that share bytes, more
+            often than is read (`MAX_REPEATS`).
     """
+    repetition = Repetition()
     with open_checkpoint(source, verify=verify) as checkpoint:
         for meant in [each for name in names for each in _meant(checkpoint, name)]:
-            yield _read(checkpoint, *meant, verify=verify)
+            yield _read(checkpoint, *meant, repetition, verify=verify)
 
 
 def _meant(checkpoint: Checkpoint, text: str) -> list[tuple[str, str, str | None]]:
@@ -130,26 +134,44 @@ def _meant(checkpoint: Checkpoint, text: str) -> list[tuple[str, str, str | None
     return [(key, key, None)]
 
 
-def _read(checkpoint: Checkpoint, key: str, name: str, region: str | None, *, verify: bool) -> ShownTensor:
-    entry = checkpoint.entry(key)
-    verified = _is_encoded(checkpoint, key, entry) or (region is None and verify)
+def _read(
+    checkpoint: Checkpoint,
+    key: str,
+    name: str,
+    region: str | None,
+    repetition: Repetition,
+    *,
+    verify: bool,
+) -> ShownTensor:
+    index = checkpoint.index
+    entry = index.entry(key)
     try:
+        places = [(each, index.stored(raw, each)) for raw, each in _stored_entries(index, key, entry)]
+        # The format may encode values, in blocks with checksums of their own, which are always checked.
+        encoded = all(stored is None for _, stored in places)
+        verified = encoded or (region is None and verify)
+        for each, stored in places if region is None else ():
+            if stored is not None:
+                repetition.add(each, stored)
         if region is None and entry.dtype.itemsize and entry.nbytes > _HELD_BYTES:
             check_shape(entry.shape, entry.dtype)
-            runs = partial(flat_values, checkpoint.index, key, entry, verify=verify)
+            runs = partial(flat_values, index, key, entry, verify=verify)
             return ShownTensor(key, name, entry.dtype, entry.shape, verified, runs)
-        chosen = None if region is None else parse_region(region)
-        values = checkpoint.read(key, chosen, copy=True)
+        if region is None:
+            values = checkpoint.shards.read(key, copy=True)
+        else:
+            values = checkpoint.read(key, parse_region(region), copy=True)
     except BundleError as error:
         raise error.locate(path=checkpoint.prefix, key=key) from None
     return ShownTensor(key, name, entry.dtype, values.shape, verified, lambda: [values.reshape(-1)])
 
 
-def _is_encoded(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> bool:
-    """Whether the format encodes the values, in blocks with checksums of their own, which are always checked."""
-    index, raw = checkpoint.index, encode_key(key)
-    parts = [(each, part) for _, each, part in index.stored_slices(raw, entry)] or [(raw, entry)]
-    return all(index.stored(*each) is None for each in parts)
+def _stored_entries(index: Index, key: str, entry: TensorEntry) -> Iterator[tuple[bytes, TensorEntry]]:
+    """The key and the entry of each slice of a tensor; its own if it is not partitioned."""
+    raw = encode_key(key)
+    yield from ((each.key, each.entry) for each in index.stored_slices(raw, entry))
+    if not entry.slices:
+        yield raw, entry
 
 
 def parse_region(text: str) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
     from tensorbundle.tools.rewriting.ordered import Jobs
+    from tensorbundle.tools.rewriting.ranges import OpenFiles
 
 __all__ = ["TensorStatistics", "numbers", "stats", "summarize"]
 
@@ -62,7 +63,18 @@ class TensorStatistics:
 
     def to_json(self) -> dict[str, object]:
         """The fields as plain data."""
-        return asdict(self) | {"shape": list(self.shape)}
+        return {
+            "key": self.key,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "min": self.min,
+            "max": self.max,
+            "mean": self.mean,
+            "std": self.std,
+            "nan": self.nan,
+            "inf": self.inf,
+            "zeros": self.zeros,
+        }
 
 
 def stats(
@@ -88,16 +100,19 @@ def stats(
         TensorNotFoundError: a pattern matches nothing.
         MissingFileError: there is no checkpoint, or a data shard is missing.
         CorruptionError: a tensor is damaged.
+        UnsupportedError: tensors that share bytes, more often than is read (`MAX_REPEATS`).
     """
     with open_checkpoint(path, verify=verify) as checkpoint:
         of = partial(_of_tensor, checkpoint.index, verify)
         yield from over_tensors(checkpoint, patterns, of, jobs=jobs, progress=progress)
 
 
-def _of_tensor(index: Index, verify: bool, key: str, entry: TensorEntry) -> TensorStatistics:
+def _of_tensor(
+    index: Index, verify: bool, key: str, entry: TensorEntry, files: OpenFiles
+) -> TensorStatistics:
     chunks: Iterable[Array] = ()
     if entry.dtype.has_values:
-        chunks = flat_values(index, key, entry, verify=verify)
+        chunks = flat_values(index, key, entry, verify=verify, files=files)
     return TensorStatistics.of(key, entry, chunks)
 
 

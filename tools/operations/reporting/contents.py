@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle import __version__
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.errors import BundleError
+from tensorbundle.errors import BundleError, UnsupportedError
 from tensorbundle.keys import decode_key
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
 from tensorbundle.storage import store_of
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
+    from tensorbundle.index import Index
     from tensorbundle.tools.operations.inspecting.overview import Info
+    from tensorbundle.tools.rewriting.ranges import OpenFiles
 
 __all__ = ["report"]
 
@@ -120,14 +123,14 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
             "problems": _problems(path, quick=not values),
         }
         if values:
-            found = over_tensors(
-                checkpoint,
-                (),
-                lambda key, entry: _statistics(checkpoint, key, entry),
-                jobs=jobs,
-                progress=progress,
-            )
-            data["tensors"]["stats"] = _columns(list(found))
+            stats: list[dict[str, Any] | None] = []
+            with contextlib.suppress(UnsupportedError):  # tensors that share bytes, more often than is read
+                stats.extend(
+                    over_tensors(
+                        checkpoint, (), partial(_statistics, checkpoint.index), jobs=jobs, progress=progress
+                    )
+                )
+            data["tensors"]["stats"] = _columns(stats + [None] * (len(entries) - len(stats)))
     return data
 
 
@@ -159,7 +162,7 @@ def _columns(rows: list[dict[str, Any] | None]) -> dict[str, Any]:
     return {name: [row and row.get(name) for row in rows] for name in (*_STATISTICS, "histogram")}
 
 
-def _statistics(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> dict[str, Any] | None:
+def _statistics(index: Index, key: str, entry: TensorEntry, files: OpenFiles) -> dict[str, Any] | None:
     """The statistics of one tensor, with a histogram; None where it has no numbers, or they are damaged."""
     if not entry.dtype.is_numeric:
         return None
@@ -172,7 +175,7 @@ def _statistics(checkpoint: Checkpoint, key: str, entry: TensorEntry) -> dict[st
             yield chunk
 
     try:
-        values = flat_values(checkpoint.index, key, entry, verify=False)
+        values = flat_values(index, key, entry, verify=False, files=files)
         found = TensorStatistics.of(key, entry, counted(values))
     except BundleError:
         return None

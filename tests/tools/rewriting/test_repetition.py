@@ -1,0 +1,78 @@
+"""Values of tensors that share bytes are read a limited number of times."""
+
+import pytest
+
+from support.hostile import INPUTS, command_lines
+from tensorbundle.dtypes import DType
+from tensorbundle.entries import StoredRange, TensorEntry
+from tensorbundle.errors import UnsupportedError
+from tensorbundle.limits import MAX_EXPANDED_BYTES, MAX_REPEATS
+from tensorbundle.tools.operations.inspecting.statistics import stats
+from tensorbundle.tools.rewriting import repetition as module
+from tensorbundle.tools.rewriting.repetition import Repetition
+
+MEGABYTE = 1 << 20
+
+
+def add(repetition, start, nbytes, dtype=DType.int8, elements=0, path="shard"):
+    repetition.add(TensorEntry(dtype, (elements,), nbytes), StoredRange(path, start, nbytes, None, False))
+
+
+def test_tensors_apart_are_never_too_many():
+    repetition = Repetition()
+    for number in range(1000):
+        add(repetition, number * MEGABYTE, MEGABYTE)
+        add(repetition, (1000 - number) * MEGABYTE, MEGABYTE, path="another shard")
+
+
+def test_the_bytes_that_are_read_in_any_case():
+    repetition = Repetition()
+    for _ in range(MAX_EXPANDED_BYTES // MEGABYTE):
+        add(repetition, 8, MEGABYTE)
+    with pytest.raises(UnsupportedError, match=r"name 135266304 bytes and more in 1048576 of this file"):
+        add(repetition, 8, MEGABYTE)
+
+
+def test_the_times_that_bytes_are_read_in_any_case():
+    repetition = Repetition()
+    for _ in range(MAX_REPEATS):
+        add(repetition, 0, MAX_EXPANDED_BYTES)
+    with pytest.raises(UnsupportedError, match="share bytes"):
+        add(repetition, 0, 1)
+
+
+def test_strings_count_for_what_they_take_in_memory():
+    repetition = Repetition()
+    add(repetition, 0, 4 * MEGABYTE, DType.string, 4 * MEGABYTE)  # empty ones: as many as there are bytes
+    for _ in range(MAX_REPEATS - 1):
+        add(repetition, 0, 4 * MEGABYTE, DType.string, 4 * MEGABYTE)
+    with pytest.raises(UnsupportedError, match="share bytes"):
+        add(repetition, 0, 4 * MEGABYTE, DType.string, 4 * MEGABYTE)
+
+
+@pytest.fixture
+def aliased(tmp_path, monkeypatch):
+    """Four hundred names for 61,440 bytes."""
+    monkeypatch.setattr(module, "MAX_EXPANDED_BYTES", 4 * MEGABYTE)
+    return INPUTS["aliases"].make(tmp_path, 400)
+
+
+@pytest.mark.parametrize("label", ["stats", "hash", "show", "cast", "convert npz", "convert safetensors"])
+def test_commands_that_read_each_tensor_refuse(run, aliased, tmp_path, label):
+    argv = command_lines("checkpoint", aliased, "", tmp_path / "out")[label]
+    said = run(*argv, status=2).err
+    assert said.endswith("and at most 16 times as many are read; choose fewer tensors\n")
+
+
+@pytest.mark.parametrize("label", ["rename", "compact", "verify", "report"])
+def test_others_read_the_bytes_once(run, aliased, tmp_path, label):
+    run(*command_lines("checkpoint", aliased, "", tmp_path / "out")[label])
+    assert sum(file.stat().st_size for file in tmp_path.glob("out.data*")) <= 2 * 61440
+
+
+def test_results_before_the_limit_are_given(aliased):
+    found = []
+    with pytest.raises(UnsupportedError):
+        found.extend(stats(aliased))
+    assert len(found) == 4 * MEGABYTE // 61440
+    assert [each.key for each in found[:2]] == ["a00000", "a00001"]
