@@ -110,7 +110,7 @@ class Layer:
 
     def spec(self) -> tuple[object, ...]:
         """What can be told apart by types and shapes."""
-        return (self.kind, self.sizes, tuple(each.spec() for each in self.layers))
+        return (self.kind, tuple(self.variables), tuple(each.spec() for each in self.layers))
 
     def walk(self) -> Iterator[Layer]:
         yield self

@@ -30,7 +30,14 @@ from tensorbundle.tools.matching.items import Match
 from tensorbundle.tools.matching.labels import Label, View
 from tensorbundle.tools.matching.steps import GIVEN, ORDERED, read_name, read_path
 from tensorbundle.tools.matching.substitutions import Substitutions
-from tensorbundle.tools.matching.words import are_telling, natural, scopes_in_front, word_steps
+from tensorbundle.tools.matching.words import (
+    AllWords,
+    are_all,
+    are_telling,
+    natural,
+    scopes_in_front,
+    word_steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -95,6 +102,7 @@ class _Deciding:
         self._valued = {each: key for key, sides in sums.items() for each in (*sides[0], *sides[1])}
         self._sums = sums
         self._evidence = Evidence(left, right)
+        self._words = [AllWords(each.full_name or each.name for each in side) for side in (left, right)]
         self._resized: dict[Item, Item] = {}
         self._claims: dict[Pair, str] = {}  # pairs that names and paths show, whether they were taken or not
         self._opposed: dict[Pair, int] = {}  # those with as much or more evidence against them
@@ -318,10 +326,11 @@ class _Deciding:
 
     def _by_words(self) -> None:
         """Match by words, among the words that both sides use."""
-        steps = word_steps(
-            {item: item.full_name or item.name for item in self._left.values()},
-            {item: item.full_name or item.name for item in self._right.values()},
-        )
+        names = [
+            {item: item.full_name or item.name for item in side.values()}
+            for side in (self._left, self._right)
+        ]
+        steps = word_steps(*names)
         view = View(*steps)
         # By words alone: where numbers are, on both sides. If there are `a/b` and `a_1/b`, `a/b` may lack a number.
         alike: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
@@ -339,7 +348,16 @@ class _Deciding:
             words = _unnumbered(label)
             told = bool(label.families) or (are_telling(words) and crowds[words] == 1)
             if told and len(alike[words]) == 1 and not (label.is_shifted or label.is_open):
-                pairs[ours[0], theirs[0]] = "words"
+                # If each name has words that the other lacks, those that they share must be in no third name.
+                pair = ours[0], theirs[0]
+                if any(
+                    are_all(side[each], found[each])
+                    for side, found, each in zip(names, steps, pair, strict=True)
+                ) or all(
+                    known.tell(found[each])
+                    for known, found, each in zip(self._words, steps, pair, strict=True)
+                ):
+                    pairs[pair] = "words"
         self._take_unique(
             {
                 pair: how

@@ -15,11 +15,12 @@ a meaning.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorbundle.tools.matching.steps import GIVEN, NUMBERED, ORDERED, Step, number_weight
+from tensorbundle.tools.matching.steps import GIVEN, NUMBERED, ORDERED, Step, is_counted, number_weight
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Family", "Label", "View"]
 
 _MAX_SCOPE: Final = 6  # steps of a scope that is left out on one side
+_OPEN: Final = -2  # the place of all members of a family whose numbers have no meaning
 
 Key = tuple["tuple[str, int | None]", ...]
 
@@ -171,7 +173,7 @@ class View:
 
     def _labels(self) -> tuple[dict[Item, Label], dict[Item, Label]]:
         labels: tuple[dict[Item, Label], dict[Item, Label]] = ({}, {})
-        self._ranges: dict[Family, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._ranges: dict[Family, tuple[Hashable, Hashable]] = {}  # the numbers on each side
         self._weights: dict[Family, int] = {}
         queue: list[tuple[Key, tuple[list[Item], list[Item]], int]] = [
             ((), (list(self._sides[0]), list(self._sides[1])), 0)
@@ -220,26 +222,39 @@ class View:
         numbers = tuple([self._sides[side][item][depth].number for item in members[side]] for side in (0, 1))
         if all(each is None for side in numbers for each in side):
             return [((*family.scope, (family.word, None)), members, depth + 1)]
-        # A name without a number is the first of its family.
-        ranges = tuple(tuple(sorted({-1 if each is None else each for each in side})) for side in numbers)
+        # In an open family, what Keras counts through all of its members has a meaning in each member only.
+        inner = any(place == _OPEN for _, place in family.scope) and is_counted(family.word)
+        counted: tuple[dict[tuple[Step, ...], set[int]], ...] = defaultdict(set), defaultdict(set)
+        for side in (0, 1):
+            for item, number in zip(members[side], numbers[side], strict=True):
+                # A name without a number is the first of its family.
+                counted[side][self._member(side, item, depth, inner=inner)].add(
+                    -1 if number is None else number
+                )
+        ranges = tuple(tuple(sorted({tuple(sorted(each)) for each in side.values()})) for side in counted)
         self._ranges[family] = ranges[0], ranges[1]
         steps = [self._sides[side][item][depth] for side in (0, 1) for item in members[side]]
         self._weights[family] = min(step.weight for step in steps if step.number is not None)
         both = bool(members[0] and members[1])
-        if both and (not self._weights[family] or family in self.refuted or len(ranges[0]) != len(ranges[1])):
+        lengths = [max(map(len, side), default=0) for side in ranges]
+        if both and (not self._weights[family] or family in self.refuted or lengths[0] != lengths[1]):
             for side in (0, 1):
                 for item in members[side]:
                     self._opened[side][item].append(depth + 1)
-            return [((*family.scope, (family.word, -2)), members, depth + 1)]
+            return [((*family.scope, (family.word, _OPEN)), members, depth + 1)]
         found: dict[int, tuple[list[Item], list[Item]]] = {}
         for side in (0, 1):
-            rank = {number: place for place, number in enumerate(ranges[side])}
+            ranked = {member: sorted(each) for member, each in counted[side].items()}
             for item, number in zip(members[side], numbers[side], strict=True):
-                place = rank[-1 if number is None else number]
+                member = ranked[self._member(side, item, depth, inner=inner)]
+                place = bisect_left(member, -1 if number is None else number)
                 found.setdefault(place, ([], []))[side].append(item)
                 if both:
                     ranks[item].append((family, place))
         return [((*family.scope, (family.word, place)), each, depth + 1) for place, each in found.items()]
+
+    def _member(self, side: int, item: Item, depth: int, *, inner: bool) -> tuple[Step, ...]:
+        return self._sides[side][item][:depth] if inner else ()
 
     def _doubtful(self) -> set[Family]:
         """The families of most steps whose members have other contents on the other side."""

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.matching.items import Item
 
-__all__ = ["are_telling", "natural", "scopes_in_front", "word_steps"]
+__all__ = ["AllWords", "are_all", "are_telling", "natural", "scopes_in_front", "word_steps"]
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 _DIMENSIONS: Final = re.compile(r"(?<=[a-z])[123][dD](?![a-zA-Z0-9])")  # of conv2d
 _DIGITS: Final = 18  # of a number in a name; longer ones are not numbers
 _MAX_DEPTH: Final = 100
 _MAX_NUMBERS: Final = 4  # in a name that is read by words
+_MAX_TRIES: Final = 1 << 20  # of comparisons of words
 # Synonyms, each mapped to one of them.
 _SAME: Final = {
     **dict.fromkeys(("w", "kernel"), "weight"),
@@ -56,6 +57,34 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(_SAME.get(word, word) for word in singular)
 
 
+class AllWords:
+    """The words and numbers of all names of one side."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._having: dict[Step, list[frozenset[Step]]] = defaultdict(list)
+        self._tries = 0
+        for name in names:
+            words = frozenset(map(_step, _words(name)))
+            for each in words:
+                self._having[each].append(words)
+
+    def tell(self, steps: Iterable[Step]) -> bool:
+        """Whether only one name has all of these words and numbers; False if it would take too long to find out."""
+        some = frozenset(steps)
+        found = 0
+        for words in min((self._having[each] for each in some), key=len, default=()):
+            self._tries += 1
+            found += words >= some
+            if found > 1 or self._tries > _MAX_TRIES:
+                return False
+        return True
+
+
+def are_all(name: str, steps: Iterable[Step]) -> bool:
+    """Whether these words and numbers of a name are all that it has."""
+    return frozenset(steps).issuperset(map(_step, _words(name)))
+
+
 def word_steps(
     left: Mapping[Item, str], right: Mapping[Item, str]
 ) -> tuple[dict[Item, tuple[Step, ...]], dict[Item, tuple[Step, ...]]]:
@@ -68,17 +97,15 @@ def word_steps(
 def _steps(names: Mapping[Item, str], shared: set[str]) -> dict[Item, tuple[Step, ...]]:
     found = {}
     for item, name in names.items():
-        steps: list[Step] = []
         words = _words(name)
         if sum(map(str.isdecimal, words)) > _MAX_NUMBERS:
             continue  # of a hash, for instance
-        for word in words:
-            if word.isdecimal():
-                steps.append(Step("#", int(word[:_DIGITS]), NUMBERED))
-            elif word in shared:
-                steps.append(Step(word))
-        found[item] = tuple(steps)
+        found[item] = tuple(_step(word) for word in words if word.isdecimal() or word in shared)
     return found
+
+
+def _step(word: str) -> Step:
+    return Step("#", int(word[:_DIGITS]), NUMBERED) if word.isdecimal() else Step(word)
 
 
 def scopes_in_front(

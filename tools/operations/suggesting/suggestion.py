@@ -28,7 +28,7 @@ from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.expressions import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.proto.graph import Node
@@ -273,25 +273,27 @@ class _Search:
             ({}, wholes),
         ):
             rules = make(kept)
-            if self._makes(rules, kept):
+            if self._makes(rules, kept, may_be):
                 break
         return [
             _possible(each) if each.old in wanted and each.old not in kept and each.old != each.new else each
             for each in matches
         ], rules
 
-    def _makes(self, rules: Sequence[Deciding], wanted: dict[str, str]) -> bool:
-        """Whether rules really give names their new names."""
+    def _makes(
+        self, rules: Sequence[Deciding], wanted: dict[str, str], may_be: Callable[[str, str], bool]
+    ) -> bool:
+        """Whether rules really give names their new names, and tensors left over none that they may not have."""
         applied = [each.rule for each in rules]
         try:
             if self._use == "template":
                 found = new_names(self._olds, applied, "", objects=False)
                 return all(found.get(old, [old]) == [new] for old, new in wanted.items())
-            return not applied or self._renames(applied, wanted)
+            return not applied or self._renames(applied, wanted, may_be)
         except BundleError:
             return False
 
-    def _renames(self, rules: list[Rule], wanted: dict[str, str]) -> bool:
+    def _renames(self, rules: list[Rule], wanted: dict[str, str], may_be: Callable[[str, str], bool]) -> bool:
         draft = Draft.of(self._source)
         if self._use == "rename-converted":
             to_tf1(draft, names="keys")
@@ -302,6 +304,12 @@ class _Search:
             for key in self._olds[old].keys if self._use == "rename" else (old,):
                 expected = new + key[len(old) :] if old in (key, key_path(key)) else key
                 if after.get(id(before[key])) != expected:
+                    return False
+        # A rule may match another path of the same object.
+        for old in self._olds.keys() - wanted.keys():
+            for key in self._olds[old].keys if self._use == "rename" else (old,):
+                new = after.get(id(before[key]), key)
+                if new != key and not may_be(old, key_path(new) or new):
                     return False
         return True
 
