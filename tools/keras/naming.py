@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-__all__ = ["Numbering", "snake_case", "walk_order"]
+__all__ = ["Numbering", "base_of", "snake_case", "walk_order"]
 
 _NOT_A_WORD = re.compile(r"\W+")
 _WORD = re.compile("(.)([A-Z][a-z]+)")
 _BOUNDARY = re.compile("([a-z])([A-Z])")
+_NUMBERED = re.compile(r"(.+?)(?:_\d{1,9})?")
 
 
 def snake_case(class_name: str) -> str:
@@ -17,6 +18,12 @@ def snake_case(class_name: str) -> str:
     name = _NOT_A_WORD.sub("", class_name)
     name = _WORD.sub(r"\1_\2", name)
     return _BOUNDARY.sub(r"\1_\2", name).lower()
+
+
+def base_of(group: str) -> str:
+    """The name of a class in the name of a group: `conv2d` in `conv2d_1`."""
+    found = _NUMBERED.fullmatch(group)
+    return found[1] if found else group
 
 
 def walk_order(attribute: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError, TensorNotFoundError, UnsupportedError, quoted
 from tensorbundle.tools.keras.classes import class_in_names
+from tensorbundle.tools.keras.naming import base_of
 from tensorbundle.tools.keras.sublayers import flattened
 from tensorbundle.tools.keras.weights import Ordering, Weight
 
@@ -200,7 +201,7 @@ class _Filling:
         """The name of each item's group: in order within each class, with equal shapes."""
         stacks: dict[str, list[str]] = defaultdict(list)
         for name in sorted(names, key=_number):
-            stacks[_base(name)].append(name)
+            stacks[base_of(name)].append(name)
         bases = list(stacks)
         have = [self._shapes_in(each) for each in items]
         states = 0
@@ -287,7 +288,7 @@ def _rescued(groups: Sequence[Group], lost: Sequence[Variable], shapes: Mapping[
         for each in _walk(group):
             if each.variables:
                 parent, _, name = each.path.rpartition("/")
-                stacks[parent, _base(name)].append(each)
+                stacks[parent, base_of(name)].append(each)
     order = [sorted(each, key=lambda one: _number(one.path.rpartition("/")[2])) for each in stacks.values()]
     have = [shapes[each.key] for each in lost]
     states: list[int] = []
@@ -340,11 +341,6 @@ def _alike(layer: Layer, group: Group, base: str) -> int:
     """How many hints say that a layer belongs to a group: a guessed class, an equal name."""
     scopes = {each.full_name.split("/")[-2] for each in layer.variables() if "/" in each.full_name}
     return (class_in_names(layer) == base) + (group.name in scopes)
-
-
-def _base(name: str) -> str:
-    found = _NUMBERED.fullmatch(name)
-    return found["base"] if found else name
 
 
 def _number(name: str) -> int:

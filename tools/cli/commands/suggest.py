@@ -63,10 +63,15 @@ def _summary(path: str, found: Suggestion) -> str:
 
 def _lines(found: Suggestion, file: str) -> Iterator[str]:
     """The map with evidence as comments, in the format of `rename --map`."""
-    names = [escape(each) for each in (found.source, found.target, file)]
-    yield f"# What the names in {names[0]} are in {names[1]}. To use this map:"
-    for command in _commands(found.use, *names):
+    source, target, file = (escape(each) for each in (found.source, found.target, file))
+    destination = "DST.weights.h5" if found.to_weights else "DST"
+    needs_map = found.use not in ("to-weights", "from-weights")
+    use = "To use this map" if needs_map else "To convert, without a map"
+    yield f"# What the names in {source} are in {target}. {use}:"
+    for command in _commands(found.use, source, target, file, destination):
         yield f"#   {shell(*command)}"
+    if found.why_not:
+        yield f"# By names only; convert --template says: {escape(found.why_not)}"
     counts = found.counts
     yield (
         f"# {counts['certain']} pairs are certain, {counts['likely']} likely; "
@@ -80,20 +85,24 @@ def _lines(found: Suggestion, file: str) -> Iterator[str]:
     reasons = {each.old: each for each in found.matches if each.confidence != "possible"}
     for rule in found.rules:
         yield from ("", f"# {_reason(rule, reasons)}", rule.text)
-    for prefix, left in ((names[0], found.left_old), (names[1], found.left_new)):
+    for prefix, left in ((source, found.left_old), (target, found.left_new)):
         yield from ("", f"# Left over in {prefix}: {len(left) or 'nothing'}")
         for name, what in left:
             yield f"#   {escape(name)}  {what}"
 
 
-def _commands(use: Use, source: str, target: str, file: str) -> list[tuple[str, ...]]:
+def _commands(use: Use, source: str, target: str, file: str, destination: str) -> list[tuple[str, ...]]:
     """How a map is used."""
+    if use == "to-weights":
+        return [("convert", source, destination, "--template", target)]
+    if use == "from-weights":
+        return [("convert", source, destination, "--to", "tf2", "--template", target)]
     if use == "template":
-        return [("convert", source, "DST", "--to", "tf2", "--template", target, "--map", file)]
+        return [("convert", source, destination, "--to", "tf2", "--template", target, "--map", file)]
     if use == "rename":
-        return [("rename", source, "DST", "--map", file)]
+        return [("rename", source, destination, "--map", file)]
     first = ("convert", source, "TMP", "--to", "tf1", "--names", "keys")
-    return [first, ("rename", "TMP", "DST", "--map", file)]
+    return [first, ("rename", "TMP", destination, "--map", file)]
 
 
 def _reason(rule: Deciding, reasons: dict[str, Match]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
+from tensorbundle.tools.keras.naming import base_of
 from tensorbundle.tools.operations.converting.keras_weights import (
     WEIGHTS_ENDING,
     KerasModel,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["conversion_cause", "find_keras_causes"]
 
-_NUMBERED: Final = re.compile(r"(?P<base>.+?)(?:_\d{1,9})?")
 _SHOWN: Final = 3
 
 
@@ -159,5 +158,4 @@ def _with_parents(paths: Iterable[str]) -> set[str]:
 
 def _class(path: str) -> tuple[str, str]:
     parent, _, name = path.rpartition("/")
-    match = _NUMBERED.fullmatch(name)
-    return parent, match["base"] if match is not None else name
+    return parent, base_of(name)

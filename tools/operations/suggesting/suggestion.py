@@ -23,6 +23,8 @@ from tensorbundle.tools.matching.values import checksum_of, is_telling
 from tensorbundle.tools.operations.converting.conversion import to_tf1
 from tensorbundle.tools.operations.editing.renaming import new_names, rename
 from tensorbundle.tools.operations.editing.rules import rule_line, whole_rule
+from tensorbundle.tools.operations.suggesting import keras_files
+from tensorbundle.tools.operations.suggesting.keras_files import full_names
 from tensorbundle.tools.operations.suggesting.rules import Deciding, rules_for
 from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.expressions import Stored
@@ -33,12 +35,14 @@ if TYPE_CHECKING:
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.proto.graph import Node
     from tensorbundle.tools.operations.editing.rules import Rule
+    from tensorbundle.tools.operations.suggesting.keras_files import Converted
     from tensorbundle.tools.rewriting.draft import DraftTensor
 
 __all__ = ["Suggestion", "Use", "suggest"]
 
-# The use of a map: `rename`, `rename` after `convert --to tf1 --names keys`, or `convert --template`.
-Use = Literal["rename", "rename-converted", "template"]
+# The use of a map: `rename`, `rename` after `convert --to tf1 --names keys`, or `convert --template`. With a file of Keras
+# weights on one side and objects on the other, `convert --template` finds the pairs itself.
+Use = Literal["rename", "rename-converted", "template", "to-weights", "from-weights"]
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 
 
@@ -55,6 +59,8 @@ class Suggestion:
         rules: the rules for the certain and the likely pairs, in the order of a map.
         left_old: names of the first that are in no pair, each with its types and shapes.
         left_new: the same of the second.
+        to_weights: whether the second is a file of Keras weights.
+        why_not: between Keras weights and objects, why `convert --template` fails, and names are compared instead; or empty.
     """
 
     source: str
@@ -64,6 +70,8 @@ class Suggestion:
     rules: tuple[Deciding, ...]
     left_old: tuple[tuple[str, str], ...]
     left_new: tuple[tuple[str, str], ...]
+    to_weights: bool = False
+    why_not: str = ""
 
     @property
     def names(self) -> dict[str, str]:
@@ -130,9 +138,13 @@ class _Search:
         ]
         self._common = sums[0] & sums[1]
         self._target = other.prefix
+        self._full_names = full_names(draft), full_names(other)
+        self._converted = keras_files.convert(source, target)
 
     def suggestion(self) -> Suggestion:
         """The result of the search."""
+        if self._converted is not None and self._converted.pairs:
+            return self._as_converted(self._converted)
         olds = {name: self._item(0, name, each) for name, each in self._olds.items()}
         news = {name: self._item(1, name, each) for name, each in self._news.items()}
         state = [
@@ -194,19 +206,47 @@ class _Search:
             tuple(rules),
             tuple((name, f"{what}, optimizer state" if name in state[0] else what) for name, what in left),
             tuple((name, _described(each)) for name, each in self._news.items() if name not in taken_new),
+            to_weights=bool(self._full_names[1]),
+            why_not="" if self._converted is None else self._converted.why_not,
+        )
+
+    def _as_converted(self, found: Converted) -> Suggestion:
+        """The pairs of `convert --template`."""
+        sides = _named_tensors(Draft.of(self._source)), _named_tensors(self._sides[1].draft)
+        old, new = ({key: name for name, each in side.items() for key in each.keys} for side in sides)
+        matches = [
+            Match(old.get(key, key), new.get(place, place), how, "likely")
+            for key, (place, how) in found.pairs.items()
+        ]
+        taken = [{each.old for each in matches}, {each.new for each in matches}]
+        left_old, left_new = (
+            tuple((name, _described(each)) for name, each in side.items() if name not in seen)
+            for side, seen in zip(sides, taken, strict=True)
+        )
+        rules = tuple(Deciding(whole_rule(*each), rule_line(*each), each[:1]) for each in _changed(matches))
+        return Suggestion(
+            self._source.prefix,
+            self._target,
+            found.use,
+            tuple(matches),
+            rules,
+            left_old,
+            left_new,
+            to_weights=bool(self._full_names[1]),
         )
 
     def _item(self, number: int, name: str, tensors: _Tensors) -> Item:
         kind, checksum = _kind(tensors), checksum_of(tensors.stored)
         common = (kind, checksum) in self._common
         item = self._sides[number].item(tensors.keys[0])
+        named = self._full_names[number]
         return Item(
             name,
             kind,
             checksum if common else None,
             common and any(map(is_telling, tensors.stored)),
             sum(each.entry.elements for each in tensors.stored),
-            item.full_name,
+            named.get(tensors.keys[0], "") if named else item.full_name,
             item.path or (name if self._sides[number].paths else ""),
         )
 
@@ -329,6 +369,10 @@ def _proven_across(
         if len(names) == len(places[1].get(values, ())) == 1
         and (names[0] in state[0]) != (places[1][values][0] in state[1])
     ]
+
+
+def _changed(matches: Sequence[Match]) -> list[tuple[str, str]]:
+    return [(each.old, each.new) for each in matches if each.old != each.new]
 
 
 def _possible(each: Match) -> Match:
