@@ -169,7 +169,8 @@ class BlockBuilder:
         else:
             self._restarts.append(len(self._entries))
             self._since_restart = 0
-        self._entries += encode_varint(shared) + encode_varint(len(key) - shared) + encode_varint(len(value))
+        sizes = shared, len(key) - shared, len(value)
+        self._entries += bytes(sizes) if max(sizes) < 0x80 else b"".join(map(encode_varint, sizes))
         self._entries += key[shared:]
         self._entries += value
         self._last = key

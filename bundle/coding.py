@@ -61,6 +61,7 @@ _ESCAPE: Final = re.compile(rb"\0\xff|\xff\0")
 
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli, bit-reflected
 
+_ONE_BYTE: Final = tuple(bytes([value]) for value in range(0x80))  # most varints
 VARINT, I64, LEN, I32 = 0, 1, 2, 5  # protobuf wire types
 
 _Bytes = TypeVar("_Bytes", bytes, memoryview)
@@ -156,8 +157,10 @@ def _multiply_modulo(a: int, b: int) -> int:
 
 def encode_varint(value: int) -> bytes:
     """`value` as a varint; negative values in 64-bit two's complement, as protobuf encodes int32 and int64."""
+    if 0 <= value < 0x80:
+        return _ONE_BYTE[value]
     value &= UINT64_MASK
-    out = bytearray()
+    out = []
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7

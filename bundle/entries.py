@@ -8,6 +8,7 @@ the two.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -143,18 +144,21 @@ class TensorEntry(NamedTuple):
 
     def encode(self) -> bytes:
         """The BundleEntryProto as TensorFlow serializes it (fields in order, zeros left out)."""
-        dims = encode_shape(self.shape)
-        out = _varint_field(1, self.dtype.number) + b"\x12" + encode_varint(len(dims)) + dims
-        out += _varint_field(3, self.shard)
-        if self.slices:
-            for each in self.slices:
+        dtype, shape, nbytes, shard, offset, crc, slices = self
+        out = _encode_head(dtype, shape)
+        if shard:
+            out += b"\x18" + encode_varint(shard)
+        if slices:
+            for each in slices:
                 message = each.encode()
                 out += b"\x3a" + encode_varint(len(message)) + message
             return out
-        out += _varint_field(4, self.offset)
-        out += _varint_field(5, self.nbytes)
-        stored = mask(self.crc32c)
-        return out + (b"\x35" + FIXED32.pack(stored) if stored else b"")
+        if offset:
+            out += b"\x20" + encode_varint(offset)
+        if nbytes:
+            out += b"\x28" + encode_varint(nbytes)
+        stored = mask(crc)
+        return out + b"\x35" + FIXED32.pack(stored) if stored else out
 
 
 class StoredSlice(NamedTuple):
@@ -213,11 +217,11 @@ def parse_versions(message: bytes) -> tuple[int, int, tuple[int, ...]]:
     return producer, min_consumer, tuple(bad)
 
 
-def check_range(entry: TensorEntry, stored: StoredRange, file_size: int, key: str) -> None:
+def check_range(entry: TensorEntry, stored: StoredRange, file_size: int) -> None:
     """Check that the stored bytes of `entry` are within their file, and have the size that its type and shape need.
 
     Raises:
-        CorruptionError: they are not, or have another size.
+        CorruptionError: they are not, or have another size. The error does not know the tensor's key.
     """
     expected = entry.expected_nbytes
     if expected is not None and entry.nbytes != expected:
@@ -225,7 +229,6 @@ def check_range(entry: TensorEntry, stored: StoredRange, file_size: int, key: st
             f"{entry.nbytes} bytes stored, {entry.dtype} {list(entry.shape)} takes {expected}",
             path=stored.path,
             offset=stored.offset,
-            key=key,
         )
     if stored.offset + stored.nbytes > file_size:
         raise CorruptionError(
@@ -233,7 +236,6 @@ def check_range(entry: TensorEntry, stored: StoredRange, file_size: int, key: st
             "it is cut short, or belongs to another checkpoint",
             path=stored.path,
             offset=stored.offset,
-            key=key,
         )
 
 
@@ -345,6 +347,13 @@ def parse_entry(value: bytes) -> TensorEntry:
     if shard < 0 or offset < 0 or nbytes < 0:
         raise CorruptionError(f"entry with a negative place: shard {shard}, offset {offset}, {nbytes} bytes")
     return TensorEntry(kind, dims, nbytes, shard, offset, unmask(stored))
+
+
+@functools.lru_cache(maxsize=1024)  # a checkpoint has few distinct ones
+def _encode_head(dtype: DType, shape: tuple[int, ...]) -> bytes:
+    """The fields of a type and a shape."""
+    dims = encode_shape(shape)
+    return _varint_field(1, dtype.number) + b"\x12" + encode_varint(len(dims)) + dims
 
 
 def encode_shape(shape: Iterable[int]) -> bytes:

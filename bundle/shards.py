@@ -270,9 +270,9 @@ class ShardReader:
             found = self._files.pop(stored.path, None) or self._opened(entry.shard, stored.path)
             self._files[stored.path] = found
             if found.mapped is None:  # reading finds out whether the file has these bytes
-                check_range(entry, stored, end, decode_key(key))
+                check_range(entry, stored, end)
             else:
-                check_range(entry, stored, len(found.mapped), decode_key(key))
+                check_range(entry, stored, len(found.mapped))
                 found.look(end)
         return found
 

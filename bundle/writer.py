@@ -119,6 +119,7 @@ class BundleWriter:
         store: the store that it is written to.
         staging: its files until the commit; used as an outer context manager, it turns errors of the disk into ours.
         bytes_written: bytes of data shards and index written.
+        entries: the index entries that were put, by key.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class BundleWriter:
         self.store = store or store_of(prefix)
         self.bytes_written = 0
         self._overwrite, self._resume = overwrite, resume
-        self._entries: dict[bytes, TensorEntry] = {}
+        self.entries: dict[bytes, TensorEntry] = {}
         self._beside: dict[str, bytes] = {}
         self._shards: list[str] = []  # temporary names, until `commit`
         self._written: list[str] = []
@@ -221,7 +222,7 @@ class BundleWriter:
         """
         if key == HEADER_KEY:
             raise ArgumentError("a tensor needs a key of at least one byte, and valid Unicode")
-        if key in self._entries:
+        if key in self.entries:
             raise ConflictError("two tensors with one key", path=self.prefix, key=decode_key(key))
 
     def put(self, key: bytes, entry: TensorEntry) -> None:
@@ -232,7 +233,7 @@ class BundleWriter:
             ValueError: the empty key, which is the header's.
         """
         self.check_key(key)
-        self._entries[key] = entry
+        self.entries[key] = entry
 
     def add_file(self, path: str, contents: bytes) -> None:
         """Stage a small file that appears after the index, in the same directory, and replaces one of the same name."""
@@ -319,8 +320,8 @@ class BundleWriter:
         with self.staging.writer(index_path(self.prefix)) as file:
             table = TableWriter(file.write)
             table.add(HEADER_KEY, BundleHeader(len(self._shards)).encode())
-            for key in sorted(self._entries):
-                table.add(key, self._entries[key].encode())
+            for key in sorted(self.entries):
+                table.add(key, self.entries[key].encode())
             table.finish()
             self.bytes_written += file.size
 

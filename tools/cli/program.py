@@ -8,6 +8,7 @@ found, 2 failure.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -41,6 +42,9 @@ COMPLETE: Final = "__complete"  # what the scripts of `completion` call
 # If this environment variable is set, an unexpected error is printed with its traceback.
 DEBUG: Final = "TENSORBUNDLE_DEBUG"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+# Commands make little cyclic garbage and many objects that stay. With Python's own thresholds, a third of the time for a
+# million tensors is spent on looking for the one among the other.
+_COLLECT: Final = (10_000, 50, 1_000)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,7 +109,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     )
 
     args = None
-    previous = _handle_signals()
+    previous, thresholds = _handle_signals(), gc.get_threshold()
+    gc.set_threshold(*_COLLECT)
     try:
         command = load(name)
         args = parser_of(name, command).parse_args(arguments)
@@ -137,6 +142,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             traceback.print_exc()
         return _fail(name, f"unexpected {type(error).__name__}: {error}; please report it")
     finally:
+        gc.set_threshold(*thresholds)
         for number, handler in previous.items():
             signal.signal(number, handler)
     return status

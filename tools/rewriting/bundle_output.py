@@ -6,9 +6,11 @@ beside the data of another checkpoint is found; copying checks every checksum.
 
 from __future__ import annotations
 
+import heapq
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorbundle.dtypes import DType
@@ -116,18 +118,20 @@ def _write(
         numbers: dict[str, int] = {}
         for path in shared:
             numbers[path], written.sharing = writer.share_shard(path)
-        entries = _entries_of_shared(stay, numbers, options, written)
+        crcs = _check_shared(stay, options, written)
+        for each in stay:
+            if isinstance(each.origin, Carried):
+                writer.put(each.key, _where_shared(each.origin, numbers[each.origin.path], crcs))
         jobs = [
             _Job(writer.store, *writer.stage_shard(), group, options.verify, options.resume)
             for group in groups
         ]
         for done, part in _run(jobs, options):
-            entries.update(done)
+            for key, entry in done.items():
+                writer.put(key, entry)
             written.add(part)
-        for each in plan.entries:
-            writer.put(each.key, entries[each.key])
         for key, entry in plan.partitioned.items():
-            first = entries[entry.slices[0].key(key)]  # merging gives it the shard of that
+            first = writer.entries[entry.slices[0].key(key)]  # merging gives it the shard of that
             writer.put(key, entry._replace(shard=first.shard))
         for path, contents in files_beside(prefix, options).items():
             writer.add_file(path, contents)
@@ -137,16 +141,17 @@ def _write(
 
 def dead_bytes(plan: Plan, shared: Collection[str], sizes: Mapping[str, int]) -> int:
     """Bytes of the files `shared` that no tensor of the output has; `sizes` are those of the files."""
-    live: dict[str, list[tuple[int, int]]] = {path: [] for path in shared}
+    live: dict[str, list[StoredRange]] = {path: [] for path in shared}
     for each in plan.entries:
         if isinstance(each.origin, Carried) and each.origin.path in live:
-            stored = each.origin.stored
-            live[stored.path].append((stored.offset, stored.nbytes))
+            live[each.origin.path].append(each.origin.stored)
     dead = 0
     for path, ranges in live.items():
         end = 0
-        for offset, nbytes in sorted(ranges):  # they may overlap
-            dead += max(offset - end, 0)
+        ranges.sort(key=attrgetter("offset"))
+        for _, offset, nbytes, _, _ in ranges:  # they may overlap
+            if offset > end:
+                dead += offset - end
             end = max(end, offset + nbytes)
         dead += sizes[path] - end
     return dead
@@ -178,49 +183,53 @@ def _groups(plan: Plan, entries: list[PlannedEntry], *, one: bool) -> list[list[
     return [groups[number] for number in sorted(groups)]
 
 
-def _entries_of_shared(
-    entries: Sequence[PlannedEntry], numbers: Mapping[str, int], options: TransferOptions, written: Written
-) -> dict[bytes, TensorEntry]:
-    """The index entries of shared bytes; a sample is checked, and unknown checksums are computed."""
-    carried = {each.key: each.origin for each in entries if isinstance(each.origin, Carried)}
-    ranges = {key: origin.range for key, origin in carried.items()}
+def _check_shared(
+    entries: Sequence[PlannedEntry], options: TransferOptions, written: Written
+) -> dict[TensorRange, int]:
+    """Check a sample of shared bytes; returns the checksums that no index has, which are computed."""
     crcs: dict[TensorRange, int] = {}
+    unknown: list[TensorRange] = []
+    by_path: dict[str, list[Carried]] = {}
+    for each in entries:
+        if not isinstance(each.origin, Carried):
+            continue
+        if each.origin.stored.crc32c is None:
+            unknown.append(each.origin.range)
+        else:
+            by_path.setdefault(each.origin.path, []).append(each.origin)
+
     with OpenFiles() as files:
-        unknown = [each for each in ranges.values() if each.stored.crc32c is None]
         for run in runs(sorted(unknown, key=lambda each: (each.stored.path, each.stored.offset))):
             written.bytes_read += stream_ranges(
                 run, files, computed=crcs.__setitem__, progress=options.progress
             )
         if options.verify:
             written.bytes_read += check_wholes(entries, files)
-            by_path: dict[str, list[TensorRange]] = {}
-            for each in ranges.values():
-                if each.stored.crc32c is not None:
-                    by_path.setdefault(each.stored.path, []).append(each)
             written.bytes_read += sum(_check_sample(each, files) for each in by_path.values())
-    return {
-        key: origin.entry._replace(
-            shard=numbers[origin.stored.path],
-            offset=origin.stored.offset,
-            crc32c=crcs.get(ranges[key], origin.entry.crc32c),
-        )
-        for key, origin in carried.items()
-    }
+    return crcs
 
 
-def _check_sample(ranges: list[TensorRange], files: OpenFiles) -> int:
+def _check_sample(carried: list[Carried], files: OpenFiles) -> int:
     """Check the smallest tensors of one file, a few megabytes or at least one tensor; the bytes read."""
     sample: list[TensorRange] = []
     total = 0
-    for each in sorted(ranges, key=lambda each: each.stored.nbytes):
-        if not each.stored.nbytes:
-            continue
+    stored = (each for each in carried if each.stored.nbytes)
+    for each in heapq.nsmallest(SAMPLE_TENSORS, stored, key=lambda each: each.stored.nbytes):
         total += each.stored.nbytes
-        if sample and (total > SAMPLE_BYTES or len(sample) == SAMPLE_TENSORS):
+        if sample and total > SAMPLE_BYTES:
             break
-        sample.append(each)
+        sample.append(each.range)
     sample.sort(key=lambda each: each.stored.offset)
     return sum(stream_ranges(run, files) for run in runs(sample))
+
+
+def _where_shared(origin: Carried, number: int, crcs: Mapping[TensorRange, int]) -> TensorEntry:
+    """The index entry of bytes that stay where they are, in the file that is the data shard of this number."""
+    entry, stored = origin.entry, origin.stored
+    crc = crcs[origin.range] if stored.crc32c is None else entry.crc32c
+    if (entry.shard, entry.offset, entry.crc32c) == (number, stored.offset, crc):
+        return entry
+    return entry._replace(shard=number, offset=stored.offset, crc32c=crc)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from tensorbundle.specs import Spec
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.expressions import Stored
 from tensorbundle.tools.rewriting.plan import LeftOut, Literal, Note, Plan, PlannedEntry
-from tensorbundle.tools.rewriting.planning import Layout, add_entries, source_place
+from tensorbundle.tools.rewriting.planning import Layout, add_entries, sorted_by, source_place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Draft", "DraftTensor", "Tally"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # freezing triples the time to make one
 class DraftTensor:
-    """One tensor of a draft.
+    """One tensor of a draft. It does not change; `dataclasses.replace` makes another one.
 
     Attributes:
         expression: its values.
@@ -121,13 +121,11 @@ class Draft:
         """
         draft = cls(checkpoint.prefix, shards=checkpoint.num_shards, from_bundle=checkpoint.index.is_bundle)
         draft.attributes = {path: dict(each) for path, each in checkpoint.index.attributes.items()}
-        found: list[tuple[int, int, str, DraftTensor]] = []
-        for key, entry in checkpoint.index.entries():
-            stored = Stored.of(checkpoint.index, key, entry)
-            _, first = stored.stored_entries[0]
-            found.append((first.shard, first.offset, decode_key(key), DraftTensor(stored, entry.slices)))
-        found.sort(key=lambda each: each[:2])
-        draft.tensors = {key: tensor for _, _, key, tensor in found}
+        found = sorted_by(
+            [Stored.of(checkpoint.index, key, entry) for key, entry in checkpoint.index.entries()],
+            lambda each: (each.first_entry.shard, each.first_entry.offset),
+        )
+        draft.tensors = {decode_key(each.key): DraftTensor(each, each.entry.slices) for each in found}
         draft._graph_tensor = draft.tensors.pop(OBJECT_GRAPH_KEY, None)
         if draft._graph_tensor is not None:
             draft.graph = checkpoint.read_object_graph()
@@ -242,7 +240,7 @@ class Draft:
         if self.graph is not None:
             self._add_graph(plan, self.graph)
         if self.keeps_order:
-            plan.entries.sort(key=source_place)
+            plan.entries = sorted_by(plan.entries, source_place)
         plan.entries = self.layout.assign(plan.entries)
         plan.shards = self.layout.shards or 0
         return plan

@@ -78,9 +78,11 @@ class Expression(Protocol):
         """How it is computed, as a plan shows it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    slots=True, eq=False
+)  # freezing triples the time to make one, and every tensor of a checkpoint has one
 class Stored:
-    """A tensor that is stored in a checkpoint, partitioned or not.
+    """A tensor that is stored in a checkpoint, partitioned or not. It does not change.
 
     Attributes:
         index: the checkpoint's index.
@@ -93,15 +95,15 @@ class Stored:
     key: bytes
     entry: TensorEntry
     stored_slices: tuple[StoredSlice, ...] = ()
-    _found: list[dict[tuple[tuple[int, int], ...], int]] = field(default_factory=list, init=False, repr=False)
+    _found: dict[tuple[tuple[int, int], ...], int] | None = field(default=None, init=False, repr=False)
 
     def _by_corners(self) -> dict[tuple[tuple[int, int], ...], int]:
         """The number of each slice by its corners; empty if slices overlap."""
-        if not self._found:
+        if self._found is None:
             homes = [part.box(self.shape) for part, _, _ in self.stored_slices]
             overlap = find_overlap(homes)
-            self._found.append({} if overlap else {corners(home): at for at, home in enumerate(homes)})
-        return self._found[0]
+            self._found = {} if overlap else {corners(home): at for at, home in enumerate(homes)}
+        return self._found
 
     @classmethod
     def of(cls, index: Index, key: bytes, entry: TensorEntry) -> Stored:
@@ -110,7 +112,7 @@ class Stored:
         Raises:
             CorruptionError: a slice is missing, or its type or shape contradicts the tensor's entry.
         """
-        return cls(index, key, entry, tuple(index.stored_slices(key, entry)))
+        return cls(index, key, entry, tuple(index.stored_slices(key, entry)) if entry.slices else ())
 
     @property
     def dtype(self) -> DType:
@@ -150,6 +152,11 @@ class Stored:
         for common, home, key, entry in needed:
             out[relative(common, box)] = reading.read(self.index, key, entry, relative(common, home))
         return out
+
+    @property
+    def first_entry(self) -> TensorEntry:
+        """The entry of its first slice; its own if it is not partitioned."""
+        return self.stored_slices[0].entry if self.stored_slices else self.entry
 
     @property
     def stored_entries(self) -> tuple[tuple[bytes, TensorEntry], ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tensorbundle.boxes import corners, must_cover, must_tile, whole_box
 from tensorbundle.coding import combine_crc32c
@@ -16,14 +18,16 @@ from tensorbundle.tools.rewriting.expressions import Region, Stored
 from tensorbundle.tools.rewriting.plan import Carried, Converted, PlannedEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from tensorbundle.boxes import Box
     from tensorbundle.slices import TensorSlice
     from tensorbundle.tools.rewriting.expressions import Expression
     from tensorbundle.tools.rewriting.plan import Plan
 
-__all__ = ["Layout", "add_entries", "source_place"]
+__all__ = ["Layout", "add_entries", "sorted_by", "source_place"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,10 @@ class Layout:
     shards: int | None = None
     max_bytes: int | None = None
 
-    def assign(self, entries: Sequence[PlannedEntry]) -> list[PlannedEntry]:
+    def assign(self, entries: list[PlannedEntry]) -> list[PlannedEntry]:
         """The entries, each with its data shard."""
         if self.shards is None and self.max_bytes is None:
-            return list(entries)
+            return entries
         out = []
         total = sum(each.origin.entry.nbytes for each in entries) or 1
         done = size = number = 0
@@ -113,9 +117,14 @@ def add_entries(
         UnsupportedError: computed values can't be an array.
     """
     shape = values.shape
-    source = _Values(key, values)
     # TensorFlow, too, stores a slice that is everything as a tensor that is not partitioned.
-    if not slices or slices[0].shape(shape) == shape:
+    is_whole = not slices or slices[0].shape(shape) == shape
+    carried = _carried_whole(plan, values) if is_whole and isinstance(values, Stored) else None
+    if carried is not None:
+        plan.entries.append(PlannedEntry(key, carried, base + carried.entry.shard))
+        return
+    source = _Values(key, values)
+    if is_whole:
         plan.entries.append(_planned(plan, key, source, whole_box(shape), base))
         return
     must_cover([part.box(shape) for part in slices], shape)
@@ -138,8 +147,27 @@ def source_place(planned: PlannedEntry) -> tuple[int, float, int]:
     first = next(origin.expression.inputs(), None) if isinstance(origin, Converted) else None
     if first is None:
         return planned.shard, math.inf, 0
-    _, entry = first.stored_entries[0]
-    return planned.shard, entry.offset, entry.nbytes
+    return planned.shard, first.first_entry.offset, first.first_entry.nbytes
+
+
+def sorted_by(items: list[_T], place: Callable[[_T], Any]) -> list[_T]:
+    """The items in ascending order of their places. Most are in it already, and take no memory for the places then."""
+    if all(itertools.starmap(operator.le, itertools.pairwise(map(place, items)))):
+        return items
+    return sorted(items, key=place)
+
+
+def _carried_whole(plan: Plan, stored: Stored) -> Carried | None:
+    """The bytes of a tensor that is not partitioned, if they are somewhere as the output stores them: most tensors."""
+    if stored.stored_slices:
+        return None
+    index, key, entry = stored.index, stored.key, stored.entry
+    place = index.stored(key, entry)
+    return (
+        Carried(index, key, entry, place)
+        if place is not None and plan.output.carries(entry.dtype, place)
+        else None
+    )
 
 
 def _planned(plan: Plan, key: bytes, source: _Values, box: Box, base: int) -> PlannedEntry:
@@ -156,22 +184,15 @@ def _planned(plan: Plan, key: bytes, source: _Values, box: Box, base: int) -> Pl
     source.must_be_computable()
     first = next(expression.inputs(), None)
     values = expression if box == whole_box(expression.shape) else Region(expression, box)
-    return PlannedEntry(
-        key, Converted.of(values), base + (0 if first is None else first.stored_entries[0][1].shard)
-    )
+    return PlannedEntry(key, Converted.of(values), base + (0 if first is None else first.first_entry.shard))
 
 
 def _carried(stored: Stored, source: _Values, box: Box) -> Carried | None:
-    """The bytes of a box of a stored tensor, if they are somewhere in one run."""
-    index = stored.index
-    whole = whole_box(stored.shape)
+    """The bytes of a box of a stored tensor, if they are somewhere in one run; see `_carried_whole` for all of them."""
+    index, whole = stored.index, whole_box(stored.shape)
     if not stored.stored_slices:
         place = index.stored(stored.key, stored.entry)
-        if place is None:
-            return None
-        if box == whole:
-            return Carried(index, stored.key, stored.entry, place)
-        return _rows(stored, place, box)
+        return None if place is None or box == whole else _rows(stored, place, box)
     found = source.stored_slice(box)
     if found is not None:
         place = index.stored(*found)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
-from tensorbundle.errors import MissingFileError, UnsupportedError
+from tensorbundle.errors import CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.keys import decode_key
 from tensorbundle.markup import html_table
 from tensorbundle.storage.paths import is_url
@@ -152,7 +152,7 @@ def check_sources(plan: Plan) -> dict[str, int]:
     sizes: dict[str, int] = {}
     repetition = Repetition()
     shares = isinstance(plan.output, BundleOutput)  # carried bytes that tensors have in common, once
-    carried: dict[tuple[int, int], str] = {}
+    carried: dict[str, tuple[int, int]] = {}  # file to the numbers of its source and of it there
     sources: dict[int, int] = {}
     for index, key, entry, origin in _sources(plan):
         stored = origin.stored if origin is not None else index.stored(key, entry)
@@ -168,12 +168,15 @@ def check_sources(plan: Plan) -> dict[str, int]:
                 )
             sizes[path] = index.store.size(path)
         if stored is not None:
-            check_range(entry, stored, sizes[path], decode_key(key))
+            try:
+                check_range(entry, stored, sizes[path])
+            except CorruptionError as error:
+                raise error.locate(key=decode_key(key)) from None
             if origin is None or not shares:
                 repetition.add(entry, stored)
-        if origin is not None:
-            carried[sources.setdefault(id(index), len(sources)), entry.shard] = path
-    return {path: sizes[path] for _, path in sorted(carried.items())}
+        if origin is not None and path not in carried:
+            carried[path] = sources.setdefault(id(index), len(sources)), entry.shard
+    return {path: sizes[path] for path in sorted(carried, key=carried.__getitem__)}
 
 
 def _sources(plan: Plan) -> Iterator[tuple[Index, bytes, TensorEntry, Carried | None]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.operations.editing.rules import Rule
-    from tensorbundle.tools.rewriting.draft import Draft
+    from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 
 __all__ = ["new_names", "rename", "resolved"]
 
@@ -45,19 +45,19 @@ def rename(draft: Draft, rules: Sequence[Rule]) -> None:
 def _rename_keys(draft: Draft, rules: Sequence[Rule]) -> None:
     given = resolved(rules, draft.tensors, draft.naming().find, str)
     renamed = new_names(draft.tensors, given, draft.prefix, objects=False)
-    tensors = {}
-    origins: dict[str, str] = {}
+    tensors: dict[str, DraftTensor] = {}
     for key, tensor in draft.tensors.items():
-        for new in renamed.get(key, [key]):
+        for new in renamed.get(key) or (key,):
             if new in tensors:
+                other = next(old for old in draft.tensors if new in renamed.get(old, [old]))
                 raise ConflictError(
-                    f"both {origins[new]!r} and {key!r} would get this name", path=draft.prefix, key=new
+                    f"both {other!r} and {key!r} would get this name", path=draft.prefix, key=new
                 )
             if not new:
                 raise ConflictError("a tensor needs a name", path=draft.prefix, key=key)
             if new != key and (new.startswith("\0") or new == OBJECT_GRAPH_KEY):
                 raise ConflictError(f"{new!r} is not a name for a tensor", path=draft.prefix, key=key)
-            tensors[new], origins[new] = tensor, key
+            tensors[new] = tensor
             draft.tally.renamed += new != key
     draft.tensors = tensors
 
@@ -125,21 +125,21 @@ def new_names(
     others = [number for number, rule in enumerate(rules) if rule.whole is None and not rule.search]
     searches = [number for number, rule in enumerate(rules) if rule.search]
     for name in known:
-        found: dict[str, None] = {}
+        found: list[str] = []
         for number in sorted([*others, *wholes[name]]) if name in wholes else others:
             new = _applied(rules[number], name, objects=objects)
             if new is not None:
                 used.add(number)
-                found[new] = None
+                found.append(new)
                 if not rules[number].assigns:
                     break
         for number in searches:
             replaced = {each: rules[number].apply(each) for each in found or (name,)}
             if any(new is not None for new in replaced.values()):
                 used.add(number)
-                found = {each if new is None else new: None for each, new in replaced.items()}
+                found = [each if new is None else new for each, new in replaced.items()]
         if found:
-            out[name] = list(found)
+            out[name] = list(dict.fromkeys(found)) if len(found) > 1 else found
     for number, rule in enumerate(rules):
         if number not in used:
             raise TensorNotFoundError(

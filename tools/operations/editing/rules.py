@@ -43,7 +43,7 @@ class Rule:
 
     Attributes:
         text: as it was given.
-        pattern: matches the names that change; `fullmatch` unless `search`.
+        pattern: matches the names that change; only whole names, unless `search` is set.
         replacement: as `re.Match.expand` takes it.
         old: the left side, as it was given.
         new: the right side, as it was given.
@@ -67,11 +67,10 @@ class Rule:
 
     def apply(self, name: str) -> str | None:
         """The new name, or None if the rule does not match."""
-        if self.search:
-            new, count = self.pattern.subn(self.replacement, name)
-            return new if count else None
-        found = self.pattern.fullmatch(name)
-        return found.expand(self.replacement) if found else None
+        new, count = self.pattern.subn(
+            self.replacement, name
+        )  # `expand` would parse the replacement again for each
+        return new if count else None
 
 
 def parse_rule(old: str, new: str) -> Rule:
@@ -88,7 +87,7 @@ def parse_rule(old: str, new: str) -> Rule:
         if not (old.endswith("/") and new.endswith("/")):
             raise BundleError(f"rename {text!r}: a scope ends in '/' on both sides")
         scope, target = (each if each != "/" else "" for each in (old, new))
-        pattern = re.compile(f"{re.escape(scope)}(.*)", re.DOTALL)
+        pattern = re.compile(rf"\A{re.escape(scope)}(.*)\Z", re.DOTALL)
         return Rule(text, pattern, _literal(target) + r"\g<1>", old, new, scope=scope)
     literal, wildcards, end = [""], [], 0
     for found in _SPECIAL.finditer(old):
@@ -108,7 +107,7 @@ def parse_rule(old: str, new: str) -> Rule:
     # fnmatch handles special characters in brackets; its translation is `(?s:` ... `)` and an anchor.
     groups = [f"({fnmatch.translate(each)[4:].rpartition(')')[0]})" for each in wildcards]
     parts = zip(map(re.escape, literal), [*groups, ""], strict=True)
-    glob = re.compile("".join(part + group for part, group in parts), re.DOTALL)
+    glob = re.compile(rf"\A{''.join(part + group for part, group in parts)}\Z", re.DOTALL)
     pieces = [_literal(part) for part in new.split("*")]
     replacement = pieces[0] + "".join(rf"\g<{number}>{part}" for number, part in enumerate(pieces[1:], 1))
     fewer = f"{fault}: what the others match would be lost from the names; --regex replaces parts of names"
@@ -122,7 +121,7 @@ def has_wildcards(text: str) -> bool:
 
 def whole_rule(old: str, new: str) -> Rule:
     """The rule for one name, in which no character is special."""
-    return Rule(f"{old}={new}", re.compile(re.escape(old)), _literal(new), old, new, whole=old)
+    return Rule(f"{old}={new}", re.compile(rf"\A{re.escape(old)}\Z"), _literal(new), old, new, whole=old)
 
 
 def regex_rule(pattern: str, replacement: str) -> Rule:

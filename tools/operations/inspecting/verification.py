@@ -314,10 +314,10 @@ class _Verification:
         inside: list[TensorRange] = []
         for each, entry in ranges:
             try:
-                check_range(entry, each.stored, file.size, each.key)
+                check_range(entry, each.stored, file.size)
                 inside.append(each)
             except CorruptionError as error:
-                outside.append((each, error))
+                outside.append((each, error.locate(key=each.key)))
         distinct = {each.stored: each for each in inside}
         ordered = sorted(distinct.values(), key=lambda each: (each.stored.offset, each.stored.nbytes))
         failures: list[_Failure] = []

@@ -108,7 +108,10 @@ class FoundIndex(Index):
         """
         stored = self.stored(key, entry)
         with self.store.open(stored.path) as file:
-            check_range(entry, stored, file.size, decode_key(key))
+            try:
+                check_range(entry, stored, file.size)
+            except CorruptionError as error:
+                raise error.locate(key=decode_key(key)) from None
             checksum = payload_checksum(
                 entry.dtype, entry.elements, entry.nbytes, big_endian=stored.big_endian
             )
