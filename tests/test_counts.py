@@ -9,7 +9,7 @@ import pytest
 import tensorbundle as tb
 from support.counting import CountingDisk
 from tensorbundle.tools.operations.editing.casting import cast
-from tensorbundle.tools.rewriting.bundle_output import SAMPLE_TENSORS
+from tensorbundle.tools.rewriting.appending import SAMPLE_TENSORS
 from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.options import TransferOptions
 from tensorbundle.tools.rewriting.transfer import transfer

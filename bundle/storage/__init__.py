@@ -27,15 +27,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorbundle.storage.local import LocalStore
+from tensorbundle.storage.local import LocalStore, LocalWriter
 from tensorbundle.storage.paths import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tensorbundle.storage.protocols import Store
+    from tensorbundle.storage.protocols import Store, WritableFile
 
-__all__ = ["store_of"]
+__all__ = ["begin_with_shared", "store_of"]
 
 
 def store_of(name: str, options: Mapping[str, Any] | None = None) -> Store:
@@ -51,3 +51,13 @@ def store_of(name: str, options: Mapping[str, Any] | None = None) -> Store:
 
         return RemoteStore({**current_options(), **(options or {})})
     return LocalStore()
+
+
+def begin_with_shared(file: WritableFile, start: bytes, source: str, offset: int, size: int) -> bool:
+    """Write `start` and a range of the file `source` behind it into an empty file, without copying the range.
+
+    Returns False, with nothing written, where that is not possible: see `LocalWriter.begin_with`.
+    """
+    return (
+        isinstance(file, LocalWriter) and not is_url(source) and file.begin_with(start, source, offset, size)
+    )

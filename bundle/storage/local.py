@@ -14,6 +14,7 @@ import functools
 import mmap
 import os
 import stat
+import struct
 from typing import TYPE_CHECKING, Final, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnreadableFileError
@@ -32,6 +33,9 @@ WRITE_BYTES: Final = 1 << 18
 FLUSH_BYTES: Final = 32 << 20
 _SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
 _FICLONE: Final = 0x40049409  # linux/fs.h: share the extents of another file
+_FICLONERANGE: Final = 0x4020940D  # the same of a range, whose ends are at ends of blocks; its argument:
+_RANGE: Final = struct.Struct("qQQQ")  # descriptor, offset and size in the source, offset in the destination
+BLOCK_BYTES: Final = 4096  # of XFS and Btrfs by default; other sizes are refused, and copied
 _CAN_NOT_SHARE: Final = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES}
 )
@@ -98,6 +102,10 @@ class LocalFile:
             raise CorruptionError("the file shrank while it was read", path=self.path) from None
         except OSError:  # a file system or a limit of the process forbids it
             return None
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
 
     def stamp(self) -> tuple[int, int]:
         """See `RandomAccessFile`."""
@@ -177,6 +185,29 @@ class LocalWriter:
                 self._file.flush()
                 _begin_flush(self._file.fileno(), self._begun, self.size - self._begun)
                 self._begun = self.size
+
+    def begin_with(self, start: bytes, source: str, offset: int, size: int) -> bool:
+        """Write `start` and a range of a local file behind it, whose blocks are shared; only into an empty file.
+
+        Returns False, with nothing written, if `offset` has another place in its block than the end of `start`, if the range
+        has no whole block, or if the file system can't share.
+        """
+        moved = len(start) - offset
+        first = -(-offset // BLOCK_BYTES) * BLOCK_BYTES
+        last = (offset + size) // BLOCK_BYTES * BLOCK_BYTES
+        if moved % BLOCK_BYTES or first >= last:
+            return False
+        with LocalFile(source) as file:
+            try:
+                asked = _RANGE.pack(file.fileno(), first, last - first, first + moved)
+                fcntl.ioctl(self._file.fileno(), _FICLONERANGE, asked)
+            except OSError:
+                return False
+            self._file.write(start + file.read(offset, first - offset))
+            self._file.seek(last + moved)
+            self._file.write(file.read(last, offset + size - last))
+        self.size = self._begun = len(start) + size
+        return True
 
     def close(self) -> None:
         """See `WritableFile`."""

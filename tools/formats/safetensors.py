@@ -372,8 +372,11 @@ def encode_header(
     metadata: Mapping[str, str],
     *,
     alignment: int = LENGTH.size,
+    phase: int = 0,
 ) -> bytes:
-    """The header of a file with these tensors, one after another in this order; its size is a multiple of `alignment`.
+    """The header of a file with these tensors, one after another in this order.
+
+    Its size is `phase` more than a multiple of `alignment`.
 
     It has the same bytes as that of the safetensors package, if tensors are in that package's order and there is at
     most one string of metadata. The package writes several strings in a random order; here they are sorted.
@@ -387,7 +390,7 @@ def encode_header(
         begin, end = end, end + math.prod(shape) * dtype.itemsize
         members[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
     text = json.dumps(members, separators=(",", ":"), ensure_ascii=False).encode()
-    text = text.ljust(-(-(LENGTH.size + len(text)) // alignment) * alignment - LENGTH.size)
+    text = text.ljust(len(text) + (phase - LENGTH.size - len(text)) % alignment)
     if len(text) > MAX_HEADER_BYTES:
         raise UnsupportedError(
             f"a header of {len(text)} bytes, safetensors allows {MAX_HEADER_BYTES}; use --max-shard-size"

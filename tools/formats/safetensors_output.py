@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import BundleError
 from tensorbundle.keys import decode_key
-from tensorbundle.storage import store_of
+from tensorbundle.storage import begin_with_shared, store_of
+from tensorbundle.storage.local import BLOCK_BYTES
 from tensorbundle.storage.paths import basename, dirname, join
 from tensorbundle.tools.formats.safetensors import (
     ENDING,
@@ -21,21 +22,25 @@ from tensorbundle.tools.formats.safetensors import (
     why_not_writable,
     written_order,
 )
-from tensorbundle.tools.rewriting.appending import append_entries
+from tensorbundle.tools.rewriting.appending import append_entries, check_sample, check_wholes
 from tensorbundle.tools.rewriting.options import Written, files_beside
+from tensorbundle.tools.rewriting.plan import Carried
+from tensorbundle.tools.rewriting.ranges import OpenFiles, runs
 from tensorbundle.writer import commit_file, refuse_name, refuse_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tensorbundle.dtypes import DType
     from tensorbundle.entries import StoredRange
-    from tensorbundle.storage.protocols import Staging, Store
+    from tensorbundle.storage.protocols import Staging, Store, WritableFile
     from tensorbundle.tools.rewriting.options import TransferOptions
     from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
+    from tensorbundle.tools.rewriting.ranges import TensorRange
 
 __all__ = ["SafetensorsOutput"]
 
+_MIN_SHARED_BYTES: Final = 1 << 20  # less is copied as fast
 _NUMBERED: Final = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<count>\d{5})\.safetensors", re.DOTALL)
 
 
@@ -43,7 +48,9 @@ _NUMBERED: Final = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<count>\d{5})\.safetens
 class SafetensorsOutput:
     """A safetensors file, or several with an index if the plan has several shards (`Output`).
 
-    Each file has the same bytes as one that the safetensors package writes for the same tensors and metadata.
+    Each file has the same bytes as one that the safetensors package writes for the same tensors and metadata. Where the file
+    system can share blocks, and bytes may be shared, the tensors in the longest range of a source are the first, in the order
+    in which they are stored there, behind a header that is padded so that blocks begin at the same places.
     """
 
     @property
@@ -115,14 +122,57 @@ def _write_file(
     options: TransferOptions,
     written: Written,
 ) -> None:
-    described = [(decode_key(each.key), each.origin.entry.dtype, each.origin.entry.shape) for each in entries]
-    header = encode_header(described, metadata)
+    header = _header(entries, metadata)
     size = len(header) + sum(each.origin.entry.nbytes for each in entries)
     with staging.writer(path, size=size) as file:
-        file.write(header)
-        _, done = append_entries(file, entries, verify=options.verify, progress=options.progress)
-        written.bytes_written += file.size
+        shared = _share(file, entries, metadata, options, written) if options.data == "share" else None
+        if shared is None:
+            file.write(header)
+        rest, shared_bytes = shared or (entries, 0)
+        _, done = append_entries(file, rest, verify=options.verify, progress=options.progress)
+        written.bytes_written += file.size - shared_bytes
     written.add(done)
+
+
+def _share(
+    file: WritableFile,
+    entries: Sequence[PlannedEntry],
+    metadata: Mapping[str, str],
+    options: TransferOptions,
+    written: Written,
+) -> tuple[list[PlannedEntry], int] | None:
+    """Begin a file with the longest range of a source, sharing its blocks: the other entries, and bytes shared; or None."""
+    carried = {each.origin.range: (each, each.origin) for each in entries if isinstance(each.origin, Carried)}
+    ordered = sorted(carried, key=lambda each: (each.stored.path, each.stored.offset, each.stored.nbytes))
+    run = max(runs(ordered), key=_bytes_of, default=[])
+    size = _bytes_of(run) if run else 0
+    if size < _MIN_SHARED_BYTES:
+        return None
+    offset = run[0].stored.offset
+    first, origins = [carried[each][0] for each in run], [carried[each][1] for each in run]
+    taken = {*map(id, first)}
+    rest = [each for each in entries if id(each) not in taken]
+    header = _header([*first, *rest], metadata, alignment=BLOCK_BYTES, phase=offset % BLOCK_BYTES)
+    if not begin_with_shared(file, header, run[0].stored.path, offset, size):
+        return None
+    if options.verify:
+        with OpenFiles() as files:
+            written.bytes_read += check_wholes(first, files)
+            written.bytes_read += check_sample(origins, files)
+    if options.progress is not None:
+        options.progress(size)
+    written.bytes_shared += size
+    written.sharing = "reflink"
+    return rest, size
+
+
+def _bytes_of(run: Sequence[TensorRange]) -> int:
+    return run[-1].end - run[0].stored.offset
+
+
+def _header(entries: Iterable[PlannedEntry], metadata: Mapping[str, str], **padding: int) -> bytes:
+    described = [(decode_key(each.key), each.origin.entry.dtype, each.origin.entry.shape) for each in entries]
+    return encode_header(described, metadata, **padding)
 
 
 def _in_order(entries: Sequence[PlannedEntry]) -> list[PlannedEntry]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
 from tensorbundle.slices import readable_key
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from tensorbundle.storage.protocols import Store, WritableFile
     from tensorbundle.tools.rewriting.plan import PlannedEntry
 
-__all__ = ["append_entries", "check_wholes"]
+__all__ = ["SAMPLE_TENSORS", "append_entries", "check_sample", "check_wholes"]
+
+SAMPLE_BYTES: Final = 4 << 20  # read of each shared file, unless its smallest tensor has more
+SAMPLE_TENSORS: Final = 1000
 
 
 def append_entries(
@@ -84,6 +88,20 @@ def check_wholes(entries: Iterable[PlannedEntry], files: OpenFiles) -> int:
             if stored is not None and stored.crc32c is not None:
                 wholes.add(TensorRange.of(origin.index, origin.key, origin.part_of, stored))
     return sum(stream_ranges([each], files) for each in wholes)
+
+
+def check_sample(carried: list[Carried], files: OpenFiles) -> int:
+    """Check the smallest tensors of one file, a few megabytes or at least one tensor; the bytes read."""
+    sample: list[TensorRange] = []
+    total = 0
+    stored = (each for each in carried if each.stored.nbytes)
+    for each in heapq.nsmallest(SAMPLE_TENSORS, stored, key=lambda each: each.stored.nbytes):
+        total += each.stored.nbytes
+        if sample and total > SAMPLE_BYTES:
+            break
+        sample.append(each.range)
+    sample.sort(key=lambda each: each.stored.offset)
+    return sum(stream_ranges(run, files) for run in runs(sample))
 
 
 class _Job:

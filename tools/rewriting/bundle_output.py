@@ -6,7 +6,6 @@ beside the data of another checkpoint is found; copying checks every checksum.
 
 from __future__ import annotations
 
-import heapq
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import HEADER_KEY
 from tensorbundle.storage.protocols import SharingError
 from tensorbundle.tools.rewriting.aliasing import append_aliased
-from tensorbundle.tools.rewriting.appending import check_wholes
+from tensorbundle.tools.rewriting.appending import check_sample, check_wholes
 from tensorbundle.tools.rewriting.multipart import MultipartShard, PartRange, SentRange, aborting, send, split
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.ordered import next_result
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DEAD_BYTES", "BundleOutput", "dead_bytes"]
 
-SAMPLE_BYTES: Final = 4 << 20  # read of each shared file, unless its smallest tensor has more
-SAMPLE_TENSORS: Final = 1000
 DEAD_BYTES: Final = 1 << 20  # that a shared file may have, whatever share of it they are
 COPIED_BYTES: Final = 64 << 20  # bytes up to which tensors are copied, or written to one new data shard
 
@@ -205,22 +202,8 @@ def _check_shared(
             )
         if options.verify:
             written.bytes_read += check_wholes(entries, files)
-            written.bytes_read += sum(_check_sample(each, files) for each in by_path.values())
+            written.bytes_read += sum(check_sample(each, files) for each in by_path.values())
     return crcs
-
-
-def _check_sample(carried: list[Carried], files: OpenFiles) -> int:
-    """Check the smallest tensors of one file, a few megabytes or at least one tensor; the bytes read."""
-    sample: list[TensorRange] = []
-    total = 0
-    stored = (each for each in carried if each.stored.nbytes)
-    for each in heapq.nsmallest(SAMPLE_TENSORS, stored, key=lambda each: each.stored.nbytes):
-        total += each.stored.nbytes
-        if sample and total > SAMPLE_BYTES:
-            break
-        sample.append(each.range)
-    sample.sort(key=lambda each: each.stored.offset)
-    return sum(stream_ranges(run, files) for run in runs(sample))
 
 
 def _where_shared(origin: Carried, number: int, crcs: Mapping[TensorRange, int]) -> TensorEntry:
