@@ -224,12 +224,13 @@ def check_range(entry: TensorEntry, stored: StoredRange, file_size: int) -> None
         CorruptionError: they are not, or have another size. The error does not know the tensor's key.
     """
     expected = entry.expected_nbytes
+    wrong = None
     if expected is not None and entry.nbytes != expected:
-        raise CorruptionError(
-            f"{entry.nbytes} bytes stored, {entry.dtype} {list(entry.shape)} takes {expected}",
-            path=stored.path,
-            offset=stored.offset,
-        )
+        wrong = f"{entry.nbytes} bytes stored, {entry.dtype} {list(entry.shape)} takes {expected}"
+    elif entry.dtype is DType.string and entry.nbytes < entry.elements:
+        wrong = f"{entry.elements} strings can't fit in {entry.nbytes} bytes"
+    if wrong is not None:
+        raise CorruptionError(wrong, path=stored.path, offset=stored.offset)
     if stored.offset + stored.nbytes > file_size:
         raise CorruptionError(
             f"{stored.nbytes} bytes wanted, the file ends at {file_size}: "

@@ -161,6 +161,11 @@ _CAUSES: Final = (
         ("the index was made by another program, or is damaged",),
     ),
     Cause(
+        "impossible-entry",
+        "an impossible entry, under a correct checksum: a faulty program wrote the index, or somebody who means harm",
+        ("do not trust the file; TensorFlow may crash when it opens it",),
+    ),
+    Cause(
         "byte-order",
         "the byte order flag in the index's header is wrong: the data is {order}-endian",
         ("the header was changed by another program",),
@@ -326,7 +331,7 @@ MESSAGES: Final = (
         r"file is too short to be an sstable|too short for a table",
         f"{_TABLE}, Table::Open",
         "The file has fewer bytes than the end of an index takes.",
-        *("truncated", "partial-save", "foreign-content"),
+        *("truncated", "empty-file", "partial-save", "foreign-content"),
     ),
     _message(
         "unable-to-open",
@@ -393,7 +398,7 @@ MESSAGES: Final = (
         r"Invalid size in bundle entry|Invalid tensor shape|Entry for key .* not parseable|unable to parse header",
         f"{_BUNDLE}, BundleReader",
         "An entry of the index contradicts itself.",
-        *("wrong-entry", "changed"),
+        *("impossible-entry", "changed"),
         advice=(_VERIFY,),
     ),
     _message(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.coding import crc32c, find_flipped_bit, unmask
+from tensorbundle.block import iterate
+from tensorbundle.coding import FIXED32, crc32c, find_flipped_bit, unmask
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
 from tensorbundle.payloads import payload_checksum
 from tensorbundle.storage.content import describe_content
-from tensorbundle.table import FOOTER_BYTES, Footer
+from tensorbundle.table import FOOTER_BYTES, TRAILER_BYTES, BlockHandle, Footer
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.blocks import find_blocks
 
@@ -34,8 +36,10 @@ _REPLACEMENT: Final = b"\xef\xbf\xbd"  # decoders of UTF-8 put this in place of 
 _SAME: Final = re.compile(rb"([^\0])\1{511,}", re.DOTALL)
 
 
-def cause_of_index(data: bytes) -> str | None:
-    """Why these bytes are not an index, or None if they do not tell."""
+def cause_of_index(data: bytes, place: int | None = None) -> str | None:
+    """Why these bytes are not an index, or None if they do not tell; `place` is where an error was found."""
+    if not data:
+        return cause_line("empty-file")
     content = describe_content(data[:4096])
     if content is not None:
         return cause_line("foreign-content", content=content)
@@ -48,6 +52,11 @@ def cause_of_index(data: bytes) -> str | None:
     zeros = len(data) - len(data.rstrip(b"\0"))
     if zeros >= FOOTER_BYTES:
         return cause_line("zero-tail", start=len(data) - zeros)
+    if len(data) < FOOTER_BYTES:
+        return cause_line("truncated")
+    footer = _footer(data)
+    if footer is not None and place is not None:
+        return _cause_of_block(data, footer.index_handle, place)
     if not _ends_well(data):
         count = sum(len(block.items) for block in find_blocks(data))
         if count:
@@ -55,13 +64,42 @@ def cause_of_index(data: bytes) -> str | None:
     return None
 
 
+def _cause_of_block(data: bytes, index: BlockHandle, place: int) -> str | None:
+    """Why the block that has this place in it can't be read; None if none has it. `index` is the index block's."""
+    handles = [index]
+    with contextlib.suppress(CorruptionError):  # it may be the index block that is damaged
+        listed = iterate(data[index.offset : index.offset + index.size], index.size)
+        handles += [BlockHandle.parse(value)[0] for _, value in listed]
+    offset, size = next(
+        ((each.offset, each.size) for each in handles if each.offset <= place <= each.offset + each.size),
+        (0, 0),
+    )
+    block = data[offset : offset + size + TRAILER_BYTES]
+    if not size or len(block) < size + TRAILER_BYTES:
+        return None
+    if not block.strip(b"\0"):
+        return cause_line("zero-filled")
+    wrong = unmask(FIXED32.unpack(block[-4:])[0]) ^ crc32c(block[:-4])
+    if not wrong:
+        return cause_line("impossible-entry")
+    found = find_flipped_bit(wrong, len(block) - 4)
+    return (
+        cause_line("changed")
+        if found is None
+        else cause_line("flipped-bit", bit=found[1], offset=offset + found[0])
+    )
+
+
+def _footer(data: bytes) -> Footer | None:
+    with contextlib.suppress(CorruptionError):
+        return Footer.parse(data[-FOOTER_BYTES:]) if len(data) >= FOOTER_BYTES else None
+    return None
+
+
 def _ends_well(data: bytes) -> bool:
     """Whether there is a footer, and an index block in the place that it names."""
-    if len(data) < FOOTER_BYTES:
-        return False
-    try:
-        footer = Footer.parse(data[-FOOTER_BYTES:])
-    except CorruptionError:
+    footer = _footer(data)
+    if footer is None:
         return False
     end = footer.index_handle.offset + footer.index_handle.size
     stored = data[footer.index_handle.offset : end + 5]

@@ -146,10 +146,7 @@ class _Verification:
         """Report why an index can't be read."""
         kind = "version" if isinstance(error, UnsupportedError) else "index"
         cause = cause_line("newer-version") if kind == "version" else None
-        path = error.path or prefix
-        with contextlib.suppress(BundleError), store_of(path).open(path) as file:
-            cause = cause or cause_of_index(file.read(0, min(file.size, INDEX_BYTES)))
-        self._add(kind, error, cause=cause)
+        self._add(kind, error, cause=cause or _cause_in_index(error.path or prefix, error))
 
     def _check_fingerprint(self, index: BundleIndex) -> None:
         """Compare the index of a SavedModel's variables with its fingerprint."""
@@ -185,14 +182,15 @@ class _Verification:
             except CorruptionError as error:
                 self._complete = False
                 if all(each.message != error.reason for each in self._report.problems):
-                    self._add("index", error)  # else it hid the header and was reported
+                    # else it hid the header and was reported
+                    self._add("index", error, cause=_cause_in_index(index.path, error))
             for key, value in items:
                 if key == HEADER_KEY:
                     continue
                 try:
                     self._entries.update(parse_entries(iter([(key, value)])))
                 except (CorruptionError, UnsupportedError) as error:
-                    self._add("entry", error.locate(path=index.path))
+                    self._add("entry", error.locate(path=index.path), cause=cause_line("impossible-entry"))
 
     def _check_listed(self, index: ListedIndex) -> None:
         """Every tensor of a file of another format, with the checksums that the format has."""
@@ -291,7 +289,9 @@ class _Verification:
             what = f"{len(ranges)} tensors are stored in it, {first.key!r} first"
             if shard >= index.header.num_shards:
                 reason = f"data shard {shard} of {index.header.num_shards}; {what}"
-                self._add("missing-shard", CorruptionError(reason, path=path))
+                self._add(
+                    "missing-shard", CorruptionError(reason, path=path), cause=cause_line("impossible-entry")
+                )
                 continue
             try:
                 with index.store.open(path) as file:
@@ -363,7 +363,7 @@ class _Verification:
             if end > file.size:
                 self._add("truncated", error, cause=content or cut)
             else:
-                self._add("size", error)
+                self._add("size", error, cause=cause_line("impossible-entry"))
 
     def _explain_checksums(
         self,
@@ -512,6 +512,12 @@ class _Verification:
                 "no object names this tensor, so no restore reads it", path=index.path, key=decode_key(key)
             )
             self._add("unnamed-key", unnamed, severity="warning", cause=cause_line("edited-graph"))
+
+
+def _cause_in_index(path: str, error: BundleError) -> str | None:
+    with contextlib.suppress(BundleError), store_of(path).open(path) as file:
+        return cause_of_index(file.read(0, min(file.size, INDEX_BYTES)), error.offset)
+    return None
 
 
 def _is_slice_key(key: bytes) -> bool:

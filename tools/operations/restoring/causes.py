@@ -48,6 +48,7 @@ __all__ = ["find_causes"]
 _IN_ONE_COMMAND: Final = 12  # rules or patterns
 _SHOWN: Final = 3  # scopes in one sentence
 _GROUPS: Final = 8
+_MATCHED_OFTEN: Final = 5000  # tensors; more are matched once, as leniently as possible
 _SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 
 
@@ -165,7 +166,8 @@ class _Search:
         """The strictest command that gives the checkpoint the structure of the program; empty if none works."""
         path, to = self._target.path, self._target_kind
         given = ("--structure" if self._target.expected is not None else "--template", path)
-        for missing, unused in itertools.product((False, True), repeat=2):
+        many = len(self._source.entries) > _MATCHED_OFTEN
+        for missing, unused in [(True, True)] if many else itertools.product((False, True), repeat=2):
             fitting = Fitting(allow_missing=missing, allow_unused=unused)
 
             def take_structure(draft: Draft, fitting: Fitting = fitting) -> None:

@@ -52,7 +52,7 @@ TEXTS = [
     (
         "Invalid size in bundle entry: key a; stored size 20; expected size 24",
         ["invalid-size"],
-        "wrong-entry",
+        "impossible-entry",
     ),
     (
         "Checkpoint min consumer version 2 above current version 1 for TensorFlow 2.21.0.  Please upgrade TensorFlow.",

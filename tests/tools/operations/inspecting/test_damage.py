@@ -7,6 +7,7 @@ import tensorbundle as tb
 from support.bundles import write_bundle
 from tensorbundle.coding import crc32c, find_flipped_bit
 from tensorbundle.entries import BundleHeader
+from tensorbundle.table import FOOTER_BYTES, Footer
 from tensorbundle.tools import verify
 from tensorbundle.tools.operations.inspecting.damage import cause_of_index
 
@@ -127,6 +128,11 @@ def test_a_wrong_byte_order_flag(tmp_path):
     }
 
 
+def blocks_end(data):
+    """Where the data blocks of an index end."""
+    return Footer.parse(data[-FOOTER_BYTES:]).metaindex_handle.offset
+
+
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
@@ -139,16 +145,26 @@ def test_a_wrong_byte_order_flag(tmp_path):
         ),
         (lambda data: data.decode("utf-8", "replace").encode(), "the file was decoded as text: "),
         (lambda data: b"\x01nothing at all" * 10, None),
-        (lambda data: b"", None),
+        (lambda data: b"", "the file is empty"),
+        (lambda data: data[:40], "the file was cut short"),
+        (lambda data: data[:9] + bytes([data[9] ^ 4]) + data[10:], "bit "),
+        (lambda data: data[:9] + b"!!!" + data[12:], "its bytes changed after they were written"),
+        (
+            lambda data: bytes(blocks_end(data)) + data[blocks_end(data) :],
+            "all zeros: these bytes were never",
+        ),
     ],
-    ids=["html", "cut", "zeros", "crlf", "text", "other", "empty"],
+    ids=["html", "cut", "zeros", "crlf", "text", "other", "empty", "short", "bit", "bytes", "block"],
 )
 def test_causes_in_an_index(tmp_path, edit, expected):
     with tb.create(tmp_path / "m") as writer:
         for number in range(40):
             writer.add(f"scope\n/{number:02}", np.float32(number))
     data = (tmp_path / "m.index").read_bytes()
-    found = cause_of_index(edit(data))
+    (tmp_path / "m.index").write_bytes(edit(data))
+    with pytest.raises(tb.CorruptionError) as caught:
+        tb.open(tmp_path / "m")
+    found = cause_of_index(edit(data), caught.value.offset)
     if expected is None:
         assert found is None
     else:
