@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.storage.protocols import Store
 
-__all__ = ["is_checkpoint", "is_file", "listed_once", "prefixes_in", "shards_of", "v1_files"]
+__all__ = ["is_absent", "is_checkpoint", "is_file", "listed_once", "prefixes_in", "shards_of", "v1_files"]
 
 
 class _Names:
@@ -79,6 +79,16 @@ def is_file(path: str, store: Store | None = None) -> bool:
         if name not in _names_in(directory, store).every:
             return False
     return store.is_file(path)
+
+
+def is_absent(prefix: str) -> bool:
+    """Whether a cached directory listing shows that no checkpoint has this prefix; False outside of `listed_once`."""
+    if _listed.get() is None:
+        return False
+    directory, name = split(prefix)
+    names = _names_in(directory, store_of(prefix))
+    known = f"{name}.index" in names.every or name in names.shards or name in names.v1
+    return not (known or name in names.every or "?" in name)
 
 
 def shards_of(prefix: str, store: Store | None = None) -> dict[tuple[int, int], str]:

@@ -6,7 +6,17 @@ import functools
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["GIVEN", "NUMBERED", "ORDERED", "Step", "is_counted", "number_weight", "read_name", "read_path"]
+__all__ = [
+    "GIVEN",
+    "MAX_STEPS",
+    "NUMBERED",
+    "ORDERED",
+    "Step",
+    "is_counted",
+    "number_weight",
+    "read_name",
+    "read_path",
+]
 
 # The weights of equal and of different labels: names that a program gave; its own numbers; numbers that a session
 # counted, and positions.
@@ -14,7 +24,7 @@ GIVEN: Final = 3
 NUMBERED: Final = 2
 ORDERED: Final = 1
 _DIGITS: Final = 18  # longer numbers are words
-_MAX_STEPS: Final = 60  # names with more steps have no labels
+MAX_STEPS: Final = 60  # names with more steps have no labels
 _NUMBERED_PART: Final = re.compile(rf"(.*?[^\d_-])[_-]?(\d{{1,{_DIGITS}}})", re.DOTALL)
 _POSITION: Final = re.compile(rf"(?:layer_with_weights|layer)-(\d{{1,{_DIGITS}}})")
 _LAYER: Final = "\0layer"  # a position; no word of a name has it
@@ -65,7 +75,7 @@ class Step(NamedTuple):
 def read_name(name: str) -> tuple[Step, ...]:
     """The steps of a full name."""
     parts = name.split("/")
-    if len(parts) > _MAX_STEPS:
+    if len(parts) > MAX_STEPS:
         return ()
     found: list[Step] = []
     for part in parts[:-1]:
@@ -83,7 +93,7 @@ def read_name(name: str) -> tuple[Step, ...]:
 def read_path(path: str) -> tuple[Step, ...]:
     """The steps of an object path."""
     parts = path.split("/")
-    if len(parts) > _MAX_STEPS:
+    if len(parts) > MAX_STEPS:
         return ()
     found: list[Step] = []
     before = ""

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.matching.steps import NUMBERED, Step, read_name
+from tensorbundle.tools.matching.steps import MAX_STEPS, NUMBERED, Step, read_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +19,6 @@ __all__ = ["AllWords", "are_all", "are_telling", "natural", "scopes_in_front", "
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 _DIMENSIONS: Final = re.compile(r"(?<=[a-z])[123][dD](?![a-zA-Z0-9])")  # of conv2d
 _DIGITS: Final = 18  # of a number in a name; longer ones are not numbers
-_MAX_DEPTH: Final = 100
 _MAX_NUMBERS: Final = 4  # in a name that is read by words
 _MAX_TRIES: Final = 1 << 20  # of comparisons of words
 # Synonyms, each mapped to one of them.
@@ -49,7 +48,12 @@ def are_telling(words: Iterable[str]) -> bool:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _words(name: str) -> tuple[str, ...]:
-    """The words and numbers of a name, in the singular; synonyms, such as `w` and `kernel`, become one word."""
+    """The words and numbers of a name, in the singular; synonyms, such as `w` and `kernel`, become one word.
+
+    None of a name with very many scopes.
+    """
+    if name.count("/") >= MAX_STEPS:
+        return ()
     words = [word.lower() for word in _WORD.findall(_DIMENSIONS.sub("", name))]
     singular = [
         word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] != "s" else word for word in words
@@ -64,7 +68,7 @@ class AllWords:
         self._having: dict[Step, list[frozenset[Step]]] = defaultdict(list)
         self._tries = 0
         for name in names:
-            words = frozenset(map(_step, _words(name)))
+            words = frozenset(map(_step, frozenset(_words(name))))
             for each in words:
                 self._having[each].append(words)
 
@@ -82,7 +86,7 @@ class AllWords:
 
 def are_all(name: str, steps: Iterable[Step]) -> bool:
     """Whether these words and numbers of a name are all that it has."""
-    return frozenset(steps).issuperset(map(_step, _words(name)))
+    return frozenset(steps).issuperset(map(_step, frozenset(_words(name))))
 
 
 def word_steps(
@@ -98,7 +102,7 @@ def _steps(names: Mapping[Item, str], shared: set[str]) -> dict[Item, tuple[Step
     found = {}
     for item, name in names.items():
         words = _words(name)
-        if sum(map(str.isdecimal, words)) > _MAX_NUMBERS:
+        if len(words) > MAX_STEPS or sum(map(str.isdecimal, words)) > _MAX_NUMBERS:
             continue  # of a hash, for instance
         found[item] = tuple(_step(word) for word in words if word.isdecimal() or word in shared)
     return found
@@ -152,7 +156,7 @@ def _speaks(name: str) -> bool:
 def _splits(name: str) -> Iterator[tuple[str, str]]:
     """The scopes that a name begins with, and the rest."""
     end = name.find("/")
-    for _ in range(_MAX_DEPTH):
+    for _ in range(MAX_STEPS):
         if end < 0:
             return
         yield name[: end + 1], name[end + 1 :]
@@ -160,8 +164,12 @@ def _splits(name: str) -> Iterator[tuple[str, str]]:
 
 
 def natural(item: Item) -> tuple[list[list[tuple[bool, int, str]]], str]:
-    """The sort key for names in natural order: `dense` before `dense_2`, and that before `dense_10`."""
-    parts = [_WORD.findall(part) for part in item.name.split("/")]
+    """The sort key for names in natural order: `dense` before `dense_2`, and that before `dense_10`.
+
+    Names with very many scopes are not read.
+    """
+    scopes = item.name.split("/", MAX_STEPS)
+    parts = [_WORD.findall(part) for part in scopes] if len(scopes) <= MAX_STEPS else []
     return [
         [(not word.isdecimal(), int(word[:_DIGITS]) if word.isdecimal() else 0, word) for word in words]
         for words in parts

@@ -13,7 +13,7 @@ from tensorbundle.errors import BundleError, ConflictError, MissingFileError
 from tensorbundle.filenames import STATE_FILE, index_path, is_member_name, shard_path
 from tensorbundle.index import BundleIndex
 from tensorbundle.locating import resolve_prefix, what_is_there
-from tensorbundle.members import is_file, listed_once, prefixes_in, shards_of, v1_files
+from tensorbundle.members import is_absent, is_file, listed_once, prefixes_in, shards_of, v1_files
 from tensorbundle.state import CheckpointState
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename, join, split
@@ -164,6 +164,8 @@ def inspect(prefix: str, place: str | None = None) -> Found:
     `place` is optional.
     """
     found = Found(prefix, place_of(prefix) if place is None else place)
+    if is_absent(prefix):
+        return found
     index = index_path(prefix)
     if not is_file(index):
         return _inspect_v1(found)
@@ -353,9 +355,13 @@ def _latest_of(state: CheckpointState) -> Latest:
     [found] = _listed(state, {path: state.listed[path]})
     seen = _seen_by_tensorflow(state.latest)
     if not found.file_format and not seen:
-        others = [each for each in state.listed if each != path and inspect(state.located(each)).file_format]
+        others = [each for each in reversed(state.listed) if each != path]
+        places = _with_places(map(state.located, others))
+        last = next(
+            (each for each, place in zip(others, places, strict=True) if inspect(*place).file_format), None
+        )
         why = f" ({found.problem})" if found.problem else ""
-        also = f"; the last one that it names and that is there is {others[-1]!r}" if others else ""
+        also = f"; the last one that it names and that is there is {last!r}" if last else ""
         raise MissingFileError(
             f"its state file names {path!r} as the latest checkpoint, which is {NOT_THERE}{why}{also}",
             path=directory,
