@@ -20,6 +20,10 @@ _OUTPUTS: Final = {
     ".h5": "hdf5_output.Hdf5Output",
     ".hdf5": "hdf5_output.Hdf5Output",
 }
+_ONLY_READ: Final = {
+    ".keras": "a .keras file has the model's config besides its weights",
+    ".weights.json": "weights of Keras in several files are only read",
+}
 
 
 def output_of(path: str) -> Output | None:
@@ -28,11 +32,9 @@ def output_of(path: str) -> Output | None:
     Raises:
         UnsupportedError: the format can only be read.
     """
-    if path.endswith(".keras"):
-        raise UnsupportedError(
-            "a .keras file has the model's code besides its weights; write a .weights.h5 file, which load_weights takes",
-            path=path,
-        )
+    for ending, why in _ONLY_READ.items():
+        if path.endswith(ending):
+            raise UnsupportedError(f"{why}; write a .weights.h5 file, which load_weights takes", path=path)
     for ending, name in _OUTPUTS.items():
         if path.endswith(ending):
             module, output = name.split(".")

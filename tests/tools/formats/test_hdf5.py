@@ -114,8 +114,15 @@ def test_a_keras_archive(compression, weights, tmp_path):
         archive.writestr("config.json", "{}")
     with pytest.raises(CorruptionError, match=r"no member 'model.weights.h5'"):
         tb.open(tmp_path / "none.keras")
+
+
+@pytest.mark.parametrize("name", ["out.keras", "out.weights.json"])
+def test_formats_that_are_only_read(name, tmp_path):
+    with tb.create(tmp_path / "ckpt") as writer:
+        writer.add("layers/dense/vars/0", np.zeros(2, "f4"))
     with pytest.raises(UnsupportedError, match=r"write a .weights.h5 file"):
-        rewrite(weights, tmp_path / "out.keras")
+        rewrite(tmp_path / "ckpt", tmp_path / name)
+    assert not list(tmp_path.glob("out*"))
 
 
 def in_two_files(tmp_path, **change):
