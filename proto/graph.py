@@ -23,10 +23,10 @@ from tensorbundle.proto.paths import (
     split_path,
     unescape_name,
 )
-from tensorbundle.proto.reach import check_paths, walk
+from tensorbundle.proto.reach import check_paths, paths_too_long, reach, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
 
 __all__ = ["Attribute", "Nested", "Node", "ObjectGraph", "RegisteredSaver", "Slot"]
@@ -171,10 +171,10 @@ class ObjectGraph:
             nested[name] = name
         for part in reversed(split_path(root)):
             nested = {part: nested}
-        graph = cls.from_nested(nested)
         if save_counter:
-            graph.add_save_counter()
-        return graph
+            _refuse_counter(nested)
+            nested[SAVE_COUNTER] = SAVE_COUNTER
+        return cls.from_nested(nested)
 
     @classmethod
     def from_nested(cls, nested: Mapping[str, Nested]) -> ObjectGraph:
@@ -187,19 +187,21 @@ class ObjectGraph:
             CorruptionError: the paths of all objects have more than `MAX_PATHS` characters in total.
         """
         root = Node()
-        queue = deque([(root, nested)])
+        queue = deque([(root, "", nested)])
+        characters = 0
         while queue:
-            node, inner = queue.popleft()
+            node, parent, inner = queue.popleft()
             for name, value in inner.items():
                 node.children[name] = child = Node()
+                path = join_path(parent, name, of_root=node is root)
+                characters += len(path)
+                if characters > MAX_PATHS:
+                    raise paths_too_long(MAX_PATHS)
                 if isinstance(value, str):
-                    child.attributes.append(Attribute(VARIABLE_VALUE, value, ""))
+                    child.attributes = [Attribute(VARIABLE_VALUE, value, attribute_key(path))]
                 else:
-                    queue.append((child, value))
-        check_paths(root, MAX_PATHS)
+                    queue.append((child, path, value))
         graph = cls(root)
-        for path, _, each in graph.attributes():
-            each.checkpoint_key = attribute_key(path, each.name)
         graph.mark_values()
         return graph
 
@@ -209,8 +211,7 @@ class ObjectGraph:
         Raises:
             ConflictError: an object with the counter's name exists.
         """
-        if SAVE_COUNTER in self.root.children:
-            raise ConflictError("an object of this name takes the save counter's place", key=SAVE_COUNTER)
+        _refuse_counter(self.root.children)
         self.add_variable(SAVE_COUNTER)
 
     def add_variable(self, path: str) -> Attribute:
@@ -373,21 +374,27 @@ class ObjectGraph:
 
         The slot of an unreachable variable is dropped, too (python/checkpoint/util.py, `serialize_slot_variables`).
         """
-        self.nodes = [node for _, node in self.walk()]
-        reached = set(self.nodes)
+        self.nodes = [node for node, _, _ in reach(self.root)]
         for number, node in enumerate(self.nodes):
             node.id = number
-            if node.slots:
-                node.slots = [slot for slot in node.slots if slot.variable in reached]
+        owners = [node for node in self.nodes if node.slots]
+        reached = set(self.nodes) if owners else set()
+        for node in owners:
+            node.slots = [slot for slot in node.slots if slot.variable in reached]
 
     def mark_values(self) -> None:
         """Set every node's `has_checkpoint_values`: whether it or a node below it has values (graph_view.py)."""
-        above: dict[Node, list[Node]] = {}
         for node in self.nodes:
-            for child in node.children.values():
-                above.setdefault(child, []).append(node)
-            node.has_checkpoint_values = False
-        queue = [node for node in self.nodes if node.attributes or node.slots or node.registered_saver]
+            node.has_checkpoint_values = node.owns_something
+        above: dict[Node, list[Node]] = {}  # of objects without values of their own
+        queue = []
+        for node in self.nodes:
+            if not node.has_checkpoint_values:
+                for child in node.children.values():
+                    if child.has_checkpoint_values:
+                        queue.append(node)
+                        break
+                    above.setdefault(child, []).append(node)
         while queue:
             node = queue.pop()
             if not node.has_checkpoint_values:
@@ -423,3 +430,9 @@ class ObjectGraph:
                 if key_path(each.checkpoint_key) == old:
                     each.checkpoint_key = path + each.checkpoint_key[len(old) :]
         return changed
+
+
+def _refuse_counter(children: Container[str]) -> None:
+    """Refuse a root object that has no place for the save counter."""
+    if SAVE_COUNTER in children:
+        raise ConflictError("an object of this name takes the save counter's place", key=SAVE_COUNTER)

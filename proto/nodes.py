@@ -6,6 +6,7 @@ core/protobuf/trackable_object_graph.proto).
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -151,49 +152,60 @@ def decode_nodes(data: bytes) -> list[Node]:
 def encode_nodes(nodes: Sequence[Node]) -> bytes:
     """The TrackableObjectGraph of nodes whose numbers are their positions, as TensorFlow serializes it.
 
+    It is encoded by hand: there may be a node for every tensor.
+
     Raises:
         ConflictError: an edge to a node that is not among them, or a name that is not UTF-8.
     """
-    out = bytearray()  # node by node: one message for the whole graph would need several times the memory
+    out = io.BytesIO()  # whose bytes are not copied at the end
     for node in nodes:
-        ends = (*node.children.values(), *(end for slot in node.slots for end in (slot.variable, slot.slot)))
-        if any(not 0 <= end.id < len(nodes) or nodes[end.id] is not end for end in ends):
-            raise ConflictError(f"object graph node {node.id}: an edge to an object outside of the graph")
+        for end in (
+            *node.children.values(),
+            *(end for slot in node.slots for end in (slot.variable, slot.slot)),
+        ):
+            if not 0 <= end.id < len(nodes) or nodes[end.id] is not end:
+                raise ConflictError(f"object graph node {node.id}: an edge to an object outside of the graph")
         try:
-            data = _encode_node(node)
+            out.write(_message(b"\x0a", _encode_node(node)))
         except UnicodeEncodeError as error:
             raise ConflictError(
                 f"names in object graphs must be UTF-8, and {error.object!r} is not"
             ) from None
-        out += b"\x0a" + encode_varint(len(data)) + data
-    return bytes(out)
+    return out.getvalue()
 
 
 def _encode_node(node: Node) -> bytes:
-    target = checkpoint_pb2.TrackableObjectGraph.TrackableObject()
-    for name, child in node.children.items():
-        target.children.add(node_id=child.id, local_name=name)
+    """The TrackableObject of a node: fields in order, zeros and empty texts left out."""
+    out = [
+        _message(b"\x0a", _number(b"\x08", child.id) + _text(b"\x12", name))
+        for name, child in node.children.items()
+    ]
     for each in node.attributes:
-        target.attributes.add(
-            name=each.name,
-            full_name=each.full_name,
-            checkpoint_key=each.checkpoint_key,
-            optional_restore=each.optional_restore,
+        names = (
+            _text(b"\x0a", each.name) + _text(b"\x12", each.full_name) + _text(b"\x1a", each.checkpoint_key)
         )
+        out.append(_message(b"\x12", names + _number(b"\x20", each.optional_restore)))
     for slot in node.slots:
-        target.slot_variables.add(
-            original_variable_node_id=slot.variable.id,
-            slot_name=slot.name,
-            slot_variable_node_id=slot.slot.id,
-        )
+        variable, end = _number(b"\x08", slot.variable.id), _number(b"\x18", slot.slot.id)
+        out.append(_message(b"\x1a", variable + _text(b"\x12", slot.name) + end))
     if node.registered_saver is not None:
-        target.registered_saver.name = node.registered_saver.name
-        target.registered_saver.object_name = node.registered_saver.object_name
+        saver = node.registered_saver
+        out.append(_message(b"\x22", _text(b"\x0a", saver.name) + _text(b"\x12", saver.object_name)))
     if node.has_checkpoint_values is not None:
-        target.has_checkpoint_values.value = node.has_checkpoint_values
-    if node.unknown:
-        target.MergeFromString(node.unknown)
-    return target.SerializeToString(deterministic=True)
+        out.append(_message(b"\x2a", _number(b"\x08", node.has_checkpoint_values)))
+    return b"".join(out) + node.unknown
+
+
+def _message(tag: bytes, data: bytes) -> bytes:
+    return tag + encode_varint(len(data)) + data
+
+
+def _number(tag: bytes, value: int) -> bytes:
+    return tag + encode_varint(value) if value else b""
+
+
+def _text(tag: bytes, value: str) -> bytes:
+    return _message(tag, value.encode()) if value else b""
 
 
 def _has_unknown_fields(message: checkpoint_pb2.TrackableObjectGraph) -> bool:

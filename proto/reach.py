@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from tensorbundle.errors import CorruptionError
 from tensorbundle.limits import MAX_PATH_RATIO, MAX_PATHS
 from tensorbundle.proto.nodes import Slot
-from tensorbundle.proto.paths import escape_name, join_path, slot_path
+from tensorbundle.proto.paths import join_path, slot_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tensorbundle.proto.nodes import Node
 
-__all__ = ["check_paths", "reach", "walk"]
+__all__ = ["check_paths", "paths_too_long", "reach", "walk"]
 
 
 def reach(root: Node) -> Iterator[tuple[Node, Node | None, str | Slot]]:
@@ -30,27 +30,32 @@ def reach(root: Node) -> Iterator[tuple[Node, Node | None, str | Slot]]:
     A slot is reachable if its variable is. The root comes first, without an object that leads to it.
     """
     seen = {root}
-    queue: deque[tuple[Node, Node | None, str | Slot]] = deque([(root, None, "")])
+    yield root, None, ""
+    queue = deque([root])  # objects that were reached, and whose edges were not followed yet
     waiting: dict[
         Node, list[tuple[Node, Slot]]
     ] = {}  # slots of variables that are not reached yet, by variable
     while queue:
-        fresh = []
+        found: list[tuple[Node, Slot]] = []
+        awaited: list[tuple[Node, Slot]] = []
         while queue:
-            node, parent, edge = queue.popleft()
-            fresh.append(node)
-            yield node, parent, edge
-            for name, child in node.children.items():
+            parent = queue.popleft()
+            found += [(parent, slot) for slot in parent.slots]
+            if waiting:
+                awaited += waiting.pop(parent, ())
+            for name, child in parent.children.items():
                 if child not in seen:
                     seen.add(child)
-                    queue.append((child, node, name))
-        found = [each for node in fresh for each in waiting.pop(node, ())]
-        for optimizer, slot in [*((node, slot) for node in fresh for slot in node.slots), *found]:
+                    yield child, parent, name
+                    if waiting or child.children or child.slots:
+                        queue.append(child)
+        for optimizer, slot in found + awaited:
             if slot.variable not in seen:
                 waiting.setdefault(slot.variable, []).append((optimizer, slot))
             elif slot.slot not in seen:
                 seen.add(slot.slot)
-                queue.append((slot.slot, optimizer, slot))
+                yield slot.slot, optimizer, slot
+                queue.append(slot.slot)
 
 
 def walk(root: Node) -> Iterator[tuple[str, Node]]:
@@ -81,9 +86,14 @@ def check_paths(root: Node, nbytes: int) -> None:
         elif isinstance(edge, Slot):
             sizes[node] = sizes[edge.variable] + sizes[parent] + len(edge.name)
         else:
-            sizes[node] = sizes[parent] + 1 + len(escape_name(edge))
+            sizes[node] = sizes[parent] + 1 + len(edge) + edge.count(".") + edge.count("/")
         total += sizes[node]
         if total > allowed:
-            raise CorruptionError(
-                f"the paths of this object graph's objects have more than {allowed} characters in total"
-            )
+            raise paths_too_long(allowed)
+
+
+def paths_too_long(allowed: int) -> CorruptionError:
+    """The error about a graph whose paths need too much memory."""
+    return CorruptionError(
+        f"the paths of this object graph's objects have more than {allowed} characters in total"
+    )

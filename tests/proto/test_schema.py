@@ -16,6 +16,7 @@ from tensorbundle.coding import encode_varint, unmask
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import MAX_SHARDS, BundleHeader, TensorEntry, parse_entry
 from tensorbundle.proto import checkpoint_pb2 as pb
+from tensorbundle.proto.nodes import Attribute, Node, RegisteredSaver, Slot, decode_nodes, encode_nodes
 from tensorbundle.slices import MAX_RANK, WHOLE
 
 TEXT = importlib.resources.files("tensorbundle.proto").joinpath("checkpoint.proto").read_text()
@@ -268,3 +269,18 @@ def test_header_is_decoded_like_protobuf(data):
     assert outcome(BundleHeader.parse, data) == outcome(
         lambda: header_of(pb.BundleHeaderProto.FromString(data))
     )
+
+
+def test_nodes_are_encoded_as_protobuf_does():
+    """Every field, with and without a value; numbers and sizes of two bytes; characters of several."""
+    many = [Node(id=number + 1) for number in range(200)]
+    root = Node(children={f"{each.id}é" * (1 + each.id % 99): each for each in many} | {"": many[0]})
+    for node, saver in zip(many, (RegisteredSaver("", ""), RegisteredSaver("s", "o" * 130)), strict=False):
+        node.registered_saver = saver
+    for node, value in zip(many, (True, False, None), strict=False):
+        node.has_checkpoint_values = value
+    many[3].attributes = [Attribute("", "", ""), Attribute("a", "n" * 300, "k", optional_restore=True)]
+    many[4].slots = [Slot("", root, root), Slot("m", many[150], many[5])]
+    encoded = encode_nodes([root, *many])
+    assert encoded == pb.TrackableObjectGraph.FromString(encoded).SerializeToString(deterministic=True)
+    assert encode_nodes(decode_nodes(encoded)) == encoded

@@ -116,8 +116,7 @@ def run_steps(
         options = _options(args)
         draft = apply_steps(context.open(args.source if source is None else source), steps, context)
         finish(draft, args.destination, options)
-        plan = draft.plan()
-        del draft  # its share of the memory
+        plan = draft.plan(last=True)
         return carry_out(plan, args.destination, options, args, console)
 
 

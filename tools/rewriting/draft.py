@@ -214,8 +214,11 @@ class Draft:
             raise UnsupportedError(f"{what}{more}{separator}{advice}", path=self.prefix, key=key)
         self.output = output
 
-    def plan(self) -> Plan:
+    def plan(self, *, last: bool = False) -> Plan:
         """The plan that writes this checkpoint.
+
+        Args:
+            last: whether the draft is not needed afterwards, and gives its memory to the plan.
 
         Raises:
             CorruptionError: slices of a tensor that overlap, or leave something out.
@@ -228,7 +231,12 @@ class Draft:
             changes=asdict(self.tally),
             attributes=self.attributes,
         )
-        for key, tensor in self.tensors.items():
+        graph = None if self.graph is None else self.graph.encode()
+        if last:
+            self.graph = None
+        plan.changes |= Counter(each.matched for each in self.tensors.values() if each.matched)
+        for key in list(self.tensors):
+            tensor = self.tensors.pop(key) if last else self.tensors[key]
             first = len(plan.entries)
             try:
                 add_entries(plan, encode_key(key), tensor.expression, tensor.slices, tensor.base)
@@ -236,20 +244,19 @@ class Draft:
                 raise error.locate(path=self.prefix, key=key) from None
             if tensor.matched:
                 plan.matched.update((each.key, tensor.matched) for each in plan.entries[first:])
-        plan.changes |= Counter(each.matched for each in self.tensors.values() if each.matched)
-        if self.graph is not None:
-            self._add_graph(plan, self.graph)
+        if graph is not None:
+            self._add_graph(plan, graph)
         if self.keeps_order:
             plan.entries = sorted_by(plan.entries, source_place)
         plan.entries = self.layout.assign(plan.entries)
         plan.shards = self.layout.shards or 0
         return plan
 
-    def _add_graph(self, plan: Plan, graph: ObjectGraph) -> None:
+    def _add_graph(self, plan: Plan, graph: bytes) -> None:
         """Add the object graph: where the source has it, or as new bytes in the last data shard."""
-        key, data, old = encode_key(OBJECT_GRAPH_KEY), graph.encode(), self._graph_tensor
-        if old is not None and data == self._graph_bytes:
+        key, old = encode_key(OBJECT_GRAPH_KEY), self._graph_tensor
+        if old is not None and graph == self._graph_bytes:
             add_entries(plan, key, old.expression, old.slices, old.base)
         else:
             last = max((each.shard for each in plan.entries), default=0)
-            plan.entries.append(PlannedEntry(key, Literal.string(data), last))
+            plan.entries.append(PlannedEntry(key, Literal.string(graph), last))

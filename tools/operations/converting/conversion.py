@@ -21,6 +21,7 @@ from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.paths import (
     SAVE_COUNTER,
     VARIABLE_VALUE,
+    attribute_key,
     escape_name,
     key_path,
     name_fault,
@@ -98,12 +99,14 @@ def to_tf2(draft: Draft, *, root: str = "vars", counter: int | None = 1) -> None
         graph = ObjectGraph.from_names(names, root=root, save_counter=counter is not None)
     except (ConflictError, CorruptionError) as error:
         raise error.locate(path=draft.prefix) from None
+    counter_key = None if counter is None else attribute_key(SAVE_COUNTER)
     tensors = {}
-    for path, _, each in graph.attributes():
-        if path == SAVE_COUNTER and counter is not None:
-            tensors[each.checkpoint_key] = save_counter(counter)
-        else:
-            tensors[each.checkpoint_key] = draft.tensors[each.full_name]
+    for node in graph.nodes:
+        for each in node.attributes:
+            if counter is not None and each.checkpoint_key == counter_key:
+                tensors[counter_key] = save_counter(counter)
+            else:
+                tensors[each.checkpoint_key] = draft.tensors[each.full_name]
     draft.tensors, draft.graph = tensors, graph
     draft.keeps_order = False
 

@@ -132,7 +132,7 @@ def salvage(
     if destination is not None:
         draft = _draft(found)
         options = TransferOptions(data="copy", overwrite=overwrite, progress=progress)
-        summary = transfer(draft.plan(), str(destination), options)
+        summary = transfer(draft.plan(last=True), str(destination), options)
     return Salvage(prefix, saved, tuple(fates), notes, summary)
 
 

@@ -88,7 +88,7 @@ def rewrite_with(
         options = options or TransferOptions()
         draft = apply_steps(context.open(source), steps, context)
         finish(draft, context.destination, options)
-        return transfer(draft.plan(), context.destination, options)
+        return transfer(draft.plan(last=True), context.destination, options)
 
 
 def read_recipe(path: str) -> list[Step]:
