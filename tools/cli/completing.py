@@ -7,7 +7,6 @@ it back in an environment variable, and nothing but the index of a checkpoint is
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
@@ -20,6 +19,7 @@ from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import is_url, join, split
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["TABLE", "answer", "table_of"]
@@ -56,6 +56,8 @@ class _Argument(NamedTuple):
 
 def table_of(parsers: Mapping[str, argparse.ArgumentParser]) -> str:
     """The arguments of commands, a line each: names, how many values, kind, help; a line without tabs begins a command."""
+    import argparse  # answers do not need it, and it takes longer than most of them
+
     lines = []
     for name, parser in parsers.items():
         actions = [each for each in parser._actions if each.help != argparse.SUPPRESS]

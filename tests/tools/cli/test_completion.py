@@ -216,17 +216,22 @@ def test_few_blocks_of_a_large_index_are_read(tmp_path, monkeypatch):
         assert len(read) <= 2
 
 
-def test_nothing_slow_is_imported(table):
+def test_an_answer_imports_little(table):
+    """Imports are what an answer takes its time for: none of what is slow, and few modules in all."""
     script = (
-        "import sys; from tensorbundle.tools.cli.program import main; "
+        "import sys; before = set(sys.modules); from tensorbundle.tools.cli.program import main; "
         f"main(['__complete', 'zsh', 'tensorbundle', 'cast', {str(SAMPLE / 'model.ckpt-300')!r}, 'x', 'dnn/']); "
-        "print(*{'numpy', 'google.protobuf', 'rich'} & set(sys.modules))"
+        "print(*set(sys.modules) - before)"
     )
     env = {**os.environ, TABLE: table, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
     command = [sys.executable, "-P", "-c", script]
     found = subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.splitlines()
     assert "dnn/logits/" in found
-    assert found[-1] == ""
+    modules = found[-1].split()
+    slow = {"numpy", "google.protobuf", "rich", "argparse", "dataclasses", "inspect", "json", "subprocess", "tempfile"}
+    assert slow.isdisjoint(modules)
+    assert sum(each.startswith("tensorbundle.") for each in modules) <= 32
+    assert len(modules) <= 75
 
 
 def test_json(run):
