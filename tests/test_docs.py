@@ -7,8 +7,13 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tensorbundle as tb
+from support.metadata import keras_metadata
+from support.published import bert
+from tensorbundle.tools import convert
 from tensorbundle.tools.cli import main
 from tensorbundle.tools.cli.catalog import COMMANDS
 
@@ -57,6 +62,47 @@ def test_console_examples(page, checkout, capsys):
         assert main(arguments) == status, command
         printed = capsys.readouterr().out
         assert not output or printed == output, command
+
+
+def _stand_ins(page: str, folder: Path) -> None:
+    """What the commands of a page name and this repository does not have, small."""
+    golden = ROOT / "tests/golden/tf-2.15"
+    rng = np.random.default_rng(0)
+    if page == "formats.md":
+        for name in ("saved_model", "fresh"):
+            shutil.copytree(golden / "keras-saved-model", folder / name)
+        shutil.copytree(golden / "keras-saved-model/variables", folder / "run")
+        for path in (folder / "run").iterdir():
+            path.rename(path.with_name(path.name.replace("variables", "ckpt-1000")))
+        inner = {"class_name": "Dense", "config": {"name": "d1", "units": 2}}
+        model = {"class_name": "Sequential", "config": {"name": "model", "layers": [inner]}}
+        (folder / "model.json").write_text(json.dumps(model), encoding="utf-8")
+        convert(folder / "run/ckpt-1000", folder / "fresh.weights.h5", config=folder / "model.json")
+        metadata = keras_metadata({"root": model, "root.layer_with_weights-0": inner})
+        (folder / "saved_model/keras_metadata.pb").write_bytes(metadata)
+        with tb.create(folder / "bert_model.ckpt") as writer:
+            for name, shape in bert((0, 11)).items():
+                writer.add(name, rng.normal(size=shape).astype(np.float32))
+        (folder / "hf").mkdir()
+    if page == "values.md":
+        with tb.create(folder / "run/model.ckpt-1000") as writer:
+            writer.add("embeddings/word", rng.normal(size=(3, 2)).astype(np.float32))
+        (folder / "old.txt").write_text("a\nb\nc\n", encoding="utf-8")
+        (folder / "new.txt").write_text("c\nd\na\ne\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["formats.md", "values.md"])
+def test_commands_on_other_files(page, checkout, capsys):
+    """Those in blocks of shell commands, on stand-ins for the files; each may write what an earlier one wrote."""
+    (checkout / "run").mkdir() if page == "values.md" else None
+    _stand_ins(page, checkout)
+    lines = [line for block in blocks(ROOT / "docs" / page, "sh") for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("tensorbundle ")]
+    assert commands
+    for command in commands:
+        assert main([*command, *(["--overwrite"] if command[0] in ("convert", "rewrite") else [])]) == 0, (
+            command
+        )
 
 
 @pytest.mark.parametrize("page", with_blocks("python"), ids=lambda page: page.name)

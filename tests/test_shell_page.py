@@ -1,4 +1,7 @@
-"""What `docs/shell.md` and the man pages promise, in real programs; tests of those that are not installed are skipped."""
+"""What `docs/shell.md` and the man pages promise, in real programs; tests of those that are not installed are skipped.
+
+With TENSORBUNDLE_REQUIRE_PROGRAMS=1, as in `.ci/run`, they fail then.
+"""
 
 import importlib.util
 import os
@@ -18,9 +21,19 @@ SAMPLE = ROOT / "tests/golden/sample"
 PAGE = (ROOT / "docs/shell.md").read_text(encoding="utf-8")
 
 
+REQUIRED = os.environ.get("TENSORBUNDLE_REQUIRE_PROGRAMS") == "1"
+
+
 def need(program):
-    if shutil.which(program) is None:
-        pytest.skip(f"there is no {program}")
+    """Skip a test where this program, or else this Python package, is not installed."""
+    if shutil.which(program) is None and importlib.util.find_spec(program) is None:
+        pytest.fail(f"there is no {program}") if REQUIRED else pytest.skip(f"there is no {program}")
+
+
+def block(language, part=""):
+    """The page's only block in this language that contains a text."""
+    [found] = [each for each in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if part in each]
+    return found
 
 
 def shell(command, cwd):
@@ -45,9 +58,9 @@ def test_git_diff(path):
     need("git")
     repository = path / "repository"
     repository.mkdir()
-    [setup] = [block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "textconv" in block]
     git = "git -c user.name=t -c user.email=t -c commit.gpgsign=false"
     shutil.copy(SAMPLE / "model.ckpt-300.index", repository / "m.index")
+    setup = block("sh", "textconv")
     shell(f"git init -q && {setup} git add -A && {git} commit -qm first", repository)
     drop(SAMPLE, path / "changed", "dnn/logits/bias/Adam_1")
     shutil.copy(path / "changed.index", repository / "m.index")
@@ -58,31 +71,28 @@ def test_git_diff(path):
 
 def test_jq(path):
     need("jq")
-    [command] = [block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "| jq" in block]
-    assert "dnn/hiddenlayer_0/kernel" in shell(command, path).splitlines()
+    assert "dnn/hiddenlayer_0/kernel" in shell(block("sh", "| jq"), path).splitlines()
 
 
-def test_python_reads_json_lines(path, monkeypatch):
-    [block] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+def test_python_and_pandas_read_json_lines(path, monkeypatch):
     monkeypatch.chdir(path)
     names = {}
-    exec(block, names)
+    exec(block("python"), names)
     assert len(names["tensors"]) == 33
+    need("pandas")
+    *statements, last = block("py").splitlines()
+    exec("import io, pandas\n" + "\n".join(statements), names)
+    assert dict(eval(last, names))["float32"] == sum(each["nbytes"] for each in names["tensors"]) - 8
 
 
-def test_pandas(path):
-    pandas = pytest.importorskip("pandas")
-    lines = path / "tensors.jsonl"
-    lines.write_text(shell("tensorbundle ls tests/golden/sample --json", path), encoding="utf-8")
-    assert len(pandas.read_json(lines, lines=True)) == 33
+def test_duckdb(path, monkeypatch):
+    need("duckdb")
+    monkeypatch.chdir(path)
+    import duckdb
 
-
-def test_duckdb(path):
-    duckdb = pytest.importorskip("duckdb")
-    shell("tensorbundle ls tests/golden/sample --json > tensors.jsonl", path)
-    [query] = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-    found = duckdb.sql(query.replace("tensors.jsonl", str(path / "tensors.jsonl"))).fetchall()
-    assert "float32" in dict(found)
+    command, query = block("sql").split("\n", 1)
+    shell(command.removeprefix("-- "), path)
+    assert dict(duckdb.sql(query).fetchall())["int64"] == 8
 
 
 def test_man_pages(tmp_path):
@@ -97,5 +107,5 @@ def test_man_pages(tmp_path):
     text = (tmp_path / "tensorbundle-ls.1").read_text(encoding="utf-8")
     assert "\\fB\\-\\-long\\fR" in text
     assert not re.search(r"^\.(?!TH |SH |SS |TP$|nf$|fi$|BR )", text, re.MULTILINE)
-    if shutil.which("mandoc"):
+    if REQUIRED or shutil.which("mandoc"):
         assert shell(f"mandoc -Tlint -W error {tmp_path}/*.1", tmp_path) == ""

@@ -228,7 +228,17 @@ def test_an_answer_imports_little(table):
     found = subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.splitlines()
     assert "dnn/logits/" in found
     modules = found[-1].split()
-    slow = {"numpy", "google.protobuf", "rich", "argparse", "dataclasses", "inspect", "json", "subprocess", "tempfile"}
+    slow = {
+        "numpy",
+        "google.protobuf",
+        "rich",
+        "argparse",
+        "dataclasses",
+        "inspect",
+        "json",
+        "subprocess",
+        "tempfile",
+    }
     assert slow.isdisjoint(modules)
     assert sum(each.startswith("tensorbundle.") for each in modules) <= 32
     assert len(modules) <= 75

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tensorbundle.coding import encode_varint
+from support.metadata import described, field, keras_metadata
 from tensorbundle.errors import BundleError, ConflictError, CorruptionError, UnsupportedError
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.tools.keras.classes import Classes, parse_config, parse_keras_metadata, parse_saved_model
@@ -208,14 +208,6 @@ def test_configs_that_are_none(content, message):
         parse_config(content, "m.json")
 
 
-def field(number, value):
-    return bytes([number << 3 | 2]) + encode_varint(len(value)) + value
-
-
-def described(class_name):
-    return json.dumps({"class_name": class_name, "config": {}}).encode()
-
-
 def test_classes_from_a_saved_model():
     graph = ObjectGraph.from_nested(NAMED)
     saved = [
@@ -224,10 +216,7 @@ def test_classes_from_a_saved_model():
         ("root.layer-2.layer-1", "Dense"),
         ("root.nothing", "X"),
     ]
-    content = b"".join(
-        field(1, field(3, path.encode()) + field(4, b"_tf_keras_layer") + field(5, described(name)))
-        for path, name in saved
-    )
+    content = keras_metadata({path: described(name) for path, name in saved})
     classes = Classes(by_node=parse_keras_metadata(content, graph.root, "keras_metadata.pb"))
     found = weights_of(read_layers("", graph.root), classes, Ordering())
     assert {each.path for each in found if each.path.endswith("/0")} == {
@@ -246,7 +235,7 @@ def test_classes_from_the_graph_of_an_old_saved_model():
         return field(1, b"\x08" + bytes([number]) + field(2, name))
 
     root = edge(1, b"layer-1") + edge(9, b"gone")
-    left = field(4, field(1, b"_tf_keras_layer") + field(3, described("Left")))
+    left = field(4, field(1, b"_tf_keras_layer") + field(3, json.dumps(described("Left")).encode()))
     content = field(2, field(7, field(1, root) + field(1, left)))
     found = parse_saved_model(content, graph.root, "saved_model.pb")
     assert found == {graph.root.children["layer-1"]: "Left"}
