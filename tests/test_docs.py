@@ -69,6 +69,7 @@ def _stand_ins(page: str, folder: Path) -> None:
     golden = ROOT / "tests/golden/tf-2.15"
     rng = np.random.default_rng(0)
     if page == "formats.md":
+        (folder / "tf1").mkdir()
         for name in ("saved_model", "fresh"):
             shutil.copytree(golden / "keras-saved-model", folder / name)
         shutil.copytree(golden / "keras-saved-model/variables", folder / "run")
@@ -84,6 +85,7 @@ def _stand_ins(page: str, folder: Path) -> None:
             for name, shape in bert((0, 11)).items():
                 writer.add(name, rng.normal(size=shape).astype(np.float32))
         (folder / "hf").mkdir()
+        convert(folder / "saved_model", folder / "tf1/model.ckpt", to="tf1")
     if page == "values.md":
         with tb.create(folder / "run/model.ckpt-1000") as writer:
             writer.add("embeddings/word", rng.normal(size=(3, 2)).astype(np.float32))
@@ -100,7 +102,7 @@ def test_commands_on_other_files(page, checkout, capsys):
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("tensorbundle ")]
     assert commands
     for command in commands:
-        assert main([*command, *(["--overwrite"] if command[0] in ("convert", "rewrite") else [])]) == 0, (
+        assert main([*command, *(["--overwrite"] if command[0] in ("convert", "rename", "rewrite") else [])]) == 0, (
             command
         )
 
