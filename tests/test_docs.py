@@ -102,9 +102,8 @@ def test_commands_on_other_files(page, checkout, capsys):
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("tensorbundle ")]
     assert commands
     for command in commands:
-        assert main([*command, *(["--overwrite"] if command[0] in ("convert", "rename", "rewrite") else [])]) == 0, (
-            command
-        )
+        replaced = ["--overwrite"] if command[0] in ("convert", "rename", "rewrite") else []
+        assert main([*command, *replaced]) == 0, command
 
 
 @pytest.mark.parametrize("page", with_blocks("python"), ids=lambda page: page.name)
