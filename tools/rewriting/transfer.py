@@ -151,6 +151,7 @@ def check_sources(plan: Plan) -> dict[str, int]:
     plan.check_keys()
     sizes: dict[str, int] = {}
     repetition = Repetition()
+    counted: set[tuple[str, bytes, int, int]] = set()  # one tensor may be the source of several
     shares = isinstance(plan.output, BundleOutput)  # carried bytes that tensors have in common, once
     carried: dict[str, tuple[int, int]] = {}  # file to the numbers of its source and of it there
     sources: dict[int, int] = {}
@@ -173,7 +174,10 @@ def check_sources(plan: Plan) -> dict[str, int]:
             except CorruptionError as error:
                 raise error.locate(key=decode_key(key)) from None
             if origin is None or not shares:
-                repetition.add(entry, stored)
+                source = index.path, key, stored.offset, stored.nbytes
+                if source not in counted:
+                    counted.add(source)
+                    repetition.add(entry, stored)
         if origin is not None and path not in carried:
             carried[path] = sources.setdefault(id(index), len(sources)), entry.shard
     return {path: sizes[path] for path in sorted(carried, key=carried.__getitem__)}

@@ -1,7 +1,9 @@
 """Values of tensors that share bytes are read a limited number of times."""
 
+import numpy as np
 import pytest
 
+import tensorbundle as tb
 from support.hostile import INPUTS, command_lines
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import StoredRange, TensorEntry
@@ -68,6 +70,16 @@ def test_commands_that_read_each_tensor_refuse(run, aliased, tmp_path, label):
 def test_others_read_the_bytes_once(run, aliased, tmp_path, label):
     run(*command_lines("checkpoint", aliased, "", tmp_path / "out")[label])
     assert sum(file.stat().st_size for file in tmp_path.glob("out.data*")) <= 2 * 61440
+
+
+def test_one_tensor_may_be_the_source_of_many(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAX_EXPANDED_BYTES", 1000)
+    values = np.arange(MAX_REPEATS * 40, dtype="f4").reshape(2, -1)
+    with tb.create(tmp_path / "ckpt") as writer:
+        writer.add("a", values)
+    run("partition", tmp_path / "ckpt", tmp_path / "columns", f"a={2 * MAX_REPEATS}:1")
+    with tb.open(tmp_path / "columns") as made:
+        np.testing.assert_array_equal(made["a"], values)
 
 
 def test_results_before_the_limit_are_given(aliased):
