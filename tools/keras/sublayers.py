@@ -9,14 +9,15 @@ layers in a dictionary of the model `net` only have in common what all layers of
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left, bisect_right
 from itertools import takewhile
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from tensorbundle.errors import ConflictError, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
 
     from tensorbundle.proto.graph import Node
     from tensorbundle.tools.keras.layers import Layer
@@ -38,7 +39,7 @@ def sublayers_of(model: Layer, layers: Collection[Node] = ()) -> list[Layer]:
     """
     first = _out_of_lists(model)
     shared = {below for each in first for below in each.walk() if below is not each}
-    scopes = Counter(prefix for each in first if each not in shared for prefix in _prefixes(_scope(each)))
+    scopes = sorted(_scope(each) for each in first if each not in shared)
     unknown: list[str] = []
 
     def is_dictionary(layer: Layer) -> bool:
@@ -100,19 +101,19 @@ def _out_of_lists(layer: Layer) -> list[Layer]:
     return list(found)
 
 
-def _is_dictionary(layer: Layer, inner: list[Layer], scopes: Counter[Scope], *, alone: bool) -> bool | None:
+def _is_dictionary(layer: Layer, inner: list[Layer], scopes: list[Scope], *, alone: bool) -> bool | None:
     """Whether this is a dictionary, by the names of variables; None if they do not tell.
 
     Args:
         layer: an object that may be a layer or a dictionary.
         inner: the layers in it.
-        scopes: for each scope, the number of the model's objects all of whose variables are in it.
+        scopes: of the model's objects, in ascending order.
         alone: whether the model has no other object.
     """
     scope = _scope(layer)
     if alone and len(scope) == 1:  # of the model, or of its only layer, if the model was built without a call
         return None
-    if (alone and scope) or (scope and scopes[scope] < 2):
+    if (alone and scope) or (scope and _count_inside(scopes, scope) < 2):
         return False
     below = [_scope(each) for each in inner if not each.may_be_dictionary]
     return True if scope not in below and len({*below}) == len(below) else None
@@ -125,5 +126,7 @@ def _scope(layer: Layer) -> Scope:
     return tuple(names[0] for names in same)
 
 
-def _prefixes(scope: Scope) -> Iterator[Scope]:
-    return (scope[:length] for length in range(1, len(scope) + 1))
+def _count_inside(scopes: list[Scope], scope: Scope) -> int:
+    """How many of these scopes, which are in ascending order, begin with this one."""
+    begins = itemgetter(slice(len(scope)))
+    return bisect_right(scopes, scope, key=begins) - bisect_left(scopes, scope, key=begins)

@@ -1,6 +1,7 @@
 """From object graphs as tf_keras and Keras 3 store them to the paths of a weights file."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -355,6 +356,17 @@ def test_dictionaries_in_each_other():
     graph = ObjectGraph.from_nested({"a": {"b": {"c": dense("c"), "d": dense("d")}, "e": dense("e")}})
     graph["a/b"].children["a"] = graph["a"]
     assert [each.path for each in sublayers_of(read_layers("", graph.root))] == ["a/b/c", "a/b/d", "a/e"]
+
+
+def test_names_in_very_many_scopes_take_memory_in_proportion():
+    around = "/".join("a" * 2000)
+    nested = {"stem": dense(f"{around}/stem"), "tail": block(f"{around}/tail"), "heads": block(around)}
+    tracemalloc.start()
+    try:
+        assert sublayers(nested) == ["stem", "tail", "heads/norm", "heads/inner/0", "heads/inner/1"]
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_layers_inside_layers_without_end():
