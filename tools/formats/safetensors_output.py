@@ -22,10 +22,10 @@ from tensorbundle.tools.formats.safetensors import (
     why_not_writable,
     written_order,
 )
-from tensorbundle.tools.rewriting.appending import append_entries, check_sample, check_wholes
+from tensorbundle.tools.rewriting.appending import append_entries, check_wholes
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.plan import Carried
-from tensorbundle.tools.rewriting.ranges import OpenFiles, runs
+from tensorbundle.tools.rewriting.ranges import OpenFiles, runs, stream_ranges
 from tensorbundle.writer import commit_file, refuse_name, refuse_taken
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["SafetensorsOutput"]
 
 _MIN_SHARED_BYTES: Final = 1 << 20  # less is copied as fast
+_ALIGNMENT: Final = 8  # of the first tensor in files of the safetensors package, enough for every type
 _NUMBERED: Final = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<count>\d{5})\.safetensors", re.DOTALL)
 
 
@@ -50,7 +51,8 @@ class SafetensorsOutput:
 
     Each file has the same bytes as one that the safetensors package writes for the same tensors and metadata. Where the file
     system can share blocks, and bytes may be shared, the tensors in the longest range of a source are the first, in the order
-    in which they are stored there, behind a header that is padded so that blocks begin at the same places.
+    in which they are stored there, behind a header that is padded so that blocks begin at the same places. Every tensor is
+    aligned for its type, as those of the package are.
     """
 
     @property
@@ -141,29 +143,49 @@ def _share(
     options: TransferOptions,
     written: Written,
 ) -> tuple[list[PlannedEntry], int] | None:
-    """Begin a file with the longest range of a source, sharing its blocks: the other entries, and bytes shared; or None."""
-    carried = {each.origin.range: (each, each.origin) for each in entries if isinstance(each.origin, Carried)}
-    ordered = sorted(carried, key=lambda each: (each.stored.path, each.stored.offset, each.stored.nbytes))
-    run = max(runs(ordered), key=_bytes_of, default=[])
-    size = _bytes_of(run) if run else 0
-    if size < _MIN_SHARED_BYTES:
+    """Begin a file with the longest aligned range of a source, sharing its blocks: other entries, and bytes shared; or None."""
+    first = _longest_run(entries)
+    if not first:
         return None
-    offset = run[0].stored.offset
-    first, origins = [carried[each][0] for each in run], [carried[each][1] for each in run]
     taken = {*map(id, first)}
     rest = [each for each in entries if id(each) not in taken]
+    run = [each.origin.range for each in first if isinstance(each.origin, Carried)]
+    offset, size = run[0].stored.offset, _bytes_of(run)
+    if size < _MIN_SHARED_BYTES:
+        return None
     header = _header([*first, *rest], metadata, alignment=BLOCK_BYTES, phase=offset % BLOCK_BYTES)
     if not begin_with_shared(file, header, run[0].stored.path, offset, size):
         return None
-    if options.verify:
+    if options.verify:  # all of it, as the file will have no checksums
         with OpenFiles() as files:
+            written.bytes_read += stream_ranges(run, files, progress=options.progress)
             written.bytes_read += check_wholes(first, files)
-            written.bytes_read += check_sample(origins, files)
-    if options.progress is not None:
+    elif options.progress is not None:
         options.progress(size)
     written.bytes_shared += size
     written.sharing = "reflink"
     return rest, size
+
+
+def _longest_run(entries: Sequence[PlannedEntry]) -> list[PlannedEntry]:
+    """The entries of the longest range of a source that are aligned in it, and behind which the others will be."""
+    carried = {each.origin.range: each for each in entries if isinstance(each.origin, Carried)}
+    ordered = sorted(
+        (each for each in carried if each.stored.offset % _alignment(each.dtype) == 0),
+        key=lambda each: (each.stored.path, each.stored.offset, each.stored.nbytes),
+    )
+    run = max(runs(ordered), key=_bytes_of, default=[])
+    begin = next((at for at, each in enumerate(run) if each.stored.offset % _ALIGNMENT == 0), len(run))
+    taken = {id(carried[each]) for each in run[begin:]}
+    needed = max(
+        (_alignment(each.origin.entry.dtype) for each in entries if id(each) not in taken), default=1
+    )
+    end = next((at for at in range(len(run), begin, -1) if run[at - 1].end % needed == 0), begin)
+    return [carried[each] for each in run[begin:end]]
+
+
+def _alignment(dtype: DType) -> int:
+    return min(dtype.itemsize, _ALIGNMENT)
 
 
 def _bytes_of(run: Sequence[TensorRange]) -> int:

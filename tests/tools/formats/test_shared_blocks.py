@@ -77,15 +77,42 @@ def test_copies_have_the_bytes_of_the_package(source, tmp_path, monkeypatch):
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_a_sample_is_checked(source, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", [1000, 1_000_000])
+def test_all_is_checked_as_the_file_will_have_no_checksums(source, tmp_path, monkeypatch, place):
     clone_ranges(monkeypatch)
-    shard = f"{source}.data-00000-of-00001"
-    with open(shard, "r+b") as file:
-        file.seek(1000)
+    with open(f"{source}.data-00000-of-00001", "r+b") as file:
+        file.seek(place)
         file.write(b"damage")
-    with pytest.raises(CorruptionError, match="key 'a/kernel"):
+    with pytest.raises(CorruptionError, match=f"key '{'ad'[place > 1000]}/kernel"):
         rewrite(source, tmp_path / "m.safetensors")
     assert not (tmp_path / "m.safetensors").exists()
+    summary = rewrite(source, tmp_path / "m.safetensors", options=TransferOptions(verify=False))
+    assert summary.bytes_read == 0
+
+
+@pytest.mark.parametrize(("size", "shared"), [(300_000, ["b", "c", "d"]), (300_001, [])])
+def test_tensors_stay_aligned(tmp_path, monkeypatch, size, shared):
+    clone_ranges(monkeypatch)
+    saved = {
+        "flag": np.array([True]),  # what follows is aligned for no type
+        "odd": np.arange(3, dtype="f4"),
+        "text": np.array(b"ab"),
+        "a": np.arange(1, dtype="f4"),
+        "b": np.arange(size, dtype="f4"),
+        "c": np.arange(5),
+        "d": np.arange(1, dtype="f4"),
+        "e": np.array([True, False, True]),
+    }
+    with tb.create(tmp_path / "ckpt") as writer:
+        for name, each in saved.items():
+            writer.add(name, each)
+    summary = drop(tmp_path / "ckpt", tmp_path / "m.safetensors", ["text"])
+    assert summary.bytes_shared == sum(saved[name].nbytes for name in shared)
+    with tb.open(tmp_path / "m.safetensors") as made:
+        for name in made:
+            np.testing.assert_array_equal(made[name], saved[name])
+            entry = made.entry(name)
+            assert entry.offset % entry.dtype.itemsize == 0
 
 
 def mounted(tmp_path, kind, *options):
