@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
-from tensorbundle.storage.faults import ShortBodyError, patiently, translated
+from tensorbundle.storage.faults import ShortBodyError, code_of, patiently, status_of, translated
 from tensorbundle.storage.fetching import fetch
 from tensorbundle.storage.pool import IN_FLIGHT, submit
 from tensorbundle.storage.readahead import ReadAhead
@@ -240,6 +240,4 @@ class RemoteFile:
 
 def _is_past_the_end(error: BaseException) -> bool:
     """Whether a range begins after the end of its file (status 416)."""
-    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return getattr(error, "status", None) == 416 or code in ("InvalidRange", "416")
+    return status_of(error) == 416 or code_of(error) in ("InvalidRange", "416")

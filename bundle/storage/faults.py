@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import random
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,7 +17,17 @@ from tensorbundle.errors import BundleError, MissingFileError, UnreadableFileErr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MissingBucketError", "ShortBodyError", "is_transient", "patiently", "status_of", "translated"]
+__all__ = [
+    "NO_BUCKET",
+    "REFUSED",
+    "MissingBucketError",
+    "ShortBodyError",
+    "code_of",
+    "is_transient",
+    "patiently",
+    "status_of",
+    "translated",
+]
 
 Result = TypeVar("Result")
 _ATTEMPTS: Final = 6
@@ -30,14 +41,20 @@ _TRANSIENT_ERRNO: Final = frozenset(
 _TRANSIENT_CLASSES: Final = frozenset(
     {"HTTPClientError", "ClientConnectionError", "ClientPayloadError", "IncompleteRead", "FSTimeoutError"}
     | {"ResponseParserError", "IncompleteReadError", "ServerTimeoutError", "HttpResponseError"}
+    | {"ConnectTimeoutError"}
 )
+# Nobody answers at the address. That passes if a server was there before; else the address is wrong.
+_UNREACHABLE_CLASSES: Final = frozenset({"EndpointConnectionError", "ClientConnectorError"})
+NO_BUCKET: Final = "no such bucket; its name is the first part of the URL"
 _EXPIRED: Final = frozenset(
     {"ExpiredToken", "TokenRefreshRequired", "ExpiredTokenException", "RequestExpired"}
 )
 _REJECTED: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"})
+REFUSED: Final = _EXPIRED | _REJECTED
 _NO_CREDENTIALS: Final = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}
 )
+_answered: Final = threading.Event()  # whether any server has answered in this process
 _GET_CREDENTIALS: Final = "configure them, or give --storage-option anon=true for what is public"
 
 
@@ -52,15 +69,20 @@ class ShortBodyError(OSError):
 def patiently(do: Callable[[], Result]) -> Result:
     """What `do` returns; transient errors make it try again, after pauses that grow to half a minute.
 
+    A server that can't be reached is one if any server has answered before, in this process.
+
     Raises:
         Exception: what `do` raised at last.
     """
     for attempt in range(_ATTEMPTS):
         try:
-            return do()
+            result = do()
+            _answered.set()
         except Exception as error:
             if attempt == _ATTEMPTS - 1 or not is_transient(error):
                 raise
+        else:
+            return result
         time.sleep(_FIRST_PAUSE * 3**attempt * random.uniform(0.5, 1))  # noqa: S311  no secret
     raise AssertionError("the last attempt returns or raises")
 
@@ -73,9 +95,12 @@ def is_transient(error: BaseException) -> bool:
     status = status_of(error)
     if status is not None:
         return status in _TRANSIENT_STATUS
+    names = {each.__name__ for each in type(error).__mro__}
+    if names & _UNREACHABLE_CLASSES:
+        return _answered.is_set()
     if isinstance(error, (TimeoutError, ConnectionError, EOFError, ShortBodyError)):
         return True
-    if any(each.__name__ in _TRANSIENT_CLASSES for each in type(error).__mro__):
+    if names & _TRANSIENT_CLASSES:
         return True
     return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNO
 
@@ -92,7 +117,7 @@ def translated(error: BaseException, path: str, *, doing: str = "read") -> Bundl
         return error
     error = _cause(error)
     names = {each.__name__ for each in type(error).__mro__}
-    code, status, what = _code(error), status_of(error), _one_line(error)
+    code, status, what = code_of(error), status_of(error), _one_line(error)
     if code in _EXPIRED or "expired" in what.lower():
         return UnreadableFileError(f"can't be {doing}: the credentials have expired; get new ones", path=path)
     if names & _NO_CREDENTIALS:
@@ -106,12 +131,19 @@ def translated(error: BaseException, path: str, *, doing: str = "read") -> Bundl
             f"can't be {doing}: no permission ({what}); ask for it, or use other credentials", path=path
         )
     if code == "NoSuchBucket" or (isinstance(error, FileNotFoundError) and "bucket does not exist" in what):
-        return MissingBucketError("no such bucket; its name is the first part of the URL", path=path)
+        return MissingBucketError(NO_BUCKET, path=path)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return MissingFileError("no such file", path=path)
     if status == 400 and doing == "read":  # what S3 answers to HEAD requests, which have no text
         return UnreadableFileError(
             f"can't be read ({what}); the credentials may have expired, or be for another region", path=path
+        )
+    if isinstance(error, TypeError):  # libraries pass them on until something takes no such argument
+        return UnsupportedError(f"can't be opened with these options: {what}", path=path)
+    if names & _UNREACHABLE_CLASSES and not is_transient(error):
+        return UnreadableFileError(
+            f"can't be {doing}: no server answers ({what}); check the URL, or the option endpoint_url",
+            path=path,
         )
     if isinstance(error, NotImplementedError):
         return UnsupportedError(f"can't be {doing}: URLs of this kind don't allow that", path=path)
@@ -126,7 +158,7 @@ def translated(error: BaseException, path: str, *, doing: str = "read") -> Bundl
 def _cause(error: BaseException) -> BaseException:
     """The error below one that hides what the server said: fsspec calls all of them FileNotFoundError over HTTP."""
     cause = error.__cause__
-    hides = isinstance(error, FileNotFoundError) and cause is not None and not _code(error)
+    hides = isinstance(error, FileNotFoundError) and cause is not None and not code_of(error)
     return cause if hides and cause is not None and not isinstance(cause, LookupError) else error
 
 
@@ -139,7 +171,8 @@ def _response(error: BaseException) -> dict[str, Any]:
     return {}
 
 
-def _code(error: BaseException) -> str:
+def code_of(error: BaseException) -> str:
+    """The code of the response of S3 that an error is about; empty if there was none."""
     return str(_response(error).get("Error", {}).get("Code", ""))
 
 

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tensorbundle.errors import UnsupportedError
-from tensorbundle.storage.faults import ShortBodyError, status_of
+from tensorbundle.storage.faults import REFUSED, ShortBodyError, code_of, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,8 @@ def fetch_end(fs: Any, name: str, size: int) -> Fetched | None:
     except UnsupportedError:
         return None
     except Exception as error:
-        if status_of(error) in _NO_SUCH_RANGE:  # the file is empty, or the server does not count from the end
+        # The file is empty, or the server does not count from the end.
+        if status_of(error) in _NO_SUCH_RANGE and code_of(error) not in REFUSED:
             return None
         raise
     whole = response.fetched.size

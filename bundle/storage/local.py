@@ -17,13 +17,19 @@ import stat
 import struct
 from typing import TYPE_CHECKING, Final, Self
 
-from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnreadableFileError
+from tensorbundle.errors import (
+    BundleError,
+    CorruptionError,
+    MissingFileError,
+    UnreadableFileError,
+    UnsupportedError,
+)
 from tensorbundle.storage.protocols import SharingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tensorbundle.storage.protocols import Buffer, SharedHow, Upload
+    from tensorbundle.storage.protocols import Assembly, Buffer, SharedHow, Upload
     from tensorbundle.storage.staging import RenamedFiles
 
 __all__ = ["LocalFile", "LocalStore", "LocalWriter"]
@@ -332,9 +338,15 @@ class LocalStore:
         """See `Store`."""
         os.unlink(path)
 
-    def assemble(self, name: str, size: int) -> None:
+    def can_assemble(self, name: str) -> bool:
         """See `Store`: one process writes a file."""
-        del name, size
+        del name
+        return False
+
+    def assemble(self, name: str, size: int) -> Assembly:
+        """See `Store`."""
+        del size
+        raise UnsupportedError("one process writes a file here", path=name)
 
     def uploads(self, directory: str) -> Sequence[Upload]:
         """See `Store`: there are none."""

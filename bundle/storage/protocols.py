@@ -82,8 +82,8 @@ class Assembly(Protocol):
     def writer(self, first: int) -> PartsWriter:
         """The parts from number `first` on, counted from 1."""
 
-    def complete(self, parts: Sequence[SentPart]) -> None:
-        """Let the file appear; as `WritableFile.close`."""
+    def complete(self, parts: Sequence[SentPart], size: int, crc: int) -> None:
+        """Let the file appear, which has so many bytes with this checksum; as `WritableFile.close`."""
 
     def abort(self) -> None:
         """Delete what was sent."""
@@ -323,8 +323,15 @@ class Store(Protocol):
             OSError: it can't be deleted.
         """
 
-    def assemble(self, name: str, size: int) -> Assembly | None:
-        """A staged file of so many bytes, to be sent in parts by several processes; None if the store can't do that."""
+    def can_assemble(self, name: str) -> bool:
+        """Whether several processes can send parts of one file of this name."""
+
+    def assemble(self, name: str, size: int) -> Assembly:
+        """A staged file of so many bytes, to be sent in parts by several processes; only if `can_assemble`.
+
+        Raises:
+            OSError: it can't be written.
+        """
 
     def uploads(self, directory: str) -> Sequence[Upload]:
         """The uploads of files in a directory that were not completed, where the store has uploads."""

@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle.errors import MissingFileError, UnsupportedError, near_hint
 from tensorbundle.storage.downloads import NEAR_BYTES, RemoteFile, Seen
-from tensorbundle.storage.faults import MissingBucketError, patiently, translated
+from tensorbundle.storage.faults import NO_BUCKET, MissingBucketError, patiently, status_of, translated
 from tensorbundle.storage.fetching import fetch_end, is_http, is_s3, version_of
 from tensorbundle.storage.paths import basename, dirname, join
 from tensorbundle.storage.protocols import Upload
 from tensorbundle.storage.publishing import PublishedFiles
 from tensorbundle.storage.settings import current_options
-from tensorbundle.storage.uploads import RemoteWriter, S3Parts, call_s3, complete_s3, part_bytes, upload
+from tensorbundle.storage.uploads import (
+    RemoteWriter,
+    S3Parts,
+    call_s3,
+    complete_s3,
+    must_have,
+    part_bytes,
+    upload,
+    uploads_to_s3,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +45,7 @@ _PACKAGES: Final = {
     "az": "adlfs",
     "abfs": "adlfs",
 }
+_REFUSALS: Final = (400, 403)
 _SILENT_SECONDS: Final = 30
 _PACKAGES_OF_HTTP: Final = {"http": "aiohttp", "https": "aiohttp"}
 
@@ -131,7 +141,10 @@ class RemoteStore:
         try:
             info = patiently(ask)
         except Exception as error:
-            raise translated(error, path) from error
+            found = translated(_with_reason(error, fs, name), path)
+            if isinstance(found, MissingFileError) and _is_bucket(path, name):
+                raise MissingBucketError(NO_BUCKET, path=path) from error
+            raise found from error
         return Seen(info.get("type") != "directory", info.get("size"), version_of(info), _modified(info))
 
     def _look_at_end(self, path: str) -> Seen | None:
@@ -193,6 +206,8 @@ class RemoteStore:
 
     def is_file(self, path: str, *, reading_end: bool = False) -> bool:
         """See `Store`."""
+        if _is_bucket(path, self.locate(path)[1]):
+            return False
         found = self._known(path, reading_end=reading_end)
         return found is not None and found.is_file
 
@@ -244,11 +259,13 @@ class RemoteStore:
         except Exception as error:
             raise translated(error, path, doing="deleted") from error
 
-    def assemble(self, name: str, size: int) -> Assembly | None:
-        """See `Store`: S3 does."""
+    def can_assemble(self, name: str) -> bool:
+        """See `Store`: S3 can."""
+        return is_s3(self.locate(name)[0])
+
+    def assemble(self, name: str, size: int) -> Assembly:
+        """See `Store`."""
         fs, inner = self.locate(name)
-        if not is_s3(fs):
-            return None
         try:
             begun = call_s3(fs, inner, "create_multipart_upload")
         except Exception as error:
@@ -260,26 +277,19 @@ class RemoteStore:
         fs, name = self.locate(directory)
         if not is_s3(fs):
             return ()
-        bucket, prefix, _ = fs.split_path(name)
-        inside = f"{prefix.rstrip('/')}/" if prefix else ""
-        found: list[Upload] = []
         try:
-            for each in patiently(lambda: fs.list_multipart_uploads(bucket)):
-                base = each["Key"].removeprefix(inside)
-                if each["Key"].startswith(inside) and "/" not in base:
-                    found.append(Upload(join(directory, base), each["UploadId"], str(each["Initiated"])))
+            return [
+                Upload(join(directory, basename(f"/{each['Key']}")), each["UploadId"], str(each["Initiated"]))
+                for each in uploads_to_s3(fs, name)
+            ]
         except Exception as error:
             raise translated(error, directory, doing="listed") from error
-        return found
 
     def abort(self, upload: Upload) -> None:
         """See `Store`."""
         fs, name = self.locate(upload.path)
-        bucket, key, _ = fs.split_path(name)
         try:
-            patiently(
-                lambda: fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.id)
-            )
+            call_s3(fs, name, "abort_multipart_upload", UploadId=upload.id)
         except FileNotFoundError:
             return
         except Exception as error:
@@ -299,17 +309,41 @@ class _S3Assembly:
         fs, name = self.store.locate(self.upload.path)
         return S3Parts(self.upload.path, fs, name, self.upload.id, first, self.part_bytes)
 
-    def complete(self, parts: Sequence[SentPart]) -> None:
+    def complete(self, parts: Sequence[SentPart], size: int, crc: int) -> None:
         """See `Assembly`."""
-        fs, name = self.store.locate(self.upload.path)
+        path = self.upload.path
+        fs, name = self.store.locate(path)
+        reopen = functools.partial(self.store.open, path)
         try:
-            complete_s3(fs, name, self.upload.id, parts, replace=False)
+            complete_s3(
+                fs,
+                name,
+                self.upload.id,
+                parts,
+                replace=False,
+                must_be_this=functools.partial(must_have, reopen, size, crc),
+            )
         except Exception as error:
-            raise translated(error, self.upload.path, doing="written") from error
+            raise translated(error, path, doing="written") from error
 
     def abort(self) -> None:
         """See `Assembly`."""
         self.store.abort(self.upload)
+
+
+def _with_reason(error: Exception, fs: Any, name: str) -> Exception:
+    """The error of a refused request, with the code that says why, which responses to HEAD requests lack."""
+    if is_s3(fs) and status_of(error) in _REFUSALS:
+        try:
+            fetch_end(fs, name, 1)
+        except Exception as other:  # whatever the library raises
+            return other if status_of(other) in _REFUSALS else error
+    return error
+
+
+def _is_bucket(path: str, name: str) -> bool:
+    """Whether a URL, which is `name` in its file system, is that of a bucket, in which all files are."""
+    return _schemes(path)[-1] in _PACKAGES and "/" not in name.rstrip("/")
 
 
 def _schemes(path: str) -> list[str]:

@@ -7,29 +7,43 @@ the very same bytes is no conflict: then an earlier attempt succeeded, and its a
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tensorbundle.coding import crc32c
 from tensorbundle.errors import ConflictError
-from tensorbundle.storage.faults import patiently, translated
+from tensorbundle.storage.faults import code_of, patiently, translated
 from tensorbundle.storage.fetching import is_s3
 from tensorbundle.storage.pool import submit
 from tensorbundle.storage.protocols import SentPart
 from tensorbundle.storage.spans import PART_BYTES, Span, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from tensorbundle.storage.protocols import Buffer, RandomAccessFile
 
-__all__ = ["RemoteWriter", "S3Parts", "call_s3", "complete_s3", "part_bytes", "upload"]
+__all__ = [
+    "RemoteWriter",
+    "S3Parts",
+    "abort_s3",
+    "call_s3",
+    "complete_s3",
+    "must_have",
+    "part_bytes",
+    "upload",
+    "uploads_to_s3",
+]
 
 MAX_PARTS: Final = 10_000  # of one upload to S3
 PARTS_IN_FLIGHT: Final = 4
 _MIB: Final = 1 << 20
+_SECONDS: Final = 60  # for a request, beside the time that its bytes take
+_SLOWEST: Final = 20_000  # bytes of one request a second; several are sent at a time
 
 
 def upload(
@@ -150,18 +164,7 @@ class RemoteWriter:
         Raises:
             ConflictError: it is something else.
         """
-        same = False
-        with self._reopen() as other:
-            if other.size == self.size:
-                other.prefetch([(0, self.size)])
-                crc = 0
-                for part in cut([Span(0, self.size)]):
-                    buffer = bytearray(part.size)
-                    other.readinto(part.offset, memoryview(buffer))
-                    crc = crc32c(buffer, crc)
-                same = crc == self._crc
-        if not same:
-            raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=self.path)
+        must_have(self._reopen, self.size, self._crc)
 
     def __enter__(self) -> Self:
         return self
@@ -173,6 +176,25 @@ class RemoteWriter:
             self.abandon()
 
 
+def must_have(reopen: Callable[[], RandomAccessFile], size: int, crc: int) -> None:
+    """Refuse a file that has other bytes; all of it is read.
+
+    Raises:
+        ConflictError: its size is not `size`, or its checksum not `crc`.
+    """
+    with reopen() as file:
+        same = file.size == size
+        found = 0
+        if same:
+            file.prefetch([(0, size)])
+            for part in cut([Span(0, size)]):
+                buffer = bytearray(part.size)
+                file.readinto(part.offset, memoryview(buffer))
+                found = crc32c(buffer, found)
+        if not same or found != crc:
+            raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=file.path)
+
+
 def part_bytes(size: int | None) -> int:
     """How long the parts of a file are: 8 MiB, or so long that at most 10,000 make up the whole."""
     if size is None:
@@ -182,23 +204,79 @@ def part_bytes(size: int | None) -> int:
 
 
 def call_s3(fs: Any, name: str, method: str, **arguments: object) -> Any:
-    """The response of S3 to a request about one file; made again if it fails for a reason that may pass."""
+    """The response of S3 to a request about one file; made again if it fails for a reason that may pass.
+
+    The time-outs of the library begin when a request has been sent. A server that stops to receive in the middle of one
+    is given up when the bytes could have been sent at `_SLOWEST`.
+    """
+    from fsspec.asyn import sync
+
     bucket, key, _ = fs.split_path(name)
-    return patiently(lambda: fs.call_s3(method, Bucket=bucket, Key=key, **arguments))
+    body = arguments.get("Body")
+
+    def send() -> Any:
+        seconds = _SECONDS + len(body) / _SLOWEST if isinstance(body, bytes) else None
+        return sync(fs.loop, fs._call_s3, method, timeout=seconds, Bucket=bucket, Key=key, **arguments)
+
+    return patiently(send)
 
 
-def complete_s3(fs: Any, name: str, upload_id: str, parts: Sequence[SentPart], *, replace: bool) -> None:
-    """Let the parts of an upload become a file."""
+def uploads_to_s3(fs: Any, directory: str) -> Iterator[Mapping[str, Any]]:
+    """What S3 says of each upload of a file in a directory that was begun and not completed."""
+    bucket, prefix, _ = fs.split_path(directory)
+    where = {"Bucket": bucket, "Prefix": f"{prefix.rstrip('/')}/" if prefix else "", "Delimiter": "/"}
+    markers: dict[str, Any] = {}
+    while True:
+        page = patiently(functools.partial(fs.call_s3, "list_multipart_uploads", **where, **markers))
+        yield from (
+            each for each in page.get("Uploads", ()) if "/" not in each["Key"][len(where["Prefix"]) :]
+        )
+        if not page.get("IsTruncated"):
+            return
+        markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+def complete_s3(
+    fs: Any,
+    name: str,
+    upload_id: str,
+    parts: Sequence[SentPart],
+    *,
+    replace: bool,
+    must_be_this: Callable[[], None],
+) -> None:
+    """Let the parts of an upload become a file.
+
+    `must_be_this` raises ConflictError unless the file that has the name has the bytes of these parts. It is called if the
+    name is taken, which it also is after a request that was carried out and whose answer was lost.
+    """
     condition = {} if replace else {"IfNoneMatch": "*"}
     listed = [{"PartNumber": part.number, "ETag": part.tag} for part in parts]
-    call_s3(
-        fs,
-        name,
-        "complete_multipart_upload",
-        UploadId=upload_id,
-        MultipartUpload={"Parts": listed},
-        **condition,
-    )
+    try:
+        call_s3(
+            fs,
+            name,
+            "complete_multipart_upload",
+            UploadId=upload_id,
+            MultipartUpload={"Parts": listed},
+            **condition,
+        )
+    except Exception as error:
+        if not _is_taken(error):
+            raise
+        must_be_this()
+        abort_s3(fs, name, upload_id)
+
+
+def abort_s3(fs: Any, name: str, upload_id: str) -> None:
+    """Delete the parts of an upload, unless it is gone; what fails leaves them for `manage URL clean`."""
+    with contextlib.suppress(Exception):  # whatever a library raises
+        call_s3(fs, name, "abort_multipart_upload", UploadId=upload_id)
+
+
+def _is_taken(error: BaseException) -> bool:
+    """Whether S3 says that a name is taken, or that an upload is gone, as it is when it was completed."""
+    return code_of(error) in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload")
 
 
 class S3Parts:
@@ -281,38 +359,31 @@ class _S3Upload(RemoteWriter):
             self._parts.finish_parts()
 
     def _complete(self) -> None:
-        try:
-            if self._id is None:
-                condition = {} if self._replace else {"IfNoneMatch": "*"}
-                call_s3(self._fs, self._name, "put_object", Body=bytes(self._buffer), **condition)
-                return
+        if self._id is not None:
             if self._buffer:
                 self._parts.write(self._buffer)
             parts = self._parts.finish_parts()
-            complete_s3(self._fs, self._name, self._id, parts, replace=self._replace)
+            complete_s3(
+                self._fs,
+                self._name,
+                self._id,
+                parts,
+                replace=self._replace,
+                must_be_this=self._must_be_this,
+            )
+            return
+        condition = {} if self._replace else {"IfNoneMatch": "*"}
+        try:
+            call_s3(self._fs, self._name, "put_object", Body=bytes(self._buffer), **condition)
         except Exception as error:
-            # The name is taken; or the upload is gone, having been completed by a request whose answer was lost.
-            if _code(error) not in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"):
+            if not _is_taken(error):
                 raise
             self._must_be_this()
-            self._abort()
 
     def _abort(self) -> None:
-        if self._id is None:
-            return
-        self._parts.stop()
-        try:
-            call_s3(self._fs, self._name, "abort_multipart_upload", UploadId=self._id)
-        except Exception:  # noqa: S110  whatever a library raises: it was completed, or stays for `clean`
-            pass
-
-
-def _code(error: BaseException) -> str:
-    for each in (error, error.__cause__):
-        response = getattr(each, "response", None)
-        if isinstance(response, dict):
-            return str(response.get("Error", {}).get("Code", ""))
-    return ""
+        if self._id is not None:
+            self._parts.stop()
+            abort_s3(self._fs, self._name, self._id)
 
 
 class _StreamUpload(RemoteWriter):

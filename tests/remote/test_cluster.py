@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from concurrent.futures import Executor
 
 import numpy as np
 import pytest
@@ -100,9 +101,20 @@ def test_one_large_tensor_is_cut_over_tasks(s3, tmp_path, workers, monkeypatch):
         writer.add("large", np.arange(60_000, dtype=np.float32))
         writer.add("z", np.arange(7, dtype=np.float64))
     s3.put(tmp_path, "run/")
+    lost = []
+
+    def lose(_, request):
+        """The answer to the request that completes the upload."""
+        if request.method == "POST" and "uploadId" in request.query and not lost:
+            lost.append(request)
+            return "lost"
+        return None
+
+    s3.log.fault = lose
     with cluster(workers.scheduler_address) as executor:
         options = TransferOptions(executor=executor)
         extract("s3://bucket/run/model", "s3://bucket/new/model", "*", options=options)
+        assert lost
         numbers = [each.query for each in s3.log.requests if "partNumber" in each.query]
         assert len(numbers) == 31
         for path in tmp_path.glob("model.*"):
@@ -150,6 +162,40 @@ def test_an_error_of_a_worker_is_ours(s3, remote, workers):
     assert not [each for each in s3.objects() if each.startswith("new/")]
 
 
+@pytest.mark.parametrize(
+    ("command", "name", "said"),
+    [
+        (
+            ["cast"],
+            "s3://bucket/new",
+            "6 data shards of up to 58.6 KiB, one task for each, as values are computed",
+        ),
+        (["drop", "s*"], "s3://bucket/new", None),
+        (
+            ["drop", "t0"],
+            "s3://bucket/new",
+            "5 data shards of up to 117.2 KiB, one task for each, as strings are checked",
+        ),
+        (
+            ["drop", "s*", "--resume"],
+            "s3://bucket/new",
+            "as --resume (resume=True) works on whole data shards",
+        ),
+        (["drop", "s*", "--data=copy"], "new", "only S3 takes the parts of a file from several machines"),
+        (["convert"], "new.safetensors", "workers write data shards; this machine writes safetensors files"),
+    ],
+)
+@pytest.mark.usefixtures("s3")
+def test_what_workers_leave_to_one_is_said(source, run, monkeypatch, command, name, said):
+    monkeypatch.setattr("tensorbundle.tools.rewriting.multipart.RANGE_BYTES", 20_000)
+    destination = name if "://" in name else source.parent / name
+    more = ["t*=bfloat16"] if command == ["cast"] else ["--allow-unused"]
+    found = run(
+        command[0], source, destination, *command[1:], *more, "--dry-run", "--scheduler=tcp://x:1"
+    ).err
+    assert (said in found) if said else ("--scheduler" not in found), found
+
+
 def test_no_scheduler(run, source):
     import tensorbundle.tools.rewriting.cluster as module
 
@@ -168,4 +214,17 @@ def test_a_pool_of_processes_that_breaks(source):
 
     with Broken(1) as executor, pytest.raises(BundleError, match="processes that do the work failed"):
         extract(source, source.parent / "new", "t*", options=TransferOptions(data="copy", executor=executor))
+    assert not list(source.parent.glob("new*"))
+
+
+def test_a_scheduler_that_is_lost(source):
+    class Lost(Executor):
+        def map(self, *_):
+            yield from ()
+            raise RuntimeError("task-1 cancelled for reason: scheduler-connection-lost.\\nClient lost it")
+
+    with pytest.raises(
+        BundleError, match=r"scheduler was lost; .* run the same command again, with --resume"
+    ):
+        extract(source, source.parent / "new", "t*", options=TransferOptions(data="copy", executor=Lost()))
     assert not list(source.parent.glob("new*"))

@@ -7,6 +7,7 @@ import pytest
 
 import tensorbundle as tb
 from tensorbundle.errors import ConflictError
+from tensorbundle.storage.remote import RemoteStore
 
 RUN = "s3://bucket/run"
 
@@ -66,6 +67,40 @@ def test_verify_all(three, run):
     assert run("verify", "--all", RUN).out.count("ckpt-") == 3
 
 
-def test_a_directory_that_is_not_there(s3, run):
-    assert "no such directory" in run.error("manage", "s3://bucket/nothing")
-    assert "no such bucket" in run.error("manage", "s3://nowhere/nothing")
+@pytest.mark.parametrize(
+    ("command", "url", "said"),
+    [
+        ("manage", "s3://bucket/nothing", "no such directory"),
+        ("manage", "s3://nowhere/nothing", "no such bucket"),
+        ("manage", "s3://nowhere", "no such bucket"),
+        ("ls", "s3://nowhere", "no such bucket"),
+        ("ls", "s3://bucket", "a directory without a 'checkpoint' state file; no checkpoint is there"),
+        ("ls", "s3://bucket/", "a directory without a 'checkpoint' state file; no checkpoint is there"),
+    ],
+)
+@pytest.mark.usefixtures("s3")
+def test_a_directory_that_is_not_there(run, command, url, said):
+    assert said in run.error(command, url)
+
+
+def test_uploads_come_in_pages(s3, monkeypatch):
+    """moto's server has one page, and does not group keys; those of S3 have a thousand uploads."""
+    for name in ("a", "b", "c", "sub/d", "../other"):
+        s3.client.create_multipart_upload(Bucket="bucket", Key=f"run/{name}")
+    store = RemoteStore()
+    fs, _ = store.locate(RUN)
+    real = fs.call_s3
+
+    def paged(method, **arguments):
+        whole = real(method, **{name: value for name, value in arguments.items() if "Marker" not in name})
+        ids = ["", *(each["UploadId"] for each in whole["Uploads"])]
+        at = ids.index(arguments.get("UploadIdMarker", ""))
+        page = whole["Uploads"][at : at + 1]
+        more = at + 2 < len(ids)
+        next_ = {"NextKeyMarker": page[0]["Key"], "NextUploadIdMarker": page[0]["UploadId"]} if more else {}
+        return {"Uploads": page, "IsTruncated": more, **next_}
+
+    monkeypatch.setattr(fs, "call_s3", paged)
+    assert [each.path for each in store.uploads(RUN)] == [f"{RUN}/{name}" for name in "abc"]
+    monkeypatch.undo()
+    assert [each.path for each in store.uploads(RUN)] == [f"{RUN}/{name}" for name in "abc"]

@@ -1,6 +1,7 @@
 """Servers and networks that fail, at every request of a run: the run is as if they had not, or says what happened."""
 
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import tensorbundle as tb
 from support.depth import sample
 from support.remote_servers import FAULTS
 from tensorbundle.errors import BundleError
+from tensorbundle.storage import faults
+from tensorbundle.storage.remote import RemoteStore
 from tensorbundle.storage.settings import storage_options
 from tensorbundle.tools import convert
 from tensorbundle.tools.rewriting.options import TransferOptions
@@ -89,6 +92,25 @@ def test_s3_may_fall_silent_once(s3, source, fault):
             assert {key: s3.content(key) for key in s3.objects()} == expected, number
 
 
+@pytest.mark.usefixtures("no_pauses")
+def test_s3_may_stop_to_receive_in_the_middle_of_a_part(s3, monkeypatch):
+    """Which no time-out of the library ends: those begin when a request has been sent."""
+    assert not RemoteStore().exists("s3://bucket/run/file")  # the library is ready
+    s3.log.clear()
+    monkeypatch.setattr("tensorbundle.storage.uploads._SECONDS", 0.5)
+    monkeypatch.setattr("tensorbundle.storage.uploads._SLOWEST", 1e9)
+
+    def stop(number, _):
+        monkeypatch.setattr("tensorbundle.storage.uploads._SECONDS", 60)
+        return None if number else "hang"
+
+    s3.log.fault = stop
+    with RemoteStore().writer("s3://bucket/run/file") as file:
+        file.write(bytes(8_000_000))  # more than the buffers of a connection
+    assert len(s3.log.requests) >= 2
+    assert s3.objects() == {"run/file": 8_000_000}
+
+
 @pytest.mark.usefixtures("no_pauses", "small_parts")
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("ending", ["", ".safetensors"])
@@ -150,3 +172,32 @@ def test_refusals_say_what_to_do(http, run, status, said):
     http.log.fault = lambda *_: status
     message = run.error("ls", f"{http.url}/model")
     assert re.search(said, message), message
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("403", "no permission.*; ask for it"),
+        ("400 ExpiredToken", "the credentials have expired; get new ones"),
+        ("403 InvalidAccessKeyId", "the credentials are not accepted.*; configure them"),
+        ("404 NoSuchBucket", "no such bucket; its name is the first part of the URL"),
+    ],
+)
+def test_what_s3_refuses_says_what_to_do(s3, run, source, fault, said):
+    s3.log.fault = lambda *_: fault
+    for command in (["ls", "s3://bucket/run/model"], ["extract", source, "s3://bucket/run/model", "*"]):
+        message = run.error(*command)
+        assert re.search(f"^s3://bucket/run.*: {said}", message), message
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_server_that_is_not_there(run, monkeypatch):
+    """An address that nobody has answered at is wrong; after an answer, somebody restarts the server."""
+    monkeypatch.setattr("tensorbundle.storage.faults._answered", threading.Event())
+    nobody = {"key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:9"}
+    nobody["config_kwargs"] = {"retries": {"max_attempts": 0}}
+    with storage_options({"s3": nobody}):
+        for url in ("s3://bucket/run/model", "http://127.0.0.1:9/model"):
+            assert re.search(r"no server answers \(.*\); check the URL", run.error("ls", url))
+        faults._answered.set()
+        assert "after 6 attempts" in run.error("ls", "s3://bucket/run/model")

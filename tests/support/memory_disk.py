@@ -246,8 +246,8 @@ class MemoryDisk:
     def locked(self, directory: str) -> Iterator[None]:
         yield
 
-    def assemble(self, name: str, size: int) -> None:
-        return None
+    def can_assemble(self, name: str) -> bool:
+        return False
 
     def uploads(self, directory: str) -> tuple[()]:
         return ()

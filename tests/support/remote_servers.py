@@ -51,7 +51,7 @@ class Log:
         return request, None if self.fault is None else self.fault(len(self.requests) - 1, request)
 
 
-# A status; a connection that is closed before the answer, or in the middle of it; a server that never answers, or falls
+# A status, for S3 also with the code of an error ("400 ExpiredToken"); a connection that is closed before the answer, or in the middle of it; a server that never answers, or falls
 # silent in the middle of an answer.
 FAULTS = ("500", "503", "429", "cut", "short", "hang", "stall")
 
@@ -100,12 +100,14 @@ class S3Server:
             environ.get("QUERY_STRING", ""),
             environ.get("HTTP_RANGE", ""),
         )
-        if fault is not None and fault.isdigit():
-            size = int(environ.get("CONTENT_LENGTH") or 0)
-            environ["wsgi.input"].read(size)
-            code = {"500": "InternalError", "503": "SlowDown", "429": "TooManyRequests"}.get(fault, fault)
+        if fault is not None and fault[0].isdigit():
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            status, _, code = fault.partition(" ")
+            code = code or {"500": "InternalError", "503": "SlowDown", "403": "AccessDenied"}.get(
+                status, "Error"
+            )
             body = f"<Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
-            start_response(f"{fault} injected", [("Content-Length", str(len(body)))])
+            start_response(f"{status} injected", [("Content-Length", str(len(body)))])
             return [body]
         if fault == "lost":  # carried out, and the answer lost
             list(self._app(environ, lambda *_: None))

@@ -18,7 +18,7 @@ from tensorbundle.tools.cli.console import counted, escape, human_bytes, shell
 from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.sizes import parse_size
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps, table_of_pairs
-from tensorbundle.tools.rewriting.bundle_output import DEAD_BYTES, dead_bytes
+from tensorbundle.tools.rewriting.bundle_output import DEAD_BYTES, BundleOutput, dead_bytes, undivided
 from tensorbundle.tools.rewriting.expressions import Constant
 from tensorbundle.tools.rewriting.options import TransferOptions
 from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
@@ -149,6 +149,9 @@ def carry_out(
     for note in plan.notes:
         for line in _about(note.what, note.keys, everything=args.long):
             console.note(line)
+    if args.scheduler is not None:
+        for line in _about_scheduler(plan, destination, options):
+            console.note(line)
     if args.dry_run:
         _print_plan(plan, destination, options, console, everything=args.long)
         return 0
@@ -185,6 +188,19 @@ def _executor(args: argparse.Namespace, stack: contextlib.ExitStack) -> Executor
 
         return stack.enter_context(cluster(args.scheduler))
     return stack.enter_context(ThreadPoolExecutor(args.jobs)) if args.jobs > 1 else None
+
+
+def _about_scheduler(plan: Plan, destination: str, options: TransferOptions) -> Iterator[str]:
+    """What the workers of a cluster do not do, or one of them does alone."""
+    if not isinstance(plan.output, BundleOutput):
+        yield f"--scheduler: workers write data shards; this machine writes {plan.output.file_format} files"
+        return
+    for reason, sizes in undivided(plan, destination, options, check_sources(plan)).items():
+        shards = counted(len(sizes), "data shard")
+        yield (
+            f"--scheduler: {shards} of up to {human_bytes(max(sizes))}, one task for each, as {reason}; "
+            "'reshard --shards N' makes more"
+        )
 
 
 def _print_plan(

@@ -17,7 +17,15 @@ from tensorbundle.entries import HEADER_KEY
 from tensorbundle.storage.protocols import SharingError
 from tensorbundle.tools.rewriting.aliasing import append_aliased
 from tensorbundle.tools.rewriting.appending import check_sample, check_wholes
-from tensorbundle.tools.rewriting.multipart import MultipartShard, PartRange, SentRange, aborting, send, split
+from tensorbundle.tools.rewriting.multipart import (
+    MultipartShard,
+    PartRange,
+    SentRange,
+    aborting,
+    obstacle,
+    send,
+    split,
+)
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.ordered import next_result
 from tensorbundle.tools.rewriting.plan import Carried
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.options import TransferOptions
     from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
 
-__all__ = ["DEAD_BYTES", "BundleOutput", "dead_bytes"]
+__all__ = ["DEAD_BYTES", "BundleOutput", "dead_bytes", "undivided"]
 
 DEAD_BYTES: Final = 1 << 20  # that a shared file may have, whatever share of it they are
 COPIED_BYTES: Final = 64 << 20  # bytes up to which tensors are copied, or written to one new data shard
@@ -165,6 +173,19 @@ def _split(
         stays = isinstance(each.origin, Carried) and each.origin.stored.path in names
         (stay if stays else move).append(each)
     return stay, move
+
+
+def undivided(
+    plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]
+) -> dict[str, list[int]]:
+    """The sizes of large data shards of the bundle `path` that are one task each of a cluster, by the reasons why."""
+    shared = plan.output.shared(plan, path, options, sizes)
+    found: dict[str, list[int]] = {}
+    for group in _groups(plan, _split(plan.entries, shared)[1], one=bool(shared)):
+        reason = obstacle(options.store_for(path), path, group, resume=options.resume)
+        if reason is not None:
+            found.setdefault(reason, []).append(sum(each.origin.entry.nbytes for each in group))
+    return found
 
 
 def _groups(plan: Plan, entries: list[PlannedEntry], *, one: bool) -> list[list[PlannedEntry]]:

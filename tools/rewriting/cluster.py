@@ -7,7 +7,10 @@ wrote is not visible, or has the same bytes.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, cast
 
 from tensorbundle.errors import BundleError, UnsupportedError
@@ -39,10 +42,13 @@ def cluster(address: str) -> Iterator[Executor]:
             "a cluster needs dask.distributed: pip install 'tensorbundle[distributed]'"
         ) from None
     try:
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        with ThreadPoolExecutor(1) as thread:  # whoever calls may have an event loop
+            thread.submit(asyncio.run, _look_for(address)).result()
     except (OSError, ValueError, TypeError) as error:
-        raise BundleError(f"no scheduler answers: {error}", path=address) from None
-    with client:
+        raise BundleError(
+            f"no scheduler answers: {error}; give the address that 'dask scheduler' prints", path=address
+        ) from None
+    with _silent_log(), Client(address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
         if not client.scheduler_info()["workers"]:
             raise BundleError("the scheduler has no workers; start some with 'dask worker'", path=address)
         # pure=False: two tasks with equal arguments are two tasks, as they write files.
@@ -51,3 +57,28 @@ def cluster(address: str) -> Iterator[Executor]:
             yield cast("Executor", executor)
         finally:
             executor.shutdown(wait=False)
+
+
+async def _look_for(address: str) -> None:
+    """Connect to a scheduler once, as a `Client` that finds none is closed by nothing but its own time-out of a minute.
+
+    Raises:
+        OSError, ValueError, TypeError: no scheduler answers, or this is no address.
+    """
+    from distributed.core import connect
+    from distributed.security import Security
+
+    comm = await connect(address, timeout=_CONNECT_SECONDS, **Security().get_connection_args("client"))
+    await comm.close()
+
+
+@contextlib.contextmanager
+def _silent_log() -> Iterator[None]:
+    """Keeps Dask from logging tracebacks of a lost connection, of which the executor's error says all."""
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

@@ -11,19 +11,19 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.coding import combine_crc32c
+from tensorbundle.coding import combine_crc32c, crc32c
 from tensorbundle.errors import BundleError
-from tensorbundle.tools.rewriting.plan import Carried, Literal
+from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tensorbundle.entries import TensorEntry
     from tensorbundle.storage.protocols import Assembly, SentPart, Store
     from tensorbundle.tools.rewriting.plan import PlannedEntry
 
-__all__ = ["MultipartShard", "PartRange", "SentRange", "aborting", "send", "split"]
+__all__ = ["MultipartShard", "PartRange", "SentRange", "aborting", "obstacle", "send", "split"]
 
 RANGE_BYTES: Final = 512 << 20  # of the parts that one task sends
 
@@ -77,30 +77,50 @@ class MultipartShard:
             ConflictError, UnreadableFileError: as `WritableFile.close`.
         """
         crcs = [0] * len(self.entries)
+        size = total = 0
         for each in sent:
             for number, crc, nbytes in each.checksums:
                 crcs[number] = combine_crc32c(crcs[number], crc, nbytes)
+                total = combine_crc32c(total, crc, nbytes)
+                size += nbytes
         out = []
         for entry, whole, crc in zip(self.entries, self.whole, crcs, strict=True):
             if whole is not None and verify and entry.dtype.itemsize:
                 whole.must_match(crc)
             known = whole is None or whole.stored.crc32c is not None
             out.append(entry if known else entry._replace(crc32c=crc))
-        self.assembly.complete([part for each in sent for part in each.parts])
+        self.assembly.complete([part for each in sent for part in each.parts], size, total)
         return out
 
 
+def obstacle(store: Store, path: str, entries: Sequence[PlannedEntry], *, resume: bool) -> str | None:
+    """Why the data shard at `path`, if it is large enough for several tasks, is left to one; None if it is not."""
+    if sum(each.origin.entry.nbytes for each in entries) <= 2 * RANGE_BYTES:
+        return None
+    if not store.can_assemble(path):
+        return "only S3 takes the parts of a file from several machines"
+    if resume:
+        return "--resume (resume=True) works on whole data shards"
+    for each in entries:
+        origin = each.origin
+        if isinstance(origin, Converted):
+            return "values are computed"
+        if isinstance(origin, Carried) and origin.part_of is not None:
+            return "parts of tensors are stored, which have one checksum for the whole"
+        if isinstance(origin, Carried) and origin.entry.nbytes and not origin.entry.dtype.itemsize:
+            return "strings are checked as a whole"
+    if _overlap([each.origin.range for each in entries if isinstance(each.origin, Carried)]):
+        return "tensors have bytes in common, which are stored once"
+    return None
+
+
 def split(store: Store, path: str, entries: Sequence[PlannedEntry], *, verify: bool) -> MultipartShard | None:
-    """How several tasks send the data shard at `path`; None if one task must, or may as well, write it."""
+    """How several tasks send the data shard at `path`; None if it is not large, or there is an `obstacle`."""
     total = sum(each.origin.entry.nbytes for each in entries)
-    if total <= 2 * RANGE_BYTES:
+    if total <= 2 * RANGE_BYTES or obstacle(store, path, entries, resume=False):
         return None
     layout = list(_layout(entries))
-    if len(layout) != len(entries) or _overlap(layout):
-        return None
     assembly = store.assemble(path, total)
-    if assembly is None:
-        return None
     size = max(1, RANGE_BYTES // assembly.part_bytes) * assembly.part_bytes
     groups: list[list[tuple[int, TensorRange | bytes]]] = [[]]
     room = size
@@ -127,25 +147,20 @@ def split(store: Store, path: str, entries: Sequence[PlannedEntry], *, verify: b
 
 
 def _layout(entries: Sequence[PlannedEntry]) -> Iterator[tuple[TensorEntry, TensorRange | bytes]]:
-    """Each entry and its bytes, as far as they are carried or the plan's own, and can be checked in parts."""
+    """Each entry and its bytes, which are carried or the plan's own."""
     for each in entries:
-        origin = each.origin
-        if isinstance(origin, Literal):
-            yield origin.entry, origin.payload
-            continue
-        checkable = origin.entry.dtype.itemsize or not origin.entry.nbytes
-        if isinstance(origin, Carried) and origin.part_of is None and checkable:
-            yield origin.entry, origin.range
+        if isinstance(each.origin, Literal):
+            yield each.origin.entry, each.origin.payload
+        elif isinstance(each.origin, Carried):
+            yield each.origin.entry, each.origin.range
 
 
-def _overlap(layout: Sequence[tuple[TensorEntry, TensorRange | bytes]]) -> bool:
+def _overlap(ranges: Iterable[TensorRange]) -> bool:
     """Whether ranges have bytes in common, which are then written once (`aliasing.py`)."""
-    ranges = sorted(
-        (content.stored.path, content.stored.offset, content.end)
-        for _, content in layout
-        if isinstance(content, TensorRange) and content.stored.nbytes
+    ordered = sorted(
+        (each.stored.path, each.stored.offset, each.end) for each in ranges if each.stored.nbytes
     )
-    return any(one[0] == other[0] and other[1] < one[2] for one, other in itertools.pairwise(ranges))
+    return any(one[0] == other[0] and other[1] < one[2] for one, other in itertools.pairwise(ordered))
 
 
 def _part(content: TensorRange | bytes, start: int, size: int) -> TensorRange | bytes:
@@ -170,11 +185,12 @@ def send(task: PartRange) -> SentRange:
     ranges = [content for _, content in task.contents if isinstance(content, TensorRange)]
     with OpenFiles() as files, task.assembly.writer(task.first) as writer:
         files.prefetch((each.store, each.stored) for each in ranges)
-        for _, content in task.contents:
+        for number, content in task.contents:
             if isinstance(content, TensorRange):
                 stream_ranges([content], files, write=writer.write, verify=task.verify, computed=note)
             else:
                 writer.write(content)
+                checksums.append((number, crc32c(content), len(content)))
         return SentRange(tuple(writer.finish_parts()), tuple(checksums))
 
 

@@ -36,10 +36,16 @@ def _of_process(result: Callable[[], Result]) -> Result:
     except BundleError:
         raise
     except Exception as error:
-        raise BundleError(
-            f"the processes that do the work failed: {type(error).__name__}: {str(error)[:300]}; "
-            "they may lack memory, packages or access to the files"
-        ) from error
+        what = " ".join(str(error).replace("\\n", " ").split())[:300]
+        if "scheduler-connection-lost" in what:  # of Dask
+            reason = "the connection to the scheduler was lost"
+            advice = (
+                "look whether it is still there, and run the same command again, with --resume if it writes"
+            )
+        else:
+            reason = f"the processes that do the work failed: {type(error).__name__}: {what}"
+            advice = "they may lack memory, packages or access to the files"
+        raise BundleError(f"{reason}; {advice}") from error
 
 
 def in_order(

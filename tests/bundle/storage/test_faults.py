@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from tensorbundle.errors import ConflictError, MissingFileError, UnreadableFileError
+from tensorbundle.errors import ConflictError, MissingFileError, UnreadableFileError, UnsupportedError
 from tensorbundle.storage import faults
 from tensorbundle.storage.faults import MissingBucketError, is_transient, patiently, translated
 
@@ -80,6 +80,7 @@ def test_transient(error, expected):
         (caused(FileNotFoundError("x"), ClientResponseError(404)), MissingFileError, "no such file"),
         (TimeoutError(), UnreadableFileError, "can't be reached or is busy"),
         (OSError(errno.ENOSPC, "full"), UnreadableFileError, "full"),
+        (TypeError("no argument 'x'"), UnsupportedError, "can't be opened with these options"),
         (ValueError("two\nlines"), UnreadableFileError, "two lines"),
         (ConflictError("as it is"), ConflictError, "as it is"),
     ],
