@@ -1,14 +1,20 @@
 """Damage of every kind that a disk or a network does, everywhere in a small checkpoint, is noticed when it is read."""
 
+import contextlib
+import io
+import struct
+import zipfile
+
 import numpy as np
 import pytest
 
 import tensorbundle as tb
 from support.bundles import read_everything, snapshot
 from support.depth import DEEP, sample
-from support.v1_files import item, saved, v1_bytes
-from tensorbundle.table import FOOTER_BYTES, TRAILER_BYTES, Footer
-from tensorbundle.tools import verify
+from support.v1_files import item, saved, snappy_table, v1_bytes
+from tensorbundle.storage.local import LocalFile
+from tensorbundle.table import FOOTER_BYTES, TRAILER_BYTES, Footer, TableReader
+from tensorbundle.tools import convert, salvage, verify
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +54,17 @@ def old(tmp_path_factory):
     (directory / OLD[1]).write_bytes(
         v1_bytes([saved("parts", "int16", (3, 2), [second])], [item("parts", parts[second], second)])
     )
+    return directory
+
+
+@pytest.fixture(scope="module")
+def compressed(whole, tmp_path_factory):
+    """The directory of the first one, with an index whose blocks are compressed."""
+    directory = tmp_path_factory.mktemp("compressed")
+    for name in DATA:
+        (directory / name).write_bytes((whole / name).read_bytes())
+    with LocalFile(str(whole / INDEX)) as file:
+        (directory / INDEX).write_bytes(snappy_table(TableReader(file).items()))
     return directory
 
 
@@ -102,12 +119,20 @@ def flips(data):
         yield (offset, bit), bytes(flipped)
 
 
+def flips_of_bytes(data):
+    """The same with one bit of each byte, or of every fifth."""
+    for offset in range(0, len(data), 1 if DEEP else 5):
+        flipped = bytearray(data)
+        flipped[offset] ^= 1 << offset % 8
+        yield (offset, offset % 8), bytes(flipped)
+
+
 def tried(data, places):
     """Those of the places that `flips` visits."""
     return places & {place for place, _ in flips(data)}
 
 
-def undetected_flips(damaged, name, data, expected):
+def undetected_flips(damaged, name, data, expected, flips=flips):
     """The (offset, bit) pairs whose flip goes unnoticed; what is read must then be what it was."""
     found = set()
     for (offset, bit), flipped in flips(data):
@@ -129,6 +154,20 @@ def test_every_flipped_bit_of_the_index_is_noticed(whole, damaged):
     assert undetected_flips(damaged, INDEX, data, read_everything(whole / "m")) == tried(
         data, unread_bits(data)
     )
+
+
+def test_every_flipped_byte_of_a_compressed_index_is_noticed(compressed, tmp_path):
+    data = (compressed / INDEX).read_bytes()
+    damaged = reader(compressed, tmp_path)
+    expected = read_everything(compressed / "m")
+    found = undetected_flips(damaged, INDEX, data, expected, flips_of_bytes)
+    assert found == unread_bits(data) & {place for place, _ in flips_of_bytes(data)}
+
+
+def test_every_truncation_of_a_compressed_index_is_noticed(compressed, tmp_path):
+    data = (compressed / INDEX).read_bytes()
+    damaged = reader(compressed, tmp_path)
+    assert [size for size in sample(range(len(data)), 40) if damaged(INDEX, data[:size]) is not None] == []
 
 
 def unread_bits(data):
@@ -220,3 +259,82 @@ def test_a_missing_v1_file_is_noticed(old, damaged_old, tmp_path, name):
 @pytest.mark.parametrize("name", OLD)
 def test_zeros_instead_of_a_v1_file_are_noticed(old, damaged_old, name):
     assert damaged_old(name, bytes((old / name).stat().st_size)) is None
+
+
+@pytest.fixture(params=["m.safetensors", "m.npz"])
+def foreign(request, tmp_path):
+    """A file of another format, and a function that says what reading all of it gives after it has changed."""
+    path = tmp_path / request.param
+    with tb.create(tmp_path / "source") as writer:
+        writer.add("a", np.array([1.5, -2.0], np.float32))
+        writer.add("b/c", np.arange(6, dtype=np.int16).reshape(2, 3))
+    convert(tmp_path / "source", path)
+
+    def read(data):
+        path.write_bytes(data)
+        with contextlib.suppress(tb.BundleError):
+            return read_everything(path)
+        return None
+
+    return path, read
+
+
+def test_every_truncation_of_another_format_is_noticed(foreign):
+    path, read = foreign
+    data = path.read_bytes()
+    assert [size for size in sample(range(len(data)), 40) if read(data[:size]) is not None] == []
+    for size in range(0, len(data), 29):
+        path.write_bytes(data[:size])
+        assert {each.path for each in verify(path).problems} == {str(path)}
+
+
+def test_every_flipped_byte_of_another_format_is_noticed_or_gives_values(foreign):
+    path, read = foreign
+    data, expected = path.read_bytes(), read_everything(path)
+    found = {offset: read(flipped) for (offset, _), flipped in flips_of_bytes(data)}
+    if path.suffix == ".npz":  # the members of an archive have checksums, which `verify` checks
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+        places = []
+        for each in members:
+            name, extra = struct.unpack_from("<HH", data, each.header_offset + 26)
+            places.append((each.header_offset + 30 + name + extra, each.compress_size))
+        assert all(data[start : start + 6] == b"\x93NUMPY" for start, _ in places)
+        values = {each for start, size in places for each in range(start, start + size)}
+        for (offset, _), flipped in flips_of_bytes(data):
+            if offset in values:
+                path.write_bytes(flipped)
+                assert [each.path for each in verify(path).problems] == [str(path)]
+    else:  # nothing tells that values changed
+        start = 8 + int.from_bytes(data[:8], "little")
+        assert {found[offset] in (None, expected) for offset in found if offset >= start} == {False}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("compressed", INDEX), ("old", OLD[0])], ids=["snappy", "v1"])
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "flipped"])
+def test_what_is_salvaged_is_as_it_was(request, tmp_path, kind, name, cut):
+    source = request.getfixturevalue(kind)
+    expected = read_everything(source / "m")
+    data = (source / name).read_bytes()
+    changed = (
+        [data[:size] for size in range(len(data))] if cut else [each for _, each in flips_of_bytes(data)]
+    )
+    kept = []
+    for each in sample(changed[:: len(changed) // 60 or 1], 12):
+        directory = tmp_path / "damaged"
+        directory.mkdir(exist_ok=True)
+        for other, content in snapshot(source).items():
+            (directory / other).write_bytes(each if other == name else content)
+        before = snapshot(directory)
+        found = {}
+        with contextlib.suppress(tb.BundleError):  # nothing is left
+            salvage(directory / "m", tmp_path / "saved", overwrite=True)
+            found = read_everything(tmp_path / "saved")
+        assert snapshot(directory) == before
+        tensors = {
+            key: value for key, value in found.items() if not key.startswith("\0")
+        }  # no slices of lost ones
+        assert tensors == {key: expected[key] for key in tensors}
+        kept.append(len(tensors))
+    # The end of a V1 file says where its records are; blocks of an index are found without it.
+    assert max(kept) >= (0 if kind == "old" and cut else len(expected) - 1)

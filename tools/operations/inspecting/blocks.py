@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.block import DATA_RESTART_INTERVAL, iterate
 from tensorbundle.coding import FIXED32, crc32c, read_varint, unmask
 from tensorbundle.errors import CorruptionError
-from tensorbundle.limits import MAX_KEY_RATIO
-from tensorbundle.table import TRAILER_BYTES, UNCOMPRESSED
+from tensorbundle.limits import MAX_KEY_RATIO, MAX_SNAPPY_RATIO
+from tensorbundle.table import SNAPPY, TRAILER_BYTES, UNCOMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,9 @@ __all__ = ["METAINDEX", "FoundBlock", "find_blocks", "loose_entries"]
 METAINDEX: Final = b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0"
 _STEPS_PER_BYTE: Final = 4  # entries that are tried, for each byte of the file
 _LONGEST: Final = 16 << 20  # bytes of a block with one large value
+_COMPRESSED_HEAD: Final = (
+    7  # bytes of a compressed block, at most, before the first one of its contents, which is 0
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +46,18 @@ class FoundBlock:
 
 
 def find_blocks(data: bytes) -> Iterator[FoundBlock]:
-    """The uncompressed data blocks in the bytes of an index, from its start on."""
+    """The data blocks in the bytes of an index, from its start on."""
     budget = [_STEPS_PER_BYTE * len(data) + 1000]
-    at = 0
+    at = end = 0
     while 0 <= at < len(data) and budget[0] > 0:
         block = _block_at(data, at, budget)
+        for start in range(max(end, at - _COMPRESSED_HEAD), at + 1) if block is None else ():
+            block = block or _compressed_at(data, start, budget)
         if block is not None:
             if not block.items:
                 return
             yield block
-            at = block.offset + block.size + TRAILER_BYTES
+            at = end = block.offset + block.size + TRAILER_BYTES
         else:
             at = data.find(b"\0", at + 1)  # the first entry of a block shares no bytes with an earlier key
 
@@ -81,6 +86,45 @@ def _block_at(data: bytes, start: int, budget: list[int]) -> FoundBlock | None:
         _, key_size, _, pos = step
         count += 1
     return None
+
+
+def _compressed_at(data: bytes, start: int, budget: list[int]) -> FoundBlock | None:
+    """The block compressed with snappy that begins here, or None if none does: its elements tell where it ends.
+
+    The elements are those of google/snappy format_description.txt: literals, and copies of earlier bytes.
+    """
+    made = 0
+    try:
+        size, pos = read_varint(data, start)
+    except CorruptionError:
+        return None
+    while made < size <= _LONGEST and pos < len(data) and budget[0] > 0:
+        budget[0] -= 1
+        kind, length = data[pos] & 3, data[pos] >> 2
+        if kind == 0:
+            extra = max(0, length - 59)
+            length = 1 + (int.from_bytes(data[pos + 1 : pos + 1 + extra], "little") if extra else length)
+            pos += 1 + extra + length
+        elif kind == 1:
+            length = (length & 7) + 4
+            pos += 2
+        else:
+            length += 1
+            pos += 3 if kind == 2 else 5
+        made += length
+    if made != size or pos + TRAILER_BYTES > len(data) or data[pos] != SNAPPY:
+        return None
+    if size > MAX_SNAPPY_RATIO * (pos - start):
+        return None
+    if crc32c(data[start : pos + 1]) != unmask(FIXED32.unpack_from(data, pos + 1)[0]):
+        return None
+    import cramjam  # for the few indexes that are compressed
+
+    try:
+        items = iterate(bytes(cramjam.snappy.decompress_raw(data[start:pos])))
+    except (CorruptionError, cramjam.DecompressionError):
+        return None
+    return FoundBlock(start, pos - start, items)
 
 
 def _entry_at(data: bytes, pos: int, last: int) -> tuple[int, int, int, int] | None:

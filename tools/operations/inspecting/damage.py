@@ -68,7 +68,7 @@ def _cause_of_block(data: bytes, index: BlockHandle, place: int) -> str | None:
     """Why the block that has this place in it can't be read; None if none has it. `index` is the index block's."""
     handles = [index]
     with contextlib.suppress(CorruptionError):  # it may be the index block that is damaged
-        listed = iterate(data[index.offset : index.offset + index.size], index.size)
+        listed = iterate(data[index.offset : index.offset + index.size])
         handles += [BlockHandle.parse(value)[0] for _, value in listed]
     offset, size = next(
         ((each.offset, each.size) for each in handles if each.offset <= place <= each.offset + each.size),

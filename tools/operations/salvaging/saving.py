@@ -20,7 +20,7 @@ from tensorbundle.filenames import index_path
 from tensorbundle.index import BundleIndex
 from tensorbundle.keys import decode_key
 from tensorbundle.locating import resolve_prefix, what_is_there
-from tensorbundle.members import prefixes_in
+from tensorbundle.members import is_file, prefixes_in, v1_files
 from tensorbundle.slices import readable_key
 from tensorbundle.storage.paths import dirname
 from tensorbundle.tools.operations.salvaging.finding import find_index, index_like
@@ -28,6 +28,7 @@ from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 from tensorbundle.tools.rewriting.expressions import Stored
 from tensorbundle.tools.rewriting.options import TransferOptions
 from tensorbundle.tools.rewriting.transfer import transfer
+from tensorbundle.v1.index import V1Index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +118,9 @@ def salvage(
     prefix = _prefix_of(str(source))
     if destination is not None and _same(prefix, str(destination)):
         raise ConflictError("the source is never changed: give another destination", path=str(destination))
+    options = TransferOptions(data="copy", overwrite=overwrite, progress=progress)
+    if sibling is None and not is_file(index_path(prefix)) and v1_files(prefix):
+        return _salvage_v1(prefix, destination, options)
     found = _found(prefix, sibling, progress)
     fates = [Fate(readable_key(key), "unproven", why) for key, why in found.doubtful.items()]
     lost = _lose_unproven(found)
@@ -130,10 +134,39 @@ def salvage(
         raise CorruptionError(f"nothing can be saved: {reason}", path=found.path)
     summary = None
     if destination is not None:
-        draft = _draft(found)
-        options = TransferOptions(data="copy", overwrite=overwrite, progress=progress)
-        summary = transfer(draft.plan(last=True), str(destination), options)
+        summary = transfer(_draft(found).plan(last=True), str(destination), options)
     return Salvage(prefix, saved, tuple(fates), notes, summary)
+
+
+def _salvage_v1(prefix: str, destination: Path | None, options: TransferOptions) -> Salvage:
+    """The tensors of a V1 checkpoint that can be read, as a V2 checkpoint: each is in a block with a checksum.
+
+    Raises:
+        CorruptionError: the end of a file, or the record that lists all tensors, is damaged; or nothing can be read.
+    """
+    with V1Index(prefix) as index:
+        draft = Draft(prefix, shards=1)
+        fates = []
+        for key in sorted(index.listed):
+            if key.startswith(b"\0") and index.owner(key) is not None:
+                continue  # a slice, which is read with its tensor
+            try:
+                entry = index.listed[key]
+                stored = Stored.of(index, key, entry)
+                if entry.slices:
+                    must_tile([each.part.box(entry.shape) for each in stored.stored_slices], entry.shape)
+                for raw, each in stored.stored_entries:
+                    index.values(raw, each)
+            except (CorruptionError, UnsupportedError) as error:
+                fates.append(Fate(readable_key(key), "lost", error.reason))
+                continue
+            draft.tensors[decode_key(key)] = DraftTensor(stored, entry.slices)
+        if not draft.tensors:
+            reason = fates[0].detail if fates else "it lists no tensors"
+            raise CorruptionError(f"nothing can be saved: {reason}", path=index.path)
+        summary = None if destination is None else transfer(draft.plan(last=True), str(destination), options)
+    notes = ("a V1 checkpoint: what can be read is written as V2",)
+    return Salvage(prefix, len(draft.tensors), tuple(fates), notes, summary)
 
 
 def _prefix_of(source: str) -> str:

@@ -153,8 +153,22 @@ def blocks_end(data):
             lambda data: bytes(blocks_end(data)) + data[blocks_end(data) :],
             "all zeros: these bytes were never",
         ),
+        (lambda data: b"1234" + data[-FOOTER_BYTES:], None),
     ],
-    ids=["html", "cut", "zeros", "crlf", "text", "other", "empty", "short", "bit", "bytes", "block"],
+    ids=[
+        "html",
+        "cut",
+        "zeros",
+        "crlf",
+        "text",
+        "other",
+        "empty",
+        "short",
+        "bit",
+        "bytes",
+        "block",
+        "footer",
+    ],
 )
 def test_causes_in_an_index(tmp_path, edit, expected):
     with tb.create(tmp_path / "m") as writer:

@@ -10,6 +10,7 @@ import tensorbundle as tb
 from support.bundles import read_everything, snapshot
 from support.cli import V221
 from support.golden import SAMPLE
+from support.v1_files import snappy_table, whole_bytes
 from tensorbundle.storage.local import LocalFile
 from tensorbundle.table import TableReader
 from tensorbundle.tools import convert, salvage, verify
@@ -221,3 +222,27 @@ def test_the_source_is_never_written_to(ckpt):
     with pytest.raises(tb.ConflictError, match="the source is never changed"):
         salvage(ckpt / "m", ckpt / "m", overwrite=True)
     assert snapshot(ckpt) == before
+
+
+def test_a_v1_checkpoint(tmp_path):
+    values = {"a": np.arange(9, dtype=np.float32), "b": np.array([b"x", b""], object), "c": np.arange(4)}
+    directory = tmp_path / "damaged"
+    directory.mkdir()
+    path = directory / "m"
+    path.write_bytes(whole_bytes(values))
+    with LocalFile(str(path)) as file:
+        path.write_bytes(snappy_table(TableReader(file).items()))
+    with LocalFile(str(path)) as file:
+        handle = TableReader(file).handles[1]  # of a: the first block has the record that lists all
+    data = bytearray(path.read_bytes())
+    data[handle.offset + 3] ^= 1
+    path.write_bytes(data)
+    found = saved(directory)
+    assert [(each.key, each.status) for each in found.fates] == [("a", "lost")]
+    assert "data block 1: crc32c stored" in found.fates[0].detail
+    assert found.notes == ("a V1 checkpoint: what can be read is written as V2",)
+    kept = read_everything(tmp_path / "saved")
+    assert kept == {"b": ("object", (2,), [b"x", b""]), "c": ("int64", (4,), values["c"].tobytes())}
+    path.write_bytes(data[:-10])
+    with pytest.raises(tb.CorruptionError, match="not a table: magic number"):
+        saved(directory)
