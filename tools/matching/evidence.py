@@ -73,6 +73,8 @@ class Evidence:
             return False
         if (one.path and other.path and one.path != other.path) or not view.agree(one, other):
             return False
+        if self.is_miscounted(one, other):
+            return False
         return all(place is None or not is_counted(word) for word, place in view.left[one].key)
 
     def opposition(self, one: Item, other: Item) -> int:
