@@ -147,6 +147,10 @@ def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
         )
     if not store.is_directory(directory):
         return MissingFileError(f"no such directory as {directory!r}", path=path)
+    for each in (path, index_path(prefix)):
+        if store.exists(each) and not store.is_file(each):
+            kind = "directory" if store.is_directory(each) else "pipe or device"
+            return MissingFileError(f"not a regular file but a {kind}", path=each)
     ending = foreign_ending(path)
     if ending is not None:
         there = [each for each in store.list(directory) if foreign_ending(each) is not None]

@@ -27,7 +27,11 @@ _SIGNATURES: Final = (
     (8, b'{"', "a safetensors file, which is read if its name ends in .safetensors"),
     (0, b"\x89HDF", "an HDF5 file (Keras weights), which is read if its name ends in .h5"),
     (0, b"\x93NUMPY", "a NumPy array file, not a TensorFlow checkpoint"),
-    (0, b"\x80\x02", "a Python pickle (a PyTorch checkpoint?), not a TensorFlow checkpoint"),
+    (
+        0,
+        b"\x80\x02",
+        "a Python pickle; if it is a PyTorch checkpoint, save its tensors as safetensors, and give that file",
+    ),
     (0, b"node {", "a graph as text (GraphDef), without values: give the checkpoint of its variables"),
     (0, b"<!DOCTYPE", "an HTML page: the download failed"),
     (0, b"<!doctype", "an HTML page: the download failed"),
@@ -37,7 +41,10 @@ _ZIP: Final = b"PK\x03\x04"
 _ZIP_NAME: Final = 30  # where the name of a zip archive's first member begins
 # The first members of zip archives.
 _MEMBERS: Final = (
-    (rb"[^/]+/(data\.pkl|version|byteorder|\.format_version)", "a PyTorch checkpoint, not a TensorFlow one"),
+    (
+        rb"[^/]+/(data\.pkl|version|byteorder|\.format_version)",
+        "a PyTorch checkpoint: save its tensors as safetensors, and give that file",
+    ),
     (
         rb"metadata\.json|config\.json|model\.weights\.h5",
         "a Keras model, which is read if its name ends in .keras",
@@ -59,8 +66,11 @@ _NAMES: Final = (
         "the graph of a checkpoint, without its values: these are in an .index and data shards beside it",
     ),
     (r".*\.tflite", "a TensorFlow Lite model: give the checkpoint or the SavedModel that it was made of"),
-    (r".*\.tempstate\d+", "a file of a save that died, or is being written right now: it is not complete"),
-    (r".*\.(pt|pth)", "a PyTorch checkpoint, not a TensorFlow one"),
+    (
+        r".*\.tempstate\d+",
+        "a file of a save that died, or is being written right now: give a checkpoint that is complete",
+    ),
+    (r".*\.(pt|pth)", "a PyTorch checkpoint: save its tensors as safetensors, and give that file"),
 )
 
 

@@ -1,5 +1,7 @@
 """From what a person gives to a checkpoint's files."""
 
+import os
+
 import pytest
 
 import tensorbundle as tb
@@ -326,3 +328,10 @@ def test_impossible_paths(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(tb.MissingFileError):
         tb.open(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_an_index_that_is_no_regular_file(make, tmp_path):
+    make(tmp_path / "m.index")
+    with pytest.raises(tb.MissingFileError, match=r"m\.index: not a regular file but a (pipe|directory)"):
+        resolve_prefix(str(tmp_path / "m"))
