@@ -1,6 +1,7 @@
 """What the libraries behind URLs raise: which of it is worth another try, and what it means for a person.
 
-They raise OSError for most, and their own exceptions for the rest: `botocore` with a `response`, `aiohttp` with a `status`.
+They raise OSError for most, and their own exceptions for the rest: `botocore` with a `response`, `aiohttp` with a `status`,
+`azure` with a `status_code`.
 They are told apart by these attributes and by names of classes, so that none of the libraries is imported here.
 """
 
@@ -178,9 +179,8 @@ def code_of(error: BaseException) -> str:
 
 def status_of(error: BaseException) -> int | None:
     """The status of the response that an error is about, if there was one."""
-    status = (
-        _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", getattr(error, "status", None))
-    )
+    own = getattr(error, "status", getattr(error, "status_code", None))  # of aiohttp, of Azure
+    status = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", own)
     return status if isinstance(status, int) else None
 
 

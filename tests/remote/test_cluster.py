@@ -1,9 +1,12 @@
 """Shards written by the workers of a Dask cluster on this machine, one of which is killed in the middle."""
 
 import os
+import re
+import shlex
 import signal
 import threading
 from concurrent.futures import Executor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from tensorbundle.tools import cast, extract
 from tensorbundle.tools.rewriting.cluster import cluster
 from tensorbundle.tools.rewriting.options import TransferOptions
 
+ROOT = Path(__file__).resolve().parents[2]
 SHARDS = 6
 
 
@@ -50,6 +54,25 @@ def test_the_same_bytes_as_from_one_machine(s3, remote, source, tmp_path, worker
     run("cast", remote, "s3://bucket/new/model16", "t*=bfloat16", "--scheduler", workers.scheduler_address)
     for path in tmp_path.glob("model16.*"):
         assert s3.content(f"new/{path.name}") == path.read_bytes()
+
+
+def test_the_commands_of_the_page(s3, workers, run, tmp_path, monkeypatch):
+    """And its Python code, with the address of this scheduler."""
+    monkeypatch.chdir(tmp_path)
+    with tb.create("s3://bucket/run/model") as writer:
+        for name in ("embedding", "embedding/Adam", "embedding/Adam_1"):
+            writer.add(name, np.arange(200, dtype=np.float32).reshape(20, 10))
+    for step in (1000, 2000):
+        extract("s3://bucket/run/model", f"s3://bucket/run/model.ckpt-{step}", "*")
+    page = (ROOT / "docs" / "remote.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^tensorbundle .*$", page, re.MULTILINE)
+    assert [line.split()[1] for line in lines] == ["ls", "show", "slim", "convert", "diff", "cast"]
+    for line in lines:
+        run(*shlex.split(line.replace("tcp://10.0.0.1:8786", workers.scheduler_address))[1:])
+    with tb.open("s3://bucket/small/model") as checkpoint:
+        assert checkpoint["embedding"].dtype == "bfloat16"
+    [code] = re.findall(r"^```py\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    exec(compile(code.replace('{"anon": True}', "{}"), "remote.md", "exec"), {})
 
 
 def test_tasks_have_no_bytes_and_are_one_for_each_shard(s3, remote, workers):

@@ -8,7 +8,8 @@ from tensorbundle.errors import ConflictError
 from tensorbundle.tools import convert
 from tensorbundle.tools.rewriting.options import TransferOptions
 
-BIG = np.arange(5_000_000, dtype=np.float32)  # three parts
+pytestmark = pytest.mark.usefixtures("small_parts")
+BIG = np.arange(2500, dtype=np.float32)  # three parts
 COPY = TransferOptions(data="copy")
 
 
@@ -83,6 +84,22 @@ def test_of_two_writers_at_once_the_first_wins(s3):
     assert s3.uploads() == []
 
 
+def test_of_two_overwriting_writers_the_last_index_wins(s3, run):
+    """And what the other one wrote belongs to no index."""
+    write("s3://bucket/run/model")
+    with tb.create("s3://bucket/run/model", overwrite=True, shards=3) as writer:
+        writer.add("big", -BIG)
+        write("s3://bucket/run/model", 2 * BIG, overwrite=True)
+        with tb.open("s3://bucket/run/model") as checkpoint:
+            np.testing.assert_array_equal(checkpoint["big"], 2 * BIG)
+    with tb.open("s3://bucket/run/model") as checkpoint:
+        np.testing.assert_array_equal(checkpoint["big"], -BIG)
+    run("manage", "s3://bucket/run", "clean")
+    shards = [f"run/model.data-0000{number}-of-00003" for number in range(3)]
+    assert sorted(s3.objects()) == [*shards, "run/model.index"]
+    assert run("verify", "s3://bucket/run/model").out.endswith("no problems\n")
+
+
 @pytest.mark.parametrize("ending", ["safetensors", "npz"])
 def test_one_file_replaces_another_at_once(s3, local, ending):
     convert(local, f"s3://bucket/run/new.{ending}")
@@ -94,7 +111,6 @@ def test_one_file_replaces_another_at_once(s3, local, ending):
         np.testing.assert_array_equal(checkpoint["big"], BIG)
 
 
-@pytest.mark.usefixtures("small_parts")
 def test_files_that_wait_for_the_others_are_not_in_memory(s3, local):
     """Of a set of files, each is sent as soon as it is complete, and all appear at the end."""
     seen = []

@@ -25,6 +25,12 @@ class ClientPayloadError(Exception):
     pass
 
 
+class HttpResponseError(Exception):  # of Azure
+    def __init__(self, status_code):
+        super().__init__("ContainerNotFound")
+        self.status_code = status_code
+
+
 class NoCredentialsError(Exception):
     pass
 
@@ -43,6 +49,8 @@ def caused(error, cause):
         (ClientResponseError(503), True),
         (ClientResponseError(429), True),
         (ClientResponseError(404), False),
+        (HttpResponseError(404), False),
+        (HttpResponseError(503), True),
         (caused(FileNotFoundError("x"), ClientResponseError(500)), True),
         (caused(OSError(5, "busy"), ClientError("SlowDown", 503)), True),
         (caused(PermissionError("x"), ClientError("AccessDenied", 403)), False),
@@ -78,6 +86,7 @@ def test_transient(error, expected):
         (ClientResponseError(401), UnreadableFileError, "not accepted"),
         (caused(FileNotFoundError("x"), ClientResponseError(403)), UnreadableFileError, "no permission"),
         (caused(FileNotFoundError("x"), ClientResponseError(404)), MissingFileError, "no such file"),
+        (HttpResponseError(404), MissingFileError, "no such file"),
         (TimeoutError(), UnreadableFileError, "can't be reached or is busy"),
         (OSError(errno.ENOSPC, "full"), UnreadableFileError, "full"),
         (TypeError("no argument 'x'"), UnsupportedError, "can't be opened with these options"),
