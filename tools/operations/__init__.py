@@ -4,8 +4,8 @@
 - `explaining/`: what error messages mean, and the catalogue of causes.
 - `inspecting/`: what is in one checkpoint, and whether it is whole.
 - `salvaging/`: what can still be saved of a damaged checkpoint.
-- `comparing/`: how two checkpoints differ.
 - `converting/`: between name-based and object-based, and into the structure of a program.
+- `comparing/`: how two checkpoints differ.
 - `directories/`: which checkpoints a directory contains, and which of them are kept.
 - `restoring/`: what a restore would do, and why it fails.
 - `reporting/`: an HTML page to look at: `report`.

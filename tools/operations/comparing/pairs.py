@@ -4,7 +4,7 @@ The steps, in this order, each for the tensors that are not paired yet:
 
 1. by equal keys;
 2. if only one of them has objects: by the full name of a variable if it is unique, or by the path of its object, if the
-   two do not contradict each other;
+   two do not contradict each other; if the other is a file of Keras weights, as `convert --template` pairs them;
 3. by equal content: tensors of one type, shape and checksum. If there are several, those whose names have the same end
    are paired; small or zero tensors, as biases and slots often are, are paired only if their names have the same end.
 """
@@ -127,6 +127,8 @@ def find_pairs(a: Side, b: Side) -> list[Pair]:
         right.pop(OBJECT_GRAPH_KEY, None)
         named = _by_names(a, left, right) if a.graph else _reversed(_by_names(b, right, left))
         pairs += _taken(named, left, right, moved=False)
+        converted = [each for each in _by_conversion(a, b) if each[0] in left and each[1] in right]
+        pairs += _taken(converted, left, right, moved=False)
     pairs += _taken(_by_content(a, left, b, right), left, right, moved=True)
     pairs += [Pair(key, None) for key in left] + [Pair(None, key) for key in right]
     return sorted(pairs, key=lambda each: each.a or each.b or "")
@@ -154,6 +156,20 @@ def _by_names(objects: Side, left: Mapping[str, None], right: Mapping[str, None]
     }
     claims = Counter(name for names in meant.values() for name in names)
     return [(key, names[0]) for key, names in meant.items() if len(names) == 1 and claims[names[0]] == 1]
+
+
+def _by_conversion(a: Side, b: Side) -> Iterator[tuple[str, str]]:
+    """Keys of the tensors of a Keras model, if one side is a file of Keras weights of the model on the other side."""
+    from tensorbundle.tools.operations.converting.keras_pairs import (
+        convert,  # most comparisons need none of it
+    )
+
+    try:
+        found = convert(a.checkpoint, b.checkpoint)
+    except (BundleError, OSError):  # of an object graph that can't be read
+        return
+    if found is not None:
+        yield from ((one, other) for one, (other, _) in found.pairs.items())
 
 
 def _by_content(

@@ -8,5 +8,6 @@
 - `conversion.py`: `convert`.
 - `keras_optimizer.py`: optimizer state in Keras weights files.
 - `keras_weights.py`: Keras weights files from checkpoints, and checkpoints from these files.
+- `keras_pairs.py`: which tensor of such a file is which of a checkpoint.
 - `other_formats.py`: the output format that the ending of its name selects.
 """

@@ -37,6 +37,8 @@ from tensorbundle.tools.patterns import Pattern
 from tensorbundle.tools.rewriting.plan import LeftOut
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.keras.layers import Layer, Variable
     from tensorbundle.tools.keras.template import Group
@@ -47,6 +49,7 @@ __all__ = [
     "HDF5_ENDINGS",
     "WEIGHTS_ENDING",
     "KerasModel",
+    "are_keras_weights",
     "from_keras_weights",
     "is_keras_weights",
     "to_keras_weights",
@@ -153,12 +156,15 @@ def to_legacy_weights(draft: Draft, model: KerasModel) -> None:
     _become(draft, tensors, attributes, used, layer, "optimizer state, for which this format has no place")
 
 
+def are_keras_weights(keys: Iterable[str]) -> bool:
+    """Whether these are the keys of tensors in a `.weights.h5` or `.keras` file."""
+    keys = list(keys)
+    return bool(keys) and all(map(_DATASET.fullmatch, keys))
+
+
 def is_keras_weights(draft: Draft) -> bool:
     """Whether a draft is of a file with Keras weights, of either format."""
-    return draft.graph is None and (
-        _legacy_names(draft) is not None
-        or (bool(draft.tensors) and all(map(_DATASET.fullmatch, draft.tensors)))
-    )
+    return draft.graph is None and (_legacy_names(draft) is not None or are_keras_weights(draft.tensors))
 
 
 def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None:

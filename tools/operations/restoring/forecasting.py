@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import check_word
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
+from tensorbundle.tools.operations.converting.keras_weights import are_keras_weights
 from tensorbundle.tools.operations.converting.structures import read_structure
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 from tensorbundle.tools.operations.restoring.keras_loading import (
-    are_keras_weights,
     load_weights,
     no_keras_weights,
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tensorbundle.entries import TensorEntry
     from tensorbundle.tools.operations.restoring.outcomes import Method
 
-__all__ = ["OPTIMIZERS", "are_keras_weights", "load_weights", "no_keras_weights", "object_of"]
+__all__ = ["OPTIMIZERS", "load_weights", "no_keras_weights", "object_of"]
 
 OPTIMIZERS: Final = frozenset(
     each.removesuffix("/vars") for each in (WHOLE, INNER)
@@ -35,12 +35,6 @@ _OLD_LAYERS: Final = (
 _EITHER: Final = re.compile(r"^_((?:query|key|value|output)_dense)$")
 
 Groups = dict[str, dict[int, str]]  # keys, by the path of the object and by number
-
-
-def are_keras_weights(keys: Iterable[str]) -> bool:
-    """Whether these are the keys of tensors in a `.weights.h5` or `.keras` file."""
-    keys = list(keys)
-    return bool(keys) and all(map(_DATASET.fullmatch, keys))
 
 
 def load_weights(

@@ -1,6 +1,6 @@
 """Rename maps from one checkpoint's names to another's.
 
 - `rules.py`: few rules for many pairs of names.
-- `keras_files.py`: files of Keras weights on one side.
+- `keras_files.py`: names for the tensors in files of Keras weights.
 - `suggestion.py`: `suggest`.
 """

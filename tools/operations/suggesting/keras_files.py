@@ -1,32 +1,22 @@
-"""Files of Keras weights as one side of a search.
+"""Names for the tensors in a file of Keras weights, which are numbered in groups named after classes of layers.
 
-Their tensors are numbered in groups named after classes of layers. Against a checkpoint with the model's objects, the pairs
-are those of `convert --template`. Against other names, each tensor has the name that TensorFlow would give it: the name of
-its layer, which Keras stores since 3.6 and which is its group's otherwise, and the name of the variable, which the class and
-the number of variables tell.
+Each has the name that TensorFlow would give it: the name of its layer, which Keras stores since 3.6 and which is its group's
+otherwise, and the name of the variable, which the class and the number of variables tell.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import BundleError
 from tensorbundle.tools.keras.naming import base_of
-from tensorbundle.tools.operations.converting.keras_weights import (
-    KerasModel,
-    from_keras_weights,
-    to_keras_weights,
-)
-from tensorbundle.tools.operations.restoring.keras_loading import are_keras_weights
+from tensorbundle.tools.operations.converting.keras_weights import are_keras_weights
 from tensorbundle.tools.optimizers.ordering import INNER, WHOLE
-from tensorbundle.tools.rewriting.draft import Draft
 
 if TYPE_CHECKING:
-    from tensorbundle.checkpoint import Checkpoint
+    from tensorbundle.tools.rewriting.draft import Draft
 
-__all__ = ["Converted", "convert", "full_names"]
+__all__ = ["full_names"]
 
 _KERNEL_AND_BIAS: Final = ("kernel", "bias")
 _RECURRENT: Final = ("kernel", "recurrent_kernel", "bias")
@@ -48,46 +38,6 @@ _VARIABLES: Final = {
 }
 _LAST_OPTIONAL: Final = frozenset(("bias", "count"))
 _STATE: Final = (f"{WHOLE}/", f"{INNER}/")
-
-
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """What `convert --template` would do with two checkpoints, of which one is a file of Keras weights.
-
-    Attributes:
-        use: which of the two it is: the target, "to-weights", or the source, "from-weights".
-        pairs: keys of the source, and for each the key in the target and how it is known.
-        why_not: why it would fail, or empty.
-    """
-
-    use: Literal["to-weights", "from-weights"]
-    pairs: dict[str, tuple[str, str]]
-    why_not: str
-
-
-def convert(source: Checkpoint, target: Checkpoint) -> Converted | None:
-    """What `convert --template` would do; None unless one is a file of Keras weights and the other has objects."""
-    draft, template = Draft.of(source), Draft.of(target)
-    given = {id(each.expression): key for key, each in draft.tensors.items()}
-    to_weights = draft.graph is not None and template.graph is None and are_keras_weights(template.tensors)
-    if not to_weights and (
-        draft.graph is not None or template.graph is None or not are_keras_weights(draft.tensors)
-    ):
-        return None
-    why_not = ""
-    try:
-        if to_weights:
-            to_keras_weights(draft, KerasModel(), template)
-        else:
-            from_keras_weights(draft, template, KerasModel())
-    except BundleError as error:
-        draft.tensors, why_not = {}, error.reason
-    pairs = {
-        given[id(each.expression)]: (key, each.matched)
-        for key, each in draft.tensors.items()
-        if id(each.expression) in given
-    }
-    return Converted("to-weights" if to_weights else "from-weights", pairs, why_not)
 
 
 def full_names(draft: Draft) -> dict[str, str]:

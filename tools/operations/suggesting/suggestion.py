@@ -20,10 +20,10 @@ from tensorbundle.tools.matching.deciding import match
 from tensorbundle.tools.matching.items import Item, Match
 from tensorbundle.tools.matching.sides import Side
 from tensorbundle.tools.matching.values import checksum_of, is_telling
+from tensorbundle.tools.operations.converting import keras_pairs
 from tensorbundle.tools.operations.converting.conversion import to_tf1
 from tensorbundle.tools.operations.editing.renaming import new_names, rename
 from tensorbundle.tools.operations.editing.rules import rule_line, whole_rule
-from tensorbundle.tools.operations.suggesting import keras_files
 from tensorbundle.tools.operations.suggesting.keras_files import full_names
 from tensorbundle.tools.operations.suggesting.rules import Deciding, rules_for
 from tensorbundle.tools.rewriting.draft import Draft
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.proto.graph import Node
+    from tensorbundle.tools.operations.converting.keras_pairs import Converted
     from tensorbundle.tools.operations.editing.rules import Rule
-    from tensorbundle.tools.operations.suggesting.keras_files import Converted
     from tensorbundle.tools.rewriting.draft import DraftTensor
 
 __all__ = ["Suggestion", "Use", "suggest"]
@@ -139,7 +139,7 @@ class _Search:
         self._common = sums[0] & sums[1]
         self._target = other.prefix
         self._full_names = full_names(draft), full_names(other)
-        self._converted = keras_files.convert(source, target)
+        self._converted = keras_pairs.convert(source, target)
 
     def suggestion(self) -> Suggestion:
         """The result of the search."""
