@@ -103,10 +103,11 @@ def _batches(items: Iterable[tuple[Item, Sequence[Values]]]) -> Iterator[_Batch[
     size = 0
     try:
         for item, read in items:
-            for index, entry, stored in itertools.chain.from_iterable(map(_ranges_of, read)):
-                repetition.add(entry, stored)
-                ranges.append((index.store, stored))
-                size += stored.nbytes
+            for index, entry, stored in itertools.chain.from_iterable(map(_parts_of, read)):
+                size += entry.nbytes
+                if stored is not None:
+                    repetition.add(entry, stored)
+                    ranges.append((index.store, stored))
             batch.append(item)
             if size >= _BATCH_BYTES or len(batch) >= _BATCH_ITEMS:
                 yield batch, ranges, None
@@ -117,14 +118,12 @@ def _batches(items: Iterable[tuple[Item, Sequence[Values]]]) -> Iterator[_Batch[
         yield batch, ranges, None
 
 
-def _ranges_of(read: Values) -> Iterator[tuple[Index, TensorEntry, StoredRange]]:
-    """Where a tensor or its slices are; as far as the index is sound, because reading says what is wrong."""
+def _parts_of(read: Values) -> Iterator[tuple[Index, TensorEntry, StoredRange | None]]:
+    """A tensor or its slices, and where they are; as far as the index is sound, because reading says what is wrong."""
     index, key, entry = read
     with contextlib.suppress(BundleError):
         for raw_key, each in Stored.of(index, encode_key(key), entry).stored_entries:
-            stored = index.stored(raw_key, each)
-            if stored is not None:
-                yield index, each, stored
+            yield index, each, index.stored(raw_key, each)
 
 
 def _all_of(
