@@ -214,3 +214,25 @@ def test_data_shards_are_not_needed(run, tmp_path):
         writer.add("a", np.float32(1))
     (tmp_path / "m.data-00000-of-00001").unlink()
     assert keys(run("ls", tmp_path / "m", "--json")) == ["a"]
+
+
+def test_rows_before_damage(run, tmp_path, monkeypatch):
+    """They are printed as they are read; then the error follows, and no total."""
+    prefix = tmp_path / "m"
+    monkeypatch.setattr("tensorbundle.table.BLOCK_BYTES", 100)
+    monkeypatch.setattr("tensorbundle.tools.cli.console._ROWS_AT_ONCE", 1)
+    with tb.create(prefix) as writer:
+        for number in range(10):
+            writer.add(f"w{number}", np.float32(number))
+    index = tmp_path / "m.index"
+    data = bytearray(index.read_bytes())
+    data[len(data) // 2] ^= 1
+    index.write_bytes(data)
+    text, as_json = run("ls", prefix, status=2), run("ls", prefix, "--json", status=2)
+    assert text.err == as_json.err
+    assert text.err.startswith(f"tensorbundle ls: {index}: offset 0x")
+    *rows, error = as_json.records
+    printed = [line.split()[0] for line in text.out.splitlines()]
+    assert printed == [each["key"] for each in rows] == [f"w{number}" for number in range(len(rows))]
+    assert 0 < len(rows) < 10
+    assert (error["error"], error["path"]) == ("damaged", str(index))
