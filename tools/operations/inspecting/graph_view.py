@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import TensorNotFoundError, UnsupportedError, near_hint
+from tensorbundle.keys import encode_key
 from tensorbundle.proto.paths import OPTIMIZER_SLOT, VARIABLE_VALUE, split_path
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
+    from tensorbundle.entries import TensorEntry
     from tensorbundle.proto.graph import Node, ObjectGraph, Slot
 
 __all__ = ["Arrow", "Edge", "GraphView", "graph", "view_of"]
@@ -64,7 +68,7 @@ class GraphView(NamedTuple):
 
         In a view of variables only, `root` has an edge to each variable that is not a slot, named by its path.
         """
-        edges: dict[Node, list[Edge]] = {node: [] for node in self.graph.nodes}
+        edges: dict[Node, list[Edge]] = defaultdict(list)
         shown = {self.root, *_above(self.graph, self.path)}
         if self.variables:
             slots = {slot.slot for _, slot in self.slots()}
@@ -151,21 +155,56 @@ def view_of(
             "a name-based (TF1) checkpoint, which has no object graph; 'tensorbundle ls' lists its tensors",
             path=checkpoint.prefix,
         )
-    paths = whole.paths()
     found = checkpoint.naming.path(path)
     if found is None:
-        near = near_hint(path, paths.values())
+        near = near_hint(path, whole.paths().values())
         raise TensorNotFoundError(f"no object has the name {path!r}{near}", path=checkpoint.prefix)
     root = whole[found]
-    start = paths[root]
-    part = depth is not None or root is not whole.root or variables
-    if part:
-        below = _below(whole, root, _above(whole, start), depth)
-        shown = [node for node in paths if node in below and (not variables or _is_variable(node))]
-        paths = {node: paths[node] for node in shown}
-    nodes = [node for node in whole.nodes if node in paths] if part else whole.nodes
-    tensors = Tensors(dict(checkpoint.entries()))
-    return GraphView(whole, tensors, hints(checkpoint, whole, tensors), paths, nodes, root, start, variables)
+    start = next(each for each, node in whole.walk() if node is root)
+    if depth is None and root is whole.root and not variables:
+        tensors = Tensors(dict(checkpoint.entries()))
+        return GraphView(
+            whole,
+            tensors,
+            hints(checkpoint, whole, tensors),
+            whole.paths(),
+            whole.nodes,
+            root,
+            start,
+            variables,
+        )
+    below = _below(whole, root, _above(whole, start), depth)
+    paths = {
+        node: each for each, node in whole.walk() if node in below and (not variables or _is_variable(node))
+    }
+    nodes = [node for node in whole.nodes if node in paths]
+    if depth is None:
+        tensors = Tensors(dict(checkpoint.entries()))
+        kinds = hints(checkpoint, whole, tensors, nodes)
+    else:  # few objects of many, which need few entries
+        every = Tensors(_Entries(checkpoint))
+        kinds = hints(checkpoint, whole, every, nodes)
+        tensors = every.of_nodes(nodes)
+    return GraphView(whole, tensors, kinds, paths, nodes, root, start, variables)
+
+
+class _Entries(Mapping[str, "TensorEntry"]):
+    """The entries of a checkpoint, each read when it is asked for."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def __getitem__(self, key: str) -> TensorEntry:
+        entry = self._checkpoint.index.get(encode_key(key))
+        if entry is None:
+            raise KeyError(key)
+        return entry
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._checkpoint)
+
+    def __len__(self) -> int:
+        return len(self._checkpoint)
 
 
 def _is_variable(node: Node) -> bool:

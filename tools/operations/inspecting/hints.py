@@ -7,6 +7,7 @@ tuple, or a dictionary whose keys are numbers) or there is none.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from bisect import bisect_left
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE
+from tensorbundle.proto.reach import reach
 from tensorbundle.specs import Spec
 from tensorbundle.tools.optimizers.nodes import generation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.entries import TensorEntry
@@ -59,7 +61,9 @@ _TRACE: Final = re.compile(r"trace_[0-9]+")
 _CAPTURE: Final = re.compile(r"capture_[0-9]+")
 
 
-def hints(checkpoint: Checkpoint, graph: ObjectGraph, tensors: Tensors) -> dict[Node, str]:
+def hints(
+    checkpoint: Checkpoint, graph: ObjectGraph, tensors: Tensors, nodes: Sequence[Node] | None = None
+) -> dict[Node, str]:
     """The hints by node, in the order of the nodes, without nodes that have none.
 
     Reads only the configs of old Keras objects, up to 16 MiB in all, and no other tensors.
@@ -68,9 +72,11 @@ def hints(checkpoint: Checkpoint, graph: ObjectGraph, tensors: Tensors) -> dict[
         checkpoint: where configs are read from.
         graph: its object graph.
         tensors: its tensors.
+        nodes: those whose hints are wanted, all by default.
     """
-    found = _Hints(graph, tensors, _reader(checkpoint))
-    return {node: hint for node in graph.nodes if (hint := found.of[node]) is not None}
+    wanted = graph.nodes if nodes is None else nodes
+    found = _Hints(graph, wanted, tensors, _reader(checkpoint))
+    return {node: hint for node in wanted if (hint := found.of[node]) is not None}
 
 
 class Tensors:
@@ -82,7 +88,10 @@ class Tensors:
 
     def __init__(self, entries: Mapping[str, TensorEntry]) -> None:
         self.entries = entries
-        self._keys = sorted(entries)
+
+    @functools.cached_property
+    def _keys(self) -> list[str]:
+        return sorted(self.entries)
 
     def of(self, attribute: Attribute) -> Iterator[tuple[str, TensorEntry]]:
         """The tensors of an attribute, each with its name: of the same key, else of keys that begin with it.
@@ -91,13 +100,25 @@ class Tensors:
         attribute `table` means `table-keys` and `table-values`.
         """
         key = attribute.checkpoint_key
-        if key in self.entries:
-            yield attribute.name, self.entries[key]
+        entry = self.entries.get(key)
+        if entry is not None:
+            yield attribute.name, entry
         elif attribute.name != VARIABLE_VALUE:
             first = bisect_left(self._keys, key)
             for each in islice(self._keys, first, first + _FOLLOWING):
                 if each.startswith(key):
                     yield attribute.name + each[len(key) :], self.entries[each]
+
+    def of_nodes(self, nodes: Iterable[Node]) -> Tensors:
+        """Only the tensors of some nodes."""
+        return Tensors(
+            {
+                each.checkpoint_key + name[len(each.name) :]: entry
+                for node in nodes
+                for each in node.attributes
+                for name, entry in self.of(each)
+            }
+        )
 
 
 def _reader(checkpoint: Checkpoint) -> Callable[[str, TensorEntry], bytes | None]:
@@ -118,22 +139,32 @@ def _reader(checkpoint: Checkpoint) -> Callable[[str, TensorEntry], bytes | None
 
 
 class _Hints:
-    """The hints of one graph: `of` has one, or None, for every node."""
+    """The hints of one graph: `of` has one, or None, for all `nodes`, and for objects with others below them."""
 
     def __init__(
-        self, graph: ObjectGraph, tensors: Tensors, read: Callable[[str, TensorEntry], bytes | None]
+        self,
+        graph: ObjectGraph,
+        nodes: Iterable[Node],
+        tensors: Tensors,
+        read: Callable[[str, TensorEntry], bytes | None],
     ) -> None:
         self._graph, self._tensors, self._read = graph, tensors, read
         self._slots = {slot.slot for node in graph.nodes for slot in node.slots}
-        self._valued = _valued(graph)
         self.of: dict[Node, str | None] = {}
+        asked = set(nodes)
         above: dict[Node, tuple[str, Node]] = {}
-        reached = [node for _, node in graph.walk()]
+        reached = [node for node, _, _ in reach(graph.root)]
         known = set(reached)
         for node in [*reached, *(each for each in graph.nodes if each not in known)]:
-            self.of[node] = self._hint(node, *above.get(node, ("", None)))
+            if node in asked or node.children:  # the hint of an object may depend on that of the one above it
+                self.of[node] = self._hint(node, *above.get(node, ("", None)))
             for name, child in node.children.items():
-                above.setdefault(child, (name, node))
+                if child in asked or child.children:
+                    above.setdefault(child, (name, node))
+
+    @functools.cached_property
+    def _valued(self) -> set[Node]:
+        return _valued(self._graph)
 
     def _hint(self, node: Node, name: str, parent: Node | None) -> str | None:
         """The hint of one node, whose shortest path ends with the edge `name` from `parent`, which has its hint."""
