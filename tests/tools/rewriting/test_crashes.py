@@ -11,9 +11,12 @@ from support.contents import content
 from support.depth import sample
 from support.memory_disk import MemoryDisk, crashes
 from tensorbundle.tools import TransferOptions
-from tensorbundle.tools.operations.converting.conversion import to_tf2, to_v1
+from tensorbundle.tools.formats.npz_output import NpzOutput
+from tensorbundle.tools.formats.safetensors_output import SafetensorsOutput
+from tensorbundle.tools.operations.converting.conversion import to_tf2
 from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.transfer import transfer
+from tensorbundle.tools.rewriting.v1_output import V1Output
 
 DIRECTORIES = ["src", "out"]
 # What is overwritten, and from where: nothing, a conversion of the same source, another checkpoint, the source itself.
@@ -128,12 +131,48 @@ def test_an_error_or_an_interrupt_at_any_point(data, old, fault):
             assert disk.files == files, number
 
 
-def test_v1_output():
-    files, source, target = prepared("nothing")
+OUTPUTS = {
+    "v1": ("out/m", V1Output()),
+    "npz": ("out/m.npz", NpzOutput()),
+    "safetensors": ("out/m.safetensors", SafetensorsOutput()),
+}
+
+
+def export(disk, target, output):
+    """Write the whole tensors of numbers of a source in another format."""
+    with tb.open("src/m", store=disk) as ckpt:
+        draft = Draft.of(ckpt)
+        draft.drop([key for key in draft.tensors if key.endswith(("words", "parts"))])
+        draft.write_to(output)
+        transfer(draft.plan(), target, TransferOptions(overwrite=True, store=disk))
+
+
+@pytest.mark.parametrize("kind", list(OUTPUTS))
+def test_other_outputs(kind):
+    """One that is written whole, or none: after a crash, and after an error at any point."""
+    files, _, _ = prepared("nothing")
     disk = MemoryDisk(files, directories=DIRECTORIES)
-    convert(disk, source, target, "copy", edit=to_v1)
+    export(disk, *OUTPUTS[kind])
+    main = next(
+        reversed([args[1] for what, args in disk.requests if what == "replace"])
+    )  # the last to appear
     for when, left in crashes(files, disk.requests, DIRECTORIES):
-        assert left.files.get(target) in (None, disk.files[target]), when
+        assert left.files.get(main) in (None, disk.files[main]), when
+        if main in left.files:
+            assert {path: left.files.get(path) for path in disk.files} == disk.files, when
+    for number in sample(range(len(disk.asked)), 12):
+        failing = MemoryDisk(files, directories=DIRECTORIES)
+        failing.interrupted = (number, OSError(errno.EIO, "injected"), False)
+        failed = False
+        try:
+            export(failing, *OUTPUTS[kind])
+        except tb.BundleError:
+            failed = True
+        assert failed or failing.files.get(main) == disk.files[main], number
+        assert {path: failing.files.get(path) for path in files} == files, number
+        assert disk.asked[number] == "remove" or not any(".tempstate" in path for path in failing.files), (
+            number
+        )
 
 
 def test_where_files_can_not_be_shared():

@@ -60,8 +60,8 @@ def children(directory: str) -> Iterator[Child]:
 
 
 def real(path: str) -> str:
-    """The path without symbolic links; a URL is returned as it is."""
-    return path if is_url(path) else os.path.realpath(path)
+    """The path without symbolic links; a URL, or what can't be a path, is returned as it is."""
+    return path if is_url(path) or "\0" in path else os.path.realpath(path)
 
 
 def own_size(path: str) -> int:

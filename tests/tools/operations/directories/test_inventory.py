@@ -293,3 +293,10 @@ def test_the_directory_is_listed_once_whatever_its_state_file_names(tmp_path, mo
     monkeypatch.setattr(os, "listdir", lambda path: listings.append(path) or real(path))
     assert len(survey(str(tmp_path)).checkpoints) == 51
     assert len(listings) <= 4
+
+
+def test_a_path_that_can_not_be_one(tmp_path):
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "//z/z\\000/"\n')
+    with pytest.raises(tb.MissingFileError, match=r"names .* as the latest checkpoint, which is not there"):
+        latest(str(tmp_path))
+    assert [each.is_whole for each in survey(str(tmp_path)).checkpoints] == [False]
