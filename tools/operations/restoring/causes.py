@@ -239,13 +239,8 @@ class _Search:
         pairs = tuple(f"{old} -> {new}" for move in found for old, new in move.pairs.items())
         rules = [rule for move in found for rule in move.rules]
         self._edits.append(lambda draft: rename(draft, search.rules))
-        start = ("rename", Place.SOURCE, Place.MADE)
-        if len(rules) > _IN_ONE_COMMAND:
-            advice = (Advice("the map", ("suggest", Place.SOURCE, self._target.path, "-o", "MAP")),)
-            yield Cause(what, tuple(explained), advice, (*start, "--map", "MAP"), pairs)
-            return
         arguments = [f"{old}={new}" for old, new in rules]
-        yield Cause(what, tuple(explained), (), (*start, *arguments), pairs)
+        yield Cause(what, tuple(explained), (), ("rename", Place.SOURCE, Place.MADE, *arguments), pairs)
 
     def _name_based(self) -> Iterator[Cause]:
         missing = self._open("missing") if self._forecast.way == "names" else []

@@ -100,6 +100,21 @@ def test_renamed_scopes(tmp_path, monkeypatch):
     assert forecast(follow([cause], tmp_path, monkeypatch), two, method="read").assert_consumed is True
 
 
+def test_many_renamed_scopes_are_one_command(tmp_path, monkeypatch):
+    """It has every rule that was tried out."""
+    one = sized(
+        tmp_path / "a", **{f"{each}__k{each}": [number] for number, each in enumerate("abcdefghijklmn", 1)}
+    )
+    two = sized(
+        tmp_path / "b",
+        **{f"{each * 2}__k{each}": [number] for number, each in enumerate("abcdefghijklmn", 1)},
+    )
+    _, [cause] = causes(one, two)
+    assert len(cause.command) == 3 + 14
+    assert not cause.advice
+    assert forecast(follow([cause], tmp_path, monkeypatch), two, method="read").assert_consumed is True
+
+
 def test_one_renamed_object(tmp_path):
     one = sized(tmp_path / "a", m__kernel=[2, 3], m__bias=[3])
     two = sized(tmp_path / "b", m__weights=[2, 3], m__bias=[3])
