@@ -88,7 +88,7 @@ class BundleHeader(NamedTuple):
             elif number == 3 and isinstance(field, bytes):
                 versions += field  # protobuf joins a message that comes in parts
         if not 1 <= num_shards <= MAX_SHARDS:
-            raise CorruptionError(f"header says {num_shards} data shards, allowed are 1 to {MAX_SHARDS}")
+            raise CorruptionError(f"header says {num_shards} data shards, not 1 to {MAX_SHARDS}")
         return cls(num_shards, endianness == 1, *parse_versions(versions))
 
     def encode(self) -> bytes:
@@ -346,7 +346,7 @@ def parse_entry(value: bytes) -> TensorEntry:
     if slices:
         return TensorEntry(kind, dims, math.prod(dims) * kind.itemsize, max(shard, 0), slices=tuple(slices))
     if shard < 0 or offset < 0 or nbytes < 0:
-        raise CorruptionError(f"entry with a negative place: shard {shard}, offset {offset}, {nbytes} bytes")
+        raise CorruptionError(f"entry with a negative number: shard {shard}, offset {offset}, {nbytes} bytes")
     return TensorEntry(kind, dims, nbytes, shard, offset, unmask(stored))
 
 

@@ -146,7 +146,7 @@ def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
             path=index_path(prefix),
         )
     if not store.is_directory(directory):
-        return MissingFileError(f"no such directory as {directory!r}", path=path)
+        return MissingFileError(f"no such directory: {directory!r}", path=path)
     for each in (path, index_path(prefix)):
         if store.exists(each) and not store.is_file(each):
             kind = "directory" if store.is_directory(each) else "pipe or device"

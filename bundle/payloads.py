@@ -105,7 +105,7 @@ class _StringChecksum:
             self._bodies += length
             if self._bodies > self._left + len(buf) - pos:
                 raise CorruptionError(
-                    f"string lengths promise {self._bodies} bytes, {self._left + len(buf) - pos} are left"
+                    f"string lengths add up to {self._bodies} bytes, {self._left + len(buf) - pos} are left"
                 )
             self._lengths_due -= 1
             lengths.append(length)
@@ -126,7 +126,7 @@ class _StringChecksum:
         self._head, self._in_bodies = b"", True
         rest = len(buf) - pos - 4 + self._left
         if rest != self._bodies:
-            raise CorruptionError(f"string lengths promise {self._bodies} bytes, {rest} are stored")
+            raise CorruptionError(f"string lengths add up to {self._bodies} bytes, {rest} are stored")
         return buf[pos + 4 :]
 
     def finish(self) -> int:
@@ -169,7 +169,7 @@ class _VariantChecksum:
             if self._state == "length":
                 self._body, pos = read_varint(buf, pos)
                 if self._body > len(buf) - pos + self._left:
-                    raise CorruptionError(f"a variant of {self._body} bytes does not fit")
+                    raise CorruptionError(f"a variant of {self._body} bytes, which are more than are left")
                 self._crc = crc32c(struct.pack(f"{self._order}Q", self._body), self._crc)
                 self._state = "body" if self._body else "checksum"
             else:

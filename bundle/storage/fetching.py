@@ -70,7 +70,7 @@ def fetch(fs: Any, name: str, start: int, end: int) -> Fetched:
     response: _Response = sync(fs.loop, ask, fs, name, f"{start}-{end - 1}")
     if response.first is not None and (response.first != start or response.last >= end):
         raise UnsupportedError(
-            f"the server sent bytes {response.first} to {response.last}, asked for were {start} to {end - 1}"
+            f"the server sent bytes {response.first} to {response.last} instead of {start} to {end - 1}"
         )
     return response.fetched
 

@@ -53,7 +53,7 @@ def test_header_in_other_forms(encoded, header):
 @pytest.mark.parametrize(
     ("encoded", "error", "reason"),
     [
-        ("", CorruptionError, "header says 0 data shards, allowed are 1 to 1000000"),
+        ("", CorruptionError, "header says 0 data shards, not 1 to 1000000"),
         ("1a02 0801", CorruptionError, "header says 0 data shards"),
         ("08ffffffffffffffffff01", CorruptionError, "header says -1 data shards"),
         ("08c1843d", CorruptionError, "header says 1000001 data shards"),

@@ -148,8 +148,8 @@ def test_a_damaged_state_file(run):
         ("m-10.index", r"\(m-10.index does not exist\); found 'm-1'$"),
         ("m-3.data-00000-of-00001", r"\(m-3.index does not exist\); found"),
         ("zzz", r"\(zzz.index does not exist\); found 'm-1', 'm-2'$"),
-        ("none/m", "no such directory as '.*/none'$"),
-        ("none/", "no such directory as '.*/none'$"),
+        ("none/m", "no such directory: '.*/none'$"),
+        ("none/", "no such directory: '.*/none'$"),
     ],
 )
 def test_nothing_there(run, given, reason):

@@ -111,9 +111,9 @@ HELLO = STRINGS[1][1]
         (
             raw("ffffffffffffffffff01 00000000"),
             1,
-            "string lengths promise 18446744073709551615 bytes, 4 are left",
+            "string lengths add up to 18446744073709551615 bytes, 4 are left",
         ),
-        (raw("808080808080c0 01 00000000"), 1, r"string lengths promise \d+ bytes, 4 are left"),
+        (raw("808080808080c0 01 00000000"), 1, r"string lengths add up to \d+ bytes, 4 are left"),
         (raw("ffffffffffffffffffff01 00000000"), 1, "varint wider than 64 bits"),
         (raw("8080"), 1, "varint cut short after 2 bytes"),
         (
@@ -126,11 +126,11 @@ HELLO = STRINGS[1][1]
             2,
             "checksum of the string lengths: stored b56f994f, computed [0-9a-f]{8}$",
         ),
-        (raw("02 00 78270b"), 2, "string lengths promise 2 bytes|checksum of the string lengths"),
-        (HELLO + b"!", 2, "string lengths promise 10 bytes, 11 are stored"),
-        (HELLO[:-1], 2, "string lengths promise 10 bytes, 9 are stored"),
+        (raw("02 00 78270b"), 2, "string lengths add up to 2 bytes|checksum of the string lengths"),
+        (HELLO + b"!", 2, "string lengths add up to 10 bytes, 11 are stored"),
+        (HELLO[:-1], 2, "string lengths add up to 10 bytes, 9 are stored"),
         (raw("d8ea82a3"), 0, "checksum of the string lengths: stored d8ea82a3, computed d8ea82a2"),
-        (raw("d8ea82a200"), 0, "string lengths promise 0 bytes, 1 are stored"),
+        (raw("d8ea82a200"), 0, "string lengths add up to 0 bytes, 1 are stored"),
     ],
 )
 def test_malformed_strings(data, elements, reason):
@@ -156,11 +156,15 @@ VARIANTS = variant_payload(MESSAGES)[0]
     [
         (VARIANTS, 2, r"206 bytes after the last variant"),
         (VARIANTS, 4, "the variants are cut short"),
-        (VARIANTS[:-1], 3, "checksum of a variant|cut short|does not fit"),
-        (VARIANTS[:-5], 3, "a variant of 200 bytes does not fit|cut short"),
+        (VARIANTS[:-1], 3, "checksum of a variant|cut short|more than are left"),
+        (VARIANTS[:-5], 3, "a variant of 200 bytes, which are more than are left|cut short"),
         (b"\x04" + VARIANTS[1:], 3, "checksum of a variant does not match"),
         (VARIANTS[:4] + b"\0" + VARIANTS[5:], 3, "checksum of a variant does not match"),
-        (raw("ffffffffffffffffff01"), 1, "a variant of 18446744073709551615 bytes does not fit"),
+        (
+            raw("ffffffffffffffffff01"),
+            1,
+            "a variant of 18446744073709551615 bytes, which are more than are left",
+        ),
         (raw("8080"), 1, "varint cut short after 2 bytes"),
         (raw("ffffffffffffffffffff01"), 1, "varint wider than 64 bits"),
         (b"", 1, "the variants are cut short"),

@@ -281,7 +281,7 @@ DIFFERENCES = [
     ),
     Difference(
         "strings that take fewer bytes than their entry says (docs/format.md, 7.2)",
-        *("string lengths promise|strings can't fit", VALUE, _longer_string, b"words"),
+        *("string lengths add up to|strings can't fit", VALUE, _longer_string, b"words"),
     ),
     Difference(
         "an index block that reaches into the footer",
@@ -402,7 +402,7 @@ DIFFERENCES = [
 DEADLY = [
     Difference("slices of more than 8 dimensions", VALUE, DIED, _same, b"deep"),
     Difference("the same in a V1 file", VALUE, DIED, _same, b"deep", True),
-    Difference("a string of 2**50 bytes", "string lengths promise", DIED, _huge_string, b"words"),
+    Difference("a string of 2**50 bytes", "string lengths add up to", DIED, _huge_string, b"words"),
     Difference("an entry that is no message", _MESSAGES, DIED, _append(b"whole", "ff")),
     Difference(
         "a negative dimension",

@@ -237,7 +237,7 @@ def _print_plan(
     )
     console.table(rows, right=(4,))
     if unchanged:
-        console.summary(f"{unchanged} as in the source, not listed (--long lists them)")
+        console.summary(f"{counted(unchanged, 'tensor')} unchanged and not listed (--long lists them)")
     of_it_dead = f" ({human_bytes(dead)} of it dead)" if dead > DEAD_BYTES else ""
     console.summary(
         f"{counted(plan.tensors, 'tensor')}: {human_bytes(total_shared)} to share{of_it_dead}, {human_bytes(read)} to read, "

@@ -93,7 +93,7 @@ class Hdf5Index(ListedIndex):
                 root = self._opened.enter_context(self._h5py.File(stream, "r"))
                 faults: list[str] = []
                 self._visit(root, base, faults)
-            refuse(faults, path, "what is in this file can't be read as tensors")
+            refuse(faults, path, "the contents of this file can't be read as tensors")
         except BaseException:
             self.close()
             raise

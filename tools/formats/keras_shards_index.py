@@ -75,7 +75,9 @@ def _names(path: str, store: Store) -> list[str]:
     """The names of the files, in order."""
     with store.open(path) as file:
         if file.size > _MAX_INDEX_BYTES:
-            raise CorruptionError(f"an index of {file.size} bytes, allowed are {_MAX_INDEX_BYTES}", path=path)
+            raise CorruptionError(
+                f"an index of {file.size} bytes, at most {_MAX_INDEX_BYTES} are allowed", path=path
+            )
         try:
             found: Any = json.loads(file.read(0, file.size))
         except (ValueError, RecursionError) as error:
@@ -92,5 +94,5 @@ def _names(path: str, store: Store) -> list[str]:
                 )
             names.add(name)
     if len(names) > _MAX_FILES:
-        raise CorruptionError(f"{len(names)} files, allowed are {_MAX_FILES}", path=path)
+        raise CorruptionError(f"{len(names)} files, at most {_MAX_FILES} are allowed", path=path)
     return sorted(names)

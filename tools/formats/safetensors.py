@@ -108,7 +108,7 @@ def header_size(start: bytes, file_size: int) -> int:
         )
     (length,) = LENGTH.unpack_from(start)
     if length > MAX_HEADER_BYTES:
-        raise CorruptionError(f"a header of {length} bytes, allowed are {MAX_HEADER_BYTES}", offset=0)
+        raise CorruptionError(f"a header of {length} bytes, at most {MAX_HEADER_BYTES} are allowed", offset=0)
     if LENGTH.size + length > file_size:
         raise CorruptionError(
             f"a header of {length} bytes in a file of {file_size}: it is cut short", offset=0
@@ -308,7 +308,7 @@ class _Scanner:
 
     def _string(self) -> str:
         if self._peek() != '"':
-            self._fail("a string expected")
+            self._fail("expected a string")
         try:
             value, self._pos = scanstring(self.text, self._pos + 1)
             value.encode()  # half of a surrogate pair is not text

@@ -78,14 +78,16 @@ def _header(path: str, store: Store) -> Header:
 def _weight_map(path: str, store: Store) -> dict[str, str]:
     with store.open(path) as file:
         if file.size > MAX_HEADER_BYTES:
-            raise CorruptionError(f"an index of {file.size} bytes, allowed are {MAX_HEADER_BYTES}", path=path)
+            raise CorruptionError(
+                f"an index of {file.size} bytes, at most {MAX_HEADER_BYTES} are allowed", path=path
+            )
         try:
             weights = parse_weight_map(file.read(0, file.size))
         except BundleError as error:
             raise error.locate(path=path) from None
     names = set(weights.values())
     if len(names) > _MAX_FILES:
-        raise CorruptionError(f"{len(names)} files, allowed are {_MAX_FILES}", path=path)
+        raise CorruptionError(f"{len(names)} files, at most {_MAX_FILES} are allowed", path=path)
     for name in sorted(names):
         if not store.is_file(join(dirname(path), name)):
             raise MissingFileError(f"no such file, which {path} names", path=join(dirname(path), name))

@@ -134,7 +134,7 @@ def _find_directory(file: Readable) -> _Directory:
                 file.read(place, _END64.size)
             )
             if signature != b"PK\6\6":
-                raise CorruptionError("no ZIP64 end record at its place", offset=place)
+                raise CorruptionError("no ZIP64 end record at its offset", offset=place)
             limit = place
     if disk or first_disk or here != count:
         raise UnsupportedError("an archive in several files", offset=end)
@@ -143,7 +143,9 @@ def _find_directory(file: Readable) -> _Directory:
             f"a directory from {offset} to {offset + size}, its end record is at {limit}", offset=end
         )
     if size > MAX_DIRECTORY_BYTES:
-        raise CorruptionError(f"a directory of {size} bytes, allowed are {MAX_DIRECTORY_BYTES}", offset=end)
+        raise CorruptionError(
+            f"a directory of {size} bytes, at most {MAX_DIRECTORY_BYTES} are allowed", offset=end
+        )
     if count * _CENTRAL.size > size:
         raise CorruptionError(f"{count} members in a directory of {size} bytes", offset=end)
     return _Directory(offset, size, count)
@@ -218,7 +220,7 @@ def _data_start(file: Readable, header: int, stored: int, name: str) -> int:
         raise CorruptionError("its local header is after the end of the file", offset=header, key=name)
     local = _LOCAL.unpack(file.read(header, _LOCAL.size))
     if local[0] != b"PK\3\4":
-        raise CorruptionError("no local header at its place", offset=header, key=name)
+        raise CorruptionError("no local header at its offset", offset=header, key=name)
     start = header + _LOCAL.size + int(local[9]) + int(local[10])
     if start + stored > file.size:
         raise CorruptionError(

@@ -255,9 +255,9 @@ class Classes:
         if layer.listed is not None:
             if layer.sequential is None:
                 return None
-            return ("sequential" if layer.sequential else "functional"), "class told by the object graph"
+            return ("sequential" if layer.sequential else "functional"), "class from the object graph"
         snake = class_in_names(layer)
-        return None if snake is None else (snake, "class guessed by names of variables")
+        return None if snake is None else (snake, "class guessed from names of variables")
 
 
 def class_in_names(layer: Layer) -> str | None:

@@ -115,7 +115,7 @@ class Ordering:
         if unknown and len(known) > 1:
             raise ConflictError(
                 f"which of the variables {quoted(unknown)} are trained is not known, and Keras stores those "
-                "first; say it with --trainable PATTERN or --non-trainable PATTERN",
+                "first; give --trainable PATTERN or --non-trainable PATTERN",
                 key=layer.path,
             )
         return [

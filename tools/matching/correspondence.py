@@ -47,7 +47,7 @@ def keys_in(draft: Draft, other: Draft) -> dict[str, str]:
     doubts = [theirs.label(key) for key in theirs.names if key in told and key not in meant]
     if doubts:
         raise ConflictError(
-            f"names do not tell what is here what {other.prefix} has at {listed(doubts)}; convert --template {other.prefix} "
+            f"names do not tell which tensors here are {listed(doubts)} of {other.prefix}; convert --template {other.prefix} "
             "--map FILE gives it the same structure",
             path=draft.prefix,
         )

@@ -104,7 +104,7 @@ def cast(
     allow_lossy: bool = False,
     options: TransferOptions | None = None,
 ) -> Summary:
-    """Cast tensors that match patterns: `cast("src", "dst", {"*": "bfloat16"})`; the last that matches decides.
+    """Cast tensors that match patterns: `cast("src", "dst", {"*": "bfloat16"})`; if several patterns match, the last one applies.
 
     To integers and booleans that lack values of a tensor's type only with `allow_lossy`.
     """

@@ -37,7 +37,7 @@ def slots_of(draft: Draft, key: str, optimizers: Optimizers | None = None) -> Sl
         slot, candidates = next(iter(doubtful.items()))
         more = f" and {len(doubtful) - 1} more" if len(doubtful) > 1 else ""
         raise ConflictError(
-            f"{slot!r}{more} may be a slot of this variable or of another one, which the checkpoint does not tell: "
+            f"{slot!r}{more} may be a slot of this variable or of another one, the checkpoint does not say which: "
             f"{', '.join(map(repr, candidates[:_SHOWN]))}; 'slim' removes the optimizer's state",
             path=draft.prefix,
             key=key,

@@ -25,7 +25,7 @@ def test_mean(run, tmp_path, sources, accumulator):
 
 def test_what_is_from_the_last(run, tmp_path, sources):
     told = run("average", *sources, tmp_path / "out").err
-    assert told == "differs and is no floating-point tensor, taken from the last: step\n"
+    assert told == "differs and is not floating-point: taken from the last: step\n"
 
 
 def test_error(run, tmp_path, sources):

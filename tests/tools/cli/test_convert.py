@@ -430,7 +430,7 @@ class TestIntoAStructure:
             ("--to tf2 --structure nothing", "nothing: no such structure file"),
             ("--to tf2 --template work/fresh --map nothing", "nothing: no such map"),
             ("--to tf1 --template work/fresh", "work/fresh: --to tf1 (to='tf1'), but this is object-based"),
-            ("--to tf2 --structure work/s.toml", "one/tf1-ckpt: does not fit work/s.toml: 1 left over, "),
+            ("--to tf2 --structure work/s.toml", "one/tf1-ckpt: does not match work/s.toml: 1 left over, "),
             ("--to tf2 --allow-unused", "a template (--template) or a structure (--structure) is needed"),
             ("--to tf2 --learning-rate 1", "a template (--template) or a structure (--structure) is needed"),
             ("--to tf2 --template work/fresh --root x", "names come from the template or the structure"),

@@ -21,7 +21,7 @@ def test_patterns(run, tmp_path, source):
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
-    [("*", "SOURCE: that drops every tensor"), ("c", "SOURCE: no tensor matches the pattern 'c'")],
+    [("*", "SOURCE: this would remove every tensor"), ("c", "SOURCE: no tensor matches the pattern 'c'")],
 )
 def test_errors(run, tmp_path, source, pattern, message):
     found = check_refusal(run, tmp_path, "drop", source, tmp_path / "out", pattern)

@@ -62,7 +62,7 @@ def test_a_moved_directory(run, tmp_path):
     assert output.out == f"{tmp_path}/m-1\n"
     assert output.err == (
         f"{tmp_path}: the state file names '/gone/m-1', where TensorFlow finds nothing; "
-        "'tensorbundle manage DIR repair' mends that\n"
+        "'tensorbundle manage DIR repair' fixes this\n"
     )
 
 
@@ -77,7 +77,7 @@ def test_an_absent_checkpoint(run, tmp_path):
     output = run("latest", tmp_path, "--newest")
     assert output.out == f"{tmp_path}/m-2\n"
     assert output.err.endswith(
-        "; taken is the checkpoint whose index was written last, which need not be the latest\n"
+        "; using the checkpoint whose index was written last, which may not be the latest\n"
     )
     [found] = run("latest", tmp_path, "--newest", "--json").records
     assert (found["path"], found["source"], found["tensorflow"]) == (None, "newest", False)
@@ -114,8 +114,8 @@ def test_all_without_a_latest(run, tmp_path):
     (tmp_path / "ckpt-2.index").unlink()
     output = run("latest", tmp_path, "--all", status=2)
     assert output.out.splitlines()[1] == (
-        "ckpt-2  2023-11-14 23:13:20 UTC    8 B  latest, its index is not there, although 1 of its data shards is"
+        "ckpt-2  2023-11-14 23:13:20 UTC    8 B  latest, its index is missing, although 1 of its data shards is"
     )
-    reason = "which is not there (its index is not there, although 1 of its data shards is); the last one"
+    reason = "which is not there (its index is missing, although 1 of its data shards is); the last one"
     assert f"names 'ckpt-2' as the latest checkpoint, {reason}" in output.err
     assert output.err.count("\n") == 1

@@ -264,7 +264,7 @@ def misspelt(directory):
 
 
 def no_directory(directory):
-    return directory / "no/m", "{0}: no such directory as '{1}/no'"
+    return directory / "no/m", "{0}: no such directory: '{1}/no'"
 
 
 def no_state_file(directory):

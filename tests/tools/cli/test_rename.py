@@ -46,7 +46,7 @@ def test_plan(run, tmp_path, source):
     }  # fmt: skip
     assert run("rename", source, tmp_path / "out", "c=d", "--dry-run").out.splitlines() == [
         "share  d  int32  []  4 B  from c",
-        "2 as in the source, not listed (--long lists them)",
+        "2 tensors unchanged and not listed (--long lists them)",
         "3 tensors: 12 B to share, 0 B to read, 0 B and the index to write, in about 47.7 MiB of memory",
     ]
 

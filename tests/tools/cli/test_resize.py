@@ -35,7 +35,7 @@ def test_columns_and_old_size(run, tmp_path, arguments):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--axis", "2"], "SOURCE: key 'e': axis 2 of a tensor of 2 dimensions"),
+        (["--axis", "2"], "SOURCE: key 'e': axis 2 of a tensor of rank 2"),
         ([], "SOURCE: key 'e': 4 old tokens, axis 0 has 3 elements"),
         (["--old-vocab", "none"], "none: no such vocabulary file"),
     ],

@@ -63,5 +63,5 @@ def test_errors(run, tmp_path, source, recipe, text, message):
 
 def test_no_recipe(run, tmp_path, source):
     found = check_refusal(run, tmp_path, "rewrite", source, tmp_path / "out", "--recipe", tmp_path / "none")
-    lists = "'tensorbundle recipes' lists those that come along"
+    lists = "'tensorbundle recipes' lists those that are included"
     assert found == f"{tmp_path}/none: no such recipe; {lists}"

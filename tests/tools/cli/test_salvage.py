@@ -43,4 +43,4 @@ def test_damage(run, ckpt, tmp_path):
 
 
 def test_nothing_there(run, tmp_path):
-    assert "its index is not there" in run.error("salvage", tmp_path / "none", tmp_path / "out")
+    assert "its index is missing" in run.error("salvage", tmp_path / "none", tmp_path / "out")

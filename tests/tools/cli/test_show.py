@@ -14,7 +14,7 @@ from support.cli import V215, V221
 from tensorbundle.tools.operations.inspecting import showing
 from tensorbundle.tools.rewriting import expressions
 
-NOT_CHECKED = "tensorbundle show: a region; the checksum covers the whole tensor and was not checked\n"
+NOT_CHECKED = "tensorbundle show: the checksum was not checked: it covers the whole tensor, and only a region was read\n"
 NUMBERS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 

@@ -32,7 +32,7 @@ def large(tmp_path):
 def test_dead_bytes_are_counted_and_how_to_reclaim_them_is_said(run, tmp_path, large):
     out = tmp_path / "it's out"
     planned = run("slim", large, out, "--dry-run").out
-    assert "1 as in the source, not listed (--long lists them)\n" in planned
+    assert "1 tensor unchanged and not listed (--long lists them)\n" in planned
     assert "5.7 MiB to share (2.9 MiB of it dead)" in planned
     summary, advice = run("slim", large, out).out.splitlines()
     assert "5.7 MiB shared" in summary

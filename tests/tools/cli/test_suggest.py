@@ -8,11 +8,11 @@ from support.bundles import snapshot
 from support.rewriting import finished, tree, write
 
 MAP = """\
-# What the names in a are in b. To use this map:
+# Names in a, and what they are called in b. To use this map:
 #   tensorbundle rename a DST --map FILE
-# 3 pairs are certain, 2 likely; 1 names are the same. Of several rules that match a name, the first applies.
+# Pairs: 3 certain, 2 likely. Names that are the same: 1. Of several rules that match a name, the first applies.
 
-# Only possible: where one is right, remove the '#' before it.
+# Only possible: to use one, remove the '#' before it.
 # order, checksum
 #p=x
 # order, checksum
@@ -134,9 +134,9 @@ def test_a_file_that_exists(run, folder):
 
 def test_equal_checkpoints(run, folder):
     assert run("suggest", "a", "a").out == (
-        "# What the names in a are in a. To use this map:\n"
+        "# Names in a, and what they are called in a. To use this map:\n"
         "#   tensorbundle rename a DST --map FILE\n"
-        "# 4 pairs are certain, 4 likely; 8 names are the same. Of several rules that match a name, the first applies.\n"
+        "# Pairs: 4 certain, 4 likely. Names that are the same: 8. Of several rules that match a name, the first applies.\n"
         "\n# Left over in a: nothing\n\n# Left over in a: nothing\n"
     )
 

@@ -24,7 +24,7 @@ def test_patterns(run, tmp_path, source):
     ("argument", "message"),
     [
         ("a", "'a' is not PATTERN=AXIS,AXIS,..."),
-        ("a=0", "SOURCE: key 'a': axes [0] of a tensor of 2 dimensions"),
+        ("a=0", "SOURCE: key 'a': axes [0] of a tensor of rank 2"),
     ],
 )
 def test_errors(run, tmp_path, source, argument, message):

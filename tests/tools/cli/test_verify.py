@@ -27,7 +27,7 @@ OTHER_CHECKPOINT = "nothing in this file matches the index: one of the two belon
 ZERO_TAIL = "zeros from offset 0x7d0 on: the end was never written"
 CUT_SHORT = "the file was cut short: it has 4020 of at least 4025 bytes, 5 are missing"
 NO_SHARD = r"no such file; 3 tensors are stored in it, .* first"
-IMPOSSIBLE = "an impossible entry, under a correct checksum: a faulty program wrote the index, or somebody who means harm"
+IMPOSSIBLE = "an impossible entry, under a correct checksum: a faulty program or an attacker wrote the index"
 NOT_COPIED = "it was not copied along, or was deleted"
 FIELDS = ["prefix", "severity", "kind", "key", "path", "offset", "message", "cause"]
 FIRST, SECOND, INDEX = "m.data-00000-of-00002", "m.data-00001-of-00002", "m.index"
@@ -187,7 +187,7 @@ def test_the_operation_returns_data(ckpt):
         ),
         (
             lambda path: flip(path / FIRST, 4008),  # the first string's length
-            ("error", "checksum", "words", FIRST, 4008, r"string lengths promise .*", CHANGED),
+            ("error", "checksum", "words", FIRST, 4008, r"string lengths add up to .*", CHANGED),
         ),
         (
             lambda path: flip(path / FIRST, 4024),  # the last string's last character

@@ -86,7 +86,7 @@ def test_white_space_and_any_order_of_members_and_tensors():
         (b' {"a":1}', 0, "does not begin with '{'"),
         (b"\xff{}", 0, "offset 0x8: the JSON is not UTF-8"),
         (b"[]", 0, "does not begin with '{'"),
-        (b"{", 0, "a string expected, found the end"),
+        (b"{", 0, "expected a string, found the end"),
         (b"{}x", 0, "characters after the object, found 'x' at character 2"),
         (b"{}\0", 0, "characters after the object"),
         (b'{"a"}', 0, "':' expected, found '}' at character 4"),
@@ -96,7 +96,7 @@ def test_white_space_and_any_order_of_members_and_tensors():
         (b'{"a":{"dtype":[],"shape":[]}}', 0, r"dtype \[\] is not one"),
         (b'{"\\ud800":{}}', 0, "not a JSON string"),
         (b'{"a\n":{}}', 0, "not a JSON string"),
-        (b'{"__metadata__":{"a":1}}', 0, "a string expected, found '1}}'"),
+        (b'{"__metadata__":{"a":1}}', 0, "expected a string, found '1}}'"),
         (b'{"__metadata__":{"a":"1","a":"2"}}', 0, "key 'a': this name is given twice"),
         (
             b'{"__metadata__":{"a":"1"},"__metadata__":{"b":"1"}}',
@@ -177,7 +177,7 @@ def test_what_the_format_does_not_have():
         (
             (MAX_HEADER_BYTES + 1).to_bytes(8, "little"),
             2**40,
-            "a header of 100000001 bytes, allowed are 100000000",
+            "a header of 100000001 bytes, at most 100000000 are allowed",
         ),
         (b"\xff" * 8, 2**40, "a header of 18446744073709551615 bytes"),
     ],
@@ -191,7 +191,7 @@ def test_a_large_hostile_header_is_refused_before_it_takes_memory():
     """Lists inside lists, a few megabytes of them, would become gigabytes of objects."""
     with pytest.raises(CorruptionError, match="no object of at most"):
         parse_header(*sealed(b'{"a":' + b"[]," * 2_000_000))
-    with pytest.raises(CorruptionError, match="a string expected"):
+    with pytest.raises(CorruptionError, match="expected a string"):
         parse_header(*sealed(b'{"__metadata__":{"a":' + b"[" * 2_000_000))
 
 

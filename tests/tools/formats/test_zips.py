@@ -112,7 +112,7 @@ END = DATA.index(b"PK\5\6")
         (patched(DATA, CENTRAL + 20, b"\xff" * 8), "in no ZIP64 field"),
         (patched(DATA, CENTRAL + 28, b"\xff\xff"), "cut short"),
         (patched(DATA, CENTRAL + 42, struct.pack("<L", 10**6)), "after the end of the file"),
-        (patched(DATA, CENTRAL + 42, struct.pack("<L", 1)), "no local header at its place"),
+        (patched(DATA, CENTRAL + 42, struct.pack("<L", 1)), "no local header at its offset"),
         (patched(DATA, 28, b"\xff\xff"), "it is cut short"),
         (patched(DATA, 26, b"\x14\0"), "reaches into the directory"),
     ],

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", metavar="CKPT")
     parser.add_argument(
-        "--rounds", type=positive, default=3, metavar="N", help="do each job N times and tell the median"
+        "--rounds", type=positive, default=3, metavar="N", help="do each job N times and report the median"
     )
     parser.add_argument(
         "--directory", metavar="DIR", help="write copies there, each removed at once; beside CKPT by default"

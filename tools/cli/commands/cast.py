@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_source_and_destination(parser)
     parser.add_argument(
-        "rules", metavar="PATTERN=DTYPE", nargs="+", help="'*=bfloat16'; the last that matches decides"
+        "rules",
+        metavar="PATTERN=DTYPE",
+        nargs="+",
+        help="'*=bfloat16'; if several patterns match, the last one applies",
     )
     parser.add_argument(
         "--allow-lossy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.cli.console import columns, escape, shell
+from tensorbundle.tools.cli.console import columns, counted, escape, shell
 from tensorbundle.tools.operations.restoring.causes import find_causes
 from tensorbundle.tools.operations.restoring.forecasting import RestoreTarget, Source, predict
 
@@ -95,7 +95,9 @@ def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool, width: 
         yield from columns(rows, width=width)
     counts = Counter(each.status for each in found.findings)
     parts = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
-    yield f"{len(found.findings)} objects: {', '.join(parts)}" if parts else "no objects with values"
+    yield (
+        f"{counted(len(found.findings), 'object')}: {', '.join(parts)}" if parts else "no objects with values"
+    )
     for number, cause in enumerate(causes, 1):
         yield ""
         yield f"{number}. {cause.what}"

@@ -70,8 +70,6 @@ def _compare(
         console.text(f"{each.change}: {escape(each.key)}: {each.expected or '-'} became {each.found or '-'}")
     console.record({"checkpoint": found.checkpoint, "differences": len(deviations)})
     count = counted(len(found.tensors), "tensor")
-    plural = "" if len(deviations) == 1 else "s"
-    console.summary(
-        f"{count}: {len(deviations)} difference{plural}" if deviations else f"{count}: all as in the manifest"
-    )
+    differences = counted(len(deviations), "difference")
+    console.summary(f"{count}: {differences}" if deviations else f"{count}, as in the manifest")
     return 1 if deviations else 0

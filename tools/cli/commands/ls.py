@@ -120,7 +120,7 @@ def _long_rows(
 def _long_row(name: str, entry: TensorEntry, stored: StoredRange | None) -> list[str]:
     row = [name, *_kind(entry)]
     if entry.slices:
-        return [*row, "-", "-", f"{len(entry.slices)} slices"]
+        return [*row, "-", "-", counted(len(entry.slices), "slice")]
     offset = "-" if stored is None else str(stored.offset)
     crc = "-" if stored is None or stored.crc32c is None else f"{stored.crc32c:08x}"
     return [*row, str(entry.shard), offset, crc]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.cli.console import escape, human_bytes
+from tensorbundle.tools.cli.console import counted, escape, human_bytes
 from tensorbundle.tools.cli.directories import print_checkpoints
 from tensorbundle.tools.operations.directories.inventory import Survey
 from tensorbundle.tools.operations.functions import manage
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _step_line(step: Step, *, dry_run: bool) -> str:
     what = f"{'would ' if dry_run else ''}{step.action} {escape(step.path or step.prefix)}"
     if step.files:
-        what += f": {len(step.files)} files, {human_bytes(step.nbytes)}"
+        what += f": {counted(len(step.files), 'file')}, {human_bytes(step.nbytes)}"
     return f"{what}: {escape(step.reason)}" if step.reason else what
 
 
@@ -118,9 +118,8 @@ def _summary_line(change: Change, *, dry_run: bool) -> str:
     if after is None:
         state = "no state file"
     else:
-        count = len(after.listed)
-        plural = "" if count == 1 else "s"
-        state = f"{count} checkpoint{plural} in the state file, the latest {escape(after.latest_path)}"
+        listed = counted(len(after.listed), "checkpoint")
+        state = f"{listed} in the state file, the latest {escape(after.latest_path)}"
     line = f"{escape(change.directory)}: {'would have' if dry_run else 'has'} {state}"
     if change.files:
         return f"{line}; {human_bytes(change.bytes_freed)} {'would be freed' if dry_run else 'freed'}"

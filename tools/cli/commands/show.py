@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if not each.verified and not args.no_verify and not told:
             told = True
             console.note(
-                "tensorbundle show: a region; the checksum covers the whole tensor and was not checked"
+                "tensorbundle show: the checksum was not checked: it covers the whole tensor, and only a region was read"
             )
         _print(each, args, console)
     return 0

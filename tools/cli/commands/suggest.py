@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tensorbundle.tools.cli.console import escape, shell
+from tensorbundle.tools.cli.console import counted, escape, shell
 from tensorbundle.tools.cli.files import write_text
 from tensorbundle.tools.operations.editing.rules import rule_line
 from tensorbundle.tools.operations.suggesting.suggestion import suggest
@@ -58,7 +58,9 @@ def _summary(path: str, found: Suggestion) -> str:
     counts = found.counts
     sure = f"{counts['certain']} certain, {counts['likely']} likely, {counts['possible']} possible"
     left = f"{counts['left_old']} and {counts['left_new']} left over"
-    return f"{escape(path)}: {counts['rules']} rules; {sure}; {counts['unchanged']} unchanged; {left}"
+    return (
+        f"{escape(path)}: {counted(counts['rules'], 'rule')}; {sure}; {counts['unchanged']} unchanged; {left}"
+    )
 
 
 def _lines(found: Suggestion, file: str) -> Iterator[str]:
@@ -67,19 +69,19 @@ def _lines(found: Suggestion, file: str) -> Iterator[str]:
     destination = "DST.weights.h5" if found.to_weights else "DST"
     needs_map = found.use not in ("to-weights", "from-weights")
     use = "To use this map" if needs_map else "To convert, without a map"
-    yield f"# What the names in {source} are in {target}. {use}:"
+    yield f"# Names in {source}, and what they are called in {target}. {use}:"
     for command in _commands(found.use, source, target, file, destination):
         yield f"#   {shell(*command)}"
     if found.why_not:
         yield f"# By names only; convert --template says: {escape(found.why_not)}"
     counts = found.counts
     yield (
-        f"# {counts['certain']} pairs are certain, {counts['likely']} likely; "
-        f"{counts['unchanged']} names are the same. Of several rules that match a name, the first applies."
+        f"# Pairs: {counts['certain']} certain, {counts['likely']} likely. Names that are the same: {counts['unchanged']}. "
+        "Of several rules that match a name, the first applies."
     )
     possible = [each for each in found.matches if each.confidence == "possible"]
     if possible:
-        yield from ("", "# Only possible: where one is right, remove the '#' before it.")
+        yield from ("", "# Only possible: to use one, remove the '#' before it.")
     for each in possible:  # before the rules, so that they decide
         yield from (f"# {each.evidence}", f"#{rule_line(each.old, each.new)}")
     reasons = {each.old: each for each in found.matches if each.confidence != "possible"}

@@ -85,9 +85,8 @@ def _print(report: Report, args: argparse.Namespace, console: Console) -> None:
     if report.dead_bytes:
         what += f"; {human_bytes(report.dead_bytes)} that no tensor refers to"
     if report.aliases:
-        what += (
-            f"; {report.aliases} tensor{'s share' if report.aliases > 1 else ' shares'} bytes with another"
-        )
+        share = "share" if report.aliases > 1 else "shares"
+        what += f"; {counted(report.aliases, 'tensor')} {share} bytes with another"
     console.summary(what)
 
 

@@ -98,4 +98,4 @@ def refuse_leftovers(
             f"{len(unused)} left over, which --allow-unused (allow_unused=True) allows: {listed(unused)}"
         )
     if reasons:
-        raise ConflictError(f"does not fit {other}: {'; '.join(reasons)}{hint}", path=prefix)
+        raise ConflictError(f"does not match {other}: {'; '.join(reasons)}{hint}", path=prefix)

@@ -284,7 +284,7 @@ def _config_text(path: str) -> bytes:
         if file.read(0, min(2, file.size)) != b"PK":
             if file.size > _MAX_CONFIG_BYTES:
                 raise CorruptionError(
-                    f"a config of {file.size} bytes, allowed are {_MAX_CONFIG_BYTES}", path=path
+                    f"a config of {file.size} bytes, at most {_MAX_CONFIG_BYTES} are allowed", path=path
                 )
             return file.read(0, file.size)
         member = next((each for each in members_of(file) if each.name == "config.json"), None)

@@ -182,7 +182,7 @@ class OptimizerState:
             if not rate or not math.isfinite(rate):
                 raise ConflictError(
                     f"the momentum of the optimizer {optimizer.path!r} contains the learning rate, which is "
-                    f"{'not stored' if rate is None else rate}; --learning-rate X (learning_rate=X) says it",
+                    f"{'not stored' if rate is None else rate}; --learning-rate X (learning_rate=X) gives it",
                     path=side.draft.prefix,
                 )
             self._rates[optimizer] = rate
@@ -262,12 +262,12 @@ class OptimizerState:
             else:
                 self._compute(place, steps, f"{steps} steps, by {' and '.join(powers[0])}")
         if optimizer.powers:
-            self.reasons |= dict.fromkeys(counters, "the powers of beta say it")
+            self.reasons |= dict.fromkeys(counters, "known from the powers of beta")
         replaced = powers if place in self._placing.found and not optimizer.powers else []
         for key in (key for pair in replaced for key in pair):
             other = next((each for each in told if each != steps), None)
             self.reasons[key] = (
-                "the number of steps says it"
+                "known from the number of steps"
                 if other is None
                 else f"{counters[0]} is the number of steps, {steps}; by this it would be {other}"
             )

@@ -72,7 +72,7 @@ def read_structure(path: str) -> Structure:
 def _parsed(data: bytes, path: str) -> dict[str, Any]:
     """The dictionary in a file."""
     if len(data) > MAX_TEXT_BYTES:
-        raise BundleError(f"a structure file may have {MAX_TEXT_BYTES >> 20} MiB")
+        raise BundleError(f"a structure file is limited to {MAX_TEXT_BYTES >> 20} MiB")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -107,10 +107,10 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _shallow(text: str) -> str:
     """TOML that tomllib can read in time."""
     if len(text) > MAX_RECIPE_BYTES:
-        raise BundleError(f"a TOML structure may have {MAX_RECIPE_BYTES >> 20} MiB; take JSON")
+        raise BundleError(f"a TOML structure is limited to {MAX_RECIPE_BYTES >> 20} MiB; use JSON")
     for number, line in enumerate(text.splitlines(), 1):
         if line.count(".") > _MAX_TOML_DEPTH and _dots(line) > _MAX_TOML_DEPTH:
-            raise BundleError(f"line {number}: a key of more than {_MAX_TOML_DEPTH} parts; take JSON")
+            raise BundleError(f"line {number}: a key of more than {_MAX_TOML_DEPTH} parts; use JSON")
     return text
 
 
@@ -186,12 +186,12 @@ def _variable(described: dict[str, Any], place: str) -> tuple[str, Spec]:
         raise BundleError(f"{unknown!r} is not {_NAME!r}, {_DTYPE!r} or {_SHAPE!r}", key=place)
     name = described.get(_NAME, "/".join(split_path(place)))
     if not isinstance(name, str) or not name or name_fault(name) is not None:
-        raise BundleError(f"{_NAME} is no name: {_kind(name)}", key=place)
+        raise BundleError(f"{_NAME} is not a name: {_kind(name)}", key=place)
     dtype, shape = described.get(_DTYPE), described.get(_SHAPE)
     if dtype is not None and dtype not in list(DType):
-        raise BundleError(f"{_DTYPE} is no data type: {_kind(dtype)}", key=place)
+        raise BundleError(f"{_DTYPE} is not a data type: {_kind(dtype)}", key=place)
     if shape is not None and not _is_shape(shape):
-        raise BundleError(f"{_SHAPE} is no list of sizes: {_kind(shape)}", key=place)
+        raise BundleError(f"{_SHAPE} is not a list of sizes: {_kind(shape)}", key=place)
     return name, Spec(None if dtype is None else DType[dtype], None if shape is None else tuple(shape))
 
 

@@ -99,7 +99,7 @@ class _Template:
                 near = near_names(result, [*self.target.paths.values(), *self.target.names.values()])
                 hint = f"; near: {', '.join(map(repr, near))}" if near else ""
                 raise TensorNotFoundError(
-                    f"rule {rule.text!r} leads to {result!r}, which is not there{hint}",
+                    f"rule {rule.text!r} gives {result!r}, which does not exist{hint}",
                     path=self.target.draft.prefix,
                 )
 
@@ -152,7 +152,7 @@ class _Template:
         """Refuse names and paths that contradict each other, whatever else is allowed."""
         if self.placing.contradictions:
             raise ConflictError(
-                "names and paths contradict each other, and rules (--map FILE) must decide: "
+                "names and paths contradict each other; give rules (--map FILE) for: "
                 + listed(self._choices(self.placing.contradictions)),
                 path=self.source.draft.prefix,
             )
@@ -171,9 +171,7 @@ class _Template:
         doubts = self._choices(missing)
         if not doubts:
             return ""
-        return (
-            f"; names, paths and shapes leave a choice, and rules (--map FILE) must decide: {listed(doubts)}"
-        )
+        return f"; names, paths and shapes do not decide; give rules (--map FILE) for: {listed(doubts)}"
 
     def finish(self, counter: int | None) -> None:
         """Make the draft from the matches, or raise an error."""
@@ -232,7 +230,7 @@ class _Template:
         if doubtful:
             slot, candidates = next(iter(doubtful.items()))
             shown = listed([self.source.label(each) for each in candidates])
-            return f"; {self.source.label(slot)} may be a slot of any of these, which the checkpoint does not tell: {shown}"
+            return f"; {self.source.label(slot)} may be a slot of any of these, the checkpoint does not say which: {shown}"
         slots = {key for each in self.source.optimizers for key in each.slots.values()}
         idle = [
             each.path

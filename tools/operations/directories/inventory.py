@@ -214,11 +214,11 @@ def _inspect_v1(found: Found) -> Found:
         shards = _one_set(found.prefix)
         if not shards:
             return found
-        problem = f"its index is not there, although {len(shards)} of its data shards {_are(len(shards))}"
+        problem = f"its index is missing, although {len(shards)} of its data shards {_are(len(shards))}"
         return _with_files(replace(found, problem=problem), shards)
     if not all(map(is_v1_file, there)):
         return replace(found, problem="not a checkpoint: a file of another kind")
-    incomplete = None if files == there else "not all of its files are there"
+    incomplete = None if files == there else "some of its files are missing"
     return _with_files(replace(found, file_format="v1", problem=incomplete), there)
 
 
@@ -346,7 +346,7 @@ def latest(directory: Path, *, newest: bool = False) -> Latest:
             f"{why}; {what_is_there(names)}{offer}", path=directory if is_missing else trouble.path
         ) from None
     chosen = max(candidates, key=lambda each: (each.modified, number_of(each.prefix)))
-    note = f"{why}; taken is the checkpoint whose index was written last, which need not be the latest"
+    note = f"{why}; using the checkpoint whose index was written last, which may not be the latest"
     return Latest(chosen, "newest", tensorflow=False, notes=(note,))
 
 
@@ -369,8 +369,8 @@ def _latest_of(state: CheckpointState) -> Latest:
     notes = []
     if not seen:
         notes.append(
-            f"the state file names {path!r}, where TensorFlow finds nothing; 'tensorbundle manage DIR repair' mends "
-            "that"
+            f"the state file names {path!r}, where TensorFlow finds nothing; 'tensorbundle manage DIR repair' fixes "
+            "this"
         )
     elif re.search(r"\[.*\]|\\", state.latest, re.DOTALL):
         notes.append(

@@ -142,7 +142,7 @@ def _checkpoint_to_add(found: Survey, name: str) -> Found:
         except MissingFileError:
             continue
         if checkpoint.problem or not checkpoint.file_format:
-            raise BundleError(f"not a whole checkpoint: {checkpoint.problem}", path=checkpoint.prefix)
+            raise BundleError(f"not a complete checkpoint: {checkpoint.problem}", path=checkpoint.prefix)
         return checkpoint
     raise _no_such(found, name)
 
@@ -291,7 +291,7 @@ def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = No
     if max_to_keep < 1:
         raise BundleError(f"{max_to_keep} checkpoints to keep, at least 1 must stay")
     if keep_every_n_hours is not None and not keep_every_n_hours > 0:
-        raise BundleError(f"every {keep_every_n_hours} hours is not a time from now on")
+        raise BundleError(f"a checkpoint every {keep_every_n_hours} hours: give a positive number")
     state = _state_or_empty(found)
     if found.state is None:
         raise MissingFileError(
@@ -388,7 +388,7 @@ def repair(found: Survey) -> Change:
         steps += [Step("add", _relative(found.directory, each.prefix), each.prefix) for each in kept.values()]
     if not kept:
         raise MissingFileError(
-            "no whole checkpoint is there that a state file could name", path=found.directory
+            "there is no complete checkpoint that a state file could name", path=found.directory
         )
     others = [each.name for each in found.unlisted if each.place not in kept]
     if others:
@@ -539,7 +539,7 @@ def _carry_out(change: Change) -> None:
             failed = failed or error
     if failed is not None:
         raise BundleError(
-            f"can't be deleted: {failed.strerror or failed}; the state file does not name its checkpoint any more",
+            f"can't be deleted: {failed.strerror or failed}; the state file no longer lists its checkpoint",
             path=failed.filename,
         )
     if change.files:

@@ -53,7 +53,7 @@ def partition(draft: Draft, name: str, count: int, axis: int = 0) -> None:
         )
     shape = tensor.shape
     if not -len(shape) <= axis < len(shape):
-        raise ConflictError(f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key)
+        raise ConflictError(f"axis {axis} of a tensor of rank {len(shape)}", path=draft.prefix, key=key)
     if not 1 <= count <= shape[axis] or 0 in shape:
         raise ConflictError(f"{count} slices along axis {axis} of {list(shape)}", path=draft.prefix, key=key)
     slices = even_slices(shape, count, axis % len(shape))

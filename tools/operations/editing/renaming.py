@@ -78,7 +78,7 @@ def _rename_objects(draft: Draft, graph: ObjectGraph, rules: Sequence[Rule]) -> 
     ).items():
         if len(names) > 1:
             raise ConflictError(
-                f"an object moves to one place, not to {quoted(names)}",
+                f"an object can move to only one place, not to {quoted(names)}",
                 path=draft.prefix,
                 key=path,
             )
@@ -197,10 +197,10 @@ def _why_unused(
     """Why a rule applied to no name, as the end of a sentence."""
     taken = next((name for name in known if _applied(rule, name, objects=objects) is not None), None)
     if taken is not None and rule.search:
-        return f"matches no name that is left: {taken!r} is {out[taken][0]!r} by then"
+        return f"matches nothing: {taken!r} was renamed to {out[taken][0]!r} before"
     if taken is not None:
         taker = next(each for each in earlier if _applied(each, taken, objects=objects) is not None)
-        return f"comes too late: {taker.text!r} applies to every name that it matches, such as {taken!r}; give it first"
+        return f"has no effect: {taker.text!r} before it applies to every name that it matches, such as {taken!r}; give it first"
     if rule.scope is not None and has_wildcards(rule.scope):
         return "matches nothing: a scope has no wildcards; --regex replaces parts of names"
     return f"matches nothing{near_hint(rule.old if rule.scope is None else rule.scope, known)}"

@@ -236,7 +236,7 @@ def read_map(path: str) -> list[Rule]:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_TEXT_BYTES + 1)
         if len(text) > MAX_TEXT_BYTES:
-            raise BundleError(f"a map may have {MAX_TEXT_BYTES >> 20} MiB", path=path)
+            raise BundleError(f"a map is limited to {MAX_TEXT_BYTES >> 20} MiB", path=path)
         return parse_map(text, path)
     except UnicodeDecodeError as error:
         raise BundleError(f"not UTF-8: {error}", path=path) from None

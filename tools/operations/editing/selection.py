@@ -28,7 +28,7 @@ def drop(draft: Draft, patterns: Sequence[str]) -> None:
     """
     found = {key for key, _ in select(draft.tensors.items(), patterns, draft.naming())}
     if len(found) == len(draft.tensors):
-        raise ConflictError("that drops every tensor", path=draft.prefix)
+        raise ConflictError("this would remove every tensor", path=draft.prefix)
     draft.drop(found)
 
 

@@ -78,7 +78,7 @@ def transpose(draft: Draft, orders: Mapping[str, Sequence[int]]) -> list[str]:
         shape = expression.shape
         if sorted(axes) != list(range(len(shape))):
             raise ConflictError(
-                f"axes {list(axes)} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key
+                f"axes {list(axes)} of a tensor of rank {len(shape)}", path=draft.prefix, key=key
             )
         long = [axis for axis in axes if shape[axis] != 1]
         if long == sorted(long):  # the elements keep their order
@@ -241,7 +241,7 @@ def _replace(draft: Draft, old: Sequence[str], made: Mapping[str, DraftTensor]) 
 
 def _axis(draft: Draft, key: str, shape: tuple[int, ...], axis: int) -> int:
     if not -len(shape) <= axis < len(shape):
-        raise ConflictError(f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key)
+        raise ConflictError(f"axis {axis} of a tensor of rank {len(shape)}", path=draft.prefix, key=key)
     return axis % len(shape)
 
 

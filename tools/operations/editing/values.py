@@ -99,7 +99,7 @@ def add_tensor(draft: Draft, name: str, tensor: DraftTensor) -> str:
     graph = draft.graph
     if graph is None:
         if name in draft.tensors:
-            raise ConflictError("there is a tensor of this name", path=draft.prefix, key=name)
+            raise ConflictError("a tensor of this name exists already", path=draft.prefix, key=name)
         if not name or name.startswith("\0") or name == OBJECT_GRAPH_KEY:
             raise ConflictError(f"{name!r} is not a name for a tensor", path=draft.prefix, key=name)
         draft.tensors[name] = tensor
@@ -119,7 +119,7 @@ def add_tensor(draft: Draft, name: str, tensor: DraftTensor) -> str:
         except ConflictError as error:
             raise error.locate(path=draft.prefix) from None
     if key in draft.tensors:
-        raise ConflictError("there is a tensor of this name", path=draft.prefix, key=key)
+        raise ConflictError("a tensor of this name exists already", path=draft.prefix, key=key)
     draft.tensors[key] = tensor
     return key
 

@@ -112,7 +112,7 @@ def resize(
     tensor = draft.tensors[key]
     shape = tensor.shape
     if not 0 <= axis < len(shape):
-        raise ConflictError(f"axis {axis} of a tensor of {len(shape)} dimensions", path=draft.prefix, key=key)
+        raise ConflictError(f"axis {axis} of a tensor of rank {len(shape)}", path=draft.prefix, key=key)
     if needed > shape[axis]:
         raise ConflictError(
             f"{needed} old tokens, axis {axis} has {shape[axis]} elements", path=draft.prefix, key=key

@@ -162,7 +162,7 @@ _CAUSES: Final = (
     ),
     Cause(
         "impossible-entry",
-        "an impossible entry, under a correct checksum: a faulty program wrote the index, or somebody who means harm",
+        "an impossible entry, under a correct checksum: a faulty program or an attacker wrote the index",
         ("do not trust the file; TensorFlow may crash when it opens it",),
     ),
     Cause(
@@ -348,8 +348,8 @@ MESSAGES: Final = (
         r"block checksum mismatch|truncated block read|bad block type|corrupted compressed block contents|"
         r"failed to seek to header entry",
         f"{_TABLE}, ReadBlock",
-        "The index is damaged: a block of it does not have its checksum, or is not all there. TensorFlow leaves out the "
-        "variables of such a block without a word if it is not the first.",
+        "The index is damaged: a block of it has another checksum than stored, or is incomplete. TensorFlow silently omits "
+        "the variables of such a block, unless it is the first.",
         *("truncated", "zero-filled", "line-endings", "changed", "partial-save"),
         advice=(_VERIFY, _SALVAGE),
     ),
@@ -383,7 +383,7 @@ MESSAGES: Final = (
         "missing-shard",
         r"(?P<path>\S*\.data-\d{5,}-of-\d{5,});? No such file or directory|data shard \d+ is missing",
         f"{_BUNDLE}, BundleReader::GetValue",
-        "A data shard that the index needs is not there.",
+        "A data shard that the index needs is missing.",
         *("not-copied", "partial-save"),
     ),
     _message(
@@ -545,7 +545,7 @@ MESSAGES: Final = (
         r"Skipping variable loading for optimizer|optimizer '?\S*'? (?:because )?it has \d+ variables whereas the saved "
         r"optimizer has \d+ variables|has \d+ variables whereas the saved optimizer",
         "tf_keras optimizers/optimizer.py and Keras optimizers/base_optimizer.py",
-        "The optimizer's state is laid out in another way than this optimizer has it.",
+        "The optimizer's state has another layout than this optimizer expects.",
         "other-optimizer",
     ),
     _message(

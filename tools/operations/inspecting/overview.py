@@ -102,7 +102,7 @@ def _info(checkpoint: Checkpoint) -> Info:
             lost = left_out_by_keras_3(graph, optimizers)
             notes += [lost_text(lost)] if lost else []
     except (BundleError, OSError) as error:
-        notes.append(f"nothing is known of objects and optimizers: {error}")
+        notes.append(f"objects and optimizers are unknown: {error}")
     state = optimizers.state
     steps = _steps(names, optimizers.found)
     counters = {attribute_key(SAVE_COUNTER), *steps}

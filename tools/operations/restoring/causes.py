@@ -140,7 +140,7 @@ class _Search:
             fitting = self._fitting()
             remove = f"{'or ' if fitting else ''}remove A's state"
             yield Cause(
-                "the optimizer's state in A is not where B's is, or not of the same kind",
+                "A has the optimizer's state in another place than B, or of another kind",
                 (*unused, *missing),
                 _advised(remove, slimming),
                 fitting,
@@ -157,7 +157,7 @@ class _Search:
             )
         elif missing:
             yield Cause(
-                "A lacks state that B's optimizer has, which starts anew",
+                "A lacks state that B's optimizer has, which starts from its initial values",
                 tuple(missing),
                 (Advice("of the assertions, only assert_nontrivial_match can pass"),),
             )
@@ -246,7 +246,7 @@ class _Search:
         missing = self._open("missing") if self._forecast.way == "names" else []
         if missing and any("overlooks" not in each.detail for each in missing):
             yield Cause(
-                "A is name-based (TF1): variables are looked up by their full names, and it has not all of B's",
+                "A is name-based (TF1): variables are looked up by their full names, and A lacks some of B's",
                 (*missing, *self._open("unused")),
                 (Advice("rules, --map FILE, help where names and shapes do not tell which is which"),),
                 self._fitting(),
@@ -294,13 +294,13 @@ class _Search:
             (
                 "missing",
                 "one in A",
-                "what is one object in A is several in B, of which the first gets the values ('Inconsistent references')",
+                "one object in A is several objects in B, of which the first gets the values ('Inconsistent references')",
                 Advice("let the program share the object, too"),
             ),
             (
                 "unused",
                 "one in B",
-                "what is several objects in A is one in B, which gets the first one's values",
+                "several objects in A are one object in B, which gets the values of the first",
                 Advice("nothing fails"),
             ),
             (

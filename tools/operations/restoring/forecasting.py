@@ -280,4 +280,4 @@ def _keeps(node: Node) -> bool:
 def _all_paths(graph: ObjectGraph) -> list[str]:
     """The path of every object by number, or a substitute for objects that can't be reached."""
     known = graph.paths()
-    return [known.get(node, f"(node {node.id}, which nothing leads to)") for node in graph.nodes]
+    return [known.get(node, f"(node {node.id}, which nothing refers to)") for node in graph.nodes]

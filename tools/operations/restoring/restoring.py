@@ -176,7 +176,7 @@ class Restoration:
         live = self.bound[number]
         for variable, slot, name in self._waiting_slots.pop(number, ()):
             if self._handling(number) == "none":
-                self._fail("AttributeError", f"{live.path!r} is no optimizer that has slot variables")
+                self._fail("AttributeError", f"{live.path!r} is not an optimizer that has slot variables")
             else:
                 self._bind_slot(live, variable, slot, name, queue)
         for optimizer, slot, name in self._slots.pop(number, ()):
@@ -204,7 +204,7 @@ class Restoration:
             )
             return
         if not variable.is_variable:
-            self._fail("AttributeError", f"{variable.path!r} is no variable that could have slot variables")
+            self._fail("AttributeError", f"{variable.path!r} is not a variable that can have slot variables")
             return
         live = owner.slots.get((variable, name))
         if live is None and self._is_simple(slot):

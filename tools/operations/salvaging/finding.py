@@ -142,7 +142,9 @@ def find_index(prefix: str) -> FoundIndex:
     """
     candidates = [path for path in [index_path(prefix), *_temporaries(index_path(prefix))] if is_file(path)]
     if not candidates:
-        raise MissingFileError("its index is not there, nor a temporary file of it", path=index_path(prefix))
+        raise MissingFileError(
+            "its index is missing, and so is a temporary file of it", path=index_path(prefix)
+        )
     best: FoundIndex | None = None
     for path in candidates:
         found = _entries_in(prefix, path)

@@ -101,5 +101,5 @@ class Average(Step):
         """Average, and note which tensors were taken from the last one because they differ."""
         drafts = [draft, *map(context.open, self.others)]
         averaged, from_last = average(drafts, DType[self.accumulator])
-        averaged.note("differs and is no floating-point tensor, taken from the last", from_last)
+        averaged.note("differs and is not floating-point: taken from the last", from_last)
         return averaged

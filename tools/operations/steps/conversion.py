@@ -162,7 +162,7 @@ class Convert(Step):
             self.template is not None and not destination.endswith(WEIGHTS_ENDING)
         ):
             raise BundleError(
-                f"a template (template) or a structure (structure) is of no use for {destination!r}"
+                f"a template (template) or a structure (structure) does not apply to {destination!r}"
             )
         if self.rules:
             rename(draft, self.rules)

@@ -105,12 +105,12 @@ def read_recipe(path: str) -> list[Step]:
         with (shipped[path] if path in shipped else Path(path)).open("rb") as file:
             data = file.read(MAX_RECIPE_BYTES + 1)
         if len(data) > MAX_RECIPE_BYTES:
-            raise BundleError(f"a recipe may have {MAX_RECIPE_BYTES >> 20} MiB", path=path)
+            raise BundleError(f"a recipe is limited to {MAX_RECIPE_BYTES >> 20} MiB", path=path)
         content = tomllib.loads(data.decode())
     except FileNotFoundError:
         hint = near_hint(path, shipped)
         raise MissingFileError(
-            f"no such recipe{hint}; 'tensorbundle recipes' lists those that come along", path=path
+            f"no such recipe{hint}; 'tensorbundle recipes' lists those that are included", path=path
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"not TOML: {error}", path=path) from None

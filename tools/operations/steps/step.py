@@ -133,7 +133,9 @@ def apply_steps(draft: Draft, steps: Iterable[Step], context: StepContext) -> Dr
     """
     for number, step in enumerate(steps):
         if step.only_first and number:
-            raise BundleError(f"step {step.name}: it takes checkpoints as they are; let it be the first step")
+            raise BundleError(
+                f"step {step.name}: it takes checkpoints as they are, so it must be the first step"
+            )
         draft = step.apply(draft, context)
     return draft
 

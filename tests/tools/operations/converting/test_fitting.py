@@ -238,7 +238,7 @@ class TestNamesAndPaths:
         template = write_graph(tmp_path / "template", tree({"a": variable("x"), "b": variable("y")}))
         source = write_graph(tmp_path / "source", tree({"a": variable("y"), "b": variable("x")}))
         message = refused(tmp_path, source, template)
-        assert "names and paths contradict each other, and rules (--map FILE) must decide: " in message
+        assert "names and paths contradict each other; give rules (--map FILE) for: " in message
         assert "'a' (x) would be 'b' (x) by its name, 'a' (y) by its path" in message
         rules = {"a": "a", "b": "b"}
         assert fit(tmp_path, source, template, map=rules)[1].changes["by rule"] == 2
@@ -359,7 +359,7 @@ class TestStrictness:
 
     def test_what_is_missing_and_left_over_is_listed(self, pair, tmp_path):
         assert refused(tmp_path, *pair) == (
-            f"{pair[0]}: does not fit {pair[1]}: 2 missing, which --allow-missing (allow_missing=True) allows: "
+            f"{pair[0]}: does not match {pair[1]}: 2 missing, which --allow-missing (allow_missing=True) allows: "
             "'b' (y) float32 []; 'c' (z) float32 []; 2 left over, which --allow-unused (allow_unused=True) allows: "
             "'p' float32 [2]; 'q' int64 [2,3]"
         )
@@ -409,7 +409,7 @@ class TestStrictness:
         with pytest.raises(tb.ConflictError) as caught:
             fitted({"a": "x", "b": ["y", "p"]})
         assert str(caught.value) == (
-            f"{source}: does not fit {structure}: 1 missing, which --allow-missing (allow_missing=True) allows: "
+            f"{source}: does not match {structure}: 1 missing, which --allow-missing (allow_missing=True) allows: "
             "'y', which is to be 'b/0'; 1 left over, which --allow-unused (allow_unused=True) allows: 'q'"
         )
         for wrong in (
@@ -558,7 +558,7 @@ class TestOptimizers:
         }  # fmt: skip
         assert count(summary) == {"by name": 1, "as optimizer state": 3, "kept from the template": 4}
         assert left_out(summary) == dict.fromkeys(
-            ["beta1_power", "beta2_power"], "the number of steps says it"
+            ["beta1_power", "beta2_power"], "known from the number of steps"
         )
 
     def test_slots_that_are_made(self, tmp_path):

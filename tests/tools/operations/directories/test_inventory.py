@@ -59,7 +59,7 @@ class TestInspect:
         assert inspect(f"{tmp_path}/m").problem is None
         (tmp_path / "m.data-00001-of-00002").touch()
         found = inspect(f"{tmp_path}/m")
-        assert found.problem == "its index is not there, although 1 of its data shards is"
+        assert found.problem == "its index is missing, although 1 of its data shards is"
         assert (found.file_format, names(found.files)) == (None, ["m.data-00001-of-00002"])
 
     def test_v1(self, tmp_path):
@@ -75,7 +75,7 @@ class TestInspect:
         assert names(found.files) == ["old-00000-of-00002", "old-00001-of-00002"]
         (tmp_path / "old-00000-of-00002").unlink()
         found = inspect(prefix)
-        assert (found.file_format, found.problem) == ("v1", "not all of its files are there")
+        assert (found.file_format, found.problem) == ("v1", "some of its files are missing")
         write_v1(tmp_path / "old-00000-of-00003")
         assert "say which" in inspect(f"{tmp_path}/old").problem
         assert inspect(prefix).file_format == "v1"
@@ -241,7 +241,7 @@ class TestLatest:
         assert (found.found.name, found.source, found.tensorflow) == ("m-10", "newest", False)
         [note] = found.notes
         assert note.endswith(
-            "; taken is the checkpoint whose index was written last, which need not be the latest"
+            "; using the checkpoint whose index was written last, which may not be the latest"
         )
         touch(tmp_path, "m-2", EPOCH + 1)
         assert latest(str(tmp_path), newest=True).found.name == "m-2"

@@ -98,7 +98,7 @@ class TestPrune:
     @pytest.mark.parametrize("arguments", [(0,), (-1,), (1, 0.0), (1, -1.0), (1, float("nan"))])
     def test_numbers_that_make_no_sense(self, tmp_path, arguments):
         managed(tmp_path, 2)
-        with pytest.raises(tb.BundleError, match=r"at least 1 must stay|is not a time"):
+        with pytest.raises(tb.BundleError, match=r"at least 1 must stay|give a positive number"):
             prune(tmp_path, *arguments)
 
     def test_what_the_state_file_does_not_name_stays(self, tmp_path):
@@ -261,7 +261,7 @@ class TestBroken:
 
     def test_repair_where_nothing_is_whole(self, broken):
         (broken / "ckpt-1.data-00000-of-00001").write_bytes(b"")
-        with pytest.raises(tb.MissingFileError, match="no whole checkpoint is there"):
+        with pytest.raises(tb.MissingFileError, match="there is no complete checkpoint"):
             repair(broken)
 
 
@@ -500,8 +500,8 @@ class TestAdd:
             ("nope", tb.MissingFileError, "nope: no checkpoint of this name; found 'm'"),
             (".", tb.MissingFileError, "no checkpoint of this name"),
             ("sub", tb.MissingFileError, "no checkpoint of this name"),
-            ("m", tb.BundleError, "m: not a whole checkpoint: 1 of 1 data shards is not there"),
-            ("note", tb.BundleError, "not a whole checkpoint: not a checkpoint: a file of another kind"),
+            ("m", tb.BundleError, "m: not a complete checkpoint: 1 of 1 data shards is not there"),
+            ("note", tb.BundleError, "not a complete checkpoint: not a checkpoint: a file of another kind"),
         ],
     )
     def test_no_such_checkpoint(self, tmp_path, name, kind, reason):
@@ -600,7 +600,7 @@ class TestRepair:
 
     def test_nothing_is_there(self, tmp_path):
         write_state(tmp_path, ["a"])
-        with pytest.raises(tb.MissingFileError, match="no whole checkpoint is there"):
+        with pytest.raises(tb.MissingFileError, match="there is no complete checkpoint"):
             repair(tmp_path)
         assert (tmp_path / "checkpoint").exists()
 

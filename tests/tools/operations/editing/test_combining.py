@@ -391,7 +391,7 @@ class TestListsOfAnotherOrder:
     def test_names_do_not_tell(self, tmp_path):
         one = self.export(tmp_path / "a", ["p/kernel", "q/kernel"], 0)
         other = self.export(tmp_path / "b", ["r/kernel", "s/kernel"], 10)
-        with pytest.raises(tb.ConflictError, match=r"names do not tell what is here what .*_all_variables/0"):
+        with pytest.raises(tb.ConflictError, match=r"names do not tell which tensors here are .*_all_variables/0"):
             rewrite(one, tmp_path / "out", average={"with": [other]})
 
 
@@ -414,6 +414,6 @@ def test_the_mean_of_what_two_optimizers_keep(tmp_path):
     with tb.open(sources[0]) as a, tb.open(sources[1]) as b:
         assert a.keys() == b.keys()
     with pytest.raises(
-        tb.ConflictError, match=r"names do not tell what is here what .*optimizer/_variables/1"
+        tb.ConflictError, match=r"names do not tell which tensors here are .*optimizer/_variables/1"
     ):
         rewrite(sources[0], tmp_path / "out", average={"with": sources[1:]})

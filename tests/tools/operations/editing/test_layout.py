@@ -129,9 +129,9 @@ class TestPartition:
         [
             ({"e": 9}, r"key 'e': 9 slices along axis 0 of \[8, 5\]$"),
             ({"e": 0}, r"0 slices along axis 0 of \[8, 5\]$"),
-            ({"e": {"slices": 2, "axis": 2}}, r"axis 2 of a tensor of 2 dimensions$"),
-            ({"e": {"slices": 2, "axis": -3}}, r"axis -3 of a tensor of 2 dimensions$"),
-            ({"scalar": 1}, r"axis 0 of a tensor of 0 dimensions$"),
+            ({"e": {"slices": 2, "axis": 2}}, r"axis 2 of a tensor of rank 2$"),
+            ({"e": {"slices": 2, "axis": -3}}, r"axis -3 of a tensor of rank 2$"),
+            ({"scalar": 1}, r"axis 0 of a tensor of rank 0$"),
             ({"empty": 1}, r"1 slices along axis 0 of \[0, 3\]$"),
         ],
         ids=str,

@@ -15,7 +15,7 @@ from tensorbundle.tools.rewriting.transfer import transfer
 
 SAVES = "save_counter"
 COUNTER = f"{SAVES}/.ATTRIBUTES/VARIABLE_VALUE"
-SCALAR = "axis 0 of a tensor of 0 dimensions"
+SCALAR = "axis 0 of a tensor of rank 0"
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_rules_that_are_none(make, message):
         ({"d": "z", "q/": "r/"}, r"rename 'q/=r/' matches nothing$"),
         ({"q*": "r*"}, r"rename 'q\*=r\*' matches nothing"),
         ({"regex": {"q": "r"}}, r"rename 'q=>r' matches nothing"),
-        ({"d": "x", "[d]": "y"}, r"rename '\[d\]=y' comes too late"),
+        ({"d": "x", "[d]": "y"}, r"rename '\[d\]=y' has no effect"),
     ],
     ids=str,
 )
@@ -186,7 +186,7 @@ def test_a_map_gives_several_names(tmp_path, run, data):
         found = {name: float(value) for name, value in ckpt.items()}
     assert found == {"b/x": 1, "b/y": 2, "z": 1, "all/a/x": 1, "all/a/y": 2}
     (tmp_path / "map").write_text("a/=b/\na/x=z")
-    assert "comes too late" in run.error("rename", source, tmp_path / "no", "--map", tmp_path / "map")
+    assert "has no effect" in run.error("rename", source, tmp_path / "no", "--map", tmp_path / "map")
 
 
 class TestObjects:
@@ -261,7 +261,7 @@ class TestObjects:
         source = write_objects(tmp_path / "m", tree({"a": {"x": None}}))
         (tmp_path / "map").write_text("[('a/', 'b/'), ('a/x', 'z')]")
         message = run.error("rename", source, tmp_path / "out", "--map", tmp_path / "map")
-        assert message.endswith("key 'a/x': an object moves to one place, not to 'b/x', 'z'")
+        assert message.endswith("key 'a/x': an object can move to only one place, not to 'b/x', 'z'")
 
     def test_by_another_name(self, tmp_path):
         shared = variable()
@@ -370,13 +370,13 @@ class TestOrder:
             (
                 {"m/": "q/", "m/target/": "t/"},
                 (
-                    "rename 'm/target/=t/' comes too late: 'm/=q/' applies to every name that it matches, such as "
+                    "rename 'm/target/=t/' has no effect: 'm/=q/' before it applies to every name that it matches, such as "
                     "'m/target/w'; give it first"
                 ),
             ),
             (
                 {"m/w": "q", "regex": {"^m/w$": "t"}},
-                "rename '^m/w$=>t' matches no name that is left: 'm/w' is 'q' by then",
+                "rename '^m/w$=>t' matches nothing: 'm/w' was renamed to 'q' before",
             ),
             (
                 {"m*/": "q/"},

@@ -74,7 +74,7 @@ def test_strict(tmp_path, step, patterns, error, message):
 
 
 def test_everything(tmp_path):
-    with pytest.raises(tb.ConflictError, match=r"m: that drops every tensor$"):
+    with pytest.raises(tb.ConflictError, match=r"m: this would remove every tensor$"):
         rewrite(named(tmp_path, TF1), tmp_path / "out", drop="*")
 
 

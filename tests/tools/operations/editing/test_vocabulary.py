@@ -96,10 +96,10 @@ def test_slots_of_an_object(tmp_path, vocabularies):
     [
         ((4, 2), "abcde", "a", {}, r"5 old tokens, axis 0 has 4 elements$"),
         ((2, 2), "aaab", "b", {}, r"axis 0 has 2 elements$"),  # whose position is not in the tensor
-        ((4, 2), "abcd", "a", {"axis": 2}, r"axis 2 of a tensor of 2 dimensions$"),
-        ((4, 2), "abcd", "a", {"axis": -3}, r"axis -3 of a tensor of 2 dimensions$"),
+        ((4, 2), "abcd", "a", {"axis": 2}, r"axis 2 of a tensor of rank 2$"),
+        ((4, 2), "abcd", "a", {"axis": -3}, r"axis -3 of a tensor of rank 2$"),
         ((4, 2), "abcd", "a", {"oov": -1}, "-1"),
-        ((), "a", "a", {}, r"axis 0 of a tensor of 0 dimensions$"),
+        ((), "a", "a", {}, r"axis 0 of a tensor of rank 0$"),
     ],
 )
 def test_what_does_not_fit(tmp_path, vocabularies, shape, old, new, options, reason):

@@ -258,7 +258,7 @@ def test_only_the_optimizer(tmp_path, monkeypatch):
     assert main(list(cause.advice[1].command)) == 0
     assert forecast("DST", against).assert_consumed is True
     _, [cause] = causes(against, source, "restore")
-    assert cause.what == "A lacks state that B's optimizer has, which starts anew"
+    assert cause.what == "A lacks state that B's optimizer has, which starts from its initial values"
 
 
 def test_legacy_slots_into_a_newer_optimizer(tmp_path, monkeypatch):
@@ -318,7 +318,7 @@ def test_objects_that_are_not_one_to_one(tmp_path):
     one = write_objects(tmp_path / "one", tree({"a": shared, "b": shared}))
     two = write_objects(tmp_path / "two", tree({"a": None, "b": None}))
     assert texts(causes(two, one)[1]) == [
-        "what is several objects in A is one in B, which gets the first one's values"
+        "several objects in A are one object in B, which gets the values of the first"
     ]
     [cause] = causes(one, two)[1]
     assert cause.what.endswith("('Inconsistent references')")

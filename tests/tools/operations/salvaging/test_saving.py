@@ -150,7 +150,7 @@ def test_nothing_is_left(ckpt):
         salvage(ckpt / "m", ckpt.parent / "saved")
     (ckpt / "m.index").unlink()
     with pytest.raises(
-        tb.MissingFileError, match="its index is not there, nor a temporary file of it; --index CKPT"
+        tb.MissingFileError, match="its index is missing, and so is a temporary file of it; --index CKPT"
     ):
         salvage(ckpt / "m", ckpt.parent / "saved")
     assert list(ckpt.parent.glob("saved*")) == []

@@ -270,7 +270,7 @@ def test_every_operation_is_a_step():
         ("merge = { with = 'SOURCE', prefer = 'frist' }", r"frist"),
         ("merge = { with = 'SOURCE', preferred = 'first' }", r"preferred"),
         ("merge = { with = 'none' }", r"none"),
-        ("transpose = { 'old/w' = [0, 0] }", r"axes \[0, 0\] of a tensor of 2 dimensions$"),
+        ("transpose = { 'old/w' = [0, 0] }", r"axes \[0, 0\] of a tensor of rank 2$"),
         ("reshape = { 'old/w' = [4, -1] }", r"shape \[4, -1\] for \[3, 2\]$"),
         ("slim = true\naverage = { with = 'SOURCE' }", r"^step average: .*first step$"),
         ("average = { with = 'SOURCE', accumulator = 'float16' }", r"float16"),
