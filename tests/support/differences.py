@@ -308,7 +308,7 @@ DIFFERENCES = [
     ),
     Difference(
         "places before the beginning of the file, at which it does not look yet",
-        *("negative place", VALUE, _append(b"whole", "28f8ffffffffffffffff01")),
+        *("negative number", VALUE, _append(b"whole", "28f8ffffffffffffffff01")),
     ),
     Difference(
         "impossible shapes of pieces, at which it does not look yet",

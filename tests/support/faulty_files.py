@@ -357,15 +357,15 @@ case(
     "shape",
 )
 case("unknown rank", changed(b"a", dims=message((3, 1))), "24 bytes stored, float32 .* takes 4", "size")
-case("offset -8", changed(b"a", offset=-8), "negative place: shard 0, offset -8", "entry")
+case("offset -8", changed(b"a", offset=-8), "negative number: shard 0, offset -8", "entry")
 case("offset 2**63 - 1", changed(b"a", offset=2**63 - 1), "24 bytes wanted, the file ends at 68", "truncated")
 case("offset past the end", changed(b"a", offset=100), "24 bytes wanted, the file ends at 68", "truncated")
 case("size too small", changed(b"a", size=20), r"20 bytes stored, float32 \[6\] takes 24", "size")
 case("size too large", changed(b"a", size=28), r"28 bytes stored, float32 \[6\] takes 24", "size")
 case("size 0", changed(b"a", size=0), r"0 bytes stored, float32 \[6\] takes 24", "size")
-case("size -1", changed(b"a", size=-1), "negative place: shard 0, offset 0, -1 bytes", "entry")
+case("size -1", changed(b"a", size=-1), "negative number: shard 0, offset 0, -1 bytes", "entry")
 case("shard 5 of 1", changed(b"a", shard=5), "data shard 5 of 1", "missing-shard")
-case("shard -1", changed(b"a", shard=-1), "negative place: shard -1", "entry")
+case("shard -1", changed(b"a", shard=-1), "negative number: shard -1", "entry")
 case("wrong checksum", changed(b"a", crc=b"abcd"), "key 'a': crc32c of 24 bytes: stored", "checksum")
 
 # Strings

@@ -30,6 +30,7 @@ READING = {"ls": [], "tree": [], "show": ["a"], "graph": [], "verify": []}
 STANDARD = [
     *("__future__", "argparse", "bisect", "contextlib", "contextvars", "enum", "errno", "fcntl", "functools"),
     *(
+        "gc",
         "importlib",
         "importlib.machinery",
         "io",

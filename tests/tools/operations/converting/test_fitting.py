@@ -320,8 +320,8 @@ class TestRules:
         ("rules", "reason"),
         [
             ({"s/z": "x"}, "source: rename 's/z=x' matches nothing; near: "),
-            ({"s/p": "xx"}, "template: rule 's/p=xx' leads to 'xx', which is not there; near: "),
-            ({"s/": "n/"}, "template: rule 's/=n/' leads to 'n/p', which is not there"),
+            ({"s/p": "xx"}, "template: rule 's/p=xx' gives 'xx', which does not exist; near: "),
+            ({"s/": "n/"}, "template: rule 's/=n/' gives 'n/p', which does not exist"),
         ],
     )
     def test_mistakes(self, rules, reason, pair, tmp_path):

@@ -391,7 +391,9 @@ class TestListsOfAnotherOrder:
     def test_names_do_not_tell(self, tmp_path):
         one = self.export(tmp_path / "a", ["p/kernel", "q/kernel"], 0)
         other = self.export(tmp_path / "b", ["r/kernel", "s/kernel"], 10)
-        with pytest.raises(tb.ConflictError, match=r"names do not tell which tensors here are .*_all_variables/0"):
+        with pytest.raises(
+            tb.ConflictError, match=r"names do not tell which tensors here are .*_all_variables/0"
+        ):
             rewrite(one, tmp_path / "out", average={"with": [other]})
 
 
