@@ -90,9 +90,10 @@ class _Tf1:
                     numbered[stem, last][0] = key
         # First variables whose name is all of the part before the optimizer's name, then those whose name is its end.
         orphans = []
+        variables = {stem: self._variable(stem) for stem, _ in numbered}
         for whole in (True, False):
             for (stem, name), slots in numbered.items():
-                variable = self._variable(stem)
+                variable = variables[stem]
                 if variable is None:
                     if whole:
                         orphans.append((stem, name, slots))
