@@ -131,7 +131,10 @@ class TestPrune:
         ("options", "message"),
         [
             (["--max-to-keep", "0"], "0 checkpoints to keep, at least 1 must stay"),
-            (["--max-to-keep", "1", "--keep-every-n-hours", "-2"], "every -2.0 hours is not a time"),
+            (
+                ["--max-to-keep", "1", "--keep-every-n-hours", "-2"],
+                "a checkpoint every -2.0 hours: give a positive number",
+            ),
         ],
     )
     def test_numbers_that_make_no_sense(self, run, three, options, message):
