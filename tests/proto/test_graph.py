@@ -697,6 +697,17 @@ def test_objects_of_a_slot_variable_count_after_it(trained):
     assert len(ObjectGraph.parse(again.encode())) == len(graph)
 
 
+def test_a_slot_waits_for_a_variable_that_hangs_on_another_slot_variable(trained):
+    late = variable(f"{PATHS[-2]}/late")
+    optimizer = trained["optimizer"]
+    optimizer.slots[0].slot.children["late"] = late
+    optimizer.slots.append(Slot("s", late, variable(f"{PATHS[-2]}/late/.OPTIMIZER_SLOT/optimizer/s")))
+    graph = ObjectGraph(trained.root)
+    paths = [path for path, _ in graph.walk()]
+    assert paths == [*PATHS, f"{PATHS[-2]}/late", f"{PATHS[-2]}/late/.OPTIMIZER_SLOT/optimizer/s"]
+    assert [path for path, _ in ObjectGraph.parse(graph.encode()).walk()] == paths
+
+
 def test_encoding_refuses_what_parsing_would(trained):
     trained["model"].children["new"] = Node()
     with pytest.raises(tb.ConflictError, match="node 1: an edge to an object outside of the graph"):
