@@ -9,53 +9,42 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.errors import ConflictError
 from tensorbundle.keys import decode_key
-from tensorbundle.storage import store_of
 from tensorbundle.tools.formats.hdf5_index import hdf5, hdf5_errors
 from tensorbundle.tools.formats.listed_index import is_text
+from tensorbundle.tools.formats.single_file import SingleFileOutput
 from tensorbundle.tools.rewriting.appending import append_entries
-from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.plan import Carried, Converted
-from tensorbundle.writer import commit_file, refuse_name, refuse_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from tensorbundle.entries import StoredRange
-    from tensorbundle.storage.protocols import Store, WritableFile
-    from tensorbundle.tools.rewriting.options import TransferOptions
+    from tensorbundle.storage.protocols import WritableFile
+    from tensorbundle.tools.rewriting.options import TransferOptions, Written
     from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
 
 __all__ = ["Hdf5Output"]
 
 _TYPES: Final = frozenset(
-    (
-        *(
-            DType.float16,
-            DType.bfloat16,
-            DType.float32,
-            DType.float64,
-            DType.bool,
-            DType.complex64,
-            DType.complex128,
-        ),
+    {
+        *(DType.float16, DType.bfloat16, DType.float32, DType.float64, DType.complex64, DType.complex128),
         *(DType.int8, DType.int16, DType.int32, DType.int64),
         *(DType.uint8, DType.uint16, DType.uint32, DType.uint64),
-    )
+        DType.bool,
+    }
 )
 _COPIED_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Hdf5Output:
-    """An HDF5 file (`Output`), as Keras writes its weights.
+class Hdf5Output(SingleFileOutput):
+    """An HDF5 file (`SingleFileOutput`), as Keras writes its weights.
 
     Tensors with the same origin share one dataset, by hard links.
     """
@@ -64,10 +53,6 @@ class Hdf5Output:
     def file_format(self) -> str:
         """See `Output`."""
         return "hdf5"
-
-    def carries(self, dtype: DType, stored: StoredRange) -> bool:
-        """See `Output`: values are little-endian."""
-        return not (stored.big_endian and dtype.swap_width > 1)
 
     def lacks(self, key: bytes, dtype: DType, shape: tuple[int, ...]) -> str | None:
         """See `Output`."""
@@ -81,43 +66,18 @@ class Hdf5Output:
             return "not a path that a dataset can have; rename the tensor first"
         return None
 
-    def refuse_existing(self, path: str, *, overwrite: bool, store: Store | None = None) -> None:
-        """See `Output`."""
-        store = store or store_of(path)
-        refuse_name(path, store)
-        refuse_taken(path, store, overwrite=overwrite)
-
-    def shared(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> list[str]:
-        """See `Output`: none, as HDF5's own structures come between the datasets."""
-        del plan, path, options, sizes
-        return []
-
-    def write(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> Written:
-        """See `Output`."""
-        del sizes
-        if plan.shards > 1:
-            raise UnsupportedError(f"{plan.shards} files: HDF5 is written as one file", path=path)
-        store = options.store_for(path)
-        refuse_existing = partial(self.refuse_existing, path, overwrite=options.overwrite, store=store)
-        refuse_existing()
-        written = Written()
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            store.stage(path, overwrite=options.overwrite) as staging,
-        ):
+    def fill(self, file: WritableFile, plan: Plan, path: str, options: TransferOptions) -> Iterator[Written]:
+        """See `SingleFileOutput`."""
+        with tempfile.TemporaryDirectory() as scratch:
             empty = os.path.join(scratch, "empty.h5")
             places = _make_empty(empty, plan, path)
-            size = sum(entry.origin.entry.nbytes for _, entry in places)
-            with staging.writer(path, size=size) as file, open(empty, "rb") as structure:
+            with open(empty, "rb") as structure:
                 for offset, entry in places:
                     _copy(structure, file, offset)
                     _, done = append_entries(file, [entry], verify=options.verify, progress=options.progress)
                     structure.seek(file.size)
-                    written.add(done)
+                    yield done
                 _copy(structure, file, os.path.getsize(empty))
-                written.bytes_written = file.size
-            commit_file(staging, path, files_beside(path, options), refuse_existing)
-        return written
 
 
 def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEntry]]:

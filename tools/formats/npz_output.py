@@ -5,25 +5,20 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
-from tensorbundle.errors import UnsupportedError
 from tensorbundle.keys import decode_key
-from tensorbundle.storage import store_of
 from tensorbundle.tools.formats.listed_index import is_text
 from tensorbundle.tools.formats.npy import encode_npy
+from tensorbundle.tools.formats.single_file import SingleFileOutput
 from tensorbundle.tools.rewriting.appending import append_entries
-from tensorbundle.tools.rewriting.options import Written, files_beside
-from tensorbundle.writer import commit_file, refuse_name, refuse_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from tensorbundle.dtypes import DType
-    from tensorbundle.entries import StoredRange
-    from tensorbundle.storage.protocols import Buffer, Store, WritableFile
-    from tensorbundle.tools.rewriting.options import TransferOptions
+    from tensorbundle.storage.protocols import Buffer, WritableFile
+    from tensorbundle.tools.rewriting.options import TransferOptions, Written
     from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
 
 __all__ = ["NpzOutput"]
@@ -33,8 +28,8 @@ _MAX_NAME: Final = 0xFFFF - len(".npy")
 
 
 @dataclass(frozen=True, slots=True)
-class NpzOutput:
-    """A `.npz` file (`Output`), as `np.savez` makes it.
+class NpzOutput(SingleFileOutput):
+    """A `.npz` file (`SingleFileOutput`), as `np.savez` makes it.
 
     A type that NumPy does not have is stored as raw bytes, and the member's comment names the type.
     """
@@ -43,10 +38,6 @@ class NpzOutput:
     def file_format(self) -> str:
         """See `Output`."""
         return "npz"
-
-    def carries(self, dtype: DType, stored: StoredRange) -> bool:
-        """See `Output`: values are little-endian."""
-        return not (stored.big_endian and dtype.swap_width > 1)
 
     def lacks(self, key: bytes, dtype: DType, shape: tuple[int, ...]) -> str | None:
         """See `Output`."""
@@ -57,35 +48,12 @@ class NpzOutput:
             return "not a name that a member of an archive can have; rename the tensor first"
         return None
 
-    def refuse_existing(self, path: str, *, overwrite: bool, store: Store | None = None) -> None:
-        """See `Output`."""
-        store = store or store_of(path)
-        refuse_name(path, store)
-        refuse_taken(path, store, overwrite=overwrite)
-
-    def shared(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> list[str]:
-        """See `Output`: none, as headers come between the arrays."""
-        del plan, path, options, sizes
-        return []
-
-    def write(self, plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]) -> Written:
-        """See `Output`."""
-        del sizes
-        if plan.shards > 1:
-            raise UnsupportedError(f"{plan.shards} files: npz is written as one file", path=path)
-        store = options.store_for(path)
-        refuse_existing = partial(self.refuse_existing, path, overwrite=options.overwrite, store=store)
-        refuse_existing()
-        written = Written()
-        with store.stage(path, overwrite=options.overwrite) as staging:
-            size = sum(each.origin.entry.nbytes for each in plan.entries)
-            with staging.writer(path, size=size) as file:
-                with zipfile.ZipFile(_Stream(file), "w", zipfile.ZIP_STORED) as archive:
-                    for each in plan.entries:
-                        written.add(_write_member(archive, each, options))
-                written.bytes_written = file.size
-            commit_file(staging, path, files_beside(path, options), refuse_existing)
-        return written
+    def fill(self, file: WritableFile, plan: Plan, path: str, options: TransferOptions) -> Iterator[Written]:
+        """See `SingleFileOutput`."""
+        del path
+        with zipfile.ZipFile(_Stream(file), "w", zipfile.ZIP_STORED) as archive:
+            for each in plan.entries:
+                yield _write_member(archive, each, options)
 
 
 def _write_member(archive: zipfile.ZipFile, planned: PlannedEntry, options: TransferOptions) -> Written:
