@@ -1,5 +1,9 @@
-"""What error messages mean, and what most likely caused a fault.
+"""What error messages mean, and what most likely caused a fault or a mismatch.
 
-- `catalogue.py`: the causes and the messages, as data: `verify` and `explain` print texts from it.
+- `cause.py`: a cause, as data.
+- `file_causes.py`: causes of faults in files.
+- `restore_causes.py`: causes of restores that fail or do not match.
+- `catalogue.py`: all of them by kind; `verify`, `check` and `explain` print texts from it.
+- `messages.py`: messages of TensorFlow and Keras, as data.
 - `explanation.py`: `explain`.
 """

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.coding import crc32c, crc32c_of_zeros
 from tensorbundle.limits import MAX_TEXT_CHARACTERS
-from tensorbundle.tools.operations.explaining.catalogue import CAUSES, MESSAGES
+from tensorbundle.tools.operations.explaining.catalogue import CAUSES
+from tensorbundle.tools.operations.explaining.messages import MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tensorbundle.entries import TensorEntry
-    from tensorbundle.tools.operations.explaining.catalogue import Message
+    from tensorbundle.tools.operations.explaining.messages import Message
 
 __all__ = ["Explanation", "LikelyCause", "explain"]
 

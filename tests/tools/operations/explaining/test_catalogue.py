@@ -9,7 +9,8 @@ from tensorbundle.coding import crc32c_of_zeros
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.tools import explain
-from tensorbundle.tools.operations.explaining.catalogue import CAUSES, MESSAGES, cause_line
+from tensorbundle.tools.operations.explaining.catalogue import CAUSES, cause_line
+from tensorbundle.tools.operations.explaining.messages import MESSAGES
 
 # Texts as TensorFlow 2.21, Keras 3 and tf_keras print them, and reports that people made public; the kinds of message, and
 # the first cause.

@@ -1,0 +1,286 @@
+"""The messages of TensorFlow and Keras, as data: how each is found in a text, its meaning and its causes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from tensorbundle.tools.operations.explaining.cause import CHECK, SALVAGE, VERIFY
+
+__all__ = ["MESSAGES", "Message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of TensorFlow or Keras.
+
+    Attributes:
+        kind: its name.
+        pattern: finds it in a text; named groups are its details of the case.
+        source: the file and the function that it is from.
+        meaning: its meaning, in a sentence or two.
+        causes: the kinds of the causes, the most frequent first.
+        advice: what to do in any case.
+    """
+
+    kind: str
+    pattern: re.Pattern[str]
+    source: str
+    meaning: str
+    causes: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+
+def _message(
+    kind: str, pattern: str, source: str, meaning: str, *causes: str, advice: tuple[str, ...] = ()
+) -> Message:
+    return Message(kind, re.compile(pattern, re.DOTALL | re.IGNORECASE), source, meaning, causes, advice)
+
+
+_BUNDLE: Final = "TensorFlow core/util/tensor_bundle/tensor_bundle.cc"
+_TABLE: Final = "TensorFlow core/lib/io/table.cc and format.cc"
+_CHECKPOINT: Final = "TensorFlow python/checkpoint/checkpoint.py"
+
+MESSAGES: Final = (
+    # Files
+    _message(
+        "bad-magic",
+        r"not an sstable \(bad magic number\)|perhaps your file is in a different file format and you need to use a "
+        r"different restore operator|not a table: magic number",
+        f"{_TABLE}, Footer::DecodeFrom",
+        "The file is not a table, which the index of a checkpoint is: its last 8 bytes are not those of one. Nearly always "
+        "the path is wrong, and the file is sound.",
+        *("wrong-path", "foreign-content", "truncated", "line-endings", "partial-save"),
+        advice=(VERIFY,),
+    ),
+    _message(
+        "too-short",
+        r"file is too short to be an sstable|too short for a table",
+        f"{_TABLE}, Table::Open",
+        "The file has fewer bytes than the end of an index takes.",
+        *("truncated", "empty-file", "partial-save", "foreign-content"),
+    ),
+    _message(
+        "unable-to-open",
+        r"Unable to open table file (?P<path>\S+)|Failed to find any matching files for (?P<pattern>\S+)|"
+        r"Unsuccessful TensorSliceReader constructor",
+        "TensorFlow core/util/tensor_slice_reader.cc and checkpoint_reader.cc",
+        "Nothing was found that TensorFlow takes for a V2 checkpoint under this path, so it tried to read an old V1 file, "
+        "and failed.",
+        *("wrong-path", "not-copied", "glob-prefix", "foreign-content"),
+        advice=("'tensorbundle info PATH' says what is there",),
+    ),
+    _message(
+        "block-checksum",
+        r"block checksum mismatch|truncated block read|bad block type|corrupted compressed block contents|"
+        r"failed to seek to header entry",
+        f"{_TABLE}, ReadBlock",
+        "The index is damaged: a block of it has another checksum than stored, or is incomplete. TensorFlow silently omits "
+        "the variables of such a block, unless it is the first.",
+        *("truncated", "zero-filled", "line-endings", "changed", "partial-save"),
+        advice=(VERIFY, SALVAGE),
+    ),
+    _message(
+        "tensor-checksum",
+        r"Checksum does not match: stored (?P<stored>\d+) vs\. calculated on the restored bytes (?P<computed>\d+)|"
+        r"crc32c of \d+ bytes: stored (?P<stored_hex>[0-9a-f]{8}), computed (?P<computed_hex>[0-9a-f]{8})",
+        f"{_BUNDLE}, BundleReader::GetValue",
+        "The bytes of a tensor are not those that were saved: its data shard is damaged, or not the one that belongs to the "
+        "index. Often the bytes were never written.",
+        *("zero-filled", "other-checkpoint", "changed", "flipped-bit", "line-endings"),
+        advice=(VERIFY, SALVAGE),
+    ),
+    _message(
+        "length-checksum",
+        r"The length checksum does not match: expected|checksum of the string lengths",
+        f"{_BUNDLE}, ReadStringTensor",
+        "The lengths of the strings of a tensor are damaged; in an object-based checkpoint it is often the object graph.",
+        *("zero-filled", "other-checkpoint", "byte-order", "changed"),
+        advice=(VERIFY,),
+    ),
+    _message(
+        "read-less",
+        r"Read less bytes than requested|Read fewer bytes than requested",
+        f"{_BUNDLE}, BundleReader::GetValue",
+        "A data shard ends before the bytes of a tensor do.",
+        *("truncated", "empty-file", "other-checkpoint", "partial-save"),
+        advice=(VERIFY, SALVAGE),
+    ),
+    _message(
+        "missing-shard",
+        r"(?P<path>\S*\.data-\d{5,}-of-\d{5,});? No such file or directory|data shard \d+ is missing",
+        f"{_BUNDLE}, BundleReader::GetValue",
+        "A data shard that the index needs is missing.",
+        *("not-copied", "partial-save"),
+    ),
+    _message(
+        "is-a-directory",
+        r"Is a directory",
+        "TensorFlow core/platform/posix",
+        "A directory was given where a checkpoint's prefix is needed.",
+        "wrong-path",
+    ),
+    _message(
+        "invalid-size",
+        r"Invalid size in bundle entry|Invalid tensor shape|Entry for key .* not parseable|unable to parse header",
+        f"{_BUNDLE}, BundleReader",
+        "An entry of the index contradicts itself.",
+        *("impossible-entry", "changed"),
+        advice=(VERIFY,),
+    ),
+    _message(
+        "version",
+        r"Checkpoint (min consumer|producer) version|Checkpoint disallows consumer version|shuts out readers of version|"
+        r"produced by a newer version of TensorFlow",
+        "TensorFlow core/public/version.h, CheckVersions",
+        "The checkpoint says that readers of this version must not read it.",
+        *("newer-version", "changed"),
+    ),
+    _message(
+        "slices",
+        r"Overlapping slices|Does not have sufficient slices|Extent in dimension \d+ out of bounds|Mismatching ranks|"
+        r"Couldn't find slice|not supported for slices|Dtype \w+ not supported",
+        "TensorFlow core/util/tensor_slice_set.cc",
+        "The slices of a partitioned variable do not make up the part that is wanted, or can't be joined.",
+        *("unreadable-slices", "other-shape", "edited-graph"),
+        advice=("'tensorbundle ls --long CKPT' lists the slices",),
+    ),
+    _message(
+        "state-file",
+        r"Couldn't find 'checkpoint' file or checkpoints in given directory|Invalid checkpoint state loaded from|"
+        r"couldn't match files for checkpoint|Can't load save_path when it is None",
+        "TensorFlow python/checkpoint/checkpoint_management.py",
+        "The directory has no state file 'checkpoint' that names a checkpoint which is there: latest_checkpoint returns None.",
+        *("moved-directory", "wrong-path"),
+        advice=("'tensorbundle latest DIR' says what is there",),
+    ),
+    _message(
+        "not-a-checkpoint",
+        r"The passed save_path is not a valid checkpoint",
+        "TensorFlow python/training/saver.py, Saver.restore",
+        "There is no .index file, or V1 file, at this prefix.",
+        *("wrong-path", "not-copied", "glob-prefix"),
+    ),
+    _message(
+        "no-space",
+        r"No space left on device|Disk quota exceeded|\bENOSPC\b",
+        "the operating system",
+        "The file could not be written completely.",
+        *("no-space", "partial-save"),
+    ),
+    # Restores by name
+    _message(
+        "key-not-found",
+        r"Key (?P<key>\S+) not found in checkpoint|Tensor name \"?(?P<tensor>[^\s\"]+)\"? not found in checkpoint|"
+        r"Restoring from checkpoint failed\. This is most likely due to a Variable name",
+        "TensorFlow core/kernels/save_restore_tensor.cc and python/training/saver.py",
+        "The program looks for a variable by its name, and the checkpoint has none of this name.",
+        *("other-structure", "object-based", "optimizer-left", "truncated"),
+        advice=("'tensorbundle ls CKPT' lists the names",),
+    ),
+    _message(
+        "dtype",
+        r"expected dtype (?P<wanted>\w+) does not equal original dtype (?P<stored>\w+)",
+        "TensorFlow core/kernels/save_restore_tensor.cc",
+        "The tensor in the checkpoint has another type than the variable that it is read for.",
+        "other-dtype",
+    ),
+    _message(
+        "assign-shape",
+        r"Assign requires shapes of both tensors to match|Shape of variable .* doesn't match with shape of tensor|"
+        r"Received incompatible tensor with shape|incompatible with the tensor's shape|"
+        r"Tensor's shape .* is not compatible with supplied shape|The shape of the target variable .* and the shape of the "
+        r"target value|Shapes? .* (?:and .* )?(?:are|is) incompatible|Layer weight shape .* not compatible with provided "
+        r"weight shape|Shape mismatch in layer",
+        "TensorFlow python/training/saving/saveable_object_util.py and Keras variables",
+        "A stored tensor has another shape than the variable that it is for.",
+        "other-shape",
+        advice=(CHECK,),
+    ),
+    # Restores of objects
+    _message(
+        "unresolved-object",
+        r"Unresolved object in checkpoint|Unresolved slot restorations|Unused attributes in these objects|Value in checkpoint could not be found in the restored object|"
+        r"Detecting that an object or model or tf\.train\.Checkpoint is being deleted with unrestored values",
+        f"{_CHECKPOINT}, CheckpointLoadStatus.assert_consumed",
+        "The checkpoint has an object, or a value, for which the program has none at the same path.",
+        *("optimizer-left", "other-structure", "not-built"),
+        advice=(CHECK,),
+    ),
+    _message(
+        "not-all-restored",
+        r"Object .* not assigned a value from checkpoint|Nothing except the root object matched a checkpointed value|"
+        r"Python objects that were not bound to checkpointed values|An attribute in the restored object could not be found "
+        r"in the checkpoint|Some objects had attributes which were not restored|Object not restored: |"
+        r"Nothing to load\. No dependencies have been added",
+        f"{_CHECKPOINT}, CheckpointLoadStatus",
+        "The program has objects for which the checkpoint has no values: they keep those that they were made with.",
+        *("other-structure", "name-based", "not-built"),
+        advice=(CHECK,),
+    ),
+    _message(
+        "name-based-status",
+        r"does not appear to be object-based|NameBasedSaverStatus|Restoring a name-based tf\.train\.Saver checkpoint using "
+        r"the object-based restore API|from name-based checkpoints when graph building",
+        f"{_CHECKPOINT}, CheckpointReader and NameBasedSaverStatus",
+        "The checkpoint has no object graph; TensorFlow matches variables by name.",
+        *("name-based", "other-structure"),
+        advice=(CHECK,),
+    ),
+    _message(
+        "inconsistent-references",
+        r"Inconsistent references when loading the checkpoint into this object graph",
+        f"{_CHECKPOINT}, restore",
+        "One object of the checkpoint would have to be restored to two of the program, or the other way round.",
+        *("shared-key", "other-structure"),
+        advice=(CHECK,),
+    ),
+    # Keras
+    _message(
+        "keras-layer-variables",
+        r"Layer ['\"]?(?P<layer>[^'\"\s]*)['\"]? expected (?P<expected>\d+) variables?, but received (?P<received>\d+) "
+        r"variables?|expected \d+ variables?, but received \d+|was never built and thus it doesn't have any variables",
+        "Keras layers/layer.py, Layer.load_own_variables",
+        "The file has another number of variables for a layer than the layer has: most often none, as the file stores them "
+        "under other names.",
+        *("not-built", "other-structure", "other-optimizer"),
+        advice=(CHECK,),
+    ),
+    _message(
+        "keras-layer-count",
+        r"Layer count mismatch when loading weights|You are trying to load a weight file containing \d+ layers into a model "
+        r"with \d+ layers|A total of \d+ objects could not be loaded|Weight count mismatch for |expects \d+ "
+        r"weight\(s\)|Unable to load weights saved in HDF5 format into a subclassed Model",
+        "Keras saving/saving_lib.py and legacy/saving/legacy_h5_format.py",
+        "The layers of the file and of the model are not the same.",
+        *("other-structure", "not-built"),
+        advice=(CHECK,),
+    ),
+    _message(
+        "keras-3-format",
+        r"File format not supported: filepath=|Keras 3 only supports V3 `?\.keras`? files and legacy H5|"
+        r"The filename must end in `?\.weights\.h5`?|Invalid filename: expected a? ?`?\.keras`? extension|"
+        r"load_weights\(\).*\.weights\.h5|legacy SavedModel format is not supported by `load_model\(\)` in Keras 3|"
+        r"`?\.weights\.h5`? or `?\.keras`? or",
+        "Keras saving/saving_api.py",
+        "Keras 3 was asked to load a file of a kind that it does not read.",
+        "keras-3",
+    ),
+    _message(
+        "keras-optimizer",
+        r"legacy TF-?Keras optimizer|You are trying to restore a checkpoint from a legacy Keras optimizer|"
+        r"Skipping variable loading for optimizer|optimizer '?\S*'? (?:because )?it has \d+ variables whereas the saved "
+        r"optimizer has \d+ variables|has \d+ variables whereas the saved optimizer",
+        "tf_keras optimizers/optimizer.py and Keras optimizers/base_optimizer.py",
+        "The optimizer's state has another layout than this optimizer expects.",
+        "other-optimizer",
+    ),
+    _message(
+        "hdf5",
+        r"Unable to (?:synchronously )?open file \(file signature not found\)|unable to open file: name = ",
+        "HDF5, through h5py",
+        "The file is not HDF5, or is not there: a checkpoint of TensorFlow was given where Keras wants weights in HDF5.",
+        *("keras-3", "wrong-path", "foreign-content"),
+    ),
+)
