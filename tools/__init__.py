@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tensorbundle.tools.operations.comparing.differences import Comparison, Difference, diff
+    from tensorbundle.tools.operations.directories.changes import Change
     from tensorbundle.tools.operations.directories.checking import verify, verify_all
     from tensorbundle.tools.operations.directories.inventory import Latest, Survey, latest
-    from tensorbundle.tools.operations.directories.managing import Change
     from tensorbundle.tools.operations.explaining.explanation import Explanation, explain
     from tensorbundle.tools.operations.functions import (
         average,
@@ -138,7 +138,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Change": "operations.directories.managing",
+    "Change": "operations.directories.changes",
     "CheckpointHash": "operations.inspecting.hashing",
     "Comparison": "operations.comparing.differences",
     "Difference": "operations.comparing.differences",

@@ -18,8 +18,11 @@ from support.bundles import snapshot
 from support.directories import EPOCH, read_state, touch, write_checkpoints, write_state, write_v1
 from support.tensorflow import tf, tf1
 from tensorbundle.state import CheckpointState
+from tensorbundle.tools.operations.directories.adding import add
 from tensorbundle.tools.operations.directories.inventory import latest
-from tensorbundle.tools.operations.directories.managing import add, manage, prune, remove, repair
+from tensorbundle.tools.operations.directories.managing import manage
+from tensorbundle.tools.operations.directories.removing import prune, remove
+from tensorbundle.tools.operations.directories.repairing import repair
 
 management = pytest.importorskip("tensorflow.python.checkpoint.checkpoint_management")
 

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from tensorbundle.errors import BundleError, check_word
-from tensorbundle.tools.operations.directories import managing
+from tensorbundle.tools.operations.directories import adding, managing, removing, repairing
 from tensorbundle.tools.operations.directories.cleaning import clean
 from tensorbundle.tools.operations.directories.inventory import survey
 from tensorbundle.tools.operations.steps.recipe import rewrite_with, shipped_recipes, step_of
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from tensorbundle.checkpoint import Path
     from tensorbundle.tools.operations.converting.conversion import NamesFrom, Target
+    from tensorbundle.tools.operations.directories.changes import Change
     from tensorbundle.tools.operations.directories.inventory import Survey
-    from tensorbundle.tools.operations.directories.managing import Change
     from tensorbundle.tools.operations.editing.combining import Prefer
     from tensorbundle.tools.rewriting.options import TransferOptions
     from tensorbundle.tools.rewriting.transfer import Summary
@@ -262,10 +262,10 @@ def manage(
     if action == "prune" and max_to_keep is None:
         raise BundleError("prune needs max_to_keep (--max-to-keep)")
     plans: dict[str, Callable[[Survey], Change]] = {
-        "add": partial(managing.add, names=prefixes, in_order=in_order),
-        "remove": partial(managing.remove, names=prefixes),
-        "prune": partial(managing.prune, max_to_keep=max_to_keep or 0, keep_every_n_hours=keep_every_n_hours),
-        "repair": managing.repair,
+        "add": partial(adding.add, names=prefixes, in_order=in_order),
+        "remove": partial(removing.remove, names=prefixes),
+        "prune": partial(removing.prune, max_to_keep=max_to_keep or 0, keep_every_n_hours=keep_every_n_hours),
+        "repair": repairing.repair,
         "clean": clean,
     }
     return managing.manage(str(directory), plans[action], dry_run=dry_run)

@@ -12,7 +12,7 @@ from tensorbundle.tools.operations.functions import manage
 
 if TYPE_CHECKING:
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.operations.directories.managing import Change, Step
+    from tensorbundle.tools.operations.directories.changes import Change, Step
 
 EXAMPLE = "tensorbundle manage run prune --max-to-keep 5"
 _OPTIONS: Final = ("prefixes", "in_order", "max_to_keep", "keep_every_n_hours", "dry_run")

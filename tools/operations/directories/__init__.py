@@ -4,6 +4,8 @@
 - `unfinished.py`: saves whose parts were not merged.
 - `inventory.py`: which checkpoints a directory contains.
 - `checking.py`: whether they and the state file are complete and undamaged: `verify`.
-- `managing.py`: which of them are kept.
-- `cleaning.py`: temporary files of killed saves.
+- `changes.py`: changes of a directory, as data.
+- `adding.py`, `removing.py`, `repairing.py`: plans of changes: which checkpoints are listed, and which are kept.
+- `cleaning.py`: plans to remove the temporary files of killed saves.
+- `managing.py`: carries out plans.
 """

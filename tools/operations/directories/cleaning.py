@@ -18,7 +18,7 @@ from tensorbundle.filenames import parse_shard_name
 from tensorbundle.index import BundleIndex
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename, is_url, join
-from tensorbundle.tools.operations.directories.managing import Change, Step
+from tensorbundle.tools.operations.directories.changes import Change, Step
 from tensorbundle.tools.operations.directories.places import children, own_size, real
 
 if TYPE_CHECKING:

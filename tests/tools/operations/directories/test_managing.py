@@ -15,25 +15,26 @@ import tensorbundle as tb
 from support.bundles import snapshot
 from support.directories import EPOCH, managed, read_state, touch, write_checkpoints, write_state, write_v1
 from tensorbundle.state import CheckpointState
-from tensorbundle.tools.operations.directories import managing
+from tensorbundle.tools.operations.directories import adding, removing, repairing
+from tensorbundle.tools.operations.directories.changes import Step
 from tensorbundle.tools.operations.directories.inventory import inspect, survey
-from tensorbundle.tools.operations.directories.managing import Step, manage
+from tensorbundle.tools.operations.directories.managing import manage
 
 
 def add(directory, *names, dry_run=False, **options):
-    return manage(str(directory), lambda found: managing.add(found, names, **options), dry_run=dry_run)
+    return manage(str(directory), lambda found: adding.add(found, names, **options), dry_run=dry_run)
 
 
 def remove(directory, *names, dry_run=False):
-    return manage(str(directory), lambda found: managing.remove(found, names), dry_run=dry_run)
+    return manage(str(directory), lambda found: removing.remove(found, names), dry_run=dry_run)
 
 
 def prune(directory, *arguments, dry_run=False):
-    return manage(str(directory), lambda found: managing.prune(found, *arguments), dry_run=dry_run)
+    return manage(str(directory), lambda found: removing.prune(found, *arguments), dry_run=dry_run)
 
 
 def repair(directory, *, dry_run=False):
-    return manage(str(directory), managing.repair, dry_run=dry_run)
+    return manage(str(directory), repairing.repair, dry_run=dry_run)
 
 
 def there(directory):
@@ -639,11 +640,11 @@ class TestRepair:
 
 
 PLANS = {
-    "prune": lambda found: managing.prune(found, 1, 2),
-    "remove": lambda found: managing.remove(found, ["ckpt-4", "ckpt-2", "ckpt-1"]),
-    "remove all": lambda found: managing.remove(found, [each.name for each in found.listed]),
-    "add": lambda found: managing.add(found, ["other"]),
-    "repair": managing.repair,
+    "prune": lambda found: removing.prune(found, 1, 2),
+    "remove": lambda found: removing.remove(found, ["ckpt-4", "ckpt-2", "ckpt-1"]),
+    "remove all": lambda found: removing.remove(found, [each.name for each in found.listed]),
+    "add": lambda found: adding.add(found, ["other"]),
+    "repair": repairing.repair,
 }
 
 
@@ -773,7 +774,7 @@ class TestCarryingOut:
         def plan(found):
             with pytest.raises(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return managing.repair(found)
+            return repairing.repair(found)
 
         manage(str(run), plan)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -795,20 +796,20 @@ listed = st.lists(
 )
 actions_on_any = st.one_of(
     st.builds(
-        lambda count, hours: lambda found: managing.prune(found, count, hours),
+        lambda count, hours: lambda found: removing.prune(found, count, hours),
         st.integers(1, 4),
         st.sampled_from([None, 0.5, 1.0]),
     ),
     st.builds(
-        lambda names: lambda found: managing.remove(found, names),
+        lambda names: lambda found: removing.remove(found, names),
         st.lists(st.sampled_from(NAMES), min_size=1, max_size=2),
     ),
     st.builds(
-        lambda name, in_order: lambda found: managing.add(found, [name], in_order=in_order),
+        lambda name, in_order: lambda found: adding.add(found, [name], in_order=in_order),
         st.sampled_from(NAMES),
         st.booleans(),
     ),
-    st.just(managing.repair),
+    st.just(repairing.repair),
 )
 
 
@@ -858,7 +859,7 @@ def test_whatever_is_there(data, paths, names, plans):
             was_there = {each.path for each in seen.listed if each.file_format}
             for each in survey(str(directory)).listed:
                 assert each.file_format or each.path not in was_there
-            if plan is managing.repair:
+            if plan is repairing.repair:
                 assert all(inspect(state.resolved(path)).file_format for path in state.all_paths)
                 assert len(state.timestamps) == len(state.all_paths)
                 assert repr(manage(str(directory), plan).after) == repr(change.after)
