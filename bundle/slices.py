@@ -36,6 +36,7 @@ __all__ = [
     "MAX_RANK",
     "WHOLE",
     "TensorSlice",
+    "is_slice_key",
     "readable_key",
 ]
 
@@ -163,6 +164,15 @@ class TensorSlice(NamedTuple):
             CorruptionError: the rank differs, or the slice exceeds the shape.
         """
         return tuple(each.stop - each.start for each in self.box(full))
+
+
+def is_slice_key(key: bytes) -> bool:
+    """Whether this is the key of a slice; names of tensors may have the same start."""
+    try:
+        TensorSlice.parse_key(key)
+    except CorruptionError:
+        return False
+    return True
 
 
 def readable_key(key: bytes) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from support.bundles import raw
 from tensorbundle.errors import CorruptionError
-from tensorbundle.slices import MAX_RANK, TensorSlice, readable_key
+from tensorbundle.slices import MAX_RANK, TensorSlice, is_slice_key, readable_key
 
 # spec, TensorSliceProto, the key of that slice of a tensor `y`
 SLICES = [
@@ -135,3 +135,9 @@ def test_readable_key():
     assert readable_key(b"emb") == "emb"
     assert readable_key(b"\0emb") == "\0emb"
     assert readable_key(b"\xff") == "\udcff"
+
+
+def test_is_slice_key():
+    assert is_slice_key(TensorSlice.parse_spec("0,4:-").key(b"emb"))
+    assert not is_slice_key(b"emb")
+    assert not is_slice_key(b"\0emb")

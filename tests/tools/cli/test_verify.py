@@ -278,7 +278,7 @@ def test_the_shard_of_another_checkpoint_with_fewer_changes(run, tmp_path):
 )
 @pytest.mark.parametrize("buffer", [1 << 20, 5000, 700])
 def test_a_hole(run, tmp_path, monkeypatch, start, stop, told, buffer):
-    monkeypatch.setattr("tensorbundle.tools.operations.inspecting.verification.BUFFER_BYTES", buffer)
+    monkeypatch.setattr("tensorbundle.tools.operations.inspecting.zeros.BUFFER_BYTES", buffer)
     with tb.create(tmp_path / "m") as writer:
         writer.add("a", np.full(5000, 0x01010101, np.int32))
         writer.add("b", np.full(50, 0x01010101, np.int32))
@@ -669,7 +669,7 @@ def test_bytes_that_nothing_needs_are_no_problem(run, ckpt):
 
 def test_big_tensors_are_read_in_pieces(run, tmp_path, monkeypatch):
     """Strings with more lengths than a buffer has bytes, and numbers that many buffers hold."""
-    monkeypatch.setattr("tensorbundle.tools.operations.inspecting.verification.BUFFER_BYTES", 1 << 14)
+    monkeypatch.setattr("tensorbundle.tools.operations.inspecting.zeros.BUFFER_BYTES", 1 << 14)
     with tb.create(tmp_path / "m") as writer:
         writer.add("words", np.array([b"x" * (number % 5) for number in range(40_000)], object))
         writer.add("numbers", np.random.default_rng(3).random(20_000))
@@ -744,7 +744,7 @@ def test_quick_reads_no_data(run, ckpt, monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("data is read")
 
-    monkeypatch.setattr("tensorbundle.tools.operations.inspecting.verification.checked", refuse)
+    monkeypatch.setattr("tensorbundle.tools.operations.inspecting.shard_checks.checked", refuse)
     assert run("verify", ckpt / "m", "--quick").out == "index and layout checked: no problems\n"
     fill(ckpt / FIRST, 3000, 4025, b"")
     assert {each.kind for each in verify(ckpt / "m", quick=True).problems} == {"truncated"}

@@ -16,6 +16,8 @@
 - `blocks.py`: finds the blocks of an index whose end is lost.
 - `damage.py`: how bytes were damaged, as far as they tell it.
 - `fingerprint.py`: whether a SavedModel still has the variables that it was saved with.
+- `zeros.py`: zero bytes in place of tensors.
+- `shard_checks.py`, `graph_checks.py`: problems of data shards and of object graphs.
 - `verification.py`: `verify_checkpoint`.
 - `timing.py`: how long jobs take, with this package and with others: `bench`.
 """

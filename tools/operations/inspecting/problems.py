@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from tensorbundle.errors import BundleError
 
 __all__ = ["Problem", "Report", "Severity"]
 
@@ -69,3 +72,13 @@ class Report:
     prefix: str = field(default="", compare=False)
     dead_bytes: int = field(default=0, compare=False)
     aliases: int = field(default=0, compare=False)
+
+    def add(
+        self, kind: str, error: BundleError, *, cause: str | None = None, severity: Severity = "error"
+    ) -> None:
+        """Add a problem that an error describes."""
+        message = error.reason.removesuffix("; 'tensorbundle verify' looks for the cause")
+        where = error.path or self.prefix
+        self.problems.append(
+            Problem(severity, kind, error.key, where, error.offset, message, cause, self.prefix)
+        )
