@@ -17,7 +17,7 @@ from tensorbundle.coding import FIXED32, encode_varint, read_varint
 from tensorbundle.errors import CorruptionError
 from tensorbundle.limits import MAX_KEY_RATIO
 
-__all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "find", "iterate", "seek"]
+__all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "iterate", "seek"]
 
 DATA_RESTART_INTERVAL: Final = 16
 _UINT32_MAX: Final = 2**32 - 1
@@ -59,18 +59,14 @@ def iterate(block: bytes, size: int | None = None) -> list[tuple[bytes, bytes]]:
     return items
 
 
-def seek(block: bytes, target: bytes) -> bytes | None:
-    """The value of the key `target`, or None; decodes only the keys between two restart points.
+def seek(block: bytes, target: bytes, size: int | None = None) -> tuple[bytes, int, int] | None:
+    """The first key that is not before `target`, with start and end of its value; None if all are before it.
+
+    The block is the first `size` bytes, by default all. Only keys between two restart points are decoded.
 
     Raises:
         CorruptionError: the block's structure is wrong on the way there.
     """
-    place = find(block, target)
-    return None if place is None else block[place[0] : place[1]]
-
-
-def find(block: bytes, target: bytes, size: int | None = None) -> tuple[int, int] | None:
-    """Start and end of the value of `target` in a block, the first `size` bytes; otherwise like `seek`."""
     limit, count = _restart_array(block, len(block) if size is None else size)
     if limit == 0:
         return None
@@ -102,10 +98,8 @@ def find(block: bytes, target: bytes, size: int | None = None) -> tuple[int, int
         if end > limit or shared > len(key):
             raise _bad_entry(start, shared, unshared, taken, limit, key)
         key = key[:shared] + block[pos : pos + unshared]
-        if key == target:
-            return pos + unshared, end
-        if key > target:
-            return None
+        if key >= target:
+            return key, pos + unshared, end
         pos = end
     return None
 

@@ -13,10 +13,11 @@ trailer. The footer is the metaindex handle and the index handle padded to 40 by
 from __future__ import annotations
 
 import bisect
+import operator
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, find, iterate
+from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, iterate, seek
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
 from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.limits import MAX_SNAPPY_RATIO
@@ -40,6 +41,7 @@ _MANY_LOOKUPS: Final = 16  # in one block, after which it is decoded as a whole
 BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
 UNCOMPRESSED, SNAPPY = 0, 1
 _MAGIC: Final = struct.Struct("<Q")
+_KEY: Final = operator.itemgetter(0)
 
 
 class BlockHandle(NamedTuple):
@@ -121,7 +123,7 @@ class TableReader:
         self._last_block: tuple[int, bytes, int] | None = None
         # Lookups in that block, then its contents: restart points may be far apart, and slices are looked up one by one.
         self._lookups = 0
-        self._last_items: tuple[int, dict[bytes, bytes]] | None = None
+        self._last_items: tuple[int, list[tuple[bytes, bytes]]] | None = None
         if file.size < FOOTER_BYTES:
             head = file.read(0, file.size)
             raise CorruptionError(
@@ -191,6 +193,27 @@ class TableReader:
         number = bisect.bisect_left(self.separators, key)
         if number == len(self.separators):
             return None
+        found = self._from(number, key)
+        return found[1] if found is not None and found[0] == key else None
+
+    def next_key(self, key: bytes) -> bytes | None:
+        """The first key that is not before `key`, or None; reads one data block, or a second one.
+
+        Raises:
+            CorruptionError: a data block that was read is damaged.
+        """
+        for number in range(bisect.bisect_left(self.separators, key), len(self.separators)):
+            found = self._from(number, key)
+            if found is not None:
+                return found[0]
+        return None
+
+    def _from(self, number: int, key: bytes) -> tuple[bytes, memoryview] | None:
+        """The first key of a data block that is not before `key`, and its value; None if all are before it.
+
+        Raises:
+            CorruptionError: the block is damaged.
+        """
         last = self._last_block  # once: threads that look things up at the same time change it
         if last is None or last[0] != number:
             block, size = self._load(self.handles[number], f"data block {number}")
@@ -201,15 +224,16 @@ class TableReader:
             _, block, size = last
             self._lookups += 1
             if self._lookups >= _MANY_LOOKUPS:
-                value = self._all_of(number, block, size).get(key)
-                return None if value is None else memoryview(value)
+                items = self._all_of(number, block, size)
+                place = bisect.bisect_left(items, key, key=_KEY)
+                return (items[place][0], memoryview(items[place][1])) if place < len(items) else None
         try:
-            place = find(block, key, size)
+            found = seek(block, key, size)
         except CorruptionError as error:
             raise self._inside(self.handles[number], error) from None
-        return None if place is None else memoryview(block)[place[0] : place[1]]
+        return None if found is None else (found[0], memoryview(block)[found[1] : found[2]])
 
-    def _all_of(self, number: int, block: bytes, size: int) -> dict[bytes, bytes]:
+    def _all_of(self, number: int, block: bytes, size: int) -> list[tuple[bytes, bytes]]:
         """Every key and value of the block that the last lookup read.
 
         Raises:
@@ -218,7 +242,7 @@ class TableReader:
         known = self._last_items
         if known is None or known[0] != number:
             try:
-                known = number, dict(iterate(block, size))
+                known = number, iterate(block, size)
             except CorruptionError as error:
                 raise self._inside(self.handles[number], error) from None
             self._last_items = known

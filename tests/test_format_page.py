@@ -144,7 +144,9 @@ def check_block(fence, _):
     block = read_table(parts)
     items = plain_items(block)
     assert iterate(block.data) == items
-    assert all(seek(block.data, key) == value for key, value in items)
+    for key, value in items:
+        found, start, end = seek(block.data, key)
+        assert (found, block.data[start:end]) == (key, value)
     builder = BlockBuilder(setting.items["restart interval"])
     for item in items:
         builder.add(*item)

@@ -24,7 +24,6 @@ from tensorbundle.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
-from tensorbundle.storage.protocols import SharingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -386,6 +385,8 @@ class LocalStore:
         except OSError as error:
             if error.errno not in _CAN_NOT_SHARE:
                 raise
+            from tensorbundle.storage.protocols import SharingError  # a listing does not need the interfaces
+
             raise SharingError(f"can't be linked there: {error.strerror}", path=source) from None
         return "hard link"
 

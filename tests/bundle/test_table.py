@@ -390,13 +390,23 @@ def test_bad_snappy(opened, content, reason):
         list(table.items())
 
 
+def test_the_next_key(opened):
+    """It may be in the block after the one whose separator is not before what is looked for."""
+    table = opened(assemble([(b"a", b""), (b"c", b"")], [(b"x", b"")]))
+    assert [table.next_key(key) for key in (b"", b"a", b"b", b"c~", b"x", b"x~")] == [
+        *(b"a", b"a", b"c"),
+        *(b"x", b"x", None),
+    ]
+    assert [table.next_key(b"b") for _ in range(20)] == [b"c"] * 20  # the block is decoded as a whole
+
+
 def test_many_lookups_in_one_block_decode_it_once(tmp_path, monkeypatch):
     """Counts what is decoded: with one restart point, each lookup would go through the block from its start."""
     items = [(b"%06d" % number, b"value") for number in range(2000)]
     (tmp_path / "t").write_bytes(Table(items, interval=1 << 30).encode())
     calls = []
-    real = table.find
-    monkeypatch.setattr(table, "find", lambda *args: calls.append(args) or real(*args))
+    real = table.seek
+    monkeypatch.setattr(table, "seek", lambda *args: calls.append(args) or real(*args))
     with LocalFile(str(tmp_path / "t")) as file:
         reader = TableReader(file)
         assert [reader.get(key) for key, _ in items] == [value for _, value in items]

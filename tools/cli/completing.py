@@ -7,6 +7,7 @@ it back in an environment variable, and nothing but the index of a checkpoint is
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -118,8 +119,7 @@ def answer(arguments: Sequence[str], table: str, described: Mapping[str, str]) -
     if shell == "bash":
         breaks = os.environ.get("COMP_WORDBREAKS", "=:")
         cut = 0 if quote else max((current.rfind(each) for each in "=:" if each in breaks), default=-1) + 1
-    shown = 0
-    for word, text in candidates:
+    for word, text in itertools.islice(candidates, _MOST):
         if not word.isprintable() or (quote and quote in word):
             continue  # nothing of a checkpoint reaches a terminal raw
         if shell == "bash":
@@ -127,9 +127,6 @@ def answer(arguments: Sequence[str], table: str, described: Mapping[str, str]) -
             sys.stdout.write(f"{rest}\n")
         else:
             sys.stdout.write(f"{word}\t{text}\n" if shell == "fish" and text else f"{word}\n")
-        shown += 1
-        if shown == _MOST:
-            break
     return 0
 
 
@@ -244,6 +241,6 @@ def _names(checkpoint: str, current: str) -> list[str]:
         checkpoint = os.environ.get("HOME", "~") + checkpoint[1:]
     try:
         with open_checkpoint(checkpoint) as opened:
-            return names_from(opened.index, current)
+            return names_from(opened.index, current, _MOST)
     except (BundleError, OSError):
         return []

@@ -61,7 +61,7 @@ LISTING = [
         "limits",
     ),
     *("locating", "members", "slices", "specs", "table"),
-    *("storage", "storage.content", "storage.local", "storage.paths", "storage.protocols"),
+    *("storage", "storage.content", "storage.local", "storage.paths"),
     *("tools.cli.arguments", "tools.cli.commands", "tools.cli.commands.ls"),
     *("tools.operations", "tools.operations.inspecting", "tools.operations.inspecting.listing"),
 ]

@@ -9,53 +9,55 @@ from tensorbundle.index import BundleIndex
 from tensorbundle.keys import decode_key, encode_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from tensorbundle.index import Index
 
 __all__ = ["names_from"]
 
-_MARK: Final = ".ATTRIBUTES/"  # follows an object's path in a key
+_FIRST: Final = b"\1"  # no name begins with a zero byte: the header and slice keys do
 
 
-def names_from(index: Index, text: str) -> list[str]:
-    """The sorted names that begin with `text`, each up to its next '/': `dense/` and `dense_1/` for `den`.
+def names_from(index: Index, text: str, most: int) -> list[str]:
+    """The first names that begin with `text`, sorted, each up to its next '/': `dense/` and `dense_1/` for `den`.
 
     A name is a key, or an object's path in place of its key. Parts that begin with a dot, such as `.OPTIMIZER_SLOT`, are
-    included only if `text` has the dot.
+    included only if `text` has the dot. After each name, a search skips all keys with the same name.
 
     Raises:
         CorruptionError, UnsupportedError: the part of the index that was read is damaged.
     """
-    found = set()
-    for key in _keys_from(index, text):
-        part, slash, rest = key[len(text) :].partition("/")
-        if part.startswith(".") and not text.endswith("."):
-            continue  # also all tensors of an object whose path is `text`
-        found.add(text + part + ("" if rest.startswith(".") else slash))
+    start = encode_key(text)
+    if text and not start:
+        return []  # no key can have it
+    next_key = _search(index)
+    found: set[str] = set()
+    key = next_key(max(start, _FIRST))
+    while key is not None and key.startswith(start) and len(found) < most:
+        part, slash, rest = key[len(start) :].partition(b"/")
+        if part.startswith(b".") and not text.endswith("."):
+            key = next_key(_past(start + b"."))  # also all tensors of an object whose path is `text`
+            continue
+        is_object = rest.startswith(b".")
+        name = start + part + (b"" if is_object else slash)
+        found.add(decode_key(name))
+        key = next_key(_past(name + b"/.") if is_object else _past(name) if slash else name + b"\0")
     return sorted(found)
 
 
-def _keys_from(index: Index, text: str) -> Iterator[str]:
-    """Keys that begin with `text`, in key order: at least one for each next part."""
-    start = encode_key(text)
-    for items in _runs(index, start):
-        for key, _ in items:
-            if key.startswith(start) and key and key[0] != 0:  # neither the header nor a slice key
-                yield decode_key(key)
+def _past(prefix: bytes) -> bytes:
+    """The least key after all that begin with `prefix`, whose last byte is less than 255."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def _runs(index: Index, start: bytes) -> Iterator[list[tuple[bytes, object]]]:
-    """Entries in key order, without blocks of the table whose keys all have the same next part."""
-    if not isinstance(index, BundleIndex):
-        yield list(index.raw_entries())
-        return
-    table = index.table
-    for number in range(bisect.bisect_left(table.separators, start), len(table.separators)):
-        before = table.separators[number - 1] if number else b""
-        if before > start and not before.startswith(start):
-            return
-        slash = before.find(b"/", len(start)) if before.startswith(start) else -1
-        # The keys of this block are between two separators: all of them begin with the common start of both.
-        if slash < 0 or not table.separators[number].startswith(before[: slash + 1]):
-            yield list(table.block_items(number))
+def _search(index: Index) -> Callable[[bytes], bytes | None]:
+    """A function that gives the first key that is not before another one, or None."""
+    if isinstance(index, BundleIndex):
+        return index.table.next_key
+    keys = [key for key, _ in index.raw_entries()]
+
+    def next_key(key: bytes) -> bytes | None:
+        place = bisect.bisect_left(keys, key)
+        return keys[place] if place < len(keys) else None
+
+    return next_key
