@@ -40,7 +40,7 @@ from tensorbundle.tools.matching.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from tensorbundle.tools.matching.evidence import Pair
     from tensorbundle.tools.matching.items import Confidence, Item
@@ -405,12 +405,12 @@ def _sum_key(item: Item) -> Hashable:
 
 
 def _groups(
-    left: Iterable[Item], right: Iterable[Item], by: object
+    left: Iterable[Item], right: Iterable[Item], by: Callable[[Item], Hashable]
 ) -> dict[Hashable, tuple[list[Item], list[Item]]]:
     """The groups that have items of both sides; an item whose key is None is in no group."""
     groups: dict[Hashable, tuple[list[Item], list[Item]]] = defaultdict(lambda: ([], []))
     for number, side in enumerate((left, right)):
         for each in side:
-            groups[by(each)][number].append(each)  # type: ignore[operator]
+            groups[by(each)][number].append(each)
     groups.pop(None, None)
     return {key: sides for key, sides in groups.items() if sides[0] and sides[1]}
