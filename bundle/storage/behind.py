@@ -1,7 +1,6 @@
 """A file that another thread writes, so that reading and checking go on while bytes are written and flushed.
 
-A file system lets only one thread at a time write to a file, so a second one that writes would gain nothing; reading,
-checksums and conversions beside it do.
+It is for files that are written from start to end; `WritableFile.spread` is for the others.
 """
 
 from __future__ import annotations

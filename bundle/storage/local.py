@@ -191,6 +191,13 @@ class LocalWriter:
                 _begin_flush(self._file.fileno(), self._begun, self.size - self._begun)
                 self._begun = self.size
 
+    def spread(self, size: int) -> Callable[[int], _PlacedWriter]:
+        """See `WritableFile`."""
+        start = self.size
+        self._file.flush()
+        self.size = self._begun = self._file.seek(start + size)
+        return lambda offset: _PlacedWriter(self._file.fileno(), start + offset)
+
     def begin_with(self, start: bytes, source: str, offset: int, size: int) -> bool:
         """Write `start` and a range of a local file behind it, whose blocks are shared; only into an empty file.
 
@@ -228,6 +235,35 @@ class LocalWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _PlacedWriter:
+    """Bytes of a local file that follow each other, while they are written (`PlacedWriter`); as `LocalWriter`."""
+
+    def __init__(self, descriptor: int, offset: int) -> None:
+        self._descriptor = descriptor
+        self._offset = self._begun = offset
+
+    def write(self, data: Buffer) -> None:
+        """See `PlacedWriter`."""
+        view = memoryview(data).cast("B")
+        while len(view):
+            count = os.pwrite(self._descriptor, view[:WRITE_BYTES], self._offset)
+            view = view[count:]
+            self._offset += count
+            if self._offset - self._begun >= FLUSH_BYTES:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._offset > self._begun:
+            _begin_flush(self._descriptor, self._begun, self._offset - self._begun)
+            self._begun = self._offset
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
 
 
 def _begin_flush(descriptor: int, offset: int, size: int) -> None:

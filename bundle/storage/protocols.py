@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 from tensorbundle.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -15,6 +15,7 @@ __all__ = [
     "Assembly",
     "Buffer",
     "PartsWriter",
+    "PlacedWriter",
     "RandomAccessFile",
     "SentPart",
     "SharedHow",
@@ -66,6 +67,17 @@ class PartsWriter(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, kind: object, *_: object) -> None: ...
+
+
+class PlacedWriter(Protocol):
+    """Bytes of a file that follow each other, while one of several threads writes them."""
+
+    def write(self, data: Buffer) -> None:
+        """Write the next bytes; as `WritableFile.write`."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Assembly(Protocol):
@@ -162,6 +174,16 @@ class WritableFile(Protocol):
 
         Raises:
             OSError: they can't be stored; the file's `Staging` turns it into a BundleError.
+        """
+
+    def spread(self, size: int) -> Callable[[int], PlacedWriter] | None:
+        """Append `size` bytes that several threads write, in any order; None where files are written from start to end.
+
+        What is returned gives a writer for the bytes from an offset on, which counts from the first of these bytes. All of
+        them must be written before the file is closed.
+
+        Raises:
+            OSError: as for `write`.
         """
 
     def close(self) -> None:

@@ -108,6 +108,9 @@ class RemoteWriter:
                 self._guard(self._send)
                 self._buffer = bytearray()
 
+    def spread(self, size: int) -> None:
+        """See `WritableFile`: written from start to end."""
+
     def close(self) -> None:
         """See `WritableFile`: the file appears, unless it is held; then little of it stays in memory."""
         if not self._held:

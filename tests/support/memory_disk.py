@@ -18,7 +18,7 @@ from tensorbundle.storage.protocols import SharingError
 from tensorbundle.storage.staging import RenamedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tensorbundle.storage.protocols import Buffer, SharedHow
 
@@ -84,11 +84,33 @@ class MemoryWriter:
         self._disk.append(self._name, bytes(data))
         self.size += memoryview(data).nbytes
 
+    def spread(self, size: int) -> Callable[[int], MemoryPart]:
+        start = self.size
+        self.size += size
+        return lambda offset: MemoryPart(self._disk, self._name, start + offset)
+
     def close(self) -> None:
         pass
 
     def abandon(self) -> None:
         pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class MemoryPart:
+    """Bytes of a file that follow each other, while they are written (`PlacedWriter`)."""
+
+    def __init__(self, disk: MemoryDisk, name: str, offset: int) -> None:
+        self._disk, self._name, self._offset = disk, name, offset
+
+    def write(self, data: Buffer) -> None:
+        self._disk.place(self._name, self._offset, bytes(data))
+        self._offset += memoryview(data).nbytes
 
     def __enter__(self) -> Self:
         return self
@@ -145,6 +167,13 @@ class MemoryDisk:
         self._at(path).data += data
         self._done({}, "append", path, data)
 
+    def place(self, path: str, offset: int, data: bytes) -> None:
+        self._ask("place")
+        whole = self._at(path).data
+        whole += bytes(max(0, offset + len(data) - len(whole)))
+        whole[offset : offset + len(data)] = data
+        self._done({}, "place", path, offset, data)
+
     def share(self, source: str, path: str) -> SharedHow:
         self._ask("share")
         if not self.can_share:
@@ -194,7 +223,7 @@ class MemoryDisk:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return self._names[path]
 
-    def _done(self, change: dict[str, Inode | None], operation: str, *arguments: str | bytes) -> None:
+    def _done(self, change: dict[str, Inode | None], operation: str, *arguments: str | bytes | int) -> None:
         """Record a request, and the names that it changes."""
         self.requests.append((operation, arguments))
         _apply(self._names, change)
@@ -297,12 +326,14 @@ def crashes(
         if number == len(requests):
             return
         operation, arguments = requests[number]
-        if operation == "append":
-            path, data = arguments
+        if operation in ("append", "place"):
+            *place, data = arguments
             half = len(data) // 2
-            disk.append(path, data[:half])
+            getattr(disk, operation)(*place, data[:half])
             for lost, files in disk.remains():
                 yield f"in request {number}, {lost} lost", MemoryDisk(files, directories=directories)
-            disk.append(path, data[half:])
+            if operation == "place":
+                place[1] += half
+            getattr(disk, operation)(*place, data[half:])
         else:
             getattr(disk, operation)(*arguments)

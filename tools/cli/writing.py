@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,14 +18,13 @@ from tensorbundle.tools.operations.sizes import parse_size
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps, table_of_pairs
 from tensorbundle.tools.rewriting.bundle_output import DEAD_BYTES, BundleOutput, dead_bytes, undivided
 from tensorbundle.tools.rewriting.expressions import Constant
-from tensorbundle.tools.rewriting.options import TransferOptions
+from tensorbundle.tools.rewriting.options import JOBS, TransferOptions
 from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
 from tensorbundle.tools.rewriting.transfer import bytes_to_read, bytes_to_write, check_sources, transfer
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from concurrent.futures import Executor
 
     from tensorbundle.tools.cli.console import Console
     from tensorbundle.tools.operations.steps.step import Step
@@ -71,9 +68,9 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
     group.add_argument(
         "--jobs",
         type=positive,
-        default=max(1, (os.cpu_count() or 1) // 2),
+        default=JOBS,
         metavar="N",
-        help="write N data shards at a time; one for two cores by default, as a second thread reads",
+        help="read, check and write in N threads; one for each core by default, at most 4",
     )
     add_scheduler(group, "write data shards")
     group.add_argument(
@@ -128,6 +125,7 @@ def _options(args: argparse.Namespace) -> TransferOptions:
         verify=not args.no_verify,
         state=args.state,
         resume=args.resume,
+        jobs=args.jobs,
         metadata=table_of_pairs(args.metadata, "KEY=VALUE"),
         max_shard_bytes=None if size is None else parse_size(size),
         allow_unused=args.allow_unused,
@@ -156,8 +154,10 @@ def carry_out(
         _print_plan(plan, destination, options, console, everything=args.long)
         return 0
     with contextlib.ExitStack() as stack:
-        executor = _executor(args, stack)
-        options = replace(options, executor=executor)
+        if args.scheduler is not None:
+            from tensorbundle.tools.rewriting.cluster import cluster
+
+            options = replace(options, executor=stack.enter_context(cluster(args.scheduler)))
         total = 0
         if console.shows_progress:
             shared = plan.output.shared(plan, destination, options, check_sources(plan))
@@ -179,15 +179,6 @@ def carry_out(
             f"{escape(fingerprint)}: its checkpoint_hash is that of the old index; TensorFlow does not check it"
         )
     return 0
-
-
-def _executor(args: argparse.Namespace, stack: contextlib.ExitStack) -> Executor | None:
-    """Who copies data shards, as options say; None for one after another."""
-    if args.scheduler is not None:
-        from tensorbundle.tools.rewriting.cluster import cluster
-
-        return stack.enter_context(cluster(args.scheduler))
-    return stack.enter_context(ThreadPoolExecutor(args.jobs)) if args.jobs > 1 else None
 
 
 def _about_scheduler(plan: Plan, destination: str, options: TransferOptions) -> Iterator[str]:

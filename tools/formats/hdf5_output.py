@@ -74,7 +74,9 @@ class Hdf5Output(SingleFileOutput):
             with open(empty, "rb") as structure:
                 for offset, entry in places:
                     _copy(structure, file, offset)
-                    _, done = append_entries(file, [entry], verify=options.verify, progress=options.progress)
+                    _, done = append_entries(
+                        file, [entry], verify=options.verify, progress=options.progress, jobs=options.jobs
+                    )
                     structure.seek(file.size)
                     yield done
                 _copy(structure, file, os.path.getsize(empty))

@@ -80,6 +80,9 @@ class _Member:
         """See `WritableFile`."""
         self.size += self._member.write(data)
 
+    def spread(self, size: int) -> None:
+        """See `WritableFile`: written from start to end."""
+
     def close(self) -> None:
         """See `WritableFile`; does nothing, as the code that opened the member closes it."""
 

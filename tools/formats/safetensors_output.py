@@ -131,7 +131,9 @@ def _write_file(
         if shared is None:
             file.write(header)
         rest, shared_bytes = shared or (entries, 0)
-        _, done = append_entries(file, rest, verify=options.verify, progress=options.progress)
+        _, done = append_entries(
+            file, rest, verify=options.verify, progress=options.progress, jobs=options.jobs
+        )
         written.bytes_written += file.size - shared_bytes
     written.add(done)
 

@@ -4,10 +4,11 @@
 - `ranges.py`: byte ranges of files, read in long runs and checked.
 - `repetition.py`: a limit on how often the same bytes are read for different tensors.
 - `ordered.py`: work that several threads do, with its results in order.
-- `checking.py`: the checksums of many ranges, checked by several threads.
 - `reading.py`: boxes of values of stored tensors, read and checked.
 - `rounding.py`: numbers of one data type as those of another.
 - `expressions.py`: how the values of an output tensor are computed from stored ones.
+- `pieces.py`: pieces of what is moved, for several threads or machines.
+- `checking.py`: the checksums of many ranges, checked by several threads.
 - `plan.py`: plans: where the bytes of each tensor come from; and `Output`, the seam to formats.
 - `planning.py`: from expressions to the entries of a plan.
 - `appending.py`: the bytes of a plan's entries, appended to a file.

@@ -29,6 +29,7 @@ def append_aliased(
     *,
     verify: bool = True,
     progress: Callable[[int], None] | None = None,
+    jobs: int = 1,
 ) -> tuple[list[TensorEntry], Written]:
     """As `append_entries`, but carried ranges that overlap in their source overlap here too.
 
@@ -37,12 +38,12 @@ def append_aliased(
     """
     homes = _homes(entries)  # by position of an entry: the first of those that share bytes, and their union
     if not homes:
-        return append_entries(file, entries, verify=verify, progress=progress)
+        return append_entries(file, entries, verify=verify, progress=progress, jobs=jobs)
     kept = [number for number in range(len(entries)) if homes.get(number, (number,))[0] == number]
     unions = [
         _union(entries[number], *homes[number][1]) if number in homes else entries[number] for number in kept
     ]
-    done, written = append_entries(file, unions, verify=verify, progress=progress)
+    done, written = append_entries(file, unions, verify=verify, progress=progress, jobs=jobs)
     placed = dict(zip(kept, done, strict=True))
     out = []
     ranges: dict[tuple[object, ...], TensorRange] = {}

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
 from tensorbundle.slices import readable_key
-from tensorbundle.storage.behind import WriteBehind
+from tensorbundle.storage.behind import BUFFERS, WriteBehind
+from tensorbundle.storage.paths import is_url
 from tensorbundle.tools.rewriting.options import Written
+from tensorbundle.tools.rewriting.ordered import in_order, one_at_a_time
+from tensorbundle.tools.rewriting.pieces import PIECE_BYTES, Computed, Whole, cut, move
 from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream_ranges
-from tensorbundle.writer import append_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from tensorbundle.entries import StoredRange, TensorEntry
-    from tensorbundle.storage.protocols import Store, WritableFile
+    from tensorbundle.storage.protocols import PlacedWriter, Store, WritableFile
+    from tensorbundle.tools.rewriting.pieces import Content, Moved, Piece
     from tensorbundle.tools.rewriting.plan import PlannedEntry
+    from tensorbundle.tools.rewriting.reading import Reading
 
 __all__ = ["SAMPLE_TENSORS", "append_entries", "check_sample", "check_wholes"]
 
@@ -34,10 +40,20 @@ def append_entries(
     *,
     verify: bool = True,
     progress: Callable[[int], None] | None = None,
+    jobs: int = 1,
 ) -> tuple[list[TensorEntry], Written]:
     """Append the bytes of planned entries to a file, one after another without gaps.
 
-    Bytes are those of a bundle: little-endian values in C order, or encoded strings.
+    Bytes are those of a bundle: little-endian values in C order, or encoded strings. Each of several threads reads, checks
+    and writes pieces of its own, if the file can be written like that (`WritableFile.spread`) and is large enough.
+    Otherwise one thread reads and checks, and another one writes.
+
+    Args:
+        file: the file.
+        entries: their order is that of their bytes.
+        verify: whether checksums of sources are checked.
+        progress: told how many bytes were read since it was last called.
+        jobs: how many threads.
 
     Returns:
         For each entry its type, shape, size, offset in the file and checksum; and what was read for that.
@@ -47,18 +63,19 @@ def append_entries(
         UnsupportedError: values can't be arrays.
         OSError: the file can't be written to.
     """
-    out: list[TensorEntry] = []
-    with OpenFiles() as files, WriteBehind(file) as behind:
-        job = _Job(behind, files, verify, progress)
+    with OpenFiles() as files:
+        job = _Job(file, files, verify, progress, jobs)
         files.prefetch(_sources(entries))
-        for carried, group in itertools.groupby(entries, lambda each: isinstance(each.origin, Carried)):
-            if carried:
-                out += job.copy(list(group))
-            else:
-                out += map(job.write_new, group)
+        for known, group in itertools.groupby(entries, _has_known_size):
+            (job.append if known else job.append_strings)(list(group))
         if verify:
             job.written.bytes_read += check_wholes(entries, files)
-    return out, job.written
+    return job.done, job.written
+
+
+def _has_known_size(planned: PlannedEntry) -> bool:
+    """Whether an entry's size is known before its values are computed."""
+    return not (isinstance(planned.origin, Converted) and planned.origin.entry.dtype is DType.string)
 
 
 def _sources(entries: Iterable[PlannedEntry]) -> Iterator[tuple[Store, StoredRange]]:
@@ -105,60 +122,114 @@ def check_sample(carried: list[Carried], files: OpenFiles) -> int:
 
 
 class _Job:
-    """One file while entries are appended to it."""
+    """One file while entries are appended to it.
+
+    Attributes:
+        done: the entries so far, with their places and checksums.
+        written: what was read for them.
+    """
 
     def __init__(
-        self, file: WritableFile, files: OpenFiles, verify: bool, progress: Callable[[int], None] | None
+        self,
+        file: WritableFile,
+        files: OpenFiles,
+        verify: bool,
+        progress: Callable[[int], None] | None,
+        jobs: int,
     ) -> None:
         self._file, self._files = file, files
-        self._verify, self._progress = verify, progress
+        self._verify, self._progress, self._jobs = verify, progress, jobs
+        self.done: list[TensorEntry] = []
         self.written = Written()
 
-    def copy(self, entries: list[PlannedEntry]) -> list[TensorEntry]:
-        """Append bytes of sources, in runs that are as long as possible."""
-        carried = [each.origin for each in entries if isinstance(each.origin, Carried)]
-        computed: dict[TensorRange, int] = {}
-        offsets: list[int] = []
-        for run in runs(each.range for each in carried):
-            moved = self._file.size - run[0].stored.offset
-            offsets += [each.stored.offset + moved for each in run]
-            self.written.bytes_read += stream_ranges(
-                run,
-                self._files,
-                write=self._file.write,
-                verify=self._verify,
-                computed=computed.__setitem__,
-                progress=self._progress,
-            )
-        return [
-            each.entry._replace(offset=offset, crc32c=computed.get(each.range, each.entry.crc32c))
-            for each, offset in zip(carried, offsets, strict=True)
-        ]
+    def append(self, entries: list[PlannedEntry]) -> None:
+        """Append entries of known sizes."""
+        offset = self._file.size
+        whole = Whole()
+        with contextlib.closing(self._moved(entries)) as pieces:
+            for piece, moved in pieces:
+                self.written.bytes_read += moved.bytes_read
+                for part, crc in zip(piece.parts, moved.checksums, strict=True):
+                    found, reading = whole.add(part, crc, moved.readings.get(part.number))
+                    if part.ends:
+                        self.done.append(self._finished(entries[part.number], offset, found, reading))
+                        offset += self.done[-1].nbytes
 
-    def write_new(self, planned: PlannedEntry) -> TensorEntry:
-        """Append a literal or a converted tensor."""
+    def _moved(self, entries: list[PlannedEntry]) -> Generator[tuple[Piece, Moved]]:
+        """Each piece of entries, in order, after it was written."""
+        pieces = cut(map(_content, entries), PIECE_BYTES)
+        work = partial(move, verify=self._verify, progress=one_at_a_time(self._progress))
+        spread = self._spread(entries)
+        if spread is None:
+            with WriteBehind(self._file) as behind:
+                append = partial(work, files=self._files, write=behind.write, buffers=BUFFERS)
+                yield from in_order(append, pieces)
+            return
+
+        def place(piece: Piece) -> Moved:
+            with OpenFiles() as files, spread(piece.offset) as out:
+                return work(piece, files, out.write)
+
+        yield from in_order(place, pieces, jobs=self._jobs)
+
+    def _spread(self, entries: list[PlannedEntry]) -> Callable[[int], PlacedWriter] | None:
+        """How several threads write entries; None if one does: few bytes, or sources that are read ahead in order."""
+        size = sum(each.origin.entry.nbytes for each in entries)
+        if self._jobs == 1 or size <= PIECE_BYTES:
+            return None
+        if any(is_url(stored.path) for _, stored in _sources(entries)):
+            return None
+        return self._file.spread(size)
+
+    def _finished(self, planned: PlannedEntry, offset: int, crc: int, reading: Reading | None) -> TensorEntry:
+        """The entry of bytes that were written, after they were checked."""
         origin = planned.origin
+        entry = origin.entry._replace(offset=offset)
         if isinstance(origin, Literal):
-            offset, _, _ = append_bytes(self._file, [origin.payload])
-            return origin.entry._replace(offset=offset)
-        if not isinstance(origin, Converted):
-            raise TypeError(f"{type(origin).__name__} is neither literal nor converted")
-        # NumPy, which copying needs none of.
-        from tensorbundle.creation import store_strings
-        from tensorbundle.tools.rewriting.expressions import stream_values
-        from tensorbundle.tools.rewriting.reading import Reading
+            return entry
+        if isinstance(origin, Carried):
+            known = origin.stored.crc32c
+            if known is None:
+                return entry._replace(crc32c=crc)
+            if self._verify and crc != known:
+                origin.range.must_match(crc)
+            return entry
+        if reading is not None:
+            self._finish_reading(planned, reading)
+        return entry._replace(crc32c=crc)
 
-        with Reading(verify=self._verify, progress=self._progress, files=self._files) as reading:
-            chunks = stream_values(origin.expression, reading)
-            if origin.entry.dtype is DType.string:
-                values = [value for chunk in chunks for value in chunk.tolist()]
-                entry = store_strings(self._file, 0, origin.entry.shape, values)
-            else:
-                offset, nbytes, crc = append_bytes(self._file, (chunk.view("u1").data for chunk in chunks))
-                entry = origin.entry._replace(offset=offset, nbytes=nbytes, crc32c=crc)
+    def _finish_reading(self, planned: PlannedEntry, reading: Reading) -> None:
+        """Check the inputs of an entry that was computed, and note what was found."""
+        if self._verify:
+            reading.check(self._files)
         self.written.bytes_read += reading.bytes_read
         if reading.overflowed:
             self.written.overflowed[readable_key(planned.key)] = reading.overflowed
         if reading.lost:
             self.written.lost[readable_key(planned.key)] = reading.lost
-        return entry
+
+    def append_strings(self, entries: list[PlannedEntry]) -> None:
+        """Append tensors of strings that are computed."""
+        # NumPy, which copying needs none of.
+        from tensorbundle.creation import store_strings
+        from tensorbundle.tools.rewriting.expressions import stream_values
+        from tensorbundle.tools.rewriting.reading import Reading
+
+        for planned in entries:
+            if not isinstance(planned.origin, Converted):
+                raise TypeError(f"{type(planned.origin).__name__} is not computed")
+            reading = Reading(files=self._files, progress=self._progress)
+            chunks = stream_values(planned.origin.expression, reading)
+            values = [value for chunk in chunks for value in chunk.tolist()]
+            self.done.append(store_strings(self._file, 0, planned.origin.entry.shape, values))
+            self._finish_reading(planned, reading)
+
+
+def _content(planned: PlannedEntry) -> Content:
+    """The bytes of an entry of known size."""
+    origin = planned.origin
+    if isinstance(origin, Carried):
+        return origin.range
+    if isinstance(origin, Literal):
+        return origin.payload
+    return Computed(origin.expression, 0, math.prod(origin.expression.shape))

@@ -6,7 +6,6 @@ beside the data of another checkpoint is found; copying checks every checksum.
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import HEADER_KEY
+from tensorbundle.storage.paths import is_url
 from tensorbundle.storage.protocols import SharingError
 from tensorbundle.tools.rewriting.aliasing import append_aliased
 from tensorbundle.tools.rewriting.appending import check_sample, check_wholes
@@ -27,7 +27,7 @@ from tensorbundle.tools.rewriting.multipart import (
     split,
 )
 from tensorbundle.tools.rewriting.options import Written, files_beside
-from tensorbundle.tools.rewriting.ordered import next_result
+from tensorbundle.tools.rewriting.ordered import in_order, next_result, one_at_a_time
 from tensorbundle.tools.rewriting.plan import Carried
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, runs, stream_ranges
 from tensorbundle.tools.rewriting.resuming import completed
@@ -247,14 +247,19 @@ class _Job:
     verify: bool
     resume: bool = False
     progress: Callable[[int], None] | None = None
+    threads: int = 1
 
 
 def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[bytes, TensorEntry], Written]]:
     """Write data shards, with progress as bytes are moved; a shard at a time where another process moves them."""
     if options.executor is None:
-        yield from (_write_shard(replace(job, progress=options.progress)) for job in jobs)
+        progress = one_at_a_time(options.progress)
+        alone = [replace(job, progress=progress, threads=options.jobs) for job in jobs]
+        # A file on a disk is written by all threads; behind URLs each is written by one, and another one reads.
+        together = max(1, options.jobs // 2) if jobs and is_url(jobs[0].name) else 1
+        yield from (result for _, result in in_order(_write_shard, alone, jobs=together))
     elif isinstance(options.executor, ThreadPoolExecutor):
-        progress = _one_at_a_time(options.progress)
+        progress = one_at_a_time(options.progress)
         yield from options.executor.map(_write_shard, [replace(job, progress=progress) for job in jobs])
     else:
         yield from _run_elsewhere(jobs, options.executor, options.progress)
@@ -266,9 +271,7 @@ def _run_elsewhere(
     """Let other processes write data shards; large ones in ranges of parts, where the store has multipart uploads."""
     shards: list[MultipartShard | None] = []
     with aborting(shards):
-        shards += [
-            None if job.resume else split(job.store, job.name, job.entries, verify=job.verify) for job in jobs
-        ]
+        shards += [None if job.resume else split(job.store, job.name, job.entries) for job in jobs]
         tasks: list[_Job | PartRange] = []
         for job, each in zip(jobs, shards, strict=True):
             tasks += [job] if each is None else each.ranges
@@ -290,19 +293,6 @@ def _do(task: _Job | PartRange) -> tuple[dict[bytes, TensorEntry], Written] | Se
     return send(task) if isinstance(task, PartRange) else _write_shard(task)
 
 
-def _one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
-    """A progress function that several threads may call."""
-    if progress is None:
-        return None
-    lock = threading.Lock()
-
-    def locked(amount: int) -> None:
-        with lock:
-            progress(amount)
-
-    return locked
-
-
 def _write_shard(job: _Job) -> tuple[dict[bytes, TensorEntry], Written]:
     """Write one data shard: the entries of what it contains, and what was read. Depends on nothing but the plan."""
     if job.resume and not job.store.can_rename:
@@ -313,7 +303,9 @@ def _write_shard(job: _Job) -> tuple[dict[bytes, TensorEntry], Written]:
         if job.store.is_file(job.name):
             job.store.remove(job.name)
     with job.store.writer(job.name, sum(each.origin.entry.nbytes for each in job.entries)) as file:
-        done, written = append_aliased(file, job.entries, verify=job.verify, progress=job.progress)
+        done, written = append_aliased(
+            file, job.entries, verify=job.verify, progress=job.progress, jobs=job.threads
+        )
     return _numbered(job, done), written
 
 

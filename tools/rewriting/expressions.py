@@ -51,6 +51,7 @@ __all__ = [
     "Stored",
     "Take",
     "Transpose",
+    "elements_at_once",
     "stream_values",
 ]
 
@@ -162,6 +163,11 @@ class Stored:
     def stored_entries(self) -> tuple[tuple[bytes, TensorEntry], ...]:
         """The key and the entry of each slice; its own if it is not partitioned."""
         return tuple((each.key, each.entry) for each in self.stored_slices) or ((self.key, self.entry),)
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether values are decoded, perhaps from the beginning of a file on, instead of read where they are."""
+        return any(self.index.stored(key, entry) is None for key, entry in self.stored_entries)
 
     def reshaped(self, shape: tuple[int, ...]) -> Stored | None:
         """The same bytes in another shape; None for slices, and where values are encoded with their shape."""
@@ -519,21 +525,30 @@ class Constant:
         return self.name or "new values"
 
 
-def stream_values(expression: Expression, reading: Reading) -> Iterator[Array]:
-    """The values of an expression, in C order, in flat arrays of a bounded number of elements."""
+def stream_values(
+    expression: Expression, reading: Reading, start: int = 0, stop: int | None = None
+) -> Iterator[Array]:
+    """The values of an expression, in C order, in flat arrays of a bounded number of elements.
+
+    Args:
+        expression: the tensor.
+        reading: who reads.
+        start: the first element wanted; of strings, all are.
+        stop: the one after the last, by default after all of them.
+    """
     shape = expression.shape
-    total = math.prod(shape)
     if expression.dtype is DType.string:
         yield expression.read(whole_box(shape), reading).reshape(-1)
         return
-    step = _step(shape)
-    for start in range(0, total, step):
-        for box in flat_boxes(shape, start, min(start + step, total)):
+    stop = math.prod(shape) if stop is None else stop
+    step = elements_at_once(shape)
+    for first in range(start, stop, step):
+        for box in flat_boxes(shape, first, min(first + step, stop)):
             yield np.ascontiguousarray(expression.read(box, reading)).reshape(-1)
 
 
-def _step(shape: tuple[int, ...]) -> int:
-    """Elements to take at a time: whole rows of as many trailing dimensions as fit."""
+def elements_at_once(shape: tuple[int, ...]) -> int:
+    """Elements that `stream_values` takes at a time: whole rows of as many trailing dimensions as fit."""
     row = 1
     for size in reversed(shape):
         if row * size > CHUNK_ELEMENTS:

@@ -11,16 +11,18 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.coding import combine_crc32c, crc32c
+from tensorbundle.coding import combine_crc32c
 from tensorbundle.errors import BundleError
+from tensorbundle.tools.rewriting.pieces import Whole, cut, move
 from tensorbundle.tools.rewriting.plan import Carried, Converted, Literal
-from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
+from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tensorbundle.entries import TensorEntry
     from tensorbundle.storage.protocols import Assembly, SentPart, Store
+    from tensorbundle.tools.rewriting.pieces import Piece
     from tensorbundle.tools.rewriting.plan import PlannedEntry
 
 __all__ = ["MultipartShard", "PartRange", "SentRange", "aborting", "obstacle", "send", "split"]
@@ -35,22 +37,20 @@ class PartRange:
     Attributes:
         assembly: the upload.
         first: the number of its first part.
-        contents: ranges of sources, or bytes, in their order; each with the number of its entry.
-        verify: whether checksums of whole entries are checked.
+        piece: ranges of sources, or bytes, each with the number of its entry.
     """
 
     assembly: Assembly
     first: int
-    contents: tuple[tuple[int, TensorRange | bytes], ...]
-    verify: bool
+    piece: Piece
 
 
 @dataclass(frozen=True, slots=True)
 class SentRange:
-    """What a task sent: the parts, and of each range the number of its entry, its checksum and its bytes."""
+    """What a task sent: the parts of the upload, and the checksums of those of the piece."""
 
     parts: tuple[SentPart, ...]
-    checksums: tuple[tuple[int, int, int], ...]
+    checksums: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +76,29 @@ class MultipartShard:
             CorruptionError: the checksum of an entry is wrong.
             ConflictError, UnreadableFileError: as `WritableFile.close`.
         """
-        crcs = [0] * len(self.entries)
+        out: list[TensorEntry] = []
         size = total = 0
-        for each in sent:
-            for number, crc, nbytes in each.checksums:
-                crcs[number] = combine_crc32c(crcs[number], crc, nbytes)
-                total = combine_crc32c(total, crc, nbytes)
-                size += nbytes
-        out = []
-        for entry, whole, crc in zip(self.entries, self.whole, crcs, strict=True):
-            if whole is not None and verify and entry.dtype.itemsize:
-                whole.must_match(crc)
-            known = whole is None or whole.stored.crc32c is not None
-            out.append(entry if known else entry._replace(crc32c=crc))
+        of_entry = Whole()
+        for task, each in zip(self.ranges, sent, strict=True):
+            for part, crc in zip(task.piece.parts, each.checksums, strict=True):
+                size += part.nbytes
+                total = combine_crc32c(total, crc, part.nbytes)
+                found, _ = of_entry.add(part, crc)
+                if part.ends:
+                    out.append(
+                        _checked(self.entries[part.number], self.whole[part.number], found, verify=verify)
+                    )
         self.assembly.complete([part for each in sent for part in each.parts], size, total)
         return out
+
+
+def _checked(entry: TensorEntry, whole: TensorRange | None, crc: int, *, verify: bool) -> TensorEntry:
+    """The entry of bytes that were sent, which have this checksum."""
+    if whole is None:
+        return entry
+    if verify and entry.dtype.itemsize:
+        whole.must_match(crc)
+    return entry._replace(crc32c=crc) if whole.stored.crc32c is None else entry
 
 
 def obstacle(store: Store, path: str, entries: Sequence[PlannedEntry], *, resume: bool) -> str | None:
@@ -114,36 +122,33 @@ def obstacle(store: Store, path: str, entries: Sequence[PlannedEntry], *, resume
     return None
 
 
-def split(store: Store, path: str, entries: Sequence[PlannedEntry], *, verify: bool) -> MultipartShard | None:
+def split(store: Store, path: str, entries: Sequence[PlannedEntry]) -> MultipartShard | None:
     """How several tasks send the data shard at `path`; None if it is not large, or there is an `obstacle`."""
     total = sum(each.origin.entry.nbytes for each in entries)
     if total <= 2 * RANGE_BYTES or obstacle(store, path, entries, resume=False):
         return None
     layout = list(_layout(entries))
     assembly = store.assemble(path, total)
-    size = max(1, RANGE_BYTES // assembly.part_bytes) * assembly.part_bytes
-    groups: list[list[tuple[int, TensorRange | bytes]]] = [[]]
-    room = size
-    offset = 0
-    placed, whole = [], []
-    for number, (entry, content) in enumerate(layout):
-        placed.append(entry._replace(offset=offset))
-        whole.append(content if isinstance(content, TensorRange) else None)
-        offset += entry.nbytes
-        done = 0
-        while done < entry.nbytes:
-            if not room:
-                groups.append([])
-                room = size
-            take = min(room, entry.nbytes - done)
-            groups[-1].append((number, _part(content, done, take)))
-            done += take
-            room -= take
-    count = size // assembly.part_bytes
+    count = max(1, RANGE_BYTES // assembly.part_bytes)
     ranges = tuple(
-        PartRange(assembly, 1 + at * count, tuple(group), verify) for at, group in enumerate(groups)
+        PartRange(assembly, 1 + at * count, piece)
+        for at, piece in enumerate(cut(map(_unchecked, layout), count * assembly.part_bytes))
     )
-    return MultipartShard(assembly, ranges, tuple(placed), tuple(whole))
+    placed = []
+    offset = 0
+    for entry, _ in layout:
+        placed.append(entry._replace(offset=offset))
+        offset += entry.nbytes
+    whole = tuple(content if isinstance(content, TensorRange) else None for _, content in layout)
+    return MultipartShard(assembly, ranges, tuple(placed), whole)
+
+
+def _unchecked(item: tuple[TensorEntry, TensorRange | bytes]) -> TensorRange | bytes:
+    """A content whose checksum is computed in any case, as that of the file is made of it."""
+    _, content = item
+    if isinstance(content, bytes):
+        return content
+    return replace(content, stored=content.stored._replace(crc32c=None))
 
 
 def _layout(entries: Sequence[PlannedEntry]) -> Iterator[tuple[TensorEntry, TensorRange | bytes]]:
@@ -163,35 +168,17 @@ def _overlap(ranges: Iterable[TensorRange]) -> bool:
     return any(one[0] == other[0] and other[1] < one[2] for one, other in itertools.pairwise(ordered))
 
 
-def _part(content: TensorRange | bytes, start: int, size: int) -> TensorRange | bytes:
-    if isinstance(content, bytes):
-        return content[start : start + size]
-    stored = content.stored._replace(offset=content.stored.offset + start, nbytes=size, crc32c=None)
-    return replace(content, stored=stored)
-
-
 def send(task: PartRange) -> SentRange:
     """Read what a task sends, and send it.
 
     Raises:
         CorruptionError, MissingFileError, UnreadableFileError: a source is damaged, or can't be read or written to.
     """
-    checksums: list[tuple[int, int, int]] = []
-    numbers = {id(content): number for number, content in task.contents}
-
-    def note(part: TensorRange, crc: int) -> None:
-        checksums.append((numbers[id(part)], crc, part.stored.nbytes))
-
-    ranges = [content for _, content in task.contents if isinstance(content, TensorRange)]
+    contents = [part.content for part in task.piece.parts]
     with OpenFiles() as files, task.assembly.writer(task.first) as writer:
-        files.prefetch((each.store, each.stored) for each in ranges)
-        for number, content in task.contents:
-            if isinstance(content, TensorRange):
-                stream_ranges([content], files, write=writer.write, verify=task.verify, computed=note)
-            else:
-                writer.write(content)
-                checksums.append((number, crc32c(content), len(content)))
-        return SentRange(tuple(writer.finish_parts()), tuple(checksums))
+        files.prefetch((each.store, each.stored) for each in contents if isinstance(each, TensorRange))
+        moved = move(task.piece, files, writer.write)
+        return SentRange(tuple(writer.finish_parts()), tuple(moved.checksums))
 
 
 @contextlib.contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from tensorbundle.errors import MissingFileError, check_word
+from tensorbundle.errors import ArgumentError, MissingFileError, check_word
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import split
 
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
     from tensorbundle.storage.protocols import Store
 
-__all__ = ["DATA_MODES", "DataMode", "TransferOptions", "Written", "files_beside"]
+__all__ = ["DATA_MODES", "JOBS", "DataMode", "TransferOptions", "Written", "files_beside"]
 
 DataMode = Literal["share", "copy"]
 DATA_MODES: Final = get_args(DataMode)
+JOBS: Final = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class TransferOptions:
         state: whether to write a `checkpoint` state file that names the output as the latest.
         resume: whether data shards that an interrupted run completed are used if their checksums are right, and stay
             if this run is interrupted; in stores that write files under their final names.
-        executor: where data shards are copied at the same time; None copies one after another.
+        jobs: how many threads read, check and write; at most four by default, as those that write one file take turns.
+        executor: where data shards are copied at the same time, instead of in these threads.
         progress: told how many bytes were moved since it was last called.
         store: where the output is written, if its path alone does not say that.
         metadata: texts beside the tensors, in formats that have them.
@@ -41,7 +44,7 @@ class TransferOptions:
         allow_unused: whether tensors that the output's format can't store are left out; they are an error otherwise.
 
     Raises:
-        BundleError: `data` is another word.
+        BundleError: `data` is another word, or `jobs` not positive.
     """
 
     data: DataMode = "share"
@@ -49,6 +52,7 @@ class TransferOptions:
     verify: bool = True
     state: bool = False
     resume: bool = False
+    jobs: int = JOBS
     executor: Executor | None = None
     progress: Callable[[int], None] | None = None
     store: Store | None = None
@@ -58,6 +62,8 @@ class TransferOptions:
 
     def __post_init__(self) -> None:
         check_word("data", self.data, DATA_MODES)
+        if self.jobs < 1:
+            raise ArgumentError(f"jobs={self.jobs}: at least one thread is needed")
 
     def store_for(self, path: str) -> Store:
         """The store that an output with this path is written to."""

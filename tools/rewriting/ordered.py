@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-__all__ = ["Jobs", "in_order", "next_result"]
+__all__ = ["Jobs", "in_order", "next_result", "one_at_a_time"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -85,3 +86,16 @@ def in_order(
             future.cancel()
         if executor is not jobs:
             executor.shutdown()
+
+
+def one_at_a_time(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """A progress function that several threads may call."""
+    if progress is None:
+        return None
+    lock = threading.Lock()
+
+    def locked(amount: int) -> None:
+        with lock:
+            progress(amount)
+
+    return locked

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Self
 from tensorbundle.errors import CorruptionError
 from tensorbundle.keys import decode_key
 from tensorbundle.payloads import payload_checksum
-from tensorbundle.storage.behind import BUFFERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -135,6 +134,7 @@ def stream_ranges(
     files: OpenFiles,
     *,
     write: Callable[[memoryview], object] | None = None,
+    buffers: int = 1,
     verify: bool = True,
     failed: Callable[[TensorRange, CorruptionError], None] | None = None,
     computed: Callable[[TensorRange, int], None] | None = None,
@@ -145,7 +145,8 @@ def stream_ranges(
     Args:
         run: ranges that follow each other in one file, as `runs` groups them.
         files: open files, which are used again.
-        write: takes each chunk, which changes again when `BUFFERS - 1` others were taken after it.
+        write: takes each chunk.
+        buffers: how many are filled in turn: a chunk changes again when one less were taken after it.
         verify: whether checksums are checked.
         failed: takes a range whose checksum is wrong, instead of an error that ends the reading.
         computed: takes a range whose checksum was not known, and its checksum.
@@ -158,16 +159,15 @@ def stream_ranges(
     """
     start = run[0].stored.offset
     total = run[-1].end - start
-    count = 1 if write is None else BUFFERS
-    buffers = [
+    made = [
         memoryview(bytearray(min(BUFFER_BYTES, total - done)))
-        for done in range(0, min(total, count * BUFFER_BYTES), BUFFER_BYTES)
+        for done in range(0, min(total, buffers * BUFFER_BYTES), BUFFER_BYTES)
     ]
     unknown = computed is not None and any(each.stored.crc32c is None for each in run)
     checker = _Checker(run, failed, computed, verify=verify) if verify or unknown else None
     file = files.open(run[0].store, run[0].stored.path)
     file.prefetch([(start, total)])
-    for done, buffer in zip(range(0, total, BUFFER_BYTES), itertools.cycle(buffers), strict=False):
+    for done, buffer in zip(range(0, total, BUFFER_BYTES), itertools.cycle(made), strict=False):
         chunk = buffer[: total - done]
         file.readinto(start + done, chunk)
         if checker is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from tensorbundle.coding import crc32c
+from tensorbundle.coding import combine_crc32c, crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.gathering import gather
@@ -34,7 +34,8 @@ class _Input:
 
     def __init__(self, source: TensorRange) -> None:
         self.source = source
-        self.next = 0  # bytes checked so far, from the first on
+        self.start: int | None = None  # of what was read first
+        self.next = 0  # where it ends, with what followed without a gap
         self.crc = 0
 
     def read(self, files: OpenFiles, start: int, buffer: memoryview) -> None:
@@ -51,9 +52,24 @@ class _Input:
             files.open(self.source.store, stored.path).readinto(stored.offset + start, buffer)
         except CorruptionError as error:
             raise error.locate(key=self.source.key) from None
+        if self.start is None:
+            self.start = self.next = start
         if start == self.next:
             self.crc = crc32c(buffer, self.crc)
             self.next += len(buffer)
+
+    def join(self, later: _Input) -> None:
+        """Add what another reading of the same tensor found, if it follows without a gap."""
+        if self.start is None:
+            self.start, self.next, self.crc = later.start, later.next, later.crc
+        elif later.start is not None and later.start == self.next:
+            self.crc = combine_crc32c(self.crc, later.crc, later.next - later.start)
+            self.next = later.next
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `crc` is that of the whole tensor."""
+        return self.start == 0 and self.next == self.source.stored.nbytes
 
 
 class Reading:
@@ -131,8 +147,19 @@ class Reading:
         if self._progress is not None:
             self._progress(size)
 
-    def check(self) -> None:
-        """Check what could not be checked while it was read.
+    def join(self, later: Reading) -> None:
+        """Add what another reading found, of boxes that follow those of this one."""
+        self.bytes_read += later.bytes_read
+        self.overflowed += later.overflowed
+        self.lost += later.lost
+        for name, each in later._inputs.items():
+            if name in self._inputs:
+                self._inputs[name].join(each)
+            else:
+                self._inputs[name] = each
+
+    def check(self, files: OpenFiles) -> None:
+        """Check what could not be checked while it was read, with open files to read it again.
 
         Raises:
             CorruptionError: a checksum is wrong.
@@ -140,10 +167,10 @@ class Reading:
         for each in self._inputs.values():
             if each.source.stored.crc32c is None:
                 continue
-            if each.next == each.source.stored.nbytes:
+            if each.is_complete:
                 each.source.must_match(each.crc)
             else:
-                self.bytes_read += stream_ranges([each.source], self._files)
+                self.bytes_read += stream_ranges([each.source], files)
 
     def __enter__(self) -> Self:
         return self
@@ -151,7 +178,7 @@ class Reading:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None and self._verify:
-                self.check()
+                self.check(self._files)
         finally:
             self._inputs.clear()
             if self._owns_files:

@@ -38,7 +38,7 @@ def ranges_of(prefix):
 
 @pytest.fixture(params=[37, 500, 1 << 24])
 def piece_bytes(request, monkeypatch):
-    monkeypatch.setattr(checking, "_TASK_BYTES", request.param)
+    monkeypatch.setattr(checking, "PIECE_BYTES", request.param)
     return request.param
 
 
@@ -74,7 +74,7 @@ def test_what_is_wrong_is_told_as_by_one_pass(tmp_path, prefix, piece_bytes, job
 
 
 def test_a_file_that_ends_too_early_is_an_error_after_what_was_checked(tmp_path, prefix, monkeypatch):
-    monkeypatch.setattr(checking, "_TASK_BYTES", 100)
+    monkeypatch.setattr(checking, "PIECE_BYTES", 100)
     for path in prefix.parent.glob("m.*"):
         (tmp_path / path.name).write_bytes(path.read_bytes()[: -5 if "00001-of" in path.name else None])
     sizes = []

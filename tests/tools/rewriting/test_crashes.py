@@ -14,6 +14,7 @@ from tensorbundle.tools import TransferOptions
 from tensorbundle.tools.formats.npz_output import NpzOutput
 from tensorbundle.tools.formats.safetensors_output import SafetensorsOutput
 from tensorbundle.tools.operations.converting.conversion import to_tf2
+from tensorbundle.tools.rewriting import appending
 from tensorbundle.tools.rewriting.draft import Draft
 from tensorbundle.tools.rewriting.transfer import transfer
 from tensorbundle.tools.rewriting.v1_output import V1Output
@@ -57,7 +58,9 @@ def convert(disk, source, target, data, edit=to_tf2):
     with tb.open(source, store=disk) as ckpt:
         draft = Draft.of(ckpt)
         edit(draft)
-        transfer(draft.plan(), target, TransferOptions(data=data, overwrite=True, state=True, store=disk))
+        transfer(
+            draft.plan(), target, TransferOptions(data=data, overwrite=True, state=True, store=disk, jobs=2)
+        )
 
 
 def prepared(old):
@@ -129,6 +132,23 @@ def test_an_error_or_an_interrupt_at_any_point(data, old, fault):
             assert not any(".tempstate" in path for path in disk.files), number
         if error is not None and "nothing was changed" in str(error):
             assert disk.files == files, number
+
+
+@pytest.fixture
+def in_pieces(monkeypatch):
+    """Two threads copy, whatever the size, a few bytes at a time."""
+    monkeypatch.setattr(appending, "PIECE_BYTES", 50)
+
+
+@pytest.mark.slow
+def test_a_crash_while_two_threads_write(in_pieces):
+    test_a_crash_at_any_point("copy", "nothing")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["error", "interrupt after"])
+def test_an_error_or_an_interrupt_while_two_threads_write(in_pieces, fault):
+    test_an_error_or_an_interrupt_at_any_point("copy", "nothing", fault)
 
 
 OUTPUTS = {
