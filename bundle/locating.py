@@ -165,7 +165,7 @@ def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
 
 def what_is_there(prefixes: Iterable[str]) -> str:
     """A phrase that lists up to three of these checkpoints."""
-    names = [repr(name) if name else "one without a name (its directory means it)" for name in prefixes]
+    names = [repr(name) if name else "one without a name (give its directory)" for name in prefixes]
     if not names:
         return "no checkpoint is there"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -139,7 +139,7 @@ def v1_files(prefix: str, store: Store | None = None) -> list[str]:
         there = {count: shards for count, shards in there.items() if count == pattern.total}
     if len(there) > 1:
         several = " and ".join(repr(f"{base}-?????-of-{count}") for count in sorted(there))
-        raise ConflictError(f"there are {several}; say which", path=prefix)
+        raise ConflictError(f"there are {several}; give the name of one of them", path=prefix)
     return [
         join(directory, f"{base}-{number:05d}-of-{count}")
         for count, shards in there.items()

@@ -129,7 +129,7 @@ class PartsIndex(Index):
         first = entries[0]
         if any(each.spec != first.spec or not each.slices for each in entries):
             raise CorruptionError(
-                "several parts of this save have this tensor, and not as slices of one",
+                "several parts of this save contain this tensor, and not as slices",
                 path=self.prefix,
                 key=decode_key(key),
             )

@@ -22,7 +22,7 @@ _SIGNATURES: Final = (
     (
         4,
         b"TFL3",
-        "a TensorFlow Lite model, with its weights inside: give the checkpoint or the SavedModel that it was made of",
+        "a TensorFlow Lite model, with its weights inside: give the checkpoint or the SavedModel that it was made from",
     ),
     (8, b'{"', "a safetensors file, which is read if its name ends in .safetensors"),
     (0, b"\x89HDF", "an HDF5 file (Keras weights), which is read if its name ends in .h5"),
@@ -65,7 +65,7 @@ _NAMES: Final = (
         r".*\.meta",
         "the graph of a checkpoint, without its values: these are in an .index and data shards beside it",
     ),
-    (r".*\.tflite", "a TensorFlow Lite model: give the checkpoint or the SavedModel that it was made of"),
+    (r".*\.tflite", "a TensorFlow Lite model: give the checkpoint or the SavedModel that it was made from"),
     (
         r".*\.tempstate\d+",
         "a file of a save that died, or is being written right now: give a checkpoint that is complete",

@@ -56,7 +56,7 @@ _NO_CREDENTIALS: Final = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}
 )
 _answered: Final = threading.Event()  # whether any server has answered in this process
-_GET_CREDENTIALS: Final = "configure them, or give --storage-option anon=true for what is public"
+_GET_CREDENTIALS: Final = "configure them, or give --storage-option anon=true for public files"
 
 
 class MissingBucketError(MissingFileError):

@@ -59,8 +59,8 @@ class PublishedFiles:
         """See `Staging`."""
         if not replace and not self._resume and self._store.exists(final):
             raise ConflictError(
-                "exists, without an index that belongs to it: left by a writer that died, or of one that is at work; "
-                "'tensorbundle manage DIR clean' deletes it, --resume goes on",
+                "exists, without its index: left by a writer that died, or being written right now; "
+                "'tensorbundle manage DIR clean' deletes it, --resume continues that run",
                 path=final,
             )
         self._created.append(final)

@@ -210,7 +210,11 @@ class RenamedFiles:
     ) -> None:
         self.discard()
         if isinstance(error, OSError) and not isinstance(error, BundleError):
-            outcome = "it exists, but not all of it is safe" if self.visible else "nothing was changed"
+            outcome = (
+                "the new checkpoint exists, but parts of it may be lost if the machine fails"
+                if self.visible
+                else "nothing was changed"
+            )
             raise BundleError(
                 f"can't be written: {error.strerror or error}; {outcome}", path=self._output
             ) from error

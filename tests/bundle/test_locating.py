@@ -255,7 +255,8 @@ def test_several_numbers_of_v1_files(old):
     (old / "two-00000-of-00001").write_bytes(V1)
     for given in ("two", "two.meta", "two-?????-of-?????"):
         with pytest.raises(
-            tb.ConflictError, match=r"there are .*two-[?]{5}-of-00001' and .*-of-00002'; say which"
+            tb.ConflictError,
+            match=r"there are .*two-[?]{5}-of-00001' and .*-of-00002'; give the name of one of them",
         ):
             tb.open(old / given)
     assert is_checkpoint(str(old / "two"))

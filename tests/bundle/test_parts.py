@@ -48,9 +48,9 @@ def test_one_name_in_two_parts(tmp_path):
     with tb.create(folder / "part-00001-of-00003", overwrite=True) as writer:
         writer.add("bias", np.float32(1))
     with tb.open(folder) as ckpt:
-        with pytest.raises(tb.CorruptionError, match="several parts of this save have this tensor"):
+        with pytest.raises(tb.CorruptionError, match="several parts of this save contain this tensor"):
             ckpt["bias"]
-        with pytest.raises(tb.CorruptionError, match="several parts of this save have this tensor"):
+        with pytest.raises(tb.CorruptionError, match="several parts of this save contain this tensor"):
             list(ckpt)
     assert "several parts" in str(verify(folder).problems)
 

@@ -76,7 +76,7 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
     group.add_argument(
         "--resume",
         action="store_true",
-        help="behind URLs: use data shards of an interrupted run whose checksums are right; keep those of this one",
+        help="behind URLs: reuse data shards of an interrupted run whose checksums are right, and keep those of this run if it fails",
     )
     group.add_argument("--state", action="store_true", help="write a 'checkpoint' state file that names DST")
     group.add_argument(

@@ -56,8 +56,8 @@ def sublayers_of(model: Layer, layers: Collection[Node] = ()) -> list[Layer]:
     found = flattened(model, is_dictionary)
     if unknown:
         raise ConflictError(
-            f"whether {quoted(unknown)} are layers or dictionaries of layers is not told by the names of their variables; "
-            "convert to .weights.h5, with a file that the model wrote (--template FRESH.weights.h5)"
+            f"the names of variables do not say whether {quoted(unknown)} are layers or dictionaries of layers; convert to "
+            ".weights.h5, with a file that the model wrote (--template FRESH.weights.h5)"
         )
     return found
 

@@ -341,7 +341,7 @@ def reshape(
 ) -> Summary:
     """Give matching tensors other shapes for the same elements: `reshape("src", "dst", {"w": [768, 12, -1]})`.
 
-    In a shape, one length may be -1, and `...` means the tensor's own lengths but those of 1. Their slots change too. The bytes stay as they are, and are shared.
+    In a shape, one length may be -1, and `...` means the tensor's own lengths except those of 1. Their slots change too. The bytes stay as they are, and are shared.
     """
     return _make("reshape", shapes, source, destination, options)
 

@@ -40,9 +40,7 @@ def _of_process(result: Callable[[], Result]) -> Result:
         what = " ".join(str(error).replace("\\n", " ").split())[:300]
         if "scheduler-connection-lost" in what:  # of Dask
             reason = "the connection to the scheduler was lost"
-            advice = (
-                "look whether it is still there, and run the same command again, with --resume if it writes"
-            )
+            advice = "check that it is running, and run the same command again, with --resume if it writes"
         else:
             reason = f"the processes that do the work failed: {type(error).__name__}: {what}"
             advice = "they may lack memory, packages or access to the files"

@@ -50,7 +50,7 @@ class Repetition:
             and max(self._bytes, self._strings) > MAX_REPEATS * self._stored
         ):
             raise UnsupportedError(
-                f"tensors share bytes: those to be read name {self._bytes} bytes and more in {self._stored} of this file, and "
-                f"at most {MAX_REPEATS} times as many are read; choose fewer tensors",
+                f"tensors share bytes: those to be read have {self._bytes} bytes or more, stored in {self._stored} bytes of this file, "
+                f"and at most {MAX_REPEATS} times as many are read; choose fewer tensors",
                 path=stored.path,
             )

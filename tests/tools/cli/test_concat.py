@@ -26,4 +26,4 @@ def test_parts(run, tmp_path, source):
 def test_error(run, tmp_path, source):
     found = check_refusal(run, tmp_path, "concat", source, tmp_path / "out", "c", "a", "n")
     shapes = "'a' float32 [2, 3], 'n' float32 [1, 1]"
-    assert found == f"{source}: can't be put together along axis 0: {shapes}"
+    assert found == f"{source}: can't be joined along axis 0: {shapes}"

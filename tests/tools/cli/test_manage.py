@@ -87,14 +87,14 @@ class TestPrune:
         output = run("manage", three, "prune", "--max-to-keep", "1", "--keep-every-n-hours", "1", "--dry-run")
         assert output.err == ""
         assert output.out == (
-            "would forget ckpt-2: kept for good\n"
+            "would forget ckpt-2: kept permanently\n"
             "would delete ckpt-1: 2 files, 128 B\n"
             f"{three}: would have 1 checkpoint in the state file, the latest ckpt-3; 128 B would be freed\n"
         )
         assert snapshot(three) == before
         output = run("manage", three, "prune", "--max-to-keep", "1", "--keep-every-n-hours", "1")
         assert output.out == (
-            "forget ckpt-2: kept for good\n"
+            "forget ckpt-2: kept permanently\n"
             "delete ckpt-1: 2 files, 128 B\n"
             f"{three}: has 1 checkpoint in the state file, the latest ckpt-3; 128 B freed\n"
         )

@@ -346,9 +346,7 @@ def test_a_saved_model_tells_dictionaries():
     ],
 )
 def test_names_that_do_not_tell(nested):
-    with pytest.raises(
-        ConflictError, match=r"whether 'one' are layers or dictionaries of layers is not told"
-    ):
+    with pytest.raises(ConflictError, match=r"do not say whether 'one' are layers or dictionaries of layers"):
         sublayers(nested)
 
 

@@ -31,7 +31,7 @@ def test_the_bytes_that_are_read_in_any_case():
     repetition = Repetition()
     for _ in range(MAX_EXPANDED_BYTES // MEGABYTE):
         add(repetition, 8, MEGABYTE)
-    with pytest.raises(UnsupportedError, match=r"name 135266304 bytes and more in 1048576 of this file"):
+    with pytest.raises(UnsupportedError, match=r"have 135266304 bytes or more, stored in 1048576 bytes"):
         add(repetition, 8, MEGABYTE)
 
 

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "shapes",
         metavar="PATTERN=SHAPE",
         nargs="+",
-        help="as 768,12,64; one length may be -1; [] for a scalar; ... for the tensor's own lengths but those of 1",
+        help="as 768,12,64; one length may be -1; [] for a scalar; ... for the tensor's own lengths except those of 1",
     )
     add_writing_arguments(parser)
 

@@ -355,7 +355,7 @@ class OptimizerState:
             or (isinstance(value, int) and value >> (8 * dtype.itemsize - 1))
         ):
             self._placing.conflicts.append(
-                f"{self._target.label(place)} is {self._target.spec(place)}, and is to be {name}"
+                f"{self._target.label(place)} is {self._target.spec(place)}, and must be {name}"
             )
             return
         self._placing.found[place] = DraftTensor(Constant.scalar(value, dtype, name), matched=_STATE)

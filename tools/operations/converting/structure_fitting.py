@@ -65,7 +65,7 @@ def fit_structure(
     if missing and not fitting.allow_missing:
         near = near_names(missing[0][0], [*source.names.values(), *source.by_path])
         hint = f"; near {missing[0][0]!r}: {', '.join(map(repr, near))}" if near else ""
-    labels = [f"{name!r}, which is to be {path!r}" for name, path in missing]
+    labels = [f"{name!r}, needed for {path!r}" for name, path in missing]
     refuse_leftovers(labels, list(map(source.label, unused)), fitting, draft.prefix, structure.path, hint)
     graph.drop_keys([key for key in structure.expected if key not in tensors], tensors)
     if counter is not None:

@@ -171,7 +171,7 @@ class _Template:
         doubts = self._choices(missing)
         if not doubts:
             return ""
-        return f"; names, paths and shapes do not decide; give rules (--map FILE) for: {listed(doubts)}"
+        return f"; names, paths and shapes are not enough to decide; give rules (--map FILE) for: {listed(doubts)}"
 
     def finish(self, counter: int | None) -> None:
         """Make the draft from the matches, or raise an error."""

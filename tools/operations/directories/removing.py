@@ -134,7 +134,7 @@ def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = No
     managed += [each for each in found.listed if each.managed and each.latest]
     if not managed:
         note = (
-            "nothing is managed: all were saved before the last one that is kept for good"
+            "nothing is managed: all were saved before the last one that is kept permanently"
             if state.timestamps
             else "nothing is managed: the state file has no timestamps, which only a CheckpointManager writes; "
             "'tensorbundle manage DIR repair' takes them from the files"
@@ -142,7 +142,7 @@ def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = No
         return Change(found.directory, state, state, notes=(note,))
     preserved = state.last_preserved or 0.0
     steps = [
-        forgotten(each, "saved before the last one that is kept for good")
+        forgotten(each, "saved before the last one that is kept permanently")
         for each in found.listed
         if not each.managed and not each.latest
     ]
@@ -158,7 +158,7 @@ def prune(found: Survey, max_to_keep: int, keep_every_n_hours: float | None = No
         timestamp = each.timestamp or 0.0
         if keep_every_n_hours and each.is_whole and timestamp - keep_every_n_hours * _HOUR >= preserved:
             preserved = timestamp
-            steps.append(forgotten(each, "kept for good"))
+            steps.append(forgotten(each, "kept permanently"))
         else:
             doomed.append(each)
     needed = _reasons_to_stay(found, doomed)

@@ -69,8 +69,8 @@ def repair(found: Survey) -> Change:
     if not whole_state or len(known) != len(kept):
         known = list(itertools.accumulate((each.modified or 0.0 for each in kept.values()), max))
         notes.append(
-            "timestamps are the times at which the files were written; a CheckpointManager that starts here manages, and "
-            "one day deletes, what has one"
+            "timestamps are the times at which the files were written; a CheckpointManager that starts here manages "
+            "checkpoints with a timestamp, and deletes them later"
         )
     paths: list[str] = []
     for each in kept.values():

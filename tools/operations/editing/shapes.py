@@ -144,7 +144,7 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
     """
     keys = [find_key(draft, name) for name in names]
     if len(set(keys)) != len(keys):
-        raise ConflictError(f"{list(names)!r} has a tensor twice", path=draft.prefix)
+        raise ConflictError(f"{list(names)!r} lists a tensor twice", path=draft.prefix)
     by_tail: dict[str, list[str]] = {}
     for key in keys:
         shape = draft.tensors[key].shape
@@ -167,7 +167,7 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
                 f"{key!r} {each.dtype} {list(each.shape)}"
                 for key, each in zip(parts, expressions, strict=True)
             )
-            raise ConflictError(f"can't be put together along axis {axis}: {shown}", path=draft.prefix)
+            raise ConflictError(f"can't be joined along axis {axis}: {shown}", path=draft.prefix)
         made[tail.format(new)] = DraftTensor(
             Concat(tuple(expressions), axis), base=draft.tensors[parts[0]].base
         )

@@ -410,7 +410,7 @@ class TestStrictness:
             fitted({"a": "x", "b": ["y", "p"]})
         assert str(caught.value) == (
             f"{source}: does not match {structure}: 1 missing, which --allow-missing (allow_missing=True) allows: "
-            "'y', which is to be 'b/0'; 1 left over, which --allow-unused (allow_unused=True) allows: 'q'"
+            "'y', needed for 'b/0'; 1 left over, which --allow-unused (allow_unused=True) allows: 'q'"
         )
         for wrong in (
             {"$shape": [2, 1]},
@@ -721,7 +721,7 @@ class TestOptimizers:
         if ok:
             assert fit(tmp_path, source, template)[0]["o/iter"] == 300
         else:
-            assert "and is to be 300 steps, by beta1_power and beta2_power" in refused(
+            assert "and must be 300 steps, by beta1_power and beta2_power" in refused(
                 tmp_path, source, template
             )
 

@@ -77,7 +77,7 @@ class TestInspect:
         found = inspect(prefix)
         assert (found.file_format, found.problem) == ("v1", "some of its files are missing")
         write_v1(tmp_path / "old-00000-of-00003")
-        assert "say which" in inspect(f"{tmp_path}/old").problem
+        assert "give the name of one of them" in inspect(f"{tmp_path}/old").problem
         assert inspect(prefix).file_format == "v1"
 
     def test_any_other_file(self, tmp_path):

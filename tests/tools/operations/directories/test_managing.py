@@ -66,7 +66,10 @@ class TestPrune:
     def test_some_are_kept_for_good(self, tmp_path):
         managed(tmp_path, 7)
         change = prune(tmp_path, 1, 2)
-        assert [step.path for step in change.steps if step.reason == "kept for good"] == ["ckpt-3", "ckpt-5"]
+        assert [step.path for step in change.steps if step.reason == "kept permanently"] == [
+            "ckpt-3",
+            "ckpt-5",
+        ]
         assert there(tmp_path) == ["ckpt-3", "ckpt-5", "ckpt-7"]
         assert change.after.last_preserved == EPOCH + 4 * 3600
         again = prune(tmp_path, 1, 2)
@@ -82,7 +85,7 @@ class TestPrune:
         assert snapshot(tmp_path) == before
         write_state(tmp_path, ["a", "b"], [1.0, 2.0], 3.0)
         assert prune(tmp_path, 1).notes == (
-            "nothing is managed: all were saved before the last one that is kept for good",
+            "nothing is managed: all were saved before the last one that is kept permanently",
         )
 
     def test_no_state_file(self, tmp_path):
