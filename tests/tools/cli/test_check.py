@@ -31,7 +31,7 @@ def told(records):
     """What JSON output consists of: the findings, the assertions, and the causes after them."""
     place = next(number for number, each in enumerate(records) if "assert_consumed" in each)
     assert all(list(each) == ["path", "status", "detail"] for each in records[:place])
-    assert all(list(each) == ["cause", "examples", "commands"] for each in records[place + 1 :])
+    assert all(list(each) == ["cause", "examples", "commands", "leaves"] for each in records[place + 1 :])
     return records[:place], records[place], records[place + 1 :]
 
 
@@ -236,6 +236,7 @@ assert_nontrivial_match          passes
    model/layer-0/bias -> layer-0/bias
    model/last/w -> last/w
    $ tensorbundle rename a DST model/=/
+     leaves 6 in A unused
 
 2. only the optimizer's state in A has no place in B
    unused optimizer/iter: float32 [1], not in B; restored with 'optimizer'

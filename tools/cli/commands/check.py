@@ -27,6 +27,7 @@ _WORDS: Final[dict[Status, str]] = {
     "dtype": "of another dtype",
     "dangling": "dangling",
 }
+_LEFT: Final = {"kept": "with B's own values", "left_out": "of A left out"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +64,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             {
                 "cause": cause.what,
                 "examples": _examples(cause)[:_EXAMPLES],
-                "commands": [_command(each) for each in cause.commands],
+                "commands": [_command(each) for each, _ in cause.commands],
+                "leaves": [leaves for _, leaves in cause.commands],
             }
         )
     if not console.json:
@@ -108,8 +110,13 @@ def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool, width: 
             yield f"   and {len(examples) - _EXAMPLES} more"
         if cause.command:
             yield f"   $ {escape(_command(cause.command))}"
+            if cause.leaves:
+                yield f"     leaves {_left(cause.leaves)}"
         for advice in cause.advice:
-            yield f"   - {advice.text}" + (f": {escape(_command(advice.command))}" if advice.command else "")
+            leaves = f" (leaves {_left(advice.leaves)})" if advice.leaves else ""
+            yield f"   - {advice.text}{leaves}" + (
+                f": {escape(_command(advice.command))}" if advice.command else ""
+            )
     if everything and found.findings:
         yield ""
         rows = [[each.status, escape(each.path), each.detail] for each in found.findings]
@@ -121,6 +128,11 @@ def _examples(cause: Cause) -> list[str]:
     return list(cause.examples) or [
         f"{each.status} {each.path or '(root)'}: {each.detail}" for each in cause.findings
     ]
+
+
+def _left(leaves: dict[str, int]) -> str:
+    """What a command leaves, in the order of `_WORDS`."""
+    return ", ".join(f"{leaves[what]} {word}" for what, word in (_WORDS | _LEFT).items() if what in leaves)
 
 
 def _command(arguments: Arguments) -> str:

@@ -6,6 +6,11 @@
 - `keras_loading.py`: `load_weights` of Keras 3.
 - `forecasting.py`: the forecast.
 - `advice.py`: causes and advice, as data.
+- `pairing.py`: which variables are the same.
+- `trials.py`: what commands would do.
+- `restructuring.py`: whether `convert --template` helps.
 - `keras_causes.py`: why a file does not load into Keras 3.
-- `moves.py`, `trials.py`, `causes.py`: why objects do not match, and commands that correct this.
+- `moves.py`, `move_search.py`: other names under which objects match.
+- `value_causes.py`: why tensors differ in type or shape.
+- `causes.py`: why a checkpoint does not match.
 """

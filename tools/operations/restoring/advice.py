@@ -27,10 +27,18 @@ Arguments = tuple[str | Place, ...]
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Something to do: what, for a person, and the command that does or shows it, if there is one."""
+    """Something to do.
+
+    Attributes:
+        text: what to do, for a person.
+        command: the command that does or shows it, if there is one.
+        leaves: what does not match after the command, as in `Trial.leaves`; None if it was not tried, as it only shows
+            something.
+    """
 
     text: str
     command: Arguments = ()
+    leaves: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,9 @@ class Cause:
         what: the cause, for a person.
         findings: the mismatches that it explains.
         advice: what can be done about it.
-        command: a command that removes it, if there is one; it was tested.
+        command: a command that removes it, if there is one.
         examples: lines that show the cause, if the findings do not.
+        leaves: what does not match after the command, as in `Advice`.
     """
 
     what: str
@@ -50,11 +59,13 @@ class Cause:
     advice: tuple[Advice, ...] = ()
     command: Arguments = ()
     examples: tuple[str, ...] = ()
+    leaves: dict[str, int] | None = None
 
     @property
-    def commands(self) -> list[Arguments]:
-        """The command that removes it, and those of the advice."""
-        return [each for each in (self.command, *(advice.command for advice in self.advice)) if each]
+    def commands(self) -> list[tuple[Arguments, dict[str, int] | None]]:
+        """The command that removes it, and those of the advice, each with what it leaves."""
+        found = [(self.command, self.leaves), *((each.command, each.leaves) for each in self.advice)]
+        return [(command, leaves) for command, leaves in found if command]
 
 
 def fill_in(causes: Sequence[Cause], source: str) -> list[Cause]:
@@ -64,7 +75,7 @@ def fill_in(causes: Sequence[Cause], source: str) -> list[Cause]:
     given, step = source, 0
     for each in causes:
         names = {Place.SOURCE: given, Place.MADE: "DST" if step == 0 and count < 2 else f"DST{step + 1}"}
-        advice = tuple(Advice(one.text, _filled(one.command, names)) for one in each.advice)
+        advice = tuple(replace(one, command=_filled(one.command, names)) for one in each.advice)
         out.append(replace(each, advice=advice, command=_filled(each.command, names)))
         if each.command:
             given, step = names[Place.MADE], step + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
@@ -14,6 +15,7 @@ from tensorbundle.tools.operations.converting.keras_weights import (
     from_keras_weights,
     to_keras_weights,
 )
+from tensorbundle.tools.operations.editing.selection import slim
 from tensorbundle.tools.operations.restoring.advice import Advice, Cause, Place
 from tensorbundle.tools.operations.restoring.keras_loading import OPTIMIZERS, object_of
 from tensorbundle.tools.operations.restoring.outcomes import counted
@@ -23,29 +25,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tensorbundle.tools.operations.restoring.advice import Arguments
-    from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast
+    from tensorbundle.tools.operations.restoring.outcomes import Forecast
+    from tensorbundle.tools.operations.restoring.trials import Trials
 
 __all__ = ["conversion_cause", "find_keras_causes"]
 
 _SHOWN: Final = 3
 
 
-def find_keras_causes(forecast: Forecast, source: str, target: str, *, weights: bool) -> Iterator[Cause]:
-    """Why a file does not load into a model.
-
-    Args:
-        forecast: of loading it.
-        source: the file.
-        target: a file that the model wrote.
-        weights: whether `source` is a weights file at all.
-    """
-    if not weights:
-        yield conversion_cause(source, target, forecast.findings)
+def find_keras_causes(trials: Trials) -> Iterator[Cause]:
+    """Why a file does not load into a model."""
+    source, target = trials.now.source.path, trials.target.path
+    if not trials.now.source.is_keras_weights:
+        yield conversion_cause(trials)
         return
-    missing, shapes, unused = (
-        [each for each in forecast.findings if each.status == status]
-        for status in ("missing", "shape", "unused")
-    )
+    missing, shapes, unused = trials.open("missing"), trials.open("shape"), trials.open("unused")
     state = [each for each in missing if object_of(each.path) in OPTIMIZERS]
     missing = [each for each in missing if each not in state]
     empty, names = _without_variables(source), {object_of(each.path) for each in missing}
@@ -58,7 +52,7 @@ def find_keras_causes(forecast: Forecast, source: str, target: str, *, weights: 
         )
         missing = [each for each in missing if each not in here]
     if missing:
-        counts = _other_counts(forecast)
+        counts = _other_counts(trials.now.forecast)
         what = "A lacks variables of layers that the model has"
         if counts:
             what = f"the models have other numbers of layers: {'; '.join(counts[:_SHOWN])}"
@@ -91,36 +85,42 @@ def find_keras_causes(forecast: Forecast, source: str, target: str, *, weights: 
                 Advice(
                     "compile the model with the same optimizer, and call optimizer.build(model.trainable_variables)"
                 ),
-                Advice("or remove the state", ("slim", Place.SOURCE, f"DST{WEIGHTS_ENDING}")),
+                *trials.advice("or remove the state", ("slim", Place.SOURCE, f"DST{WEIGHTS_ENDING}"), slim),
             ),
         )
     if unused and not missing:
         yield Cause("A has what the model does not have, which Keras ignores", tuple(unused))
 
 
-def conversion_cause(source: str, target: str, findings: Iterable[Finding]) -> Cause:
-    """The cause that only one of the two is a Keras weights file, with the command that converts, if it succeeds."""
-    with open_checkpoint(source) as one, open_checkpoint(target) as other:
-        draft, template = Draft.of(one), Draft.of(other)
-        command: Arguments
-        if template.graph is None:
-            what = "Keras 3 reads .weights.h5, .keras and legacy .h5 files only"
-            command = ("convert", Place.SOURCE, f"DST{WEIGHTS_ENDING}", "--template", target)
-        else:
-            what = "A is a file of Keras weights, which TensorFlow does not restore"
-            command = ("convert", Place.SOURCE, Place.MADE, "--to", "tf2", "--template", target)
+def conversion_cause(trials: Trials) -> Cause:
+    """The cause that only one of the two is a Keras weights file, with the command that converts, if it helps."""
+    target, refused = trials.target.path, []
+    command: Arguments
+    if trials.target.graph is None:
+        what = "Keras 3 reads .weights.h5, .keras and legacy .h5 files only"
+        command = ("convert", Place.SOURCE, f"DST{WEIGHTS_ENDING}", "--template", target)
+    else:
+        what = "A is a file of Keras weights, which TensorFlow does not restore"
+        command = ("convert", Place.SOURCE, Place.MADE, "--to", "tf2", "--template", target)
+
+    def edit(draft: Draft) -> None:
         try:
-            if template.graph is not None:
-                from_keras_weights(draft, template, KerasModel())
-            else:
-                if draft.graph is None:
+            with open_checkpoint(target) as other:
+                template = Draft.of(other)
+                if template.graph is not None:
+                    from_keras_weights(draft, template, KerasModel())
+                elif draft.graph is None:
                     raise BundleError(
                         "a name-based checkpoint has no layers; give its names those of datasets (--map)"
                     )
-                to_keras_weights(draft, KerasModel(), template)
+                else:
+                    to_keras_weights(draft, KerasModel(), template)
         except BundleError as error:
-            return Cause(f"{what}; and it can't be converted: {error.reason}", tuple(findings))
-    return Cause(what, tuple(findings), command=command)
+            refused.append(error.reason)
+            raise
+
+    cause = trials.remedy(what, trials.now.forecast.findings, command, edit)
+    return replace(cause, what=f"{what}; and it can't be converted: {refused[0]}") if refused else cause
 
 
 def _without_variables(path: str) -> set[str]:

@@ -1,152 +1,175 @@
-"""Tests other names for a checkpoint's objects: renames it, without writing anything, and restores it again.
+"""Tries commands on a checkpoint, without writing anything, and predicts what restoring the result does.
 
-If more objects are restored, these need not be the right ones. So moves that contradict `tools/matching` are not
-tested.
+No command is advised that was not tried: a draft of the checkpoint is edited as the command would edit it, and restored
+once more. The command is advised if that is better, together with what it leaves.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import BundleError
-from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, key_path
+from tensorbundle.proto.paths import key_path
 from tensorbundle.specs import Spec
-from tensorbundle.tools.matching.deciding import match
-from tensorbundle.tools.matching.items import Item
-from tensorbundle.tools.operations.editing.renaming import rename
-from tensorbundle.tools.operations.editing.rules import parse_rule, whole_rule
+from tensorbundle.tools.operations.converting.fitting import KEPT, MISSING
+from tensorbundle.tools.operations.restoring.advice import Advice, Cause
 from tensorbundle.tools.operations.restoring.forecasting import Source, predict
-from tensorbundle.tools.operations.restoring.moves import renumberings, scope_moves
+from tensorbundle.tools.operations.restoring.pairing import settled_names
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.rewriting.draft import Draft
-from tensorbundle.tools.rewriting.expressions import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tensorbundle.proto.graph import ObjectGraph
-    from tensorbundle.tools.operations.editing.rules import Rule
+    from tensorbundle.tools.operations.restoring.advice import Arguments
     from tensorbundle.tools.operations.restoring.forecasting import RestoreTarget
-    from tensorbundle.tools.operations.restoring.moves import Move
-    from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Status
+    from tensorbundle.tools.operations.restoring.outcomes import Finding, Forecast, Reason, Status
 
-__all__ = ["MoveSearch", "name_of", "path_in_source", "state_in", "stored_spec"]
+__all__ = ["SLOT_MARK", "Edit", "Trial", "Trials", "name_of", "path_in_source", "stored_spec"]
 
-# Restores of a renamed checkpoint: the greatest number of them, and of objects in all of them.
-_TRIALS: Final = 12
-_TRIED: Final = 200_000
+SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
+
+Edit = Callable[[Draft], object]
+# By path, or by name: role and variable of a slot; None if it is no slot, or one of a variable that is not known.
+State = dict[str, tuple[str, str] | None]
 
 
-class MoveSearch:
-    """The search for names under which a checkpoint matches better.
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A checkpoint after some commands, and the outcome of restoring it.
 
     Attributes:
-        source: the checkpoint, with the names that were found so far.
+        source: the checkpoint.
         forecast: of restoring it.
-        state: paths, or names, of its optimizer's state.
-        moves: the moves that were found so far.
+        state: its optimizers' state.
+        kept: how many of its tensors got the program's own values.
+        left_out: how many tensors the commands left out.
+    """
+
+    source: Source
+    forecast: Forecast
+    state: State
+    kept: int = 0
+    left_out: int = 0
+
+    @property
+    def leaves(self) -> dict[str, int]:
+        """What is not as it should be: mismatches by status, `kept`, and `left_out`."""
+        found: Counter[str] = Counter(
+            each.status for each in self.forecast.findings if each.status != "restored"
+        )
+        found.update(kept=self.kept, left_out=self.left_out)
+        return {what: count for what, count in found.items() if count}
+
+    def is_better_than(self, other: Trial) -> bool:
+        """Whether it raises no exception where `other` does, or more is restored, or as much and fewer do not match."""
+        return self._worth > other._worth
+
+    @property
+    def _worth(self) -> tuple[bool, int, int]:
+        own = self.own
+        return self.forecast.failure is None and own > 0, own, own + self.kept - len(self.forecast.findings)
+
+    @property
+    def own(self) -> int:
+        """How many objects of the program get the checkpoint's own values."""
+        return sum(each.status == "restored" for each in self.forecast.findings) - self.kept
+
+
+class Trials:
+    """A checkpoint that commands are tried on, with those that were found so far.
+
+    Attributes:
+        target: the program.
+        now: the checkpoint after the commands that were found so far.
+        own_state: the program's optimizers' state.
     """
 
     def __init__(self, forecast: Forecast, source: Source, target: RestoreTarget) -> None:
-        self.source = source
-        self.forecast = forecast
-        self.state = state_in(source.path)
-        self.moves: list[Move] = []
-        self._target = target
-        self._meant = _meant(source, target)
-        self._givers = {new: old for old, new in self._meant.items()}
+        self.target = target
+        self.now = Trial(source, forecast, _state(source.graph, source.entries))
+        self.own_state = _state(target.graph, target.entries)
+        self._stored = source
+        self._edits: list[Edit] = []
+        self._explained: set[tuple[Status, str]] = set()
 
-    @property
-    def rules(self) -> list[Rule]:
-        """The rules of all moves."""
-        return [_rule(old, new) for move in self.moves for old, new in move.rules]
+    @functools.cached_property
+    def meant(self) -> dict[str, str]:
+        """The program's names of the variables of the checkpoint as it is stored, as far as the matching is sure."""
+        return settled_names(self._stored, self.target)
 
-    def run(self) -> None:
-        """Search for scopes first, then for numbers of layers."""
-        if self.forecast.way == "saver" and self.source.graph is not None:
-            return  # full names are not renamed with paths
-        for propose in (self._scope_moves, self._renumberings):
-            if any(each.status != "restored" for each in self.forecast.findings):
-                moves = [each for each in propose() if self._may_be(each)]
-                self.moves += self._helpful(moves)
+    def open(self, *statuses: Status, reason: Reason | None = None) -> list[Finding]:
+        """The mismatches that have no cause yet."""
+        return [
+            each
+            for each in self.now.forecast.findings
+            if each.status in statuses
+            and (each.status, each.path) not in self._explained
+            and reason in (None, each.reason)
+        ]
 
-    def _may_be(self, move: Move) -> bool:
-        """Whether no settled match of variables contradicts a move."""
-        return all(
-            self._meant.get(old, new) == new and self._givers.get(new, old) == old
-            for old, new in ((self._before(old), new) for old, new in move.pairs.items())
-        )
+    def explain(self, findings: Sequence[Finding]) -> None:
+        """Note that mismatches have a cause."""
+        self._explained |= {(each.status, each.path) for each in findings}
 
-    def _before(self, name: str) -> str:
-        """The checkpoint's own name of an object that earlier moves renamed."""
-        for move in reversed(self.moves):
-            name = {new: old for old, new in move.pairs.items()}.get(name, name)
-        return name
+    def is_displaced(self, finding: Finding, trial: Trial) -> bool:
+        """Whether the program has another part of an optimizer's state at this path than the checkpoint."""
+        if finding.path not in self.own_state or SLOT_MARK in finding.path:
+            return False
+        own = self.own_state[finding.path]
+        return own is None or trial.state.get(path_in_source(trial.source, finding)) != own
 
-    def _open(self, status: Status) -> list[Finding]:
-        return [each for each in self.forecast.findings if each.status == status and not each.reason]
+    def displaced(self, trial: Trial) -> int:
+        """How many mismatches of types and shapes are due to that."""
+        found = (each for each in trial.forecast.findings if each.status in ("shape", "dtype"))
+        return sum(self.is_displaced(each, trial) for each in found)
 
-    def _scope_moves(self) -> Iterator[Move]:
-        missing = {name_of(each): each.wanted or Spec() for each in self._open("missing")}
-        unused = {each.path: stored_spec(self.source, each) for each in self._open("unused")}
-        kept = {path_in_source(self.source, each) for each in self.forecast.findings if each.key is not None}
-        for each in (missing, unused):
-            each.pop(SAVE_COUNTER, None)
-        return scope_moves(missing, unused, kept - unused.keys() - {SAVE_COUNTER}, self.state)
-
-    def _renumberings(self) -> Iterator[Move]:
-        """Moves of layers that have other numbers; some layers may now be matched with wrong ones."""
-        if self.source.graph is None:
-            return iter(())
-        program = {
-            each.path: each.wanted
-            for each in self.forecast.findings
-            if each.status != "unused" and each.wanted is not None
-        }
-        stored = {
-            path_in_source(self.source, each): stored_spec(self.source, each)
-            for each in self.forecast.findings
-            if each.key is not None
-        }
-        return renumberings(program, stored)
-
-    def _helpful(self, proposed: Sequence[Move]) -> list[Move]:
-        """The moves that make the checkpoint match better: all together, or else those that help one by one.
-
-        The search continues with the moved checkpoint.
-        """
-        gain = 2 * sum(len(move.pairs) for move in proposed)
-        if proposed and self._rename([*self.moves, *proposed], gain):
-            return list(proposed)
-        chosen: list[Move] = []
-        trials = min(_TRIALS, _TRIED // len(self.forecast.findings)) if proposed else 0
-        for move in proposed[:trials]:
-            if self._rename([*self.moves, *chosen, move], 1):
-                chosen.append(move)
-        return chosen
-
-    def _rename(self, moves: Sequence[Move], gain: int) -> bool:
-        """Continue with the renamed checkpoint, if its score is better by at least `gain`."""
-        rules = [_rule(old, new) for move in moves for old, new in move.rules]
+    def attempt(self, *edits: Edit) -> Trial | None:
+        """The checkpoint after more edits, or None if one of them is refused."""
         try:
-            with open_checkpoint(self.source.path) as checkpoint:
+            with open_checkpoint(self.now.source.path) as checkpoint:
                 draft = Draft.of(checkpoint)
-                rename(draft, rules)
+                for each in (*self._edits, *edits):
+                    each(draft)
+            entries = {
+                key: TensorEntry(tensor.dtype, tensor.shape, 0, slices=tensor.slices)
+                for key, tensor in draft.tensors.items()
+            }
+            source = Source(self.now.source.path, draft.graph, entries)
+            forecast = predict(source, self.target, self.now.forecast.method)
         except BundleError:
-            return False
-        entries = {
-            key: tensor.expression.entry
-            for key, tensor in draft.tensors.items()
-            if isinstance(tensor.expression, Stored)
-        }
-        source = Source(self.source.path, draft.graph, entries)
-        after = predict(source, self._target, self.forecast.method)
-        if _score(after) < _score(self.forecast) + gain:
-            return False
-        self.source, self.forecast, self.state = source, after, _state_of(draft)
-        return True
+            return None
+        kept = sum(each.matched in (KEPT, MISSING) for each in draft.tensors.values())
+        return Trial(source, forecast, _state(source.graph, entries), kept, len(draft.left_out))
+
+    def keep(self, trial: Trial, *edits: Edit) -> None:
+        """Continue with the checkpoint of a trial, which was made by these edits."""
+        self._edits += edits
+        self.now = trial
+
+    def advice(self, text: str, command: Arguments, edit: Edit) -> tuple[Advice, ...]:
+        """Advice with a command; none if the command does not make it better."""
+        trial = self.attempt(edit)
+        if trial is None or not trial.is_better_than(self.now):
+            return ()
+        return (Advice(text, command, trial.leaves),)
+
+    def remedy(
+        self, what: str, findings: Sequence[Finding], command: Arguments, edit: Edit, *advice: Advice
+    ) -> Cause:
+        """A cause with the command that removes it, after which others are tried; without one that does not help."""
+        trial = self.attempt(edit)
+        if trial is None or not trial.is_better_than(self.now):
+            return Cause(what, tuple(findings), advice)
+        self.keep(trial, edit)
+        return Cause(what, tuple(findings), advice, command, leaves=trial.leaves)
 
 
 def path_in_source(source: Source, finding: Finding) -> str:
@@ -166,62 +189,8 @@ def name_of(finding: Finding) -> str:
     return finding.name or finding.path
 
 
-def state_in(path: str) -> set[str]:
-    """The paths, or the names, of the optimizer's state in a checkpoint."""
-    try:
-        with open_checkpoint(path) as checkpoint:
-            return _state_of(Draft.of(checkpoint))
-    except BundleError:
-        return set()
-
-
-def _state_of(draft: Draft) -> set[str]:
-    return {key_path(key) or key for key in Optimizers.of_draft(draft).state}
-
-
-def _rule(old: str, new: str) -> Rule:
-    return parse_rule(old, new) if old.endswith("/") else whole_rule(old, new)
-
-
-def _score(forecast: Forecast) -> int:
-    """How well a checkpoint matches: a restored object counts twice as much as one that differs in type or shape."""
-    return sum({"restored": 2, "dtype": 1, "shape": 1}.get(each.status, 0) for each in forecast.findings)
-
-
-def _meant(source: Source, target: RestoreTarget) -> dict[str, str]:
-    """The program's names of a checkpoint's variables, where the match is settled."""
-    specs = target.expected or {key: each.spec for key, each in target.entries.items()}
-    by_name = source.graph is None
-    ours = _items(source.graph, {key: each.spec for key, each in source.entries.items()}, by_name=by_name)
-    return {
-        each.old: each.new
-        for each in match(ours, _items(target.graph, specs, by_name=by_name)).matches
-        if each.settled
-    }
-
-
-def _items(graph: ObjectGraph | None, specs: Mapping[str, Spec], *, by_name: bool) -> list[Item]:
-    """The variables of one side, without optimizers' own, by the name or path that they are restored by."""
-    optimizers = Optimizers.of(
-        graph, {key: each.shape for key, each in specs.items() if each.shape is not None}
-    )
-    own = optimizers.owned | optimizers.private
-    if graph is None:
-        return [Item(key, _kind(spec), full_name=key) for key, spec in specs.items() if key not in own]
-    found = [
-        Item(
-            each.full_name if by_name else path,
-            _kind(specs[each.checkpoint_key]),
-            full_name=each.full_name,
-            path="" if by_name else path,
-        )
-        for path, _, each in graph.attributes()
-        if each.name == VARIABLE_VALUE and each.checkpoint_key in specs and each.checkpoint_key not in own
-    ]
-    count = Counter(each.name for each in found)
-    return [each for each in found if count[each.name] == 1 and each.name]
-
-
-def _kind(spec: Spec) -> Spec | None:
-    """A type and a shape, or None if they are not known."""
-    return None if spec.dtype is None or spec.shape is None else spec
+def _state(graph: ObjectGraph | None, entries: Mapping[str, TensorEntry]) -> State:
+    """The optimizers' state in a checkpoint."""
+    found = Optimizers.of(graph, {key: entry.shape for key, entry in entries.items()})
+    slots = {slot: what for each in found.found for what, slot in each.slots.items()}
+    return {key_path(key) or key: slots.get(key) for key in found.state}
