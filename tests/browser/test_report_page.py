@@ -85,6 +85,9 @@ def test_search_finds_an_object_and_opens_the_way_to_it(show, tmp_path):
 def test_tensors_are_filtered_sorted_and_described(show):
     browser = show(report(SAMPLE))
     field = browser.find_element(ID, "tensors-search")
+    label = browser.find_element(CSS, "#tensors label")
+    assert label.is_displayed()
+    assert label.text == field.accessible_name == "Find a tensor by name, type or shape"
     field.send_keys("hiddenlayer_0/kernel")
     assert text(browser, "#tensors [role=status]").startswith("3 of ")
     browser.find_element(CSS, "#tensors thead button").click()

@@ -21,7 +21,8 @@ const text = (value) => document.createTextNode(String(value));
 const dim = (...children) => el("p", { class: "dim" }, ...children);
 const scrolling = (child) => el("div", { class: "scroll" }, child);
 const link = (onclick, ...children) => el("button", { class: "link", type: "button", onclick }, ...children);
-const search = (id, label) => el("input", { type: "search", id, placeholder: label, "aria-label": label });
+const search = (id) => el("input", { type: "search", id });
+const labelled = (label, input) => el("label", { class: "search" }, label, input);
 
 function section(id, title, ...children) {
   document.getElementById("nav").append(el("a", { href: "#" + id }, title));

@@ -3,11 +3,12 @@
 const LISTED_OBJECTS = 50;
 
 function graphSection({ names, paths, parents, children, hints, attributes, slots }) {
-  const input = search("graph-search", "Find an object by path, class or full name");
+  const input = search("graph-search");
+  const field = labelled("Find an object by path, class or full name", input);
   const results = el("div", { class: "scroll", role: "status", id: "graph-results" });
   const tree = el("div", { class: "tree" });
   const told = `${plural(parents.length, "object")}; each is shown below its shortest path, other edges to it are links`;
-  section("graph", "Object graph", dim(told), el("div", { class: "row" }, input), results, tree);
+  section("graph", "Object graph", dim(told), el("div", { class: "row" }, field), results, tree);
   const drawn = new Map(); // the element of each node that has one
 
   function title(id) {

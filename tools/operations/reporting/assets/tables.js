@@ -17,7 +17,7 @@ function table(heads, rows, numeric) {
 // opened from elsewhere comes first. Rows are numbers below `count`. A column is { name, value, sort, numeric }:
 // `value` of a row is shown, and sorted by unless there is `sort`. `detail` of a row is shown below it when it is open.
 function longTable(host, { columns, count, label, detail, matches, start }) {
-  const input = search(host.id + "-search", label);
+  const input = search(host.id + "-search");
   const status = el("span", { class: "dim", role: "status" });
   const body = el("tbody", {});
   const more = el("button", { type: "button", onclick: showMore });
@@ -31,7 +31,7 @@ function longTable(host, { columns, count, label, detail, matches, start }) {
     return el("th", { class: column.numeric ? "number" : null, scope: "col" }, button);
   });
   const head = el("thead", {}, el("tr", {}, ...heads));
-  host.append(el("div", { class: "row" }, input, status), scrolling(el("table", {}, head, body)), more);
+  host.append(el("div", { class: "row" }, labelled(label, input), status), scrolling(el("table", {}, head, body)), more);
 
   function sortBy(at) {
     sorted = { at, down: sorted.at === at ? !sorted.down : Boolean(columns[at].numeric) };
