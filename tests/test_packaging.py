@@ -17,11 +17,11 @@ def project():
 
 
 def test_conda_has_the_same_dependencies(project):
-    recipe = (ROOT / "conda/meta.yaml").read_text(encoding="utf-8")
+    recipe = (ROOT / "conda/recipe.yaml").read_text(encoding="utf-8")
     run = recipe.partition("  run:\n")[2].partition("\n\n")[0]
     found = {line.strip("- ").replace(" ", "") for line in run.splitlines()}
     assert found == {f"python{project['requires-python']}", *project["dependencies"]}
-    assert f'version = "{tb.__version__}"' in recipe
+    assert f'version: "{tb.__version__}"' in recipe
     assert f"- tensorbundle = {project['scripts']['tensorbundle']}" in recipe
 
 
