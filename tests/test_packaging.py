@@ -38,3 +38,19 @@ def test_every_extra_is_on_the_install_page_or_for_development(project):
     development = re.compile("test|interop.*|remote-tests|fuzz|browser|docs|dev")
     for extra in project["optional-dependencies"]:
         assert development.fullmatch(extra) or f"tensorbundle[{extra}]" in page
+
+
+def test_every_extra_that_is_named_exists(project):
+    """In documentation, and in messages that tell what to install."""
+    files = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    files += [each for folder in ("bundle", "tools") for each in ROOT.glob(f"{folder}/**/*.py")]
+    named = {
+        (extra, file.name)
+        for file in files
+        for each in re.findall(
+            r"(?:tensorbundle|install -e '?\.|install '?\.)\[([a-z][a-z,-]*)\]", file.read_text("utf-8")
+        )
+        for extra in each.split(",")
+    }
+    assert {("remote", "remote.md"), ("distributed", "cluster.py"), ("keras", "hdf5_index.py")} <= named
+    assert {extra for extra, _ in named} <= set(project["optional-dependencies"])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support.terminal import typed
 from tensorbundle.tools import drop
 from tensorbundle.tools.cli.catalog import COMMANDS
 
@@ -51,6 +52,35 @@ def path(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(each for each in sys.path if each))
     shutil.copytree(SAMPLE, tmp_path / "tests/golden/sample")
     return tmp_path
+
+
+BASH_COMPLETION = "/usr/share/bash-completion/bash_completion"
+SHELLS = {
+    # Without the package, bash reads the script that it would read.
+    "bash": (
+        ["bash", "--norc"],
+        f"source {BASH_COMPLETION} || source $HOME/.local/share/bash-completion/*/*",
+    ),
+    "zsh": (["zsh", "--no-globalrcs"], "ZSH_DISABLE_COMPFIX=true"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["bash", "zsh", "fish"])
+def test_completion_is_installed(path, monkeypatch, program):
+    """As the page says, in a new home directory; then a new shell completes."""
+    need(program)
+    for name in ("HOME", "ZDOTDIR"):
+        monkeypatch.setenv(name, str(path))
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "BASH_COMPLETION_USER_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(path)
+    shell(block("sh", f"completion {program}"), path)
+    line = "tensorbundle show tests/golden/sample dnn/lo"
+    if program == "fish":
+        assert shell(f"fish -c \"complete -C '{line}'\"", path) == "dnn/logits/\n"
+    else:
+        assert "dnn/logits/" in typed(*SHELLS[program], line, "dnn/logits/")
 
 
 @pytest.mark.slow

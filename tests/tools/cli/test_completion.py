@@ -1,25 +1,23 @@
 """`tensorbundle completion`: in real shells, and what the scripts are told."""
 
 import os
-import pty
-import re
-import select
 import shutil
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 import tensorbundle as tb
 from support.golden import GOLDEN
+from support.terminal import typed
 from tensorbundle.tools.cli.arguments import load, parser_of
 from tensorbundle.tools.cli.catalog import COMMANDS
 from tensorbundle.tools.cli.completing import TABLE, table_of
 from tensorbundle.tools.operations.inspecting.completing import names_from
 
 SAMPLE = GOLDEN / "sample"
+COMPINIT = "autoload -U compinit; compinit -u -D; "
 HOSTILE = "$(touch pwned)`touch pwned`"
 
 
@@ -57,33 +55,10 @@ def path(tmp_path, monkeypatch):
     return tmp_path
 
 
-def typed(shell, script, line, expected):
-    """Type a line and a tab into an interactive shell; returns what it shows up to `expected`."""
-    arguments = {"bash": ["bash", "--norc"], "zsh": ["zsh", "-f"]}[shell]
-    setup = {"bash": f"source {script}", "zsh": f"autoload -U compinit; compinit -u -D; source {script}"}[
-        shell
-    ]
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.update(TERM="dumb", PS1="> ", INPUTRC="/dev/null")
-        os.execvp(arguments[0], arguments)
-    try:
-        _enter(terminal, f"{setup}; echo rea''dy\n", r"ready\r.*> ")  # and the prompt after it
-        return _enter(terminal, f"{line}\t", re.escape(expected))
-    finally:
-        os.close(terminal)
-        os.waitpid(child, 0)
-
-
-def _enter(terminal, text, until):
-    os.write(terminal, text.encode())
-    seen, end = "", time.monotonic() + 30
-    while not re.search(until, seen, re.DOTALL) and time.monotonic() < end:
-        if not select.select([terminal], [], [], 3)[0]:
-            os.write(terminal, text[-1:].encode())  # it was not listening yet
-        else:
-            seen += os.read(terminal, 4096).decode(errors="replace").replace("\a", "")
-    return seen
+def complete_in(shell, script, line, expected):
+    """What this shell shows for a line and a tab, once it has read a script."""
+    arguments, setup = {"bash": (["bash", "--norc"], ""), "zsh": (["zsh", "-f"], COMPINIT)}[shell]
+    return typed(arguments, f"{setup}source {script}", line, expected)
 
 
 @pytest.mark.slow
@@ -104,7 +79,7 @@ def test_in_a_terminal(run, path, shell, line, expected):
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell}")
     (path / "script").write_text(run("completion", shell).out, encoding="utf-8")
-    assert expected in typed(shell, path / "script", line, expected)
+    assert expected in complete_in(shell, path / "script", line, expected)
 
 
 @pytest.mark.slow
@@ -113,7 +88,7 @@ def test_names_are_never_evaluated(run, path, shell):
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell}")
     (path / "script").write_text(run("completion", shell).out, encoding="utf-8")
-    assert "touch" in typed(shell, path / "script", "tensorbundle show run/m host", "touch\\ pwned\\)")
+    assert "touch" in complete_in(shell, path / "script", "tensorbundle show run/m host", "touch\\ pwned\\)")
     assert not (path / "pwned").exists()
 
 
