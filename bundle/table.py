@@ -24,7 +24,7 @@ from tensorbundle.limits import MAX_SNAPPY_RATIO
 from tensorbundle.storage.content import HEAD_BYTES, describe_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tensorbundle.storage.protocols import RandomAccessFile
 
@@ -112,8 +112,14 @@ class TableReader:
         compressed: how many of the blocks read so far were compressed.
     """
 
-    def __init__(self, file: RandomAccessFile) -> None:
+    def __init__(
+        self, file: RandomAccessFile, blocks: Sequence[tuple[bytes, BlockHandle]] | None = None
+    ) -> None:
         """Read the footer and the index block of `file`, which stays open and is the caller's to close.
+
+        Args:
+            file: the table.
+            blocks: the last key and the position of each data block, if the end of the file is not to be read.
 
         Raises:
             CorruptionError: `file` is not a table, or its index block is damaged.
@@ -124,6 +130,15 @@ class TableReader:
         # Lookups in that block, then its contents: restart points may be far apart, and slices are looked up one by one.
         self._lookups = 0
         self._last_items: tuple[int, list[tuple[bytes, bytes]]] | None = None
+        self.separators: list[bytes] = []
+        self.handles: list[BlockHandle] = []
+        if blocks is not None:
+            self._stop = file.size
+            self._end = self._stop, b""
+            self._at_hand = [self._end]
+            self.separators += [key for key, _ in blocks]
+            self.handles += [handle for _, handle in blocks]
+            return
         if file.size < FOOTER_BYTES:
             head = file.read(0, file.size)
             raise CorruptionError(
@@ -132,7 +147,7 @@ class TableReader:
                 path=file.path,
                 offset=0,
             )
-        start = file.size - FOOTER_BYTES
+        start = self._stop = file.size - FOOTER_BYTES  # where the blocks end
         tail = max(FOOTER_BYTES, min(file.size, file.near_bytes))
         self._end = file.size - tail, file.read(file.size - tail, tail)
         self._at_hand = [self._end]  # places in the file, and what was read there
@@ -146,8 +161,6 @@ class TableReader:
                 else f"{error.reason}: it was cut short, or is something else"
             )
             raise CorruptionError(reason, path=file.path, offset=start + (error.offset or 0)) from None
-        self.separators: list[bytes] = []
-        self.handles: list[BlockHandle] = []
         block = self._load(footer.index_handle, "index block")
         try:
             for separator, value in iterate(*block):
@@ -293,10 +306,9 @@ class TableReader:
 
     def _load(self, handle: BlockHandle, name: str) -> tuple[bytes, int]:
         """The checked bytes of a block, possibly followed by others, and its size; the trailer is read in the same request."""
-        end = self._file.size - FOOTER_BYTES
-        if handle.offset + handle.size + TRAILER_BYTES > end:
+        if handle.offset + handle.size + TRAILER_BYTES > self._stop:
             raise CorruptionError(
-                f"{name} claims {handle.size} bytes, the blocks end at {end:#x}",
+                f"{name} claims {handle.size} bytes, the blocks end at {self._stop:#x}",
                 path=self.path,
                 offset=handle.offset,
             )

@@ -65,8 +65,21 @@ class V1Index(Index):
     file_format = "v1"
     file_noun = "V1 file"
 
-    def __init__(self, prefix: str, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        store: Store | None = None,
+        *,
+        paths: Sequence[str] | None = None,
+        read_table: Callable[[RandomAccessFile], TableReader] = TableReader,
+    ) -> None:
         """Open every file of the checkpoint and read its meta record.
+
+        Args:
+            prefix: its path prefix.
+            store: the store that has the files, if the prefix does not determine it.
+            paths: its files, if these are not all.
+            read_table: makes the table of a file.
 
         Raises:
             MissingFileError: no file exists, or one of several is missing.
@@ -76,7 +89,7 @@ class V1Index(Index):
         super().__init__()
         self.prefix = prefix
         self.store = store or store_of(prefix)
-        self._paths = v1_files(prefix, self.store) or [prefix]
+        self._paths = list(paths or v1_files(prefix, self.store) or [prefix])
         self.path = self._paths[0]
         self.header = BundleHeader(len(self._paths))
         self.tables: list[TableReader] = []
@@ -89,7 +102,7 @@ class V1Index(Index):
         try:
             for number, path in enumerate(self._paths):
                 self._files.append(self._open(path))
-                self.tables.append(TableReader(self._files[-1]))
+                self.tables.append(read_table(self._files[-1]))
                 for tensor in _meta(self.tables[-1]):
                     found.setdefault(tensor.name, []).append((number, tensor))
             for name in sorted(found):

@@ -1,4 +1,4 @@
-"""Finds the data blocks of an index whose end, which says where they are, is lost or damaged.
+"""Finds the data blocks of a table whose end, which says where they are, is lost or damaged.
 
 A block is recognized by its restart array and its checksum, which are in the places that its entries lead to. The start
 of a block is known for the first one and after each block that was found. After damage, every place with a possible
@@ -7,24 +7,36 @@ first entry is tried, in time proportional to the size of the file.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, overload
 
 from tensorbundle.block import DATA_RESTART_INTERVAL, iterate
-from tensorbundle.coding import FIXED32, crc32c, read_varint, unmask
+from tensorbundle.coding import crc32c, read_varint, unmask
 from tensorbundle.errors import CorruptionError
-from tensorbundle.limits import MAX_KEY_RATIO, MAX_SNAPPY_RATIO
+from tensorbundle.limits import MAX_KEY_RATIO, MAX_RECORD_BYTES, MAX_SNAPPY_RATIO
 from tensorbundle.table import SNAPPY, TRAILER_BYTES, UNCOMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["METAINDEX", "FoundBlock", "find_blocks", "loose_entries"]
+    from tensorbundle.storage.protocols import RandomAccessFile
+
+__all__ = ["METAINDEX", "FileBytes", "FoundBlock", "find_blocks", "loose_entries"]
 
 # The metaindex block with its trailer: always empty, and after all data blocks.
 METAINDEX: Final = b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0"
-_STEPS_PER_BYTE: Final = 4  # entries that are tried, for each byte of the file
-_LONGEST: Final = 16 << 20  # bytes of a block with one large value
+_STEPS_PER_BYTE: Final = 2  # entries that are tried, for each byte of the file
+_BYTES_PER_STEP: Final = 1024  # of a checksum, which take as long as one entry
+_LONGEST: Final = MAX_RECORD_BYTES + (1 << 20)  # bytes of a block, with one large value
+_PAGE_BYTES: Final = 1 << 20
+_VARINT_BYTES: Final = 10
+_ENTRY_HEAD_BYTES: Final = 3 * _VARINT_BYTES
+_FIRST_RESTART: Final = b"\0\0\0\0"  # of any block
+# The first entry of a block shares no bytes with an earlier key. Only the first key of a file is empty.
+_START: Final = re.compile(rb"\0[^\0]")
+_SEARCHED_BYTES: Final = 4096  # at a time
+_START_BYTES: Final = 16  # that are matched
 _COMPRESSED_HEAD: Final = (
     7  # bytes of a compressed block, at most, before the first one of its contents, which is 0
 )
@@ -45,66 +57,132 @@ class FoundBlock:
     items: list[tuple[bytes, bytes]] = field(repr=False)
 
 
-def find_blocks(data: bytes) -> Iterator[FoundBlock]:
-    """The data blocks in the bytes of an index, from its start on."""
+class FileBytes:
+    """The bytes of a file, by position and by slice; of all of them, one page is in memory."""
+
+    def __init__(self, file: RandomAccessFile) -> None:
+        self._file, self._size = file, file.size
+        self._start, self._page = 0, b""
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> bytes: ...
+    def __getitem__(self, place: int | slice) -> int | bytes:
+        if isinstance(place, slice):
+            start, stop, _ = place.indices(self._size)
+            size = max(0, stop - start)
+        else:
+            start, size = place, 1
+            if not 0 <= start < self._size:
+                raise IndexError(place)
+        at = start - self._start
+        if not 0 <= at <= at + size <= len(self._page):
+            if size > _PAGE_BYTES:
+                return self._file.read(start, size)
+            self._start, at = start, 0
+            self._page = self._file.read(start, min(_PAGE_BYTES, self._size - start))
+        return self._page[at : at + size] if isinstance(place, slice) else self._page[at]
+
+
+def find_blocks(data: bytes | FileBytes, first: re.Pattern[bytes] = _START) -> Iterator[FoundBlock]:
+    """The data blocks in the bytes of a table, from its start on; `first` matches what one after damage begins with."""
     budget = [_STEPS_PER_BYTE * len(data) + 1000]
     at = end = 0
     while 0 <= at < len(data) and budget[0] > 0:
         block = _block_at(data, at, budget)
         for start in range(max(end, at - _COMPRESSED_HEAD), at + 1) if block is None else ():
-            block = block or _compressed_at(data, start, budget)
+            block = block or _compressed_at(data, start, at if at > end else None, budget)
         if block is not None:
             if not block.items:
                 return
             yield block
             at = end = block.offset + block.size + TRAILER_BYTES
         else:
-            at = data.find(b"\0", at + 1)  # the first entry of a block shares no bytes with an earlier key
+            at = _next_start(data, at + 1, first)
 
 
-def _block_at(data: bytes, start: int, budget: list[int]) -> FoundBlock | None:
+def _next_start(data: bytes | FileBytes, at: int, first: re.Pattern[bytes]) -> int:
+    """The next place where a block may start, from a place on; -1 if there is none."""
+    for start in range(at, len(data), _SEARCHED_BYTES):
+        found = first.search(data[start : start + _SEARCHED_BYTES + _START_BYTES])
+        if found is not None:
+            return start + found.start()
+    return -1
+
+
+def _is_sound(data: bytes | FileBytes, start: int, end: int, budget: list[int]) -> bool:
+    """Whether the bytes of a block, with those of its compression, have the checksum that follows them."""
+    budget[0] -= (end - start) // _BYTES_PER_STEP
+    crc = 0
+    for at in range(start, end, _PAGE_BYTES):
+        crc = crc32c(data[at : min(end, at + _PAGE_BYTES)], crc)
+    return crc == unmask(_number(data, end))
+
+
+def _number(data: bytes | FileBytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "little")
+
+
+def _block_at(data: bytes | FileBytes, start: int, budget: list[int]) -> FoundBlock | None:
     """The block that begins here, or None if none does."""
     count = 0
     pos = start
     key_size = 0
     while pos < len(data) and pos - start < _LONGEST and budget[0] > 0:
         budget[0] -= 1
-        for restarts in {max(1, -(-count // DATA_RESTART_INTERVAL)), max(1, count)}:
-            end = pos + 4 * restarts + 4
-            if end + TRAILER_BYTES > len(data) or FIXED32.unpack_from(data, end - 4)[0] != restarts:
-                continue
-            if FIXED32.unpack_from(data, pos)[0] or data[end] != UNCOMPRESSED:
-                continue
-            if crc32c(data[start : end + 1]) == unmask(FIXED32.unpack_from(data, end + 1)[0]):
-                try:
-                    return FoundBlock(start, end - start, iterate(data[start:end]))
-                except CorruptionError:
-                    return None
-        step = _entry_at(data, pos, key_size)
-        if step is None:
+        head = data[pos : pos + _ENTRY_HEAD_BYTES]
+        if head[:4] == _FIRST_RESTART:
+            for restarts in {max(1, -(-count // DATA_RESTART_INTERVAL)), max(1, count)}:
+                end = pos + 4 * restarts + 4
+                if end + TRAILER_BYTES > len(data) or _number(data, end - 4) != restarts:
+                    continue
+                if data[end] == UNCOMPRESSED and _is_sound(data, start, end + 1, budget):
+                    try:
+                        return FoundBlock(start, end - start, iterate(data[start:end]))
+                    except CorruptionError:
+                        return None
+        sizes = _sizes(head)
+        if sizes is None:
             return None
-        _, key_size, _, pos = step
+        shared, unshared, size, used = sizes
+        if shared > key_size or not (shared or unshared or not pos):
+            return None
+        key_size = shared + unshared
+        pos += used + unshared + size
         count += 1
     return None
 
 
-def _compressed_at(data: bytes, start: int, budget: list[int]) -> FoundBlock | None:
+def _compressed_at(
+    data: bytes | FileBytes, start: int, contents: int | None, budget: list[int]
+) -> FoundBlock | None:
     """The block compressed with snappy that begins here, or None if none does: its elements tell where it ends.
+
+    If it is known where its contents begin, its first element must be of bytes from there on.
 
     The elements are those of google/snappy format_description.txt: literals, and copies of earlier bytes.
     """
-    made = 0
     try:
-        size, pos = read_varint(data, start)
+        size, at = read_varint(data[start : start + _VARINT_BYTES], 0)
     except CorruptionError:
         return None
+    made, pos = 0, start + at
     while made < size <= _LONGEST and pos < len(data) and budget[0] > 0:
         budget[0] -= 1
-        kind, length = data[pos] & 3, data[pos] >> 2
+        tag = data[pos]
+        kind, length = tag & 3, tag >> 2
         if kind == 0:
             extra = max(0, length - 59)
             length = 1 + (int.from_bytes(data[pos + 1 : pos + 1 + extra], "little") if extra else length)
+            if not made and contents not in (None, pos + 1 + extra):
+                return None
             pos += 1 + extra + length
+        elif not made:
+            return None  # there are no earlier bytes
         elif kind == 1:
             length = (length & 7) + 4
             pos += 2
@@ -116,7 +194,7 @@ def _compressed_at(data: bytes, start: int, budget: list[int]) -> FoundBlock | N
         return None
     if size > MAX_SNAPPY_RATIO * (pos - start):
         return None
-    if crc32c(data[start : pos + 1]) != unmask(FIXED32.unpack_from(data, pos + 1)[0]):
+    if not _is_sound(data, start, pos + 1, budget):
         return None
     import cramjam  # for the few indexes that are compressed
 
@@ -127,18 +205,20 @@ def _compressed_at(data: bytes, start: int, budget: list[int]) -> FoundBlock | N
     return FoundBlock(start, pos - start, items)
 
 
-def _entry_at(data: bytes, pos: int, last: int) -> tuple[int, int, int, int] | None:
-    """The entry at `pos`: bytes shared with the key before, other bytes of its key, start and end of its value."""
+def _sizes(head: bytes) -> tuple[int, int, int, int] | None:
+    """What the first bytes of an entry say: bytes shared with the key before, other bytes of its key, bytes of its value.
+
+    The last number is how many bytes say so. None if they are no entry's.
+    """
+    if len(head) > 3 and head[0] < 0x80 and head[1] < 0x80 and head[2] < 0x80:  # nearly always
+        return head[0], head[1], head[2], 3
     try:
-        shared, pos = read_varint(data, pos)
-        unshared, pos = read_varint(data, pos)
-        size, pos = read_varint(data, pos)
+        shared, at = read_varint(head, 0)
+        unshared, at = read_varint(head, at)
+        size, at = read_varint(head, at)
     except CorruptionError:
         return None
-    end = pos + unshared + size
-    if shared > last or end > len(data):
-        return None
-    return shared, shared + unshared, pos + unshared, end
+    return shared, unshared, size, at
 
 
 def loose_entries(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
@@ -146,14 +226,16 @@ def loose_entries(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, by
     pos, key = start, b""
     allowed = MAX_KEY_RATIO * (end - start) + (1 << 20)  # bytes of all keys together
     while pos < end and allowed > 0:
-        found = _entry_at(data, pos, len(key))
-        if found is None:
+        sizes = _sizes(data[pos : pos + _ENTRY_HEAD_BYTES])
+        if sizes is None:
             return
-        shared, size, value, stop = found
-        if stop > end or (not size and key):
+        shared, unshared, size, used = sizes
+        value = pos + used + unshared
+        stop = value + size
+        if shared > len(key) or stop > end or (not shared + unshared and key):
             return
-        allowed -= size
-        following = key[:shared] + data[value - (size - shared) : value]
+        allowed -= shared + unshared
+        following = key[:shared] + data[pos + used : value]
         if key and following <= key:
             return
         yield following, data[value:stop]

@@ -22,8 +22,9 @@ from tensorbundle.keys import decode_key
 from tensorbundle.locating import resolve_prefix, what_is_there
 from tensorbundle.members import is_file, prefixes_in, v1_files
 from tensorbundle.slices import readable_key
-from tensorbundle.storage.paths import dirname
+from tensorbundle.storage.paths import basename, dirname
 from tensorbundle.tools.operations.salvaging.finding import find_index, index_like
+from tensorbundle.tools.operations.salvaging.tables import table_of
 from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 from tensorbundle.tools.rewriting.expressions import Stored
 from tensorbundle.tools.rewriting.options import TransferOptions
@@ -142,9 +143,15 @@ def _salvage_v1(prefix: str, destination: Path | None, options: TransferOptions)
     """The tensors of a V1 checkpoint that can be read, as a V2 checkpoint: each is in a block with a checksum.
 
     Raises:
-        CorruptionError: the end of a file, or the record that lists all tensors, is damaged; or nothing can be read.
+        CorruptionError: the record that lists all tensors of a file is damaged; or nothing can be read.
     """
-    with V1Index(prefix) as index:
+    notes = ["a V1 checkpoint: what can be read is written as V2"]
+    paths = v1_files(prefix)
+    there = [path for path in paths if is_file(path)]
+    notes += [
+        f"{basename(path)} is missing, with all that is only in it" for path in paths if path not in there
+    ]
+    with V1Index(prefix, paths=there, read_table=lambda file: table_of(file, notes)) as index:
         draft = Draft(prefix, shards=1)
         fates = []
         for key in sorted(index.listed):
@@ -165,8 +172,7 @@ def _salvage_v1(prefix: str, destination: Path | None, options: TransferOptions)
             reason = fates[0].detail if fates else "it lists no tensors"
             raise CorruptionError(f"nothing can be saved: {reason}", path=index.path)
         summary = None if destination is None else transfer(draft.plan(last=True), str(destination), options)
-    notes = ("a V1 checkpoint: what can be read is written as V2",)
-    return Salvage(prefix, len(draft.tensors), tuple(fates), notes, summary)
+    return Salvage(prefix, len(draft.tensors), tuple(fates), tuple(notes), summary)
 
 
 def _prefix_of(source: str) -> str:

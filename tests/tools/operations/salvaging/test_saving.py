@@ -10,7 +10,8 @@ import tensorbundle as tb
 from support.bundles import read_everything, snapshot
 from support.cli import V221
 from support.golden import SAMPLE
-from support.v1_files import snappy_table, whole_bytes
+from support.v1_files import item, snappy_table, v1_bytes, whole_bytes
+from support.v1_files import saved as listed
 from tensorbundle.storage.local import LocalFile
 from tensorbundle.table import TableReader
 from tensorbundle.tools import convert, salvage, verify
@@ -243,6 +244,57 @@ def test_a_v1_checkpoint(tmp_path):
     assert found.notes == ("a V1 checkpoint: what can be read is written as V2",)
     kept = read_everything(tmp_path / "saved")
     assert kept == {"b": ("object", (2,), [b"x", b""]), "c": ("int64", (4,), values["c"].tobytes())}
-    path.write_bytes(data[:-10])
+    path.write_bytes(b"nothing" * 20)
     with pytest.raises(tb.CorruptionError, match="not a table: magic number"):
         saved(directory)
+
+
+@pytest.mark.parametrize("at_once", [0, 1 << 20])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_v1_checkpoint_without_its_end(tmp_path, compressed, at_once, monkeypatch):
+    """At every length, the tensors whose blocks are complete; with a flipped bit, those of the other blocks."""
+    monkeypatch.setattr("tensorbundle.tools.operations.salvaging.tables._AT_ONCE_BYTES", at_once)
+    values = {name: np.arange(40_000 if name == "b" else 9, dtype=np.float32) for name in "abc"}
+    (tmp_path / "damaged").mkdir()
+    path = tmp_path / "damaged/m"
+    path.write_bytes(whole_bytes(values))
+    if compressed:
+        with LocalFile(str(path)) as file:
+            path.write_bytes(snappy_table(TableReader(file).items()))
+    whole = path.read_bytes()
+    expected = read_everything(path)
+    with LocalFile(str(path)) as file:
+        handles = TableReader(file).handles
+    ends = [each.offset + each.size + 5 for each in handles]
+    for length in [*ends, ends[-1] - 1, len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        complete = sum(end <= length for end in ends)
+        if complete <= (1 if compressed else 0):
+            with pytest.raises(tb.CorruptionError, match=r"not a table|nothing can be saved"):
+                salvage(path, None)
+            continue
+        found = saved(tmp_path / "damaged")
+        assert found.notes[1:] == ("the end of m is damaged: its blocks were looked for",)
+        content = read_everything(tmp_path / "saved")
+        assert content.items() <= expected.items()
+        assert len(content) == (complete - 1 if compressed else 3)
+        assert {each.key for each in found.fates} == expected.keys() - content.keys()
+    if compressed:
+        damaged = bytearray(whole[:-1])
+        damaged[handles[2].offset + 9] ^= 8  # of b
+        path.write_bytes(damaged)
+        assert [each.key for each in saved(tmp_path / "damaged").fates] == ["b"]
+
+
+def test_a_v1_checkpoint_without_one_of_its_files(tmp_path):
+    (tmp_path / "damaged").mkdir()
+    parts = [np.ones((1, 2), np.float32), np.full((2, 2), 2, np.float32)]
+    for number, (spec, each, name) in enumerate(zip(("0,1:-", "1,2:-"), parts, "xy", strict=True)):
+        tensors = [listed("w", "float32", (3, 2), [spec]), listed(name, "float32", (1, 2))]
+        items = [item("w", each, spec), item(name, parts[0])]
+        (tmp_path / f"damaged/m-{number:05}-of-00002").write_bytes(v1_bytes(tensors, items))
+    (tmp_path / "damaged/m-00001-of-00002").unlink()
+    found = saved(tmp_path / "damaged")
+    assert found.notes[1:] == ("m-00001-of-00002 is missing, with all that is only in it",)
+    assert [(each.key, each.status) for each in found.fates] == [("w", "lost")]
+    assert read_everything(tmp_path / "saved") == {"x": ("float32", (1, 2), parts[0].tobytes())}
