@@ -8,6 +8,8 @@ import pytest
 import tensorbundle as tb
 from support.cli import V221
 from support.golden import SAMPLE
+from support.rewriting import finished, tree, variable
+from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools import convert, diff
 from tensorbundle.tools.operations.comparing import checksums, pairs
 
@@ -148,6 +150,35 @@ def test_objects_against_names(tmp_path, swap):
     assert found.only_graph == str(tmp_path / "objects")
     assert all(each.to for each in found.differences if each.change == "same")
     assert diff(*sides, ["dnn/*"]).equal
+
+
+def export(path, names, first):
+    """Variables in a list whose order is not that of another export, as in SavedModels of Keras 3."""
+    listed = {str(number): variable(name) for number, name in enumerate(names)}
+    graph = finished(tree({"_all_variables": listed}))
+    values = {name: np.full(20, first + number, "f4") for number, name in enumerate(sorted(names))}
+    with tb.create(path) as writer:
+        for _, _, each in graph.attributes():
+            writer.add(each.checkpoint_key, values[each.full_name])
+        writer.add("_CHECKPOINTABLE_OBJECT_GRAPH", graph.encode())
+    return path
+
+
+def test_positions_are_no_identity(tmp_path, run):
+    """Variables at equal positions of a list are compared by their names, as far as these tell."""
+    one = export(tmp_path / "one", ["net/a/kernel", "net/b/kernel", "net/c/kernel"], 1)
+    places = [attribute_key(f"_all_variables/{number}") for number in range(3)]
+    moved = {(places[0], places[1]), (places[1], places[2]), (places[2], places[0])}
+    for first, change in ((1, "renamed"), (7, "value")):
+        names = ["net_1/c/kernel", "net_1/a/kernel", "net_1/b/kernel"]
+        other = export(tmp_path / change, names, first)
+        assert changes(one, other) == dict.fromkeys(moved, change) | {"_CHECKPOINTABLE_OBJECT_GRAPH": "value"}
+    other = export(tmp_path / "other", ["x/kernel", "y/kernel", "z/kernel"], 4)
+    assert diff(one, other).doubtful == tuple(places)
+    assert "may be other variables: _all_variables/0" in run("diff", one, other, status=1).out
+    assert diff(one, one).doubtful == ()
+    (tmp_path / "one.data-00000-of-00001").unlink()
+    assert changes(one, other) == dict.fromkeys((*places, "_CHECKPOINTABLE_OBJECT_GRAPH"), "value")
 
 
 def test_names_that_two_variables_have_prove_nothing(tmp_path):

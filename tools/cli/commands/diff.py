@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "tensorbundle diff run/model.ckpt-1000 run/model.ckpt-2000 'encoder/*'"
 _COLOURS = {"added": "good", "removed": "bad", "same": None}  # the others are changed
+_SHOWN: Final = 3
 _MARKS: Final = {"added": "+", "removed": "-", "renamed": ">", "same": "="}
 
 
@@ -100,6 +101,10 @@ def _totals(found: Comparison) -> Iterator[str]:
     yield ", ".join(counts) if counts else "no tensors"
     if found.only_graph is not None:
         yield f"only {escape(found.only_graph)} has an object graph"
+    if found.doubtful:
+        shown = ", ".join(escape(each) for each in found.doubtful[:_SHOWN])
+        more = f" and {len(found.doubtful) - _SHOWN} more" if len(found.doubtful) > _SHOWN else ""
+        yield f"compared by key, although their names differ, and they may be other variables: {shown}{more}"
 
 
 def _row(each: Difference) -> list[str]:

@@ -106,10 +106,12 @@ class Comparison:
     Attributes:
         differences: every tensor of both, in key order, equal ones included.
         only_graph: the prefix of the one that has an object graph, if the other has none.
+        doubtful: keys that both have, for variables of other names: nothing tells whether they are the same.
     """
 
     differences: tuple[Difference, ...]
     only_graph: str | None = None
+    doubtful: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -185,7 +187,8 @@ def diff(
     only = next(
         (each.checkpoint.prefix for each in (one, other) if one.graph != other.graph and each.graph), None
     )
-    return Comparison(tuple(differences), only)
+    doubtful = tuple(each.a for each in pairs if each.doubtful and each.a is not None)
+    return Comparison(tuple(differences), only, doubtful)
 
 
 def _chosen(a: Side, b: Side, patterns: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -217,8 +220,10 @@ def _difference(a: Side, b: Side, pair: Pair) -> Difference:
         change = "shape"
     elif pair.moved:
         change = "renamed"
+    elif a.checksum(pair.a) != b.checksum(pair.b):
+        change = "value"
     else:
-        change = "same" if a.checksum(pair.a) == b.checksum(pair.b) else "value"
+        change = "renamed" if pair.elsewhere else "same"
     to = None if pair.a == pair.b else pair.b
     return Difference(pair.a, change, _summary(a, pair.a), _summary(b, pair.b), to)
 

@@ -2,7 +2,8 @@
 
 The steps, in this order, each for the tensors that are not paired yet:
 
-1. by equal keys;
+1. by equal keys; but where both have objects, and their names say that an equal key is that of another variable (a
+   position in a list, as `_all_variables/3`), as the matching of `average` finds them;
 2. if only one of them has objects: by the full name of a variable if it is unique, or by the path of its object, if the
    two do not contradict each other; if the other is a file of Keras weights, as `convert --template` pairs them;
 3. by equal content: tensors of one type, shape and checksum. If there are several, those whose names have the same end
@@ -12,7 +13,7 @@ The steps, in this order, each for the tensors that are not paired yet:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.coding import crc32c_of_zeros
@@ -73,6 +74,15 @@ class Side:
             self._checksums[key] = found
         return found
 
+    def full_names(self) -> dict[str, str]:
+        """The full name of each tensor of an object, or "", by its key."""
+        graph = self.checkpoint.object_graph
+        return (
+            {}
+            if graph is None
+            else {each.checkpoint_key: each.full_name for _, _, each in graph.attributes()}
+        )
+
     def names(self) -> dict[str, set[str]]:
         """The names by which each tensor of an object may be known elsewhere: its full name if unique, and its path."""
         found: dict[str, set[str]] = defaultdict(set)
@@ -81,14 +91,9 @@ class Side:
             if path is not None and key.endswith(f"/{VARIABLE_VALUE}"):
                 found[key].add(path)
         try:
-            graph = self.checkpoint.object_graph
+            full = self.full_names()
         except (BundleError, OSError):
-            graph = None  # its data is missing or damaged; paths are in the keys
-        full = (
-            {}
-            if graph is None
-            else {each.checkpoint_key: each.full_name for _, _, each in graph.attributes()}
-        )
+            full = {}  # data with the graph is missing or damaged; paths are in the keys
         counts = Counter(full.values())
         for key, name in full.items():
             if name and counts[name] == 1 and key in self.entries:
@@ -104,11 +109,15 @@ class Pair:
         a: a key of the first checkpoint, or None if it lacks the tensor.
         b: a key of the second, or None.
         moved: whether they are paired only because of equal content.
+        elsewhere: whether they are one variable under another key, although one of the keys exists on both sides.
+        doubtful: whether they have equal keys and other names, and nothing tells whether they are the same variable.
     """
 
     a: str | None
     b: str | None
     moved: bool = False
+    elsewhere: bool = False
+    doubtful: bool = False
 
 
 def find_pairs(a: Side, b: Side) -> list[Pair]:
@@ -119,9 +128,11 @@ def find_pairs(a: Side, b: Side) -> list[Pair]:
     Raises:
         CorruptionError, MissingFileError: values are needed, as an index has no checksums, and can't be read.
     """
-    left = {key: None for key in a.entries if key not in b.entries}
-    right = {key: None for key in b.entries if key not in a.entries}
-    pairs = [Pair(key, key) for key in a.entries if key in b.entries]
+    left, right = dict.fromkeys(a.entries), dict.fromkeys(b.entries)
+    elsewhere, doubts = _elsewhere(a, b)
+    pairs = [replace(each, elsewhere=True) for each in _taken(elsewhere.items(), left, right, moved=False)]
+    same = [(key, key) for key in left if key in right]
+    pairs += [replace(each, doubtful=each.b in doubts) for each in _taken(same, left, right, moved=False)]
     if a.graph != b.graph:
         left.pop(OBJECT_GRAPH_KEY, None)
         right.pop(OBJECT_GRAPH_KEY, None)
@@ -132,6 +143,28 @@ def find_pairs(a: Side, b: Side) -> list[Pair]:
     pairs += _taken(_by_content(a, left, b, right), left, right, moved=True)
     pairs += [Pair(key, None) for key in left] + [Pair(None, key) for key in right]
     return sorted(pairs, key=lambda each: each.a or each.b or "")
+
+
+def _elsewhere(a: Side, b: Side) -> tuple[dict[str, str], set[str]]:
+    """Keys of variables whose equals mean other ones, each with the key in B, and keys of which names tell nothing."""
+    if not (a.graph and b.graph) or None is not a.stored(OBJECT_GRAPH_KEY) == b.stored(OBJECT_GRAPH_KEY):
+        return {}, set()
+    from tensorbundle.tools.matching.correspondence import corresponding  # most comparisons need none of it
+    from tensorbundle.tools.rewriting.draft import Draft
+
+    try:
+        ours, theirs = a.full_names(), b.full_names()
+        if all(theirs.get(key, name) == name for key, name in ours.items()):
+            return {}, set()
+        meant, doubts = corresponding(Draft.of(a.checkpoint), Draft.of(b.checkpoint))
+    except (BundleError, OSError):  # data with an object graph is missing or damaged
+        return {}, set()
+    moved = {
+        own: key
+        for key, own in meant.items()
+        if key != own and (key in a.entries or own in b.entries) and key in b.entries and own in a.entries
+    }
+    return moved, {key for key in doubts if key in a.entries}
 
 
 def _taken(
