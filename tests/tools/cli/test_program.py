@@ -240,6 +240,14 @@ class TestDispatch:
         # Old versions of crc32c are one extension module.
         assert found - {"tensorbundle", "crc32c"} == set(own)
 
+    @pytest.mark.slow
+    def test_verify_needs_neither_numpy_nor_protobuf(self):
+        """Of a name-based checkpoint; importing them takes longer than to check a hundred megabytes."""
+        script = "import sys; from tensorbundle.tools.cli.program import main; main(sys.argv[1:]); print(*sys.modules)"
+        output = spawn("verify", V215 / "guide-tf1/tf1-ckpt", script=script).communicate()[0]
+        assert "no problems" in output
+        assert {"numpy", "google.protobuf"}.isdisjoint(output.split())
+
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_tests(name):

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import BundleError, CorruptionError
 from tensorbundle.keys import decode_key, encode_key
+from tensorbundle.proto.graph import ObjectGraph
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
 from tensorbundle.shards import ShardReader
 from tensorbundle.slices import is_slice_key
 from tensorbundle.tools.keras.lost import left_out_by_keras_3, lost_text
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.operations.inspecting.problems import Report
 
 __all__ = ["check_graph"]
@@ -28,7 +29,7 @@ _NESTED: Final = 8  # named keys that begin with one another
 def check_graph(
     report: Report, index: Index, entries: Mapping[bytes, TensorEntry], *, complete: bool
 ) -> None:
-    """Report what is wrong with the object graph, if there is one.
+    """Report what is wrong with the object graph, which there is.
 
     Args:
         report: gets the problems.
@@ -36,13 +37,7 @@ def check_graph(
         entries: those that could be read.
         complete: whether these are all.
     """
-    # Protobuf code, which a name-based checkpoint does not need.
-    from tensorbundle.proto.graph import ObjectGraph
-    from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
-
-    entry = entries.get(OBJECT_GRAPH_KEY.encode())
-    if entry is None:
-        return
+    entry = entries[OBJECT_GRAPH_KEY.encode()]
     try:
         value = ShardReader(index).read(OBJECT_GRAPH_KEY)
         if value.dtype != object or value.size != 1:
@@ -98,8 +93,6 @@ def _check_objects(
     report: Report, index: Index, entries: Mapping[bytes, TensorEntry], graph: ObjectGraph
 ) -> None:
     """Report objects that can't be reached, and tensors that no object names."""
-    from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
-
     reached = {node for _, node in graph.walk()}
     lost = [node for node in graph.nodes if node not in reached]
     if lost:
