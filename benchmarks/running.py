@@ -67,6 +67,7 @@ class Runner:
     def started(cls, directory: str | None = None) -> Iterator[Runner]:
         """A runner with its scratch files below `directory`, which are removed at the end."""
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages are compiled
         with tempfile.TemporaryDirectory(dir=directory) as scratch:
             command = [sys.executable, "-S", PROGRAMS / "launcher.py", scratch]
             with subprocess.Popen(

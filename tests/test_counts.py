@@ -3,11 +3,15 @@
 Unlike times, these are the same on every machine. A change that makes one of them larger needs a reason.
 """
 
+import os
+from collections import Counter
+
 import numpy as np
 import pytest
 
 import tensorbundle as tb
 from support.counting import CountingDisk
+from tensorbundle import tools
 from tensorbundle.tools.operations.editing.casting import cast
 from tensorbundle.tools.rewriting.appending import SAMPLE_TENSORS
 from tensorbundle.tools.rewriting.draft import Draft
@@ -104,3 +108,58 @@ def test_cast(disk):
         "link": 2,
         "remove": 2,
     }
+
+
+@pytest.fixture
+def called(files, tmp_path, monkeypatch):
+    """Counts what a job on files of a disk asks of the system."""
+    for path, data in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    counts = Counter()
+
+    def counting(name, of):
+        real = getattr(os, name)
+
+        def call(*arguments):
+            counts[name] += 1
+            found = real(*arguments)
+            counts["bytes"] += of(found)
+            return found
+
+        monkeypatch.setattr(os, name, call)
+
+    counting("open", lambda _: 0)
+    counting("pread", len)
+    counting("preadv", int)
+    return counts
+
+
+def read_by(job, called):
+    called.clear()
+    job()
+    return dict(called)
+
+
+def test_verify(called):
+    """Data in pieces of half a megabyte."""
+    head = 4096  # of the data shard, which may be a file of another kind
+    assert read_by(lambda: tools.verify("d/m", jobs=1), called) == {
+        "open": 3,
+        "pread": 5,
+        "preadv": 6,
+        "bytes": ENDS + BLOCK + DATA + head,
+    }
+
+
+def test_stats_and_hash(called):
+    """Each tensor by one call, a large one by several; the file is opened once for 64 tensors."""
+    expected = {
+        "open": 1 + -(-TENSORS // 64),
+        "pread": 4,
+        "preadv": TENSORS + 3,
+        "bytes": ENDS + BLOCK + DATA,
+    }
+    assert read_by(lambda: list(tools.stats("d/m", jobs=1)), called) == expected
+    assert read_by(lambda: tools.hash("d/m", jobs=1), called) == expected
