@@ -4,6 +4,7 @@ Unlike times, these are the same on every machine. A change that makes one of th
 """
 
 import os
+import sys
 from collections import Counter
 
 import numpy as np
@@ -163,3 +164,41 @@ def test_stats_and_hash(called):
     }
     assert read_by(lambda: list(tools.stats("d/m", jobs=1)), called) == expected
     assert read_by(lambda: tools.hash("d/m", jobs=1), called) == expected
+
+
+def calls(job):
+    """How many functions a job calls, those written in C among them."""
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        job()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+JOBS = {
+    "ls": tools.ls,
+    "tree": tools.tree,
+    "rename": lambda path: tools.rename(path, f"{path}.new", {"model/": "net/"}),
+    "convert": lambda path: tools.convert(path, f"{path}.new", to="tf2"),
+    "verify": tools.verify,
+    "hash": lambda path: tools.hash(path, jobs=1),
+}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_no_job_grows_faster_than_the_number_of_tensors(tmp_path, job):
+    """Ten times the tensors take at most ten times the calls of functions."""
+    counts = []
+    for number, tensors in enumerate((60, 60, 600)):  # the first time, modules are imported
+        with tb.create(tmp_path / f"{number}") as writer:
+            for each in range(tensors):
+                writer.add(f"model/layer_{each * 7919 % tensors}/kernel", np.int32(each))
+        counts.append(calls(lambda path=tmp_path / f"{number}": JOBS[job](path)))
+    assert counts[2] <= 10 * counts[1]
