@@ -9,6 +9,7 @@ import pytest
 import tensorbundle as tb
 from support.keras import keras
 from support.tensorflow import tf
+from tensorbundle.errors import ConflictError
 from tensorbundle.tools import TransferOptions, convert, rewrite
 from tensorbundle.tools.cli import main
 
@@ -228,6 +229,87 @@ def test_a_subclassed_model(tmp_path):
         convert(tmp_path / "weights", tmp_path / name, **given)
         new.load_weights(tmp_path / name)
         np.testing.assert_allclose(np.asarray(new(inputs)), np.asarray(old(inputs)), rtol=1e-4, atol=1e-5)
+
+
+def unsorted(number, *, in_turn=False):
+    """A model whose layers have equal shapes, in a dictionary that is not sorted; or in two lists that are filled in turn."""
+    of = keras(number)
+    dense = of.layers.Dense
+
+    class Net(of.Model):
+        def __init__(self):
+            super().__init__()
+            self.heads = {} if in_turn else {"z": dense(4), "a": dense(4)}
+            self.tails = {"y": dense(4), "b": dense(4)} if not in_turn else {}
+            self.p, self.q = [], []
+            for _ in range(2 if in_turn else 0):
+                self.p.append(dense(4))
+                self.q.append(dense(4))
+
+        def call(self, inputs):
+            hidden = inputs
+            for first, second in zip(self.p, self.q, strict=True):
+                hidden = first(hidden) - second(hidden)
+            for each in (*self.heads.values(), *self.tails.values()):
+                hidden = each(hidden)
+            return hidden
+
+    of.utils.set_random_seed(1)
+    model = Net()
+    model(np.zeros((1, 4), "f4"))
+    randomize(model)
+    return model
+
+
+def same(one, other):
+    inputs = RNG.random((3, 4)).astype("f4")
+    return np.allclose(np.asarray(one(inputs)), np.asarray(other(inputs)), rtol=1e-3, atol=1e-4)
+
+
+def write_legacy(model, path):
+    """As `model.save("model.h5")` of Keras 3 writes the weights of models that it can save so."""
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    with h5py.File(path, "w") as file:
+        save_weights_to_hdf5_group(file, model)
+
+
+@pytest.mark.every_keras
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_the_kerases_have_layers_in_different_orders(in_turn, tmp_path):
+    """No way exchanges layers of equal shapes: each is right, or refused."""
+    models, readers = ({number: unsorted(number, in_turn=in_turn) for number in (2, 3)} for _ in range(2))
+    old = models[2]
+    old.save_weights(tmp_path / "ckpt", save_format="tf")
+    for number, model in models.items():
+        model.save_weights(tmp_path / f"{number}.weights.h5")
+    old.save_weights(tmp_path / "2.h5")
+    write_legacy(models[3], tmp_path / "3.h5")
+
+    def loads(number, source, name, **given):
+        convert(tmp_path / source, tmp_path / name, **given)
+        for weight in readers[number].weights:
+            weight.assign(np.zeros(weight.shape))
+        readers[number].load_weights(tmp_path / name)
+        return readers[number]
+
+    assert same(loads(3, "ckpt", "alone.weights.h5"), old)
+    for number in (2, 3):
+        template = tmp_path / f"{number}.weights.h5"
+        assert same(loads(number, "ckpt", f"like-{number}.weights.h5", template=template), old)
+    assert same(loads(2, "ckpt", "for-2.h5", keras=2), old)
+    with pytest.raises(ConflictError, match="in turn" if in_turn else "--keras 2 or --keras 3"):
+        convert(tmp_path / "ckpt", tmp_path / "out.h5")
+    back = {"to": "tf2", "template": tmp_path / "ckpt"}
+    for name in ("2.h5", "2.weights.h5", "3.weights.h5"):
+        assert same(loads(2, name, f"back-{name[:-3]}", **back), models[int(name[0])])
+    if in_turn:
+        for source, name, given in (("ckpt", "out.h5", {"keras": 3}), ("3.h5", "back", back)):
+            with pytest.raises(ConflictError, match="in turn"):
+                convert(tmp_path / source, tmp_path / name, **given)
+    else:
+        assert same(loads(3, "ckpt", "for-3.h5", keras=3), old)
+        assert same(loads(2, "3.h5", "back-3", **back), models[3])
 
 
 def test_automatic_names_are_enough(tmp_path, capsys):

@@ -112,9 +112,13 @@ class Layer:
         return next(self.variables(), None) is not None
 
     def variables(self) -> Iterator[Variable]:
-        """All variables of it and of the layers in it; those of a layer that is found twice appear once."""
+        """All variables of it and of the layers in it, each once."""
+        seen: set[str] = set()
         for layer in self.walk():
-            yield from layer.own
+            for each in layer.own:
+                if each.key not in seen:
+                    seen.add(each.key)
+                    yield each
 
     def walk(self) -> Iterator[Layer]:
         """The layer itself and all layers in it, each once, depth first."""
@@ -200,6 +204,9 @@ def _read(path: str, node: Node, known: dict[Node, Layer], depth: int) -> Layer:
     if {"adapt_mean", "adapt_variance"} <= {each.name for each in layer.own}:
         # tf_keras's Normalization also stores values computed from these.
         layer.own = [each for each in layer.own if each.name not in ("mean", "variance")]
+    layer.own = list({each.key: each for each in reversed(layer.own)}.values())[
+        ::-1
+    ]  # also in a list of them
     layer.parts = {
         name: part for name, part in layer.parts.items() if part is not layer and part.has_variables
     }

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError, TensorNotFoundError, UnsupportedError, quoted
 from tensorbundle.tools.keras.classes import class_in_names
-from tensorbundle.tools.keras.naming import base_of
-from tensorbundle.tools.keras.sublayers import flattened
+from tensorbundle.tools.keras.naming import base_of, walk_order
+from tensorbundle.tools.keras.order import by_numbers, names_of, uncertain_in
+from tensorbundle.tools.keras.sublayers import Dictionaries, flattened
 from tensorbundle.tools.keras.weights import Ordering, Weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tensorbundle.tools.keras.layers import Layer, Variable
+    from tensorbundle.tools.keras.order import KerasVersion
 
 __all__ = ["Group", "groups_of", "weights_by_template"]
 
@@ -89,6 +91,7 @@ def weights_by_template(
     shapes: Mapping[str, Shape],
     ordering: Ordering,
     lost: Sequence[Variable] = (),
+    version: KerasVersion | None = None,
 ) -> list[Weight]:
     """The datasets of a weights file with the groups of a template.
 
@@ -98,12 +101,14 @@ def weights_by_template(
         shapes: of the checkpoint's tensors, by key.
         ordering: the order of a layer's variables.
         lost: trained variables of layers that are not in the checkpoint, in the order of the model.
+        version: the Keras that wrote the template, if the user says so. Keras 3 then has layers in the order stored where
+            that is not known.
 
     Raises:
         TensorNotFoundError: the checkpoint has no tensors for a group of the template.
         ConflictError: there are several ways to match layers or variables; the reason says where.
     """
-    filling = _Filling(shapes, ordering, rescues=bool(lost))
+    filling = _Filling(shapes, ordering, version, rescues=bool(lost))
     filling.fill(model, template)
     if filling.unmatched:
         filling.weights += _rescued(filling.unmatched, lost, shapes)
@@ -122,12 +127,19 @@ def _walk(group: Group) -> Iterator[Group]:
 
 
 class _Filling:
-    def __init__(self, shapes: Mapping[str, Shape], ordering: Ordering, *, rescues: bool) -> None:
+    def __init__(
+        self,
+        shapes: Mapping[str, Shape],
+        ordering: Ordering,
+        version: KerasVersion | None,
+        *,
+        rescues: bool,
+    ) -> None:
         self.weights: list[Weight] = []
         self.unmatched: list[
             Group
         ] = []  # groups of layers that are not in the checkpoint, if their variables may be found elsewhere
-        self._rescues = rescues
+        self._version, self._rescues = version, rescues
         self._shapes = shapes
         self._ordering = ordering
         self._seen: set[Layer] = set()
@@ -169,9 +181,48 @@ class _Filling:
             )
 
     def _sublayers(self, model: Layer, listed: Group) -> list[Layer]:
-        """The sublayers of a subclassed model; an object is a layer if a group of the template has the shapes in it."""
+        """The sublayers of a subclassed model that have no group yet, in the order of the Keras that wrote the file.
+
+        An object is a layer if a group has the shapes in it, unless its names say that it is a dictionary.
+        """
         groups = {each.shapes for each in listed.groups.values()}
-        return flattened(model, lambda layer: self._shapes_in(layer) not in groups)
+        dictionaries = Dictionaries(model)
+
+        def is_dictionary(layer: Layer) -> bool:
+            return self._shapes_in(layer) not in groups or dictionaries.has(layer) is True
+
+        found = {
+            each: container
+            for each, container in flattened(model, is_dictionary).items()
+            if each.has_variables and each not in self._seen
+        }
+        if (self._version or _writer(model, found)) == 2:
+            return [each for each in flattened(model, is_dictionary, by_key=True) if each in found]
+        return self._as_added(model, found, listed)
+
+    def _as_added(self, model: Layer, sublayers: dict[Layer, Layer], listed: Group) -> list[Layer]:
+        """Sublayers in the order in which Keras 3 has them, by their names where that is not the one stored."""
+        order = {each: each for each in sublayers}
+        for found in uncertain_in(sublayers, model, self._shapes_in):
+            shapes = self._shapes_in(found.layers[0])
+            numbers = {
+                each.name: _number(name) for name, each in listed.groups.items() if each.shapes == shapes
+            }
+            names = names_of(found.layers)
+            if names is not None and numbers.keys() == {*names}:
+                pairs = zip(names, found.layers, strict=True)
+                sure = [each for _, each in sorted(pairs, key=lambda pair: numbers[pair[0]])]
+            elif found.contradicted:
+                sure = by_numbers(found.layers) or []
+            elif self._version == 3:
+                continue
+            else:
+                raise ConflictError(
+                    f"{quoted(each.path for each in found.layers)} have equal shapes, and whether Keras 3 has them in this order "
+                    "is not known: it depends on when they were added to their lists; say that it has (--keras 3)"
+                )
+            order |= dict(zip(found.layers, sure, strict=True))
+        return list(order.values())
 
     def _shapes_in(self, layer: Layer) -> tuple[Shape, ...]:
         return tuple(sorted(self._shapes[each.key] for each in layer.variables()))
@@ -275,6 +326,20 @@ class _Filling:
             self._ordering.order(layer)  # its error says what would help
             raise ConflictError("its variables have another order than the template's", key=layer.path)
         return list(fitting[0])
+
+
+def _writer(model: Layer, sublayers: Mapping[Layer, Layer]) -> KerasVersion:
+    """The Keras that wrote a file in which these sublayers of a subclassed model have no groups of their own.
+
+    Keras 3 walks attributes in the order of their names, private ones last; tf_keras walks them backwards
+    (tf_keras/src/saving/saving_lib.py, `_walk_trackable`). `layers` is one of these.
+    """
+    names = {part: name for name, part in model.parts.items()}
+    attributes = {
+        names.get(each if container is model else container) for each, container in sublayers.items()
+    }
+    before = [each for each in attributes if each is not None and walk_order(each) < "layers"]
+    return 2 if before else 3
 
 
 def _rescued(groups: Sequence[Group], lost: Sequence[Variable], shapes: Mapping[str, Shape]) -> list[Weight]:

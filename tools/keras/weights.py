@@ -5,9 +5,6 @@ datasets `vars/0`, `vars/1`, ... in the group of the object. The layers of a Seq
 groups `layers/CLASS`, `layers/CLASS_1`, ... with numbers by class; the groups of other layers are named after their
 attributes. The loader reads an object's values from any path that leads to the object, so paths of attributes are
 enough for every subclassed model and layer.
-
-Legacy `.h5` (keras/src/legacy/saving/legacy_h5_format.py): one group for each layer of the model that has weights, in
-order, each with its trainable weights first. Classes are not needed.
 """
 
 from __future__ import annotations
@@ -15,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError, UnsupportedError, quoted
+from tensorbundle.errors import ConflictError, quoted
 from tensorbundle.tools.keras.classes import Classes, config_error
 from tensorbundle.tools.keras.naming import Numbering
-from tensorbundle.tools.keras.sublayers import sublayers_of
+from tensorbundle.tools.keras.sublayers import Dictionaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.keras.classes import Described
     from tensorbundle.tools.keras.layers import Layer, Variable
 
-__all__ = ["LegacyGroup", "Ordering", "Weight", "legacy_groups", "weights_of"]
+__all__ = ["Ordering", "Weight", "weights_of"]
 
 # Variables of Keras's own layers: those that are not trained, and those that are.
 _NOT_TRAINED: Final = frozenset(
@@ -77,14 +74,6 @@ class Weight:
     variable: Variable
     layer: str
     how: str
-
-
-@dataclass(frozen=True, slots=True)
-class LegacyGroup:
-    """The weights of one layer in a legacy file, in order."""
-
-    name: str
-    variables: list[Variable]
 
 
 class Ordering:
@@ -175,24 +164,21 @@ class _Walk:
             self.weights.append(Weight(_join(path, f"vars/{number}"), variable, label, how))
         if layer.listed is not None:
             self._add_listed(layer, path, described)
+        dictionaries = Dictionaries(layer, self._classes.by_node)
         for attribute, part in layer.parts.items():
             inner = described.inner.get(attribute, ()) if described is not None else ()
             below = _join(path, attribute)
             before = set(self._seen)
-            if part.is_list or self._is_dictionary(part):
-                self._add_items(part, below, inner)
+            is_dictionary = dictionaries.has(part) if part.may_be_dictionary else False
+            if part.is_list or (is_dictionary and self._classes.by_node):
+                self._add_items(part, below, inner, dictionaries)
                 continue
             self.add(part, below, inner[0] if inner else None, how or "by its attribute")
-            if part.may_be_dictionary and not self._classes.by_node and part not in before:
+            if is_dictionary is not False and part not in before:
                 # It may be a dictionary: its values are stored in both places that the loader may read.
                 self._seen, after = before, self._seen
-                self._add_items(part, below, inner)
+                self._add_items(part, below, inner, dictionaries)
                 self._seen |= after
-
-    def _is_dictionary(self, part: Layer) -> bool:
-        """Whether this is a dictionary: a SavedModel names all layers, but not this object."""
-        by_node = self._classes.by_node
-        return part.may_be_dictionary and bool(by_node) and part.node not in by_node
 
     def _add_listed(self, layer: Layer, path: str, described: Described | None) -> None:
         listed = layer.listed or []
@@ -205,15 +191,17 @@ class _Walk:
         for each, of_it in zip(listed, inner, strict=True):
             self._add_item(each, _join(path, "layers"), of_it, numbering)
 
-    def _add_items(self, container: Layer, path: str, described: tuple[Described, ...]) -> None:
+    def _add_items(
+        self, container: Layer, path: str, described: tuple[Described, ...], dictionaries: Dictionaries
+    ) -> None:
         """The items of a list, a tuple or a dictionary."""
         items = list(container.parts.items())
         if container.is_list:
             items.sort(key=lambda each: int(each[0]))
         numbering = Numbering()
         for position, (_, item) in enumerate(items):
-            if item.is_list or self._is_dictionary(item):
-                self._add_items(item, _join(path, numbering.name("container")), ())
+            if item.is_list or (item.may_be_dictionary and dictionaries.has(item)):
+                self._add_items(item, _join(path, numbering.name("container")), (), dictionaries)
             else:
                 of_it = described[position] if position < len(described) else None
                 self._add_item(item, path, of_it, numbering)
@@ -237,40 +225,3 @@ def _candidates(layer: Layer) -> str:
 
 def _join(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
-
-
-def legacy_groups(model: Layer, ordering: Ordering, classes: Classes) -> list[LegacyGroup]:
-    """The groups of a legacy file: the layers that have weights.
-
-    Raises:
-        ConflictError: as `weights_of`, for the order of variables, and as `sublayers_of`.
-        UnsupportedError: the model has variables of its own. Keras's loader compares them with `in`, and fails.
-    """
-    if model.own:
-        raise UnsupportedError(
-            f"the model itself has variables ({', '.join(repr(each.name) for each in model.own[:_SHOWN])}), which Keras can't "
-            "load from a legacy .h5 file; convert to .weights.h5",
-            key=model.path,
-        )
-    layers = model.listed if model.listed is not None else sublayers_of(model, classes.by_node)
-    seen: set[Layer] = {model}
-    groups = []
-    for number, layer in enumerate(layers):
-        ordered = list(_subtree(layer, ordering, seen))
-        kept = [each for each, is_trained in ordered if is_trained]
-        kept += [each for each, is_trained in ordered if not is_trained]
-        if kept:
-            groups.append(LegacyGroup(f"layer_{number:05d}", kept))
-    return groups
-
-
-def _subtree(layer: Layer, ordering: Ordering, seen: set[Layer]) -> Iterator[tuple[Variable, bool]]:
-    """The variables of a layer and of those in it, in Keras's tracking order, and whether each is trained."""
-    if layer in seen:
-        return
-    seen.add(layer)
-    trained = dict(ordering.trained(layer))
-    for each in ordering.order(layer):
-        yield each, trained[each] is not False
-    for below in [*(layer.listed or ()), *layer.parts.values()]:
-        yield from _subtree(below, ordering, seen)

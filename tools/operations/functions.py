@@ -146,6 +146,7 @@ def convert(
     config: Path | None = None,
     trainable: Sequence[str] = (),
     non_trainable: Sequence[str] = (),
+    keras: Literal[2, 3] | None = None,
     learning_rate: float | None = None,
     beta_1: float | None = None,
     beta_2: float | None = None,
@@ -181,6 +182,8 @@ def convert(
         config: towards `.weights.h5`, the model's config, which has the classes of its layers: JSON or a `.keras` file.
         trainable: towards Keras weights, patterns of variables of custom layers that are trained, if nothing else tells.
         non_trainable: and of those that are not.
+        keras: with Keras weights, which Keras reads or wrote them, 2 (also tf_keras) or 3, where layers have another order
+            in the other. With 3, they have the order stored where that is not known.
         learning_rate: with a template, instead of a stored one, as is beta_1 and beta_2; see `Fitting`.
         beta_1: 0.9 if none is stored.
         beta_2: 0.999 if none is stored.
@@ -209,6 +212,7 @@ def convert(
         "config": config,
         "trainable": list(trainable) or None,
         "non_trainable": list(non_trainable) or None,
+        "keras": keras,
     }
     return _make("convert", how, source, destination, options)
 

@@ -67,12 +67,15 @@ class Member(NamedTuple):
     key: str
 
 
-def members_of(optimizer: Optimizer, trained: Sequence[str]) -> tuple[list[Member], list[Member]]:
+def members_of(
+    optimizer: Optimizer, variables: Sequence[str], *, same_order: bool
+) -> tuple[list[Member], list[Member]]:
     """The variables in Keras 3's order: those of the wrapper, empty if there is none, and those of the optimizer.
 
     Args:
         optimizer: of an object graph.
-        trained: the keys of the variables that the model trains, in its order; used if the slots have no order.
+        variables: the keys of the model's variables, in the order of Keras 3.
+        same_order: whether tf_keras, which lists slots in its order, has them in this order too.
 
     Raises:
         UnsupportedError: Keras 3 has no optimizer with such slots, or only some variables have slots of a role.
@@ -84,7 +87,8 @@ def members_of(optimizer: Optimizer, trained: Sequence[str]) -> tuple[list[Membe
         raise UnsupportedError("optimizer state without a number of steps")
     members = [Member(ITERATIONS, optimizer.iterations)]
     members += [Member(name, scalars[name]) for name in (LEARNING_RATE,) if name in scalars]
-    members += _slots(optimizer.lists or _by_variable(optimizer, trained))
+    lists = optimizer.lists if same_order else {}
+    members += _slots(lists or _by_variable(optimizer, variables))
     members += [Member(name, scalars[name]) for name in (NADAM_PRODUCT,) if name in scalars]
     wrapper: list[Member] = []
     if set(_SCALE) <= scalars.keys():
@@ -161,11 +165,18 @@ def _keras_3(node: Node, roles: dict[str, str]) -> tuple[list[Member], list[Memb
 
 def _by_variable(optimizer: Optimizer, trained: Sequence[str]) -> dict[str, dict[int, str]]:
     """Slots by role and by the position of their variable among the trained ones."""
-    slots = {each: slot for each, slot in optimizer.slots.items() if each[0] not in COPIES}
+    listed = optimizer.lists
+    slots = {
+        (role, variable): slot
+        for (role, variable), slot in optimizer.slots.items()
+        if (role in listed if listed else role not in COPIES)
+    }
     with_slots = {variable for _, variable in slots}
     order = [key for key in trained if key in with_slots]
     if len(order) < len(with_slots):
         raise UnsupportedError("optimizer state of variables that the model does not have")
+    if sum(map(len, listed.values())) > len(slots):
+        raise UnsupportedError("optimizer state of which it is not known which variables it is of")
     place = {key: number for number, key in enumerate(order)}
     lists: dict[str, dict[int, str]] = {}
     for (role, variable), slot in slots.items():

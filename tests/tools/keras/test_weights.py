@@ -1,27 +1,16 @@
 """From object graphs as tf_keras and Keras 3 store them to the paths of a weights file."""
 
 import json
-import tracemalloc
 
 import pytest
 
+from support.keras_layers import NORM, dense, layer
 from support.metadata import described, field, keras_metadata
 from tensorbundle.errors import BundleError, ConflictError, CorruptionError, UnsupportedError
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.tools.keras.classes import Classes, parse_config, parse_keras_metadata, parse_saved_model
 from tensorbundle.tools.keras.layers import find_model, read_layers, written_by_keras_3
-from tensorbundle.tools.keras.sublayers import sublayers_of
-from tensorbundle.tools.keras.weights import Ordering, legacy_groups, weights_of
-
-NORM = ("gamma", "beta", "moving_mean", "moving_variance")
-
-
-def layer(name, *variables):
-    return {each: f"{name}/{each}" for each in variables}
-
-
-def dense(name):
-    return layer(name, "kernel", "bias")
+from tensorbundle.tools.keras.weights import Ordering, weights_of
 
 
 def paths(nested, classes=None, root=None, **ordering):
@@ -255,116 +244,6 @@ def test_variables_whose_order_is_not_known():
         "block/count_of",
         "block/w",
     ]
-
-
-def test_a_legacy_file_needs_no_classes():
-    inner = {
-        "layer-0": dense("dense"),
-        "layer-1": layer("batch_normalization", *NORM),
-        "layer-2": dense("dense_1"),
-    }
-    graph = ObjectGraph.from_nested({"layer-0": {}, "layer-1": dense("left"), "layer-2": inner})
-    groups = legacy_groups(read_layers("", graph.root), Ordering(), Classes())
-    assert [(each.name, [variable.name for variable in each.variables]) for each in groups] == [
-        ("layer_00001", ["kernel", "bias"]),
-        (
-            "layer_00002",
-            ["kernel", "bias", "gamma", "beta", "kernel", "bias", "moving_mean", "moving_variance"],
-        ),
-    ]
-    graph = ObjectGraph.from_nested({"d": dense("dense"), "scale": "net/scale"})
-    with pytest.raises(UnsupportedError, match=r"the model itself has variables \('scale'\)"):
-        legacy_groups(read_layers("", graph.root), Ordering(), Classes())
-
-
-def sublayers(nested, layers=()):
-    """The paths of the sublayers of a subclassed model."""
-    graph = ObjectGraph.from_nested(nested)
-    known = {graph[path] for path in layers}
-    return [each.path for each in sublayers_of(read_layers("", graph.root), known)]
-
-
-def block(name):
-    """A layer without variables of its own."""
-    return {
-        "norm": layer(f"{name}/norm", "gamma"),
-        "inner": {"0": dense(f"{name}/a"), "1": dense(f"{name}/b")},
-    }
-
-
-def test_dictionaries_are_told_from_layers_by_names():
-    heads = {"z": dense("net/dense"), "a": dense("net/dense_1")}
-    nested = {
-        "stem": dense("net/stem"),
-        "tail": block("net/block"),
-        "heads": heads,
-        "after": dense("net/after"),
-    }
-    assert sublayers(nested) == ["stem", "tail", "heads/z", "heads/a", "after"]
-    assert sublayers({"heads": heads, "more": {"x": block("net/block_1"), "y": heads["a"]}}) == [
-        "heads/z",
-        "heads/a",
-        "more/x",
-        "more/y",
-    ]
-    assert sublayers({"all": {"0": block("block"), "1": {"p": dense("p"), "q": dense("q")}}}) == [
-        "all/0",
-        "all/1/p",
-        "all/1/q",
-    ]
-    assert sublayers({"one": block("net/block")}) == ["one"]
-    assert sublayers({"many": {str(number): dense(f"d{number}") for number in range(11)}}) == [
-        f"many/{number}" for number in range(11)
-    ]
-
-
-def test_layers_that_are_shared_do_not_make_a_dictionary():
-    inner, other = dense("net/block/dense"), dense("net/block/dense_1")
-    graph = ObjectGraph.from_nested({"block": {"a": inner, "b": other}, "stem": dense("net/stem"), "x": {}})
-    graph.root.children["x"] = graph["block/a"]
-    assert [each.path for each in sublayers_of(read_layers("", graph.root))] == ["block", "stem", "block/a"]
-
-
-def test_a_saved_model_tells_dictionaries():
-    nested = {
-        "d": {"a": layer("", "kernel"), "b": layer("", "kernel")},
-        "l": {"a": dense(""), "b": dense("")},
-    }
-    assert sublayers(nested, ["d/a", "d/b", "l"]) == ["d/a", "d/b", "l"]
-
-
-@pytest.mark.parametrize(
-    "nested",
-    [
-        {
-            "one": {"a": dense("net/dense"), "b": dense("net/dense_1")}
-        },  # of the model `net`, or of the layer `net`
-        {
-            "one": {"a": {"kernel": "kernel"}, "b": {"kernel": "kernel"}},
-            "stem": dense("stem"),
-        },  # built by hand
-    ],
-)
-def test_names_that_do_not_tell(nested):
-    with pytest.raises(ConflictError, match=r"do not say whether 'one' are layers or dictionaries of layers"):
-        sublayers(nested)
-
-
-def test_dictionaries_in_each_other():
-    graph = ObjectGraph.from_nested({"a": {"b": {"c": dense("c"), "d": dense("d")}, "e": dense("e")}})
-    graph["a/b"].children["a"] = graph["a"]
-    assert [each.path for each in sublayers_of(read_layers("", graph.root))] == ["a/b/c", "a/b/d", "a/e"]
-
-
-def test_names_in_very_many_scopes_take_memory_in_proportion():
-    around = "/".join("a" * 2000)
-    nested = {"stem": dense(f"{around}/stem"), "tail": block(f"{around}/tail"), "heads": block(around)}
-    tracemalloc.start()
-    try:
-        assert sublayers(nested) == ["stem", "tail", "heads/norm", "heads/inner/0", "heads/inner/1"]
-        assert tracemalloc.get_traced_memory()[1] < 4 << 20
-    finally:
-        tracemalloc.stop()
 
 
 def test_layers_inside_layers_without_end():

@@ -28,7 +28,7 @@ def optimizer_in(name):
 
 
 def members(name):
-    wrapper, own = members_of(*optimizer_in(name))
+    wrapper, own = members_of(*optimizer_in(name), same_order=True)
     return [each.what for each in wrapper], [each.what for each in own]
 
 
@@ -69,8 +69,22 @@ def test_all_roles_of_adam_in_order():
     assert found == ["iterations", *slots]  # the learning rate is a schedule
 
 
+def test_lists_follow_the_order_of_keras_3():
+    optimizer, order = optimizer_in("keras2-adam-all")
+    slots = {slot: each for each, slot in optimizer.slots.items()}
+    _, found = members_of(optimizer, order[::-1], same_order=False)
+    assert [slots[each.key] for each in found[1:]] == [
+        *(("average", key) for key in order[::-1]),
+        *((role, key) for key in order[::-1] for role in ("m", "v")),
+        *(("vhat", key) for key in order[::-1]),
+    ]
+    optimizer.slots.popitem()
+    with pytest.raises(UnsupportedError, match="not known which variables it is of"):
+        members_of(optimizer, order, same_order=False)
+
+
 def test_adafactor_has_scalars_for_vectors():
-    _, own = members_of(*optimizer_in("keras2-adafactor"))
+    _, own = members_of(*optimizer_in("keras2-adafactor"), same_order=True)
     assert [each.what for each in own[2:]] == ["vr", "vc", "v"] * 3
     assert own[8].key.startswith("optimizer/_r/2/")
 
@@ -93,7 +107,7 @@ def test_state_that_is_not_complete_is_refused(name, reason):
     elif "(new" in reason:
         optimizer.slots = {("new", variable): slot for (_, variable), slot in optimizer.slots.items()}
     with pytest.raises(UnsupportedError, match=reason):
-        members_of(optimizer, trained)
+        members_of(optimizer, trained, same_order=True)
 
 
 def test_variants():

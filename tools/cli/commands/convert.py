@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action="append",
             help=f"variables of custom layers that are {what}, if not known otherwise",
         )
+    keras.add_argument(
+        "--keras",
+        choices=("2", "3"),
+        help="the Keras that loads or wrote the file, where it has layers in another order than the other; 2 is also tf_keras",
+    )
     into = parser.add_argument_group("into a given structure")
     into.add_argument(
         "--template",

@@ -10,6 +10,8 @@ import numpy as np
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.proto.paths import join_path
+from tensorbundle.tools.keras.order import uncertain
+from tensorbundle.tools.keras.sequences import variables_of
 from tensorbundle.tools.matching.sides import Side
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.optimizers.ordering import (
@@ -27,9 +29,11 @@ from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import Cast, Constant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
+    from tensorbundle.proto.graph import Node
     from tensorbundle.tools.keras.layers import Layer
+    from tensorbundle.tools.keras.order import KerasVersion
     from tensorbundle.tools.optimizers.optimizer import Optimizer
     from tensorbundle.tools.rewriting.draft import Draft
 
@@ -55,12 +59,15 @@ class State:
     why_not: str = ""
 
 
-def state_for_weights(draft: Draft, model: Layer, template: Draft | None, beta_1: float | None) -> State:
+def state_for_weights(
+    draft: Draft, model: Layer, layers: Collection[Node], template: Draft | None, beta_1: float | None
+) -> State:
     """The optimizer state in a checkpoint, in the form of a weights file of the model; none if it is not complete.
 
     Args:
         draft: of the checkpoint, with its object graph.
         model: the model in it.
+        layers: the objects that a SavedModel says are layers; empty if there is none.
         template: a weights file of the target model; None for the optimizer that the checkpoint has.
         beta_1: of Nadam, if it is known.
     """
@@ -68,7 +75,7 @@ def state_for_weights(draft: Draft, model: Layer, template: Draft | None, beta_1
     if optimizer is None:
         return State(why_not=why_not)
     try:
-        wrapper, members = _members(optimizer, model)
+        wrapper, members = _members(optimizer, draft, model, layers)
         if template is not None and (groups := groups_in_weights(template.tensors)):
             wanted = groups.get(INNER) or groups[WHOLE]
             shapes = [template.tensors[path].shape for path in wanted]
@@ -94,13 +101,16 @@ def state_for_weights(draft: Draft, model: Layer, template: Draft | None, beta_1
     return state
 
 
-def state_from_weights(draft: Draft, template: Draft, model: Layer, beta_1: float | None) -> State:
+def state_from_weights(
+    draft: Draft, template: Draft, model: Layer, layers: Collection[Node], beta_1: float | None
+) -> State:
     """The optimizer state in a weights file, in the form of the target program's checkpoint; none of another optimizer.
 
     Args:
         draft: of the weights file.
         template: of the checkpoint.
         model: the model in the template.
+        layers: the objects that a SavedModel says are layers; empty if there is none.
         beta_1: of Nadam, if it is known.
 
     Raises:
@@ -114,7 +124,7 @@ def state_from_weights(draft: Draft, template: Draft, model: Layer, beta_1: floa
         return State(why_not=why_not or "the template has no optimizer state")
     paths = groups.get(INNER) or groups[WHOLE]
     try:
-        wrapper, members = _members(optimizer, model)
+        wrapper, members = _members(optimizer, template, model, layers)
         shapes = [draft.tensors[path].shape for path in paths]
         members = _like(members, shapes, template, f"the file's optimizer has {len(shapes)} variables")
     except UnsupportedError as error:
@@ -152,8 +162,26 @@ def _optimizer_of(draft: Draft, model: Layer) -> tuple[Optimizer | None, str]:
     return None, "optimizer state, of several optimizers, which are not told apart" if found else ""
 
 
-def _members(optimizer: Optimizer, model: Layer) -> tuple[list[Member], list[Member]]:
-    return members_of(optimizer, list(dict.fromkeys(each.key for each in model.variables())))
+def _members(
+    optimizer: Optimizer, draft: Draft, model: Layer, layers: Collection[Node]
+) -> tuple[list[Member], list[Member]]:
+    """The variables of an optimizer in the order of Keras 3.
+
+    Raises:
+        UnsupportedError: as `members_of`; or the order in which Keras 3 has the layers is not known.
+    """
+    if optimizer.generation != "keras3":
+        shapes = {key: tensor.shape for key, tensor in draft.tensors.items()}
+        if uncertain(model, shapes, layers):
+            raise UnsupportedError(
+                "optimizer state, whose order depends on when layers were added to their lists, which is not known"
+            )
+    new, old = _keys(model, 3, layers), _keys(model, 2, layers)
+    return members_of(optimizer, new, same_order=new == old)
+
+
+def _keys(model: Layer, version: KerasVersion, layers: Collection[Node]) -> list[str]:
+    return list(dict.fromkeys(each.key for each in variables_of(model, version, layers)))
 
 
 def _like(

@@ -25,8 +25,9 @@ from tensorbundle.tools.keras.classes import (
 )
 from tensorbundle.tools.keras.layers import find_model, read_layers
 from tensorbundle.tools.keras.lost import left_out_by_keras_3
+from tensorbundle.tools.keras.sequences import legacy_groups
 from tensorbundle.tools.keras.template import groups_of, weights_by_template
-from tensorbundle.tools.keras.weights import Ordering, legacy_groups, weights_of
+from tensorbundle.tools.keras.weights import Ordering, weights_of
 from tensorbundle.tools.operations.converting.keras_optimizer import (
     OPTIMIZER,
     state_for_weights,
@@ -37,10 +38,12 @@ from tensorbundle.tools.patterns import Pattern
 from tensorbundle.tools.rewriting.plan import LeftOut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-    from tensorbundle.proto.graph import ObjectGraph
+    from tensorbundle.proto.graph import Node, ObjectGraph
     from tensorbundle.tools.keras.layers import Layer, Variable
+    from tensorbundle.tools.keras.order import KerasVersion
+    from tensorbundle.tools.keras.sequences import LegacyGroup
     from tensorbundle.tools.keras.template import Group
     from tensorbundle.tools.keras.weights import Weight
     from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
@@ -74,6 +77,7 @@ class KerasModel:
         trainable: patterns of its variables that are trained.
         non_trainable: patterns of its variables that are not trained.
         beta_1: of its optimizer, where it is needed and not stored.
+        version: the Keras that reads or wrote its weights file: 2, also for tf_keras, or 3; None if it is not given.
     """
 
     root: str | None = None
@@ -81,6 +85,7 @@ class KerasModel:
     trainable: tuple[str, ...] = ()
     non_trainable: tuple[str, ...] = ()
     beta_1: float | None = None
+    version: KerasVersion | None = None
 
 
 def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = None) -> None:
@@ -103,12 +108,13 @@ def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = N
     if template is not None and model.config is not None:
         raise BundleError("give a config (config) or a template (template), not both", path=draft.prefix)
     layer, ordering = _model_of(draft, graph, model)
+    known = _classes(draft, graph, model)
     if template is not None:
         shapes = {key: tensor.shape for key, tensor in draft.tensors.items()}
         lost = left_out_by_keras_3(graph, Optimizers.of_draft(draft))
-        weights = weights_by_template(layer, _groups(template), shapes, ordering, lost)
+        weights = weights_by_template(layer, _groups(template), shapes, ordering, lost, model.version)
     else:
-        weights = weights_of(layer, _classes(draft, graph, model), ordering)
+        weights = weights_of(layer, known, ordering)
     tensors: dict[str, DraftTensor] = {}
     attributes: dict[str, dict[str, str | list[str]]] = {"vars": {}}
     for each in weights:
@@ -123,7 +129,7 @@ def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = N
         }
         draft.note("not in the checkpoint, kept from the template", list(kept))
         tensors |= kept
-    state = state_for_weights(draft, layer, template, model.beta_1)
+    state = state_for_weights(draft, layer, known.by_node, template, model.beta_1)
     used = {each.variable.key for each in weights} | state.used
     _become(draft, tensors | state.tensors, attributes, used, layer, state.why_not)
 
@@ -139,12 +145,15 @@ def to_legacy_weights(draft: Draft, model: KerasModel) -> None:
         return
     layer, ordering = _model_of(draft, graph, model)
     tensors: dict[str, DraftTensor] = {}
-    groups = legacy_groups(layer, ordering, _classes(draft, graph, model))
+    groups = _legacy_groups(
+        draft, layer, ordering, _classes(draft, graph, model).by_node, model, model.version
+    )
     attributes: dict[str, dict[str, str | list[str]]] = {
         "": {
             "layer_names": [each.name for each in groups],
             "backend": "tensorflow",
-            "keras_version": "2.15.0",  # the last that writes this format; its loader checks for older ones only
+            # Loaders compare it with 1 only; it says in which order the layers are.
+            "keras_version": "2.15.0" if model.version == 2 else "3.0.0",
         }
     }
     for group in groups:
@@ -188,14 +197,18 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
             path=template.prefix,
         )
     layer, ordering = _model_of(template, graph, model)
+    known = _classes(template, graph, model).by_node
     legacy = _legacy_names(draft)
     pairs: list[tuple[str, Variable]] = []
     if legacy is None:
         shapes = {key: tensor.shape for key, tensor in template.tensors.items()}
-        weights: list[Weight] = weights_by_template(layer, _groups(draft), shapes, ordering)
+        weights: list[Weight] = weights_by_template(
+            layer, _groups(draft), shapes, ordering, version=model.version
+        )
         pairs = [(each.path, each.variable) for each in weights]
     else:
-        groups = legacy_groups(layer, ordering, _classes(template, graph, model))
+        version = model.version or _legacy_version(draft)
+        groups = _legacy_groups(template, layer, ordering, known, model, version)
         if [len(each.variables) for each in groups] != [len(names) for names in legacy]:
             raise TensorNotFoundError(
                 f"the file has {[len(names) for names in legacy]} weights in its layers, the model "
@@ -221,7 +234,7 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
                 key=path,
             )
         tensors[variable.key] = replace(source, matched="matched with the template")
-    state = state_from_weights(draft, template, layer, model.beta_1)
+    state = state_from_weights(draft, template, layer, known, model.beta_1)
     tensors |= state.tensors
     used = {path for path, _ in pairs} | state.used
     for key in draft.tensors:
@@ -319,6 +332,28 @@ def _legacy_names(draft: Draft) -> list[list[str]] | None:
         if isinstance(weights, list) and weights:
             found.append([f"{group}/{each}" for each in weights])
     return found
+
+
+def _legacy_version(draft: Draft) -> KerasVersion | None:
+    """The Keras that wrote a legacy file; None if it does not say."""
+    for base in ("", _WHOLE_MODEL):
+        version = draft.attributes.get(base, {}).get("keras_version")
+        if isinstance(version, str):
+            return 2 if version.split(".")[0] in ("1", "2") else 3
+    return None
+
+
+def _legacy_groups(
+    draft: Draft,
+    layer: Layer,
+    ordering: Ordering,
+    layers: Collection[Node],
+    model: KerasModel,
+    version: KerasVersion | None,
+) -> list[LegacyGroup]:
+    """The groups of a legacy file that this version of Keras reads or wrote, of the model in a draft."""
+    shapes = {key: tensor.shape for key, tensor in draft.tensors.items()}
+    return legacy_groups(layer, ordering, shapes, layers, version, as_stored=model.version == 3)
 
 
 def _placed(draft: Draft, key: str, how: str) -> DraftTensor:

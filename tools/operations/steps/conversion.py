@@ -37,6 +37,7 @@ from tensorbundle.tools.operations.steps.step import Step, flag, number, options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tensorbundle.tools.keras.order import KerasVersion
     from tensorbundle.tools.operations.converting.conversion import NamesFrom, Target
     from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.operations.steps.step import StepContext
@@ -46,7 +47,7 @@ __all__ = ["Convert"]
 
 _STRICT: Final = Fitting()
 _FITTING: Final = {each.name: each.type for each in fields(Fitting)}
-_KERAS: Final = ("config", "trainable", "non_trainable")
+_KERAS: Final = ("config", "trainable", "non_trainable", "keras")
 _OPTIONS: Final = (
     *("to", "root", "names", "save_counter", "template", "structure", "map"),
     *_FITTING,
@@ -70,6 +71,7 @@ class Convert(Step):
         config: of a Keras model, the file of its config.
         trainable: patterns of variables of a Keras model that are trained, if that is not known.
         non_trainable: patterns of variables of a Keras model that are not trained.
+        keras: the Keras that reads or wrote a weights file, 2 or 3, where that decides.
     """
 
     name: ClassVar[str] = "convert"
@@ -84,6 +86,7 @@ class Convert(Step):
     config: str | None = None
     trainable: tuple[str, ...] = ()
     non_trainable: tuple[str, ...] = ()
+    keras: KerasVersion | None = None
 
     @classmethod
     def from_table(cls, value: object) -> Self:
@@ -113,6 +116,7 @@ class Convert(Step):
             None if given.get("config") is None else path(given["config"]),
             tuple(texts(given["trainable"])) if given.get("trainable") else (),
             tuple(texts(given["non_trainable"])) if given.get("non_trainable") else (),
+            _keras(given.get("keras")),
         )
 
     @classmethod
@@ -133,8 +137,10 @@ class Convert(Step):
             self._to_other_format(draft, context)
         elif self.template is not None and self.to == "tf2" and is_keras_weights(draft):
             from_keras_weights(draft, context.open(self.template), self._model())
-        elif self.config is not None or self.trainable or self.non_trainable:
-            raise BundleError("a config and patterns of trained variables are for Keras's weights only")
+        elif self.config is not None or self.trainable or self.non_trainable or self.keras is not None:
+            raise BundleError(
+                "a config, a version of Keras and patterns of trained variables are for Keras's weights only"
+            )
         elif self.template is not None or self.structure is not None or self.rules or self.fitting != _STRICT:
             self._fit(draft, context, counter)
         elif self.to == "tf1":
@@ -148,7 +154,9 @@ class Convert(Step):
         return draft
 
     def _model(self) -> KerasModel:
-        return KerasModel(self.root, self.config, self.trainable, self.non_trainable, self.fitting.beta_1)
+        return KerasModel(
+            self.root, self.config, self.trainable, self.non_trainable, self.fitting.beta_1, self.keras
+        )
 
     def _to_other_format(self, draft: Draft, context: StepContext) -> None:
         """Start the conversion to the format of the output's name, which `finish` in `other_formats.py` completes."""
@@ -192,6 +200,15 @@ class Convert(Step):
         )
         for what in (MISSING, RESHAPED):
             draft.note(what, [key for key, each in draft.tensors.items() if each.matched.endswith(what)])
+
+
+def _keras(given: object) -> KerasVersion | None:
+    """A version of Keras."""
+    if given is None:
+        return None
+    if str(given) not in ("2", "3"):
+        raise BundleError(f"there is no Keras {given!r} (keras); it is 2, also for tf_keras, or 3")
+    return 2 if str(given) == "2" else 3
 
 
 def _rules(given: object) -> tuple[Rule, ...]:

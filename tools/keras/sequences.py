@@ -1,0 +1,166 @@
+"""The weights of a model in the order of Keras, by which legacy files and optimizers tell them apart.
+
+Legacy `.h5` (keras/src/legacy/saving/legacy_h5_format.py): one group for each layer of the model that has weights, in
+order, each with its trainable weights first. Neither classes nor names of layers are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tensorbundle.errors import ConflictError, UnsupportedError, quoted
+from tensorbundle.tools.keras.order import below, uncertain
+from tensorbundle.tools.keras.sublayers import sublayers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from tensorbundle.proto.graph import Node
+    from tensorbundle.tools.keras.layers import Layer, Variable
+    from tensorbundle.tools.keras.order import KerasVersion
+    from tensorbundle.tools.keras.weights import Ordering
+
+__all__ = ["LegacyGroup", "legacy_groups", "variables_of"]
+
+Shape = tuple[int, ...]
+_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyGroup:
+    """The weights of one layer in a legacy file, in order."""
+
+    name: str
+    variables: list[Variable]
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """The order of one version of Keras."""
+
+    ordering: Ordering
+    version: KerasVersion
+    layers: Collection[Node]
+    doubtful: bool
+
+    def groups(self, model: Layer) -> list[LegacyGroup]:
+        """The groups of a legacy file."""
+        sublayers = model.listed
+        if sublayers is None:
+            sublayers = [*sublayers_of(model, self.layers, by_key=self.version == 2)]
+        seen: set[Layer] = {model}
+        groups = []
+        for number, layer in enumerate(sublayers):
+            ordered = list(self.subtree(layer, seen))
+            kept = {each.key: each for each, is_trained in ordered if is_trained}
+            kept |= {each.key: each for each, is_trained in ordered if each.key not in kept}
+            if kept:
+                groups.append(LegacyGroup(f"layer_{number:05d}", list(kept.values())))
+        return groups
+
+    def subtree(self, layer: Layer, seen: set[Layer]) -> Iterator[tuple[Variable, bool]]:
+        """The variables of a layer and of those in it, and whether each is trained."""
+        if layer in seen:
+            return
+        seen.add(layer)
+        trained = dict(self.ordering.trained(layer))
+        for each in self.ordering.order(layer):
+            yield each, trained[each] is not False
+        for part in below(layer, self.version, self.layers, doubtful=self.doubtful):
+            yield from self.subtree(part, seen)
+
+
+def legacy_groups(
+    model: Layer,
+    ordering: Ordering,
+    shapes: Mapping[str, Shape],
+    layers: Collection[Node] = (),
+    version: KerasVersion | None = None,
+    *,
+    as_stored: bool = False,
+) -> list[LegacyGroup]:
+    """The groups of a legacy file: the layers that have weights.
+
+    Args:
+        model: the model.
+        ordering: the order of a layer's variables.
+        shapes: of the checkpoint's tensors, by key.
+        layers: the objects that a SavedModel says are layers; empty if there is none.
+        version: the Keras that reads or wrote the file; None for Keras 3, unless tf_keras would take one layer for another
+            without an error.
+        as_stored: whether Keras 3 has layers in the order stored where that is not known.
+
+    Raises:
+        ConflictError: as `weights_of`, for the order of variables, and as `sublayers_of`; or the order of layers is not
+            known.
+        UnsupportedError: the model has variables of its own. Keras's loader compares them with `in`, and fails.
+    """
+    if model.own:
+        raise UnsupportedError(
+            f"the model itself has variables ({', '.join(repr(each.name) for each in model.own[:_SHOWN])}), which Keras can't "
+            "load from a legacy .h5 file; convert to .weights.h5",
+            key=model.path,
+        )
+    old = _Order(ordering, 2, layers, doubtful=True).groups(model)
+    if version == 2:
+        same = _Order(ordering, 2, layers, doubtful=False).groups(model)
+        if exchanged := _exchanged(old, same, shapes):
+            raise ConflictError(
+                f"whether {quoted(exchanged)} are of layers in a dictionary, which tf_keras has in the order of its keys, is "
+                "not told by their names; use .weights.h5"
+            )
+        return old
+    groups = _Order(ordering, 3, layers, doubtful=False).groups(model)
+    for each in uncertain(model, shapes, layers):
+        if each.contradicted:
+            raise ConflictError(
+                f"the order in which Keras 3 has {quoted(one.path for one in each.layers)} is not known: the numbers in their "
+                "names say that they were added to lists in turn; use .weights.h5, which has names for them"
+            )
+        if not as_stored:
+            raise ConflictError(
+                f"{quoted(one.path for one in each.layers)} have equal shapes, and whether Keras 3 has them in this order is not "
+                "known: it depends on when they were added to their lists; say that it has (--keras 3), or use "
+                ".weights.h5, which has names for them"
+            )
+    if version is None and (exchanged := _exchanged(groups, old, shapes)):
+        raise ConflictError(
+            f"{quoted(exchanged)}, of layers in a dictionary, have equal shapes: tf_keras has them in the order of its keys, "
+            "Keras 3 as they were added to it; say whose .h5 file it is (--keras 2 or --keras 3), or use .weights.h5"
+        )
+    return groups
+
+
+def _exchanged(
+    groups: list[LegacyGroup], others: list[LegacyGroup], shapes: Mapping[str, Shape]
+) -> list[str]:
+    """The keys of variables that another order exchanges without an error; none if shapes differ somewhere."""
+    pairs = zip(_flat(groups), _flat(others), strict=True)
+    different = [(one.key, other.key) for one, other in pairs if one.key != other.key]
+    if any(shapes.get(one) != shapes.get(other) for one, other in different):
+        return []
+    return [one for one, _ in different]
+
+
+def _flat(groups: list[LegacyGroup]) -> list[Variable]:
+    return [each for group in groups for each in group.variables]
+
+
+def variables_of(model: Layer, version: KerasVersion, layers: Collection[Node] = ()) -> list[Variable]:
+    """All variables of a model, trained or not, in the order in which a version of Keras has those that are trained.
+
+    tf_keras has those of the model itself last (tf_keras/src/engine/training.py, `trainable_weights`).
+    """
+    found: list[Variable] = []
+    seen = {model}
+
+    def add(layer: Layer) -> None:
+        for part in below(layer, version, layers, doubtful=True):
+            if part not in seen:
+                seen.add(part)
+                found.extend(part.own)
+                add(part)
+
+    add(model)
+    return [*found, *model.own] if version == 2 else [*model.own, *found]
