@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tensorbundle.proto.graph import ObjectGraph
     from tensorbundle.tools.optimizers.finding import Optimizers
 
-__all__ = ["left_out_by_keras_3", "lost_text"]
+__all__ = ["left_out_by_keras_3", "variables_text"]
 
 
 def left_out_by_keras_3(graph: ObjectGraph, optimizers: Optimizers) -> list[Variable]:
@@ -43,11 +43,6 @@ def left_out_by_keras_3(graph: ObjectGraph, optimizers: Optimizers) -> list[Vari
     return list(found.values())
 
 
-def lost_text(variables: Sequence[Variable]) -> str:
-    """A text for a person about the layers of these variables."""
-    count = f"{len(variables)} variable{'s' if len(variables) > 1 else ''}"
-    return (
-        f"Keras 3 left out the layers that the model keeps in lists, tuples or dictionaries: {count} of them are stored "
-        "under _trainable_variables of the optimizer only, and those that are not trained, such as the moments of "
-        "BatchNormalization, are lost"
-    )
+def variables_text(variables: Sequence[Variable]) -> str:
+    """How many variables these are, for a person."""
+    return f"{len(variables)} variable{'s' if len(variables) > 1 else ''}"

@@ -31,7 +31,9 @@ def told(records):
     """What JSON output consists of: the findings, the assertions, and the causes after them."""
     place = next(number for number, each in enumerate(records) if "assert_consumed" in each)
     assert all(list(each) == ["path", "status", "detail"] for each in records[:place])
-    assert all(list(each) == ["cause", "examples", "commands", "leaves"] for each in records[place + 1 :])
+    assert all(
+        list(each) == ["kind", "cause", "examples", "commands", "leaves"] for each in records[place + 1 :]
+    )
     return records[:place], records[place], records[place + 1 :]
 
 

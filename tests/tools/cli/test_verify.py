@@ -623,7 +623,7 @@ def test_keys_in_the_graph(run, tmp_path):
             INDEX,
             None,
             "object 'gone' names this key, which is not in the index",
-            "the variable was not initialised when it was saved, or its tensor was removed",
+            "a variable was not initialised when it was saved, or its tensor was removed",
         ),
     )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.operations.restoring.advice import Arguments, Cause
+    from tensorbundle.tools.operations.restoring.advice import Arguments, FoundCause
     from tensorbundle.tools.operations.restoring.outcomes import Forecast, Status
 
 EXAMPLE = "tensorbundle check run/ckpt-1 --against fresh-1"
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for cause in causes:
         console.record(
             {
+                "kind": cause.kind,
                 "cause": cause.what,
                 "examples": _examples(cause)[:_EXAMPLES],
                 "commands": [_command(each) for each, _ in cause.commands],
@@ -73,7 +74,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 1 if found.found else 0
 
 
-def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool, width: int | None) -> Iterator[str]:
+def _text(
+    found: Forecast, causes: Sequence[FoundCause], *, everything: bool, width: int | None
+) -> Iterator[str]:
     if found.failure is not None:
         yield f"{'load_weights' if found.way == 'keras' else found.method} raises {found.failure}"
     elif found.way == "keras":
@@ -123,7 +126,7 @@ def _text(found: Forecast, causes: Sequence[Cause], *, everything: bool, width: 
         yield from columns(rows, width=width)
 
 
-def _examples(cause: Cause) -> list[str]:
+def _examples(cause: FoundCause) -> list[str]:
     """The examples of a cause: its own, or its findings."""
     return list(cause.examples) or [
         f"{each.status} {each.path or '(root)'}: {each.detail}" for each in cause.findings

@@ -14,6 +14,5 @@ CAUSES: Final = {each.kind: each for each in (*FILE_CAUSES, *RESTORE_CAUSES)}
 
 
 def cause_line(kind: str, **found: object) -> str:
-    """The line of a cause with facts that were found, or the general line if there are none."""
-    cause = CAUSES[kind]
-    return OPTIONAL.sub(r"\1", cause.line).format(**found) if found else cause.general
+    """The line of a cause with facts that were found."""
+    return OPTIONAL.sub(r"\1" if found else "", CAUSES[kind].line).format(**found)

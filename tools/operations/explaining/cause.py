@@ -17,21 +17,29 @@ VERIFY: Final = "'tensorbundle verify CKPT' finds every fault and its cause"
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A cause of a fault.
+    """A cause of a fault, or of a restore that does not match.
 
     Attributes:
         kind: its name.
-        line: a description in one line; names in braces are replaced by facts that were found.
+        line: a description in one line; names in braces are replaced by facts that were found. In double brackets is what
+            is left out if there are none. A is the checkpoint, and B one that the program wrote.
         advice: what to do, a line each.
+        commands: more of that where no checkpoint was read; `check` says which commands help instead.
         short: the line if no file was read, where it must be another one.
     """
 
     kind: str
     line: str
     advice: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     short: str = ""
 
     @property
     def general(self) -> str:
         """The line without facts from a particular file."""
         return self.short or OPTIONAL.sub("", self.line)
+
+    @property
+    def all_advice(self) -> tuple[str, ...]:
+        """What to do where no checkpoint was read."""
+        return (*self.advice, *self.commands)

@@ -112,7 +112,7 @@ def _explanation(
 
 def _general(kind: str) -> LikelyCause:
     cause = CAUSES[kind]
-    return LikelyCause(kind, cause.general, cause.advice)
+    return LikelyCause(kind, cause.general, cause.all_advice)
 
 
 def _checksums(

@@ -22,7 +22,7 @@ FILE_CAUSES: Final = (
         "foreign-content",
         "{content}",
         ("give the checkpoint's own files",),
-        "the file is something else: a Git-LFS pointer, an HTML page, an archive, saved_model.pb, HDF5, text",
+        short="the file is something else: a Git-LFS pointer, an HTML page, an archive, saved_model.pb, HDF5, text",
     ),
     Cause(
         "truncated",
@@ -51,7 +51,7 @@ FILE_CAUSES: Final = (
         "line-endings",
         "line endings were converted ({how}): the file was copied as text",
         ("copy it again in binary mode; git: '*.index binary' and '*.data-* binary' in .gitattributes",),
-        "line endings were converted: the file was copied as text",
+        short="line endings were converted: the file was copied as text",
     ),
     Cause(
         "text-conversion",
@@ -82,7 +82,7 @@ FILE_CAUSES: Final = (
         "flipped-bit",
         "bit {bit} of the byte at offset {offset:#x} is flipped: memory or storage is faulty",
         (COPY_AGAIN, "test the machine's memory; flip the bit back in a copy of the file, and verify that"),
-        "a bit is flipped: memory or storage is faulty",
+        short="a bit is flipped: memory or storage is faulty",
     ),
     Cause(
         "damaged-sector",
@@ -108,7 +108,7 @@ FILE_CAUSES: Final = (
         "byte-order",
         "the byte order flag in the index's header is wrong: the data is {order}-endian",
         ("the header was changed by another program",),
-        "the byte order flag in the index's header is wrong",
+        short="the byte order flag in the index's header is wrong",
     ),
     Cause(
         "not-copied",
@@ -133,7 +133,7 @@ FILE_CAUSES: Final = (
     ),
     Cause(
         "not-initialized",
-        "the variable was not initialised when it was saved, or its tensor was removed",
+        "a variable was not initialised when it was saved, or its tensor was removed",
         ("a restore leaves the variable as it is",),
     ),
     Cause(

@@ -233,7 +233,7 @@ MESSAGES: Final = (
         r"Inconsistent references when loading the checkpoint into this object graph",
         f"{_CHECKPOINT}, restore",
         "One object of the checkpoint would have to be restored to two of the program, or the other way round.",
-        *("shared-key", "other-structure"),
+        *("one-in-checkpoint", "shared-key", "other-structure"),
         advice=(CHECK,),
     ),
     # Keras
@@ -244,7 +244,7 @@ MESSAGES: Final = (
         "Keras layers/layer.py, Layer.load_own_variables",
         "The file has another number of variables for a layer than the layer has: most often none, as the file stores them "
         "under other names.",
-        *("not-built", "other-structure", "other-optimizer"),
+        *("not-built", "layers-without-variables", "other-structure", "other-optimizer"),
         advice=(CHECK,),
     ),
     _message(
@@ -254,7 +254,7 @@ MESSAGES: Final = (
         r"weight\(s\)|Unable to load weights saved in HDF5 format into a subclassed Model",
         "Keras saving/saving_lib.py and legacy/saving/legacy_h5_format.py",
         "The layers of the file and of the model are not the same.",
-        *("other-structure", "not-built"),
+        *("other-structure", "other-layers", "not-built"),
         advice=(CHECK,),
     ),
     _message(

@@ -10,7 +10,7 @@ from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE
 from tensorbundle.shards import ShardReader
 from tensorbundle.slices import is_slice_key
-from tensorbundle.tools.keras.lost import left_out_by_keras_3, lost_text
+from tensorbundle.tools.keras.lost import left_out_by_keras_3, variables_text
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.optimizers.finding import Optimizers
 
@@ -85,7 +85,8 @@ def _check_layers(
     shapes = {decode_key(key): entry.shape for key, entry in entries.items()}
     lost = left_out_by_keras_3(graph, Optimizers.of(graph, shapes))
     if lost:
-        left_out = CorruptionError(lost_text(lost), path=index.path, key=lost[0].key)
+        what = cause_line("left-out-layers", variables=variables_text(lost))
+        left_out = CorruptionError(what, path=index.path, key=lost[0].key)
         report.add("left-out-layers", left_out, severity="warning")
 
 

@@ -13,7 +13,8 @@ from tensorbundle.index import BundleIndex
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, SAVE_COUNTER, attribute_key
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import absolute, basename, dirname, join
-from tensorbundle.tools.keras.lost import left_out_by_keras_3, lost_text
+from tensorbundle.tools.keras.lost import left_out_by_keras_3, variables_text
+from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 from tensorbundle.tools.operations.inspecting.layout import Layout
 from tensorbundle.tools.optimizers.classes import class_names
@@ -100,7 +101,8 @@ def _info(checkpoint: Checkpoint) -> Info:
         if graph is not None:
             root = hints(checkpoint, graph, Tensors(entries)).get(graph.root)
             lost = left_out_by_keras_3(graph, optimizers)
-            notes += [lost_text(lost)] if lost else []
+            if lost:
+                notes.append(cause_line("left-out-layers", variables=variables_text(lost)))
     except (BundleError, OSError) as error:
         notes.append(f"objects and optimizers are unknown: {error}")
     state = optimizers.state

@@ -6,12 +6,14 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tensorbundle.tools.operations.explaining.catalogue import CAUSES, cause_line
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tensorbundle.tools.operations.restoring.outcomes import Finding
 
-__all__ = ["Advice", "Arguments", "Cause", "Place", "fill_in"]
+__all__ = ["Advice", "Arguments", "FoundCause", "Place", "fill_in"]
 
 
 class Place(enum.Enum):
@@ -42,24 +44,40 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class FoundCause:
     """Why some objects do not match.
 
     Attributes:
+        kind: the cause's name in the catalogue.
         what: the cause, for a person.
         findings: the mismatches that it explains.
-        advice: what can be done about it.
+        advice: what can be done about it, the catalogue's first.
         command: a command that removes it, if there is one.
         examples: lines that show the cause, if the findings do not.
         leaves: what does not match after the command, as in `Advice`.
     """
 
+    kind: str
     what: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = ()
     advice: tuple[Advice, ...] = ()
     command: Arguments = ()
     examples: tuple[str, ...] = ()
     leaves: dict[str, int] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        findings: Iterable[Finding],
+        advice: Iterable[Advice] = (),
+        *,
+        examples: tuple[str, ...] = (),
+        **facts: str,
+    ) -> FoundCause:
+        """A cause of the catalogue with what was found, and with advice for this case."""
+        general = tuple(map(Advice, CAUSES[kind].advice))
+        return cls(kind, cause_line(kind, **facts), tuple(findings), (*general, *advice), examples=examples)
 
     @property
     def commands(self) -> list[tuple[Arguments, dict[str, int] | None]]:
@@ -68,7 +86,7 @@ class Cause:
         return [(command, leaves) for command, leaves in found if command]
 
 
-def fill_in(causes: Sequence[Cause], source: str) -> list[Cause]:
+def fill_in(causes: Sequence[FoundCause], source: str) -> list[FoundCause]:
     """The causes with the names of checkpoints in their commands: each reads the output of the one before it."""
     count = sum(bool(each.command) for each in causes)
     out = []

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
 from tensorbundle.proto.paths import SAVE_COUNTER
-from tensorbundle.tools.keras.lost import left_out_by_keras_3, lost_text
+from tensorbundle.tools.keras.lost import left_out_by_keras_3, variables_text
 from tensorbundle.tools.operations.editing.selection import slim
 from tensorbundle.tools.operations.editing.values import set_values
-from tensorbundle.tools.operations.restoring.advice import Advice, Cause, Place, fill_in
+from tensorbundle.tools.operations.restoring.advice import Advice, FoundCause, Place, fill_in
 from tensorbundle.tools.operations.restoring.keras_causes import conversion_cause, find_keras_causes
 from tensorbundle.tools.operations.restoring.move_search import MoveSearch, renaming
 from tensorbundle.tools.operations.restoring.outcomes import counted
@@ -40,7 +41,7 @@ _SHOWN: Final = 3  # scopes in one sentence
 _GROUPS: Final = 8
 
 
-def find_causes(forecast: Forecast, source: Source, target: RestoreTarget) -> list[Cause]:
+def find_causes(forecast: Forecast, source: Source, target: RestoreTarget) -> list[FoundCause]:
     """The causes of the mismatches of a forecast; each mismatch has one cause.
 
     Commands are filled in. If there are several, each reads the checkpoint that the one before it writes. Causes after a
@@ -73,7 +74,7 @@ def find_causes(forecast: Forecast, source: Source, target: RestoreTarget) -> li
     return fill_in(found, source.path)
 
 
-def _lost(source: Source) -> list[Cause]:
+def _lost(source: Source) -> list[FoundCause]:
     """Layers that Keras 3 left out of a checkpoint, which no assertion notices."""
     if source.graph is None:
         return []
@@ -81,17 +82,14 @@ def _lost(source: Source) -> list[Cause]:
     lost = left_out_by_keras_3(source.graph, Optimizers.of(source.graph, shapes))
     if not lost:
         return []
-    advice = Advice(
-        "save with model.save_weights, which stores all layers; restoring this checkpoint does not set them"
-    )
     names = tuple(f"{each.key.partition('/.ATTRIBUTES/')[0]}: {each.full_name}" for each in lost)
-    return [Cause(lost_text(lost), (), (advice,), examples=names)]
+    return [FoundCause.of("left-out-layers", (), examples=names, variables=variables_text(lost))]
 
 
 # Other names
 
 
-def _moved(trials: Trials) -> Iterator[Cause]:
+def _moved(trials: Trials) -> Iterator[FoundCause]:
     """Objects that have other names in the program, if renaming makes the checkpoint match better."""
     search = MoveSearch(trials)
     search.run()
@@ -111,8 +109,12 @@ def _moved(trials: Trials) -> Iterator[Cause]:
         )
         before = trials.open("missing", "unused", "shape", "dtype")
         explained = [each for each in before if any(_accounts_for(move, each) for move in moves)]
+        pairs = tuple(f"{old} -> {new}" for move in moves for old, new in move.pairs.items())
         if not fits and len(moves) == 1 and unused == moves[0].pairs.keys():
-            what = _everything_text(*moves[0].rules[0])
+            old, new = moves[0].rules[0]
+            cause = FoundCause.of(
+                "other-scope", explained, examples=pairs, old=_inside(old), new=_inside(new)
+            )
         else:
             texts = [
                 f"{_place(old)} of A is {_place(new)} in B"
@@ -121,9 +123,10 @@ def _moved(trials: Trials) -> Iterator[Cause]:
                 if new not in move.aside
             ]
             more = f"; and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-            what = "; ".join(texts[:_SHOWN]) + more
+            cause = FoundCause.of(
+                "other-names", explained, examples=pairs, names="; ".join(texts[:_SHOWN]) + more
+            )
         arguments = [f"{old}={new}" for move in moves for old, new in move.rules]
-        pairs = tuple(f"{old} -> {new}" for move in moves for old, new in move.pairs.items())
         edit = renaming(moves)
         trial = trials.attempt(edit)
         if trial is None:
@@ -132,22 +135,21 @@ def _moved(trials: Trials) -> Iterator[Cause]:
         aside = tuple(f"{each}/" for move in moves for each in move.aside)
         trials.explain([each for each in trials.open("unused") if each.path.startswith(aside)])
         command: Arguments = ("rename", Place.SOURCE, Place.MADE, *arguments)
-        yield Cause(what, tuple(explained), (), command, pairs, trial.leaves)
+        yield replace(cause, command=command, leaves=trial.leaves)
 
 
-def _name_based(trials: Trials) -> Iterator[Cause]:
+def _name_based(trials: Trials) -> Iterator[FoundCause]:
     missing = trials.open("missing") if trials.now.forecast.way == "names" else []
     if missing and any("overlooks" not in each.detail for each in missing):
         yield _fitted(
             trials,
             restructuring(trials),
-            "A is name-based (TF1): variables are looked up by their full names, and A lacks some of B's",
+            "name-based",
             (*missing, *trials.open("unused")),
-            (Advice("rules, --map FILE, help where names and shapes do not tell which is which"),),
         )
 
 
-def _renamed(trials: Trials) -> Iterator[Cause]:
+def _renamed(trials: Trials) -> Iterator[FoundCause]:
     """What has another name or place in the program, and is found by all that tells which is which."""
     if trials.open("unused", "shape") and trials.open("missing", "shape"):
         fitting = restructuring(trials)
@@ -155,22 +157,21 @@ def _renamed(trials: Trials) -> Iterator[Cause]:
             yield _fitted(
                 trials,
                 fitting,
-                "A has some objects under other names or in other places than B",
+                "other-places",
                 trials.open("missing"),
-                (),
             )
 
 
 def _fitted(
     trials: Trials,
     fitting: Restructuring | None,
-    what: str,
+    kind: str,
     findings: Sequence[Finding],
-    advice: tuple[Advice, ...],
-) -> Cause:
+    advice: Iterable[Advice] = (),
+) -> FoundCause:
     """A cause that such a command removes, if there is one, for those mismatches that it does remove."""
     if fitting is None:
-        return Cause(what, tuple(findings), advice)
+        return FoundCause.of(kind, findings, advice)
     left = {(each.status, each.path) for each in fitting.trial.forecast.findings}
     mismatches = [*findings, *trials.open("missing", "unused", "shape", "dtype", "dangling")]
     found = {(each.status, each.path): each for each in mismatches}
@@ -179,14 +180,18 @@ def _fitted(
     others = [each for each in found.values() if each not in findings and each.path != SAVE_COUNTER]
     if others:
         have = "have other names or places" if len(others) > 1 else "has another name or place"
-        what = f"{what}; {counted(others, 'other object')} {have} in B"
-    return Cause(what, tuple(found.values()), advice, fitting.command, leaves=fitting.trial.leaves)
+        cause = FoundCause.of(
+            kind, found.values(), advice, others=f"{counted(others, 'other object')} {have}"
+        )
+    else:
+        cause = FoundCause.of(kind, found.values(), advice)
+    return replace(cause, command=fitting.command, leaves=fitting.trial.leaves)
 
 
 # Optimizers and counters
 
 
-def _optimizers(trials: Trials) -> Iterator[Cause]:
+def _optimizers(trials: Trials) -> Iterator[FoundCause]:
     found = [
         *(each for each in trials.open("unused") if each.path in trials.now.state),
         *(each for each in trials.open("missing") if each.path in trials.own_state),
@@ -201,33 +206,17 @@ def _optimizers(trials: Trials) -> Iterator[Cause]:
 
     if refused or statuses >= {"unused", "missing"} or statuses & {"shape", "dtype"}:
         fitting = restructuring(trials)
-        what = "A has the optimizer's state in another place or order than B, or of another kind"
-        advice = removing(f"{'or ' if fitting else ''}remove A's state")
-        if refused:
-            what = (
-                "A's optimizer is of Keras up to 2.10 (legacy), and B's newer one refuses its slot variables"
-            )
-            advice = (Advice("or take B's from tf_keras.optimizers.legacy"), *removing("or remove A's state"))
-        yield _fitted(trials, fitting, what, found, advice)
+        kind = "legacy-optimizer" if refused else "other-optimizer"
+        advice = removing(f"{'or ' if fitting or refused else ''}remove A's state")
+        yield _fitted(trials, fitting, kind, found, advice)
     elif "unused" in statuses:
         only = "only " if len(found) == len(trials.open("unused", "missing")) else ""
-        yield Cause(
-            f"{only}the optimizer's state in A has no place in B",
-            tuple(found),
-            (
-                Advice("if the program does not train: call expect_partial(), and not assert_consumed()"),
-                *removing("or remove it"),
-            ),
-        )
+        yield FoundCause.of("optimizer-left", found, removing("or remove it"), only=only)
     elif found:
-        yield Cause(
-            "A lacks state that B's optimizer has, which starts from its initial values",
-            tuple(found),
-            (Advice("of the assertions, only assert_nontrivial_match can pass"),),
-        )
+        yield FoundCause.of("optimizer-missing", found)
 
 
-def _counter(trials: Trials) -> Iterator[Cause]:
+def _counter(trials: Trials) -> Iterator[FoundCause]:
     for each in trials.open("missing", "unused"):
         if each.path != SAVE_COUNTER or "overlooks" in each.detail:
             continue
@@ -235,86 +224,52 @@ def _counter(trials: Trials) -> Iterator[Cause]:
         adding = trials.advice(
             "or add a counter", command, lambda draft: set_values(draft, SAVE_COUNTER, "1:int64")
         )
-        advice: tuple[Advice, ...]
         if each.status == "unused":
-            what = "A has a save counter, which Checkpoint.save writes and read does not look for"
-            advice = (Advice("call restore instead of read"),)
-        elif trials.now.forecast.method == "restore":
-            what = "A has no save counter, as Checkpoint.write writes none; restore makes one and misses its value"
-            advice = (Advice("call read instead of restore"), *adding)
+            yield FoundCause.of("counter-left", [each])
         else:
-            what = "A has no save counter, and the program has one, as it called save or restore before"
-            advice = (Advice("compare with what the program writes before that"), *adding)
-        yield Cause(what, (each,), advice)
+            restored = trials.now.forecast.method == "restore"
+            yield FoundCause.of("no-counter" if restored else "counter-made-before", [each], adding)
 
 
 # Objects without a one-to-one match
 
 
-def _not_one_to_one(trials: Trials) -> Iterator[Cause]:
-    kinds: tuple[tuple[Status, Reason, str, Advice], ...] = (
-        (
-            "missing",
-            "one key",
-            "objects of A share a key; TensorFlow restores the last one of them, and says nothing",
-            Advice("look for damage", ("verify", Place.SOURCE)),
-        ),
-        (
-            "missing",
-            "no values",
-            "A has an object of this name which has no values; TensorFlow says nothing",
-            Advice("look at it", ("graph", Place.SOURCE)),
-        ),
-        (
-            "missing",
-            "one in A",
-            "one object in A is several objects in B, of which the first gets the values ('Inconsistent references')",
-            Advice("let the program share the object, too"),
-        ),
-        (
-            "unused",
-            "one in B",
-            "several objects in A are one object in B, which gets the values of the first",
-            Advice("nothing fails"),
-        ),
-        (
-            "unused",
-            "no tensors",
-            "A has tensors of objects which have none in B",
-            Advice("call expect_partial(), and not assert_consumed()"),
-        ),
+def _not_one_to_one(trials: Trials) -> Iterator[FoundCause]:
+    kinds: tuple[tuple[Status, Reason, str, tuple[Advice, ...]], ...] = (
+        ("missing", "one key", "shared-key", (Advice("look for damage", ("verify", Place.SOURCE)),)),
+        ("missing", "no values", "no-values", (Advice("look at it", ("graph", Place.SOURCE)),)),
+        ("missing", "one in A", "one-in-checkpoint", ()),
+        ("unused", "one in B", "one-in-program", ()),
+        ("unused", "no tensors", "no-tensors", ()),
     )
-    for status, reason, what, advice in kinds:
+    for status, reason, kind, advice in kinds:
         found = trials.open(status, reason=reason)
         if found:
-            yield Cause(what, tuple(found), (advice,))
+            yield FoundCause.of(kind, found, advice)
 
 
-def _dangling(trials: Trials) -> Iterator[Cause]:
+def _dangling(trials: Trials) -> Iterator[FoundCause]:
     found = trials.open("dangling")
     if found:
-        yield Cause(
-            "A names tensors that it does not store: of variables that had no value yet, or removed since",
-            tuple(found),
-            (Advice("look for damage", ("verify", Place.SOURCE)),),
-        )
+        yield FoundCause.of("not-initialized", found, [Advice("look for damage", ("verify", Place.SOURCE))])
 
 
 # Objects that one side lacks
 
 
-def _left(trials: Trials) -> Iterator[Cause]:
+def _left(trials: Trials) -> Iterator[FoundCause]:
     missing, unused = trials.open("missing"), trials.open("unused")
     for scope, found in _by_scope(missing):
-        what = f"A lacks {counted(found, 'object')} that B has{scope}"
-        yield Cause(what, tuple(found), _adding(trials, found))
+        objects = counted(found, "object")
+        yield FoundCause.of("missing-objects", found, _adding(trials, found), objects=objects, scope=scope)
     for scope, found in _by_scope(unused):
         by_objects = trials.now.forecast.way == "objects"
         advice = (Advice("if that is meant: call expect_partial()"),) if by_objects else ()
-        yield Cause(f"B lacks {counted(found, 'object')} that A has{scope}", tuple(found), advice)
+        objects = counted(found, "object")
+        yield FoundCause.of("unused-objects", found, advice, objects=objects, scope=scope)
     if missing and unused and trials.target.expected is None:
         proposal = Advice("find out which", ("suggest", Place.SOURCE, trials.target.path))
-        yield Cause("if some of these are the same, under other names", (), (proposal,))
+        yield FoundCause.of("perhaps-the-same", (), [proposal])
 
 
 def _adding(trials: Trials, found: Sequence[Finding]) -> tuple[Advice, ...]:
@@ -352,12 +307,8 @@ def _place(name: str) -> str:
     return "the root" if name == "/" else repr(name)
 
 
-def _everything_text(old: str, new: str) -> str:
-    if new == "/":
-        return f"everything that A has in {old!r} is at the root in B"
-    if old == "/":
-        return f"everything that A has at the root is in {new!r} in B"
-    return f"everything that A has in {old!r} is in {new!r} in B"
+def _inside(name: str) -> str:
+    return "at the root" if name == "/" else f"in {name!r}"
 
 
 def _by_scope(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:

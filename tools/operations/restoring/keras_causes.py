@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
@@ -16,7 +15,7 @@ from tensorbundle.tools.operations.converting.keras_weights import (
     to_keras_weights,
 )
 from tensorbundle.tools.operations.editing.selection import slim
-from tensorbundle.tools.operations.restoring.advice import Advice, Cause, Place
+from tensorbundle.tools.operations.restoring.advice import Advice, FoundCause, Place
 from tensorbundle.tools.operations.restoring.keras_loading import OPTIMIZERS, object_of
 from tensorbundle.tools.operations.restoring.outcomes import counted
 from tensorbundle.tools.rewriting.draft import Draft
@@ -33,7 +32,7 @@ __all__ = ["conversion_cause", "find_keras_causes"]
 _SHOWN: Final = 3
 
 
-def find_keras_causes(trials: Trials) -> Iterator[Cause]:
+def find_keras_causes(trials: Trials) -> Iterator[FoundCause]:
     """Why a file does not load into a model."""
     source, target = trials.now.source.path, trials.target.path
     if not trials.now.source.is_keras_weights:
@@ -45,62 +44,37 @@ def find_keras_causes(trials: Trials) -> Iterator[Cause]:
     empty, names = _without_variables(source), {object_of(each.path) for each in missing}
     if unbuilt := names & empty:
         here = [each for each in missing if object_of(each.path) in unbuilt]
-        yield Cause(
-            "A has these layers without variables: the model that wrote it had not built them",
-            tuple(here),
-            (Advice("build the model, or call it on data, before it saves its weights"),),
-        )
+        yield FoundCause.of("layers-without-variables", here)
         missing = [each for each in missing if each not in here]
     if missing:
         counts = _other_counts(trials.now.forecast)
-        what = "A lacks variables of layers that the model has"
-        if counts:
-            what = f"the models have other numbers of layers: {'; '.join(counts[:_SHOWN])}"
-        yield Cause(
-            what,
+        findings, compare = (
             (*missing, *unused),
-            (
-                Advice(
-                    "layers are found by the names of their classes and their order in each class, not by their own names"
-                ),
-                Advice("to see what could be which", ("suggest", Place.SOURCE, target)),
-                Advice("to load what can be loaded: model.load_weights(path, skip_mismatch=True)"),
-            ),
+            Advice("to see what could be which", ("suggest", Place.SOURCE, target)),
         )
+        if counts:
+            yield FoundCause.of("other-layers", findings, [compare], counts="; ".join(counts[:_SHOWN]))
+        else:
+            yield FoundCause.of("missing-variables", findings, [compare])
     if shapes:
-        yield Cause(
-            f"{counted(shapes, 'tensor')} {'have' if len(shapes) > 1 else 'has'} another shape in B",
-            tuple(shapes),
-            (
-                Advice(
-                    "the model was made with other sizes than the one that A is from, or its layers have another order"
-                ),
-            ),
-        )
+        tensors = f"{counted(shapes, 'tensor')} {'have' if len(shapes) > 1 else 'has'}"
+        yield FoundCause.of("other-layer-shape", shapes, tensors=tensors)
     if state:
-        yield Cause(
-            "the optimizers have other numbers of variables; Keras leaves that of the model as it is, and warns",
-            tuple(state),
-            (
-                Advice(
-                    "compile the model with the same optimizer, and call optimizer.build(model.trainable_variables)"
-                ),
-                *trials.advice("or remove the state", ("slim", Place.SOURCE, f"DST{WEIGHTS_ENDING}"), slim),
-            ),
-        )
+        command = ("slim", Place.SOURCE, f"DST{WEIGHTS_ENDING}")
+        yield FoundCause.of("optimizer-size", state, trials.advice("or remove the state", command, slim))
     if unused and not missing:
-        yield Cause("A has what the model does not have, which Keras ignores", tuple(unused))
+        yield FoundCause.of("unused-variables", unused)
 
 
-def conversion_cause(trials: Trials) -> Cause:
+def conversion_cause(trials: Trials) -> FoundCause:
     """The cause that only one of the two is a Keras weights file, with the command that converts, if it helps."""
     target, refused = trials.target.path, []
     command: Arguments
     if trials.target.graph is None:
-        what = "Keras 3 reads .weights.h5, .keras and legacy .h5 files only"
+        kind = "keras-3"
         command = ("convert", Place.SOURCE, f"DST{WEIGHTS_ENDING}", "--template", target)
     else:
-        what = "A is a file of Keras weights, which TensorFlow does not restore"
+        kind = "keras-weights"
         command = ("convert", Place.SOURCE, Place.MADE, "--to", "tf2", "--template", target)
 
     def edit(draft: Draft) -> None:
@@ -119,8 +93,9 @@ def conversion_cause(trials: Trials) -> Cause:
             refused.append(error.reason)
             raise
 
-    cause = trials.remedy(what, trials.now.forecast.findings, command, edit)
-    return replace(cause, what=f"{what}; and it can't be converted: {refused[0]}") if refused else cause
+    findings = trials.now.forecast.findings
+    cause = trials.remedy(FoundCause.of(kind, findings), command, edit)
+    return FoundCause.of(kind, findings, why=refused[0]) if refused else cause
 
 
 def _without_variables(path: str) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
@@ -18,7 +18,7 @@ from tensorbundle.errors import BundleError
 from tensorbundle.proto.paths import key_path
 from tensorbundle.specs import Spec
 from tensorbundle.tools.operations.converting.fitting import KEPT, MISSING
-from tensorbundle.tools.operations.restoring.advice import Advice, Cause
+from tensorbundle.tools.operations.restoring.advice import Advice, FoundCause
 from tensorbundle.tools.operations.restoring.forecasting import Source, predict
 from tensorbundle.tools.operations.restoring.pairing import settled_names
 from tensorbundle.tools.optimizers.finding import Optimizers
@@ -161,15 +161,13 @@ class Trials:
             return ()
         return (Advice(text, command, trial.leaves),)
 
-    def remedy(
-        self, what: str, findings: Sequence[Finding], command: Arguments, edit: Edit, *advice: Advice
-    ) -> Cause:
+    def remedy(self, cause: FoundCause, command: Arguments, edit: Edit) -> FoundCause:
         """A cause with the command that removes it, after which others are tried; without one that does not help."""
         trial = self.attempt(edit)
         if trial is None or not trial.is_better_than(self.now):
-            return Cause(what, tuple(findings), advice)
+            return cause
         self.keep(trial, edit)
-        return Cause(what, tuple(findings), advice, command, leaves=trial.leaves)
+        return replace(cause, command=command, leaves=trial.leaves)
 
 
 def path_in_source(source: Source, finding: Finding) -> str:

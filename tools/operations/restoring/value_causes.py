@@ -14,7 +14,7 @@ from tensorbundle.specs import shape_text
 from tensorbundle.tools.operations.editing.casting import cast
 from tensorbundle.tools.operations.editing.shapes import reshape, transpose
 from tensorbundle.tools.operations.editing.vocabulary import resize
-from tensorbundle.tools.operations.restoring.advice import Advice, Cause, Place
+from tensorbundle.tools.operations.restoring.advice import Advice, FoundCause, Place
 from tensorbundle.tools.operations.restoring.outcomes import counted
 from tensorbundle.tools.operations.restoring.pairing import settled_names
 from tensorbundle.tools.operations.restoring.restructuring import restructuring
@@ -37,7 +37,7 @@ _ROWS: Final = 10_000_000
 _SHOWN: Final = 3
 
 
-def find_type_causes(trials: Trials) -> Iterator[Cause]:
+def find_type_causes(trials: Trials) -> Iterator[FoundCause]:
     """Why tensors differ in type, with commands that cast them."""
     groups: dict[tuple[DType, DType], list[Finding]] = defaultdict(list)
     for each in trials.open("dtype"):
@@ -46,24 +46,31 @@ def find_type_causes(trials: Trials) -> Iterator[Cause]:
         if stored is not None and wanted is not None and stored is not wanted:
             groups[stored, wanted].append(each)
     for (stored, wanted), found in groups.items():
-        what = f"{counted(found, 'tensor')} {_is(found)} {stored} in A, and {wanted} in B"
+        cause_with = functools.partial(
+            FoundCause.of,
+            "other-dtype",
+            found,
+            tensors=f"{counted(found, 'tensor')} {_is(found)}",
+            stored=str(stored),
+            wanted=str(wanted),
+        )
         if not (stored.is_numeric and wanted.is_numeric):
-            yield Cause(what, tuple(found), (Advice("no command casts these"),))
+            yield cause_with([Advice("no command casts these")])
             continue
         patterns = _patterns(trials.now.source, found, stored, wanted)
         if len(patterns) > IN_ONE_COMMAND:
             advice = Advice("a recipe for 'tensorbundle rewrite' takes any number of casts")
-            yield Cause(what, tuple(found), (advice,))
+            yield cause_with([advice])
             continue
         casts = dict.fromkeys(patterns, wanted)
         command: Arguments = ("cast", Place.SOURCE, Place.MADE, *(f"{each}={wanted}" for each in patterns))
-        yield trials.remedy(what, found, command, lambda draft, casts=casts: cast(draft, casts))  # type: ignore[misc]
+        yield trials.remedy(cause_with(), command, lambda draft, casts=casts: cast(draft, casts))  # type: ignore[misc]
     rest = trials.open("dtype")
     if rest:
-        yield Cause("B's objects can't take what A stores", tuple(rest))
+        yield FoundCause.of("refused-values", rest)
 
 
-def find_shape_causes(trials: Trials) -> Iterator[Cause]:
+def find_shape_causes(trials: Trials) -> Iterator[FoundCause]:
     """Why tensors differ in shape, with commands that change them."""
     source, differing = trials.now.source, trials.open("shape")
     meant = settled_names(source, trials.target) if differing else {}
@@ -72,42 +79,30 @@ def find_shape_causes(trials: Trials) -> Iterator[Cause]:
     for each in differing:
         old, new = path_in_source(source, each), name_of(each)
         same = meant.get(old, new) == new and givers.get(new, old) == old
-        kinds[_difference(source, each) if same else "renamed"].append(each)
+        kinds[_difference(source, each) if same else "other-variable"].append(each)
     for kind, found in kinds.items():
-        count = counted(found, "tensor")
-        advice: tuple[Advice, ...]
-        if kind == "transposed":
-            what = f"{count} {_is(found)} transposed in B"
-            advice = _reshaping(trials, "transpose", found)
-        elif kind == "reshaped":
-            what = f"{count} {_has(found)} as many values in B, in another shape"
-            advice = _reshaping(trials, "reshape", found)
-        elif kind == "rows":
-            what = f"{count} {_has(found)} another number of rows in B"
+        advice: tuple[Advice, ...] = ()
+        if kind in ("transposed", "reshaped"):
+            advice = _reshaping(trials, "transpose" if kind == "transposed" else "reshape", found)
+        elif kind == "other-rows":
             advice = _resizing(trials, found)
-        elif kind == "renamed":
-            what = f"{count} {_is(found)} another variable in B, under the same path"
-            advice = _without(trials)
         else:
-            what = f"{count} {_has(found)} another size in B"
-            advice = (
-                Advice("the program was made with other sizes than the one that A is from"),
-                *_without(trials),
-            )
-        yield Cause(what, tuple(found), advice)
+            advice = _without(trials)
+        verb = _is(found) if kind in ("transposed", "other-variable") else _has(found)
+        yield FoundCause.of(kind, found, advice, tensors=f"{counted(found, 'tensor')} {verb}")
 
 
 def _difference(source: Source, finding: Finding) -> str:
-    """How the shapes of a stored tensor and of the one in the program differ."""
+    """How the shapes of a stored tensor and of the one in the program differ: the kind of the cause."""
     stored = stored_spec(source, finding).shape
     wanted = finding.wanted.shape if finding.wanted is not None else None
     if stored is None or wanted is None:
-        return "other"
+        return "other-shape"
     if len(stored) == 2 and stored == wanted[::-1]:
         return "transposed"
     if math.prod(stored) == math.prod(wanted):
         return "reshaped"
-    return "rows" if len(stored) == 2 == len(wanted) and stored[1] == wanted[1] else "other"
+    return "other-rows" if len(stored) == 2 == len(wanted) and stored[1] == wanted[1] else "other-shape"
 
 
 def _variables(trials: Trials, found: Sequence[Finding]) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,7 @@ from string import Formatter
 
 import pytest
 
+from support.source import ROOT
 from tensorbundle.coding import crc32c_of_zeros
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
@@ -189,6 +190,17 @@ def test_causes_are_there_and_have_general_lines():
     assert cause_line("truncated", size=1, needed=3, missing=2).endswith(
         "1 of at least 3 bytes, 2 are missing"
     )
+
+
+def test_every_cause_is_looked_for():
+    """By verify or check, or named by a message: kinds are words of their code."""
+    catalogue = {"file_causes.py", "restore_causes.py"}
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "tools").rglob("*.py")
+        if path.name not in catalogue
+    )
+    assert [kind for kind in CAUSES if f'"{kind}"' not in code] == []
 
 
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES.keys())
