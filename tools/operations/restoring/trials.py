@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.entries import TensorEntry
-from tensorbundle.errors import BundleError
+from tensorbundle.errors import BundleError, MissingFileError
 from tensorbundle.proto.paths import key_path
 from tensorbundle.specs import Spec
 from tensorbundle.tools.operations.converting.fitting import KEPT, MISSING
@@ -23,6 +23,7 @@ from tensorbundle.tools.operations.restoring.forecasting import Source, predict
 from tensorbundle.tools.operations.restoring.pairing import settled_names
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.rewriting.draft import Draft
+from tensorbundle.tools.rewriting.transfer import check_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,6 +139,7 @@ class Trials:
                 draft = Draft.of(checkpoint)
                 for each in (*self._edits, *edits):
                     each(draft)
+                _check(draft)
             entries = {
                 key: TensorEntry(tensor.dtype, tensor.shape, 0, slices=tensor.slices)
                 for key, tensor in draft.tensors.items()
@@ -168,6 +170,19 @@ class Trials:
             return cause
         self.keep(trial, edit)
         return replace(cause, command=command, leaves=trial.leaves)
+
+
+def _check(draft: Draft) -> None:
+    """Refuse what can't be written. Data that the checkpoint itself lacks is no reason, as it may be somewhere else.
+
+    Raises:
+        BundleError: as `check_sources`.
+    """
+    try:
+        check_sources(draft.plan())
+    except MissingFileError as error:
+        if not (error.path or "").startswith(draft.prefix):
+            raise
 
 
 def path_in_source(source: Source, finding: Finding) -> str:

@@ -461,6 +461,19 @@ def test_state_that_is_restored_is_not_removed(tmp_path):
     assert not [command for cause in found for command, _ in cause.commands if command[0] == "slim"]
 
 
+def test_commands_that_could_not_be_written(tmp_path):
+    """Data that B lacks is needed where B's values are kept. Data that A lacks may be somewhere else."""
+    slots = {"w/Adam": np.ones(5, "f4"), "w/Adam_1": np.ones(5, "f4")}
+    powers = {"beta1_power": np.float32(0.9), "beta2_power": np.float32(0.99)}
+    against = write(tmp_path / "b", {"w": np.ones(5, "f4")} | slots | powers)
+    source = write(tmp_path / "a", {"w": np.ones(5, "f4"), "w/Momentum": np.ones(5, "f4")})
+    (tmp_path / "a.data-00000-of-00001").unlink()
+    last = [each.command for each in causes(source, against)[1] if each.command][-1]
+    assert last[0] == "convert"
+    (tmp_path / "b.data-00000-of-00001").unlink()
+    assert not [each for each in causes(source, against)[1] if "convert" in each.command]
+
+
 @pytest.mark.parametrize(
     "seed",
     [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(100, 130))],
