@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names, quoted
 from tensorbundle.limits import MAX_PATHS
 from tensorbundle.proto.moving import move_edges
-from tensorbundle.proto.nodes import Attribute, Node, RegisteredSaver, Slot, decode_nodes, encode_nodes
+from tensorbundle.proto.nodes import (
+    Attribute,
+    Node,
+    RegisteredSaver,
+    Slot,
+    decode_nodes,
+    encode_nodes,
+    is_encoding_of,
+)
 from tensorbundle.proto.paths import (
     SAVE_COUNTER,
     VARIABLE_VALUE,
@@ -81,7 +89,7 @@ class ObjectGraph:
         """
         data = encode_nodes(self.nodes)
         check_paths(self.root, len(data))
-        if self.stored is None or self.stored == data or encode_nodes(decode_nodes(self.stored)) != data:
+        if self.stored is None or self.stored == data or not is_encoding_of(data, self.stored):
             return data
         return self.stored
 
@@ -264,9 +272,10 @@ class ObjectGraph:
                 graph is then unchanged.
         """
         before = self.paths()
+        known = {path: node for node, path in reversed(before.items())}  # of two with one path, the first
         children = {node: dict(node.children) for node in self.nodes}
         try:
-            move_edges(self.root, self.__getitem__, moves)
+            move_edges(self.root, lambda path: known.get(path) or self[path], moves)
         except BundleError:
             for node, edges in children.items():
                 node.children = edges

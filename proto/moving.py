@@ -35,78 +35,104 @@ def move_edges(root: Node, find: Callable[[str], Node], moves: Mapping[str, str]
         if name in leaving.setdefault(parent, {}):
             raise ConflictError("this object moves twice, by two of its paths", key=path)
         leaving[parent][name] = parent.children[name]
-        edges.append((path, parent, name, _names(new, path), new))
+        _must_be_path(new, path)
+        edges.append((path, parent, name, new))
     order = {parent: parent.children for parent in leaving}
     for parent, going in leaving.items():
         parent.children = {name: child for name, child in order[parent].items() if name not in going}
     renamed: dict[Node, dict[str, str]] = {parent: {} for parent in leaving}
     taken: set[tuple[Node, str]] = set()
     elsewhere = []
-    fresh = {(parent, name) for path, parent, name, _, new in edges if new.startswith(f"{path}/")}
+    fresh = {(parent, name) for path, parent, name, new in edges if new.startswith(f"{path}/")}
     taken |= fresh
-    for path, parent, name, names, new in edges:
-        stays = bool(names) and _descend(root, names[:-1]) is parent
-        if stays and names[-1] not in parent.children and (parent, names[-1]) not in taken:
-            renamed[parent][name] = names[-1]
-            taken.add((parent, names[-1]))
+    remaining = _Parents(root)
+    for path, parent, name, new in edges:
+        there, last = remaining.of(new)
+        if there is parent and last not in parent.children and (parent, last) not in taken:
+            renamed[parent][name] = last
+            taken.add((parent, last))
         else:
-            elsewhere.append((leaving[parent][name], names, path, new))
+            elsewhere.append((leaving[parent][name], path, new))
     for parent, new_names in renamed.items():  # keeps its position among its siblings
         parent.children = {
             new_names.get(name, name): Node() if (parent, name) in fresh else child
             for name, child in order[parent].items()
             if name in new_names or name not in leaving[parent] or (parent, name) in fresh
         }
-    for node, names, path, new in elsewhere:
-        _attach(root, node, names, path, new)
+    parents = _Parents(root)
+    for node, path, new in elsewhere:
+        _attach(root, parents, node, path, new)
     _prune(root, leaving)
 
 
 def _edge(find: Callable[[str], Node], path: str) -> tuple[Node, str]:
     """The parent of the object at `path`, and the object's local name there."""
-    node = find(path)
     above, slash, escaped = path.rpartition("/")
     try:
-        parent, name = find(above), unescape_name(escaped)
+        parent: Node | None = find(above)
+        name = unescape_name(escaped)
         if slash and not above:  # a child of the root that is called ""
-            parent = parent.children.get("", parent)
+            parent = find("").children.get("")
     except (ValueError, TensorNotFoundError):
         parent, name = None, ""
-    if parent is None or parent.children.get(name) is not node:  # slot variables are no children
+    if not path or parent is None or name not in parent.children:
+        find(path)  # raises if there is no such object
         raise ConflictError("the root object and slot variables have no name of their own", key=path)
     return parent, name
 
 
-def _descend(root: Node, names: Iterable[str]) -> Node | None:
-    """The object that edges of these names lead to, or None."""
-    node: Node | None = root
-    for name in names:
-        node = node.children.get(name) if node is not None else None
-    return node
+class _Parents:
+    """The objects above new paths, each searched for once: siblings have the same."""
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self._known: dict[tuple[str, str], Node | None] = {}
+
+    def of(self, path: str, *, add: bool = False) -> tuple[Node | None, str]:
+        """The object above `path`, and the local name below it.
+
+        If there is none, None, or a new object if `add` is set; None also of the root's path. `add` must be the same in
+        every call.
+        """
+        above, slash, escaped = path.rpartition("/")
+        if not path:
+            return None, ""
+        if (above, slash) not in self._known:
+            node: Node | None = self._root
+            for name in split_path(path)[:-1]:
+                child = node.children.get(name) if node is not None else None
+                if child is None and node is not None and add:
+                    child = node.children[name] = Node()
+                node = child
+            self._known[above, slash] = node
+        return self._known[above, slash], unescape_name(escaped)
 
 
-def _attach(root: Node, node: Node, names: list[str], path: str, new: str) -> None:
+def _attach(root: Node, parents: _Parents, node: Node, path: str, new: str) -> None:
     """Attach an object, or its children, under a new name; both paths are for messages."""
-    pending = deque([(node, root, names)])
+    parent, name = parents.of(new, add=True)
+    there = root if parent is None else parent.children.setdefault(name, node)
+    pending = deque([(node, there)])
     while pending:
-        node, parent, names = pending.popleft()
-        for part in names[:-1]:
-            parent = parent.children.setdefault(part, Node())
-        there = parent.children.setdefault(names[-1], node) if names else parent
+        node, there = pending.popleft()
         if there is node:
             continue
         if node.owns_something or there.owns_something:
             raise ConflictError(f"there is an object at {new!r} already", key=path)
-        pending.extend((child, there, [name]) for name, child in node.children.items())
+        pending.extend(
+            (child, there.children.setdefault(name, child)) for name, child in node.children.items()
+        )
 
 
 def _prune(root: Node, parents: Iterable[Node]) -> None:
     """Remove objects that a move left without content, then their parents if these have no content either."""
+    queue = [node for node in parents if not (node is root or node.children or node.owns_something)]
+    if not queue:
+        return
     above: dict[Node, list[tuple[Node, str]]] = {}
     for _, node in walk(root):
         for name, child in node.children.items():
             above.setdefault(child, []).append((node, name))
-    queue = list(parents)
     while queue:
         node = queue.pop()
         if node is root or node.children or node.owns_something:
@@ -116,10 +142,11 @@ def _prune(root: Node, parents: Iterable[Node]) -> None:
             queue.append(parent)
 
 
-def _names(path: str, old: str) -> list[str]:
-    """The local names in a path given by a user."""
+def _must_be_path(path: str, old: str) -> None:
+    """Refuse a path given by a user with a part that is not escaped."""
     try:
-        return split_path(path)
+        if "." in path:
+            split_path(path)
     except ValueError as error:
         escaped = "/".join(map(escape_name, path.split("/")))
         raise ConflictError(f"{error}; as a path it is {escaped!r}", key=old) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
@@ -18,11 +18,13 @@ from tensorbundle.limits import MIN_NODES, NODE_BYTES
 from tensorbundle.proto import checkpoint_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    _TrackableObject = checkpoint_pb2.TrackableObjectGraph.TrackableObject
+    from google.protobuf.wrappers_pb2 import BoolValue
 
-__all__ = ["Attribute", "Node", "RegisteredSaver", "Slot", "decode_nodes", "encode_nodes"]
+_Type = checkpoint_pb2.TrackableObjectGraph.TrackableObject
+
+__all__ = ["Attribute", "Node", "RegisteredSaver", "Slot", "decode_nodes", "encode_nodes", "is_encoding_of"]
 
 
 @dataclass(slots=True)
@@ -103,6 +105,26 @@ def decode_nodes(data: bytes) -> list[Node]:
     Raises:
         CorruptionError: not such a message, no nodes, or an edge to a node that does not exist.
     """
+    return [*_decoded(data)]
+
+
+def is_encoding_of(data: bytes, stored: bytes) -> bool:
+    """Whether `data` is what `encode_nodes` makes of the nodes in `stored`; it looks no further than the first difference.
+
+    Raises:
+        CorruptionError: as for `decode_nodes`.
+    """
+    end = 0
+    for node in _decoded(stored):
+        encoded = _message(b"\x0a", _encode_node(node))
+        if not data.startswith(encoded, end):
+            return False
+        end += len(encoded)
+    return end == len(data)
+
+
+def _decoded(data: bytes) -> Iterator[Node]:
+    """As `decode_nodes`: each node when all of it is decoded."""
     message = checkpoint_pb2.TrackableObjectGraph()
     try:
         message.ParseFromString(data)
@@ -114,39 +136,62 @@ def decode_nodes(data: bytes) -> list[Node]:
         raise CorruptionError(
             f"an object graph of {len(message.nodes)} nodes in {len(data)} bytes: too few for their edges"
         )
-    nodes = [Node(id=number) for number in range(len(message.nodes))]
+    nodes = [Node(number) for number in range(len(message.nodes))]
     extended = _has_unknown_fields(message)
-
-    def node(number: int, of: int, what: str) -> Node:
-        if not 0 <= number < len(nodes):
-            raise CorruptionError(f"object graph node {of}: {what} is node {number}, there are {len(nodes)}")
-        return nodes[number]
-
-    for each, source in zip(nodes, message.nodes, strict=True):
-        for child in source.children:  # of two edges with one name, TensorFlow takes the first
-            each.children.setdefault(
-                child.local_name, node(child.node_id, each.id, f"child {child.local_name!r}")
-            )
-        each.attributes = [
-            Attribute(item.name, item.full_name, item.checkpoint_key, item.optional_restore)
-            for item in source.attributes
-        ]
-        listed = (
-            (item.original_variable_node_id, item.slot_name, item.slot_variable_node_id)
-            for item in source.slot_variables
-        )
-        each.slots = [
-            Slot(name, node(variable, each.id, "a slot's variable"), node(slot, each.id, f"slot {name!r}"))
-            for variable, name, slot in dict.fromkeys(listed)  # what is listed twice counts once
-        ]
-        if source.HasField("registered_saver"):
-            saver = source.registered_saver
-            each.registered_saver = RegisteredSaver(saver.name, saver.object_name)
-        if source.HasField("has_checkpoint_values"):
-            each.has_checkpoint_values = source.has_checkpoint_values.value
+    for node, source in zip(nodes, message.nodes, strict=True):
+        for descriptor, value in source.ListFields():  # much cheaper than to ask for each: most are absent
+            _FIELDS[descriptor.number](node, value, nodes)
         if extended:
-            each.unknown = _unknown_fields(source)
-    return nodes
+            node.unknown = _unknown_fields(source)
+        yield node
+
+
+def _add_children(node: Node, references: Iterable[_Type.ObjectReference], nodes: Sequence[Node]) -> None:
+    children = node.children
+    for each in references:
+        name, number = each.local_name, each.node_id
+        if not 0 <= number < len(nodes):
+            raise _no_such_node(nodes, node, f"child {name!r}", number)
+        children.setdefault(name, nodes[number])  # of two edges with one name, TensorFlow takes the first
+
+
+def _add_attributes(node: Node, tensors: Iterable[_Type.SerializedTensor], _nodes: Sequence[Node]) -> None:
+    node.attributes = [
+        Attribute(each.name, each.full_name, each.checkpoint_key, each.optional_restore) for each in tensors
+    ]
+
+
+def _add_slots(node: Node, references: Iterable[_Type.SlotVariableReference], nodes: Sequence[Node]) -> None:
+    listed = (
+        (each.original_variable_node_id, each.slot_name, each.slot_variable_node_id) for each in references
+    )
+    for variable, name, slot in dict.fromkeys(listed):  # what is listed twice counts once
+        if not 0 <= variable < len(nodes):
+            raise _no_such_node(nodes, node, "a slot's variable", variable)
+        if not 0 <= slot < len(nodes):
+            raise _no_such_node(nodes, node, f"slot {name!r}", slot)
+        node.slots.append(Slot(name, nodes[variable], nodes[slot]))
+
+
+def _add_saver(node: Node, saver: checkpoint_pb2.RegisteredSaver, _nodes: Sequence[Node]) -> None:
+    node.registered_saver = RegisteredSaver(saver.name, saver.object_name)
+
+
+def _add_mark(node: Node, mark: BoolValue, _nodes: Sequence[Node]) -> None:
+    node.has_checkpoint_values = mark.value
+
+
+_FIELDS: Final[dict[int, Callable[[Node, Any, Sequence[Node]], None]]] = {
+    _Type.CHILDREN_FIELD_NUMBER: _add_children,
+    _Type.ATTRIBUTES_FIELD_NUMBER: _add_attributes,
+    _Type.SLOT_VARIABLES_FIELD_NUMBER: _add_slots,
+    _Type.REGISTERED_SAVER_FIELD_NUMBER: _add_saver,
+    _Type.HAS_CHECKPOINT_VALUES_FIELD_NUMBER: _add_mark,
+}
+
+
+def _no_such_node(nodes: Sequence[Node], of: Node, what: str, number: int) -> CorruptionError:
+    return CorruptionError(f"object graph node {of.id}: {what} is node {number}, there are {len(nodes)}")
 
 
 def encode_nodes(nodes: Sequence[Node]) -> bytes:
@@ -159,10 +204,10 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
     """
     out = io.BytesIO()  # whose bytes are not copied at the end
     for node in nodes:
-        for end in (
-            *node.children.values(),
-            *(end for slot in node.slots for end in (slot.variable, slot.slot)),
-        ):
+        ends = [*node.children.values()]
+        for slot in node.slots:
+            ends += (slot.variable, slot.slot)
+        for end in ends:
             if not 0 <= end.id < len(nodes) or nodes[end.id] is not end:
                 raise ConflictError(f"object graph node {node.id}: an edge to an object outside of the graph")
         try:
@@ -215,7 +260,7 @@ def _has_unknown_fields(message: checkpoint_pb2.TrackableObjectGraph) -> bool:
     return known.ByteSize() != message.ByteSize()
 
 
-def _unknown_fields(message: _TrackableObject) -> bytes:
+def _unknown_fields(message: _Type) -> bytes:
     """The fields of a node's encoding that are not in our schema."""
     rest = type(message)()
     rest.CopyFrom(message)

@@ -57,7 +57,7 @@ def unescape_name(escaped: str) -> str:
                 f"{escaped!r} is not an escaped name: '.{found[1]}' at {found.start()}"
             ) from None
 
-    return _ESCAPED.sub(meaning, escaped)
+    return _ESCAPED.sub(meaning, escaped) if "." in escaped else escaped
 
 
 def name_fault(name: str) -> str | None:
@@ -89,7 +89,8 @@ def split_path(path: str) -> list[str]:
     Raises:
         ArgumentError: a part is not an escaped name.
     """
-    return [unescape_name(part) for part in path.split("/")] if path else []
+    parts = path.split("/") if path else []
+    return list(map(unescape_name, parts)) if "." in path else parts
 
 
 def attribute_key(path: str, name: str = VARIABLE_VALUE) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tensorbundle.errors import CorruptionError
 from tensorbundle.limits import MAX_PATH_RATIO, MAX_PATHS
 from tensorbundle.proto.nodes import Slot
-from tensorbundle.proto.paths import join_path, slot_path
+from tensorbundle.proto.paths import escape_name, slot_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,8 @@ def walk(root: Node) -> Iterator[tuple[str, Node]]:
         elif isinstance(edge, Slot):
             paths[node] = slot_path(paths[edge.variable], paths[parent], edge.name)
         else:
-            paths[node] = join_path(paths[parent], edge, of_root=parent is root)
+            name = escape_name(edge)
+            paths[node] = name if parent is root else f"{paths[parent]}/{name}"
         yield paths[node], node
 
 

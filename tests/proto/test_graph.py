@@ -6,7 +6,7 @@ import tensorbundle as tb
 from support.bundles import raw
 from support.cost import growth
 from support.depth import DEEP
-from tensorbundle.proto import checkpoint_pb2
+from tensorbundle.proto import checkpoint_pb2, nodes
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, RegisteredSaver, Slot
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, attribute_key
 
@@ -815,3 +815,30 @@ def test_nodes_without_edges_are_not_believed():
         tb.CorruptionError, match="object graph of 2000 nodes in 4000 bytes: too few for their edges"
     ):
         ObjectGraph.parse(raw("0a00") * 2 * most)
+
+
+def test_moving_every_object_makes_no_object_that_is_not_needed(monkeypatch):
+    made = []
+
+    class Counted(Node):
+        def __init__(self, *args, **kwargs):
+            made.append(self)
+            super().__init__(*args, **kwargs)
+
+    graph = ObjectGraph.from_names(["a/" * 100 + f"v{number}" for number in range(10)], save_counter=False)
+    monkeypatch.setattr("tensorbundle.proto.moving.Node", Counted)
+    moves = {path: f"x/{path}" for path in graph.paths().values() if path}
+    graph.move(moves)
+    assert len(made) == 1
+    assert "x/vars/" + "a.S" * 100 + "v3" in graph
+
+
+def test_what_was_stored_is_encoded_no_further_than_the_first_edit(monkeypatch):
+    graph = ObjectGraph.parse(ObjectGraph.from_names([f"a{number}" for number in range(100)]).encode())
+    graph.rename("vars", "variables")
+    encoded = []
+    encode = nodes._encode_node
+    monkeypatch.setattr(nodes, "_encode_node", lambda node: encoded.append(node) or encode(node))
+    data = graph.encode()
+    assert len(encoded) == len(graph) + 1
+    assert ObjectGraph.parse(data).encode() == data
