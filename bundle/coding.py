@@ -159,6 +159,8 @@ def encode_varint(value: int) -> bytes:
     """`value` as a varint; negative values in 64-bit two's complement, as protobuf encodes int32 and int64."""
     if 0 <= value < 0x80:
         return _ONE_BYTE[value]
+    if 0 <= value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     value &= UINT64_MASK
     out = []
     while value > 0x7F:

@@ -89,9 +89,9 @@ class ObjectGraph:
         """
         data = encode_nodes(self.nodes)
         check_paths(self.root, len(data))
-        if self.stored is None or self.stored == data or not is_encoding_of(data, self.stored):
+        if self.stored is None or self.stored == data:
             return data
-        return self.stored
+        return self.stored if is_encoding_of(data, len(self.nodes), self.stored) else data
 
     # Looking
 

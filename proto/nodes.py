@@ -105,17 +105,22 @@ def decode_nodes(data: bytes) -> list[Node]:
     Raises:
         CorruptionError: not such a message, no nodes, or an edge to a node that does not exist.
     """
-    return [*_decoded(data)]
+    return [*_decoded(_parsed(data))]
 
 
-def is_encoding_of(data: bytes, stored: bytes) -> bool:
-    """Whether `data` is what `encode_nodes` makes of the nodes in `stored`; it looks no further than the first difference.
+def is_encoding_of(data: bytes, count: int, stored: bytes) -> bool:
+    """Whether `data`, with `count` nodes, is what `encode_nodes` makes of the nodes in `stored`.
+
+    It looks no further than the first difference.
 
     Raises:
         CorruptionError: as for `decode_nodes`.
     """
+    message = _parsed(stored)
+    if len(message.nodes) != count:
+        return False
     end = 0
-    for node in _decoded(stored):
+    for node in _decoded(message):
         encoded = _message(b"\x0a", _encode_node(node))
         if not data.startswith(encoded, end):
             return False
@@ -123,8 +128,7 @@ def is_encoding_of(data: bytes, stored: bytes) -> bool:
     return end == len(data)
 
 
-def _decoded(data: bytes) -> Iterator[Node]:
-    """As `decode_nodes`: each node when all of it is decoded."""
+def _parsed(data: bytes) -> checkpoint_pb2.TrackableObjectGraph:
     message = checkpoint_pb2.TrackableObjectGraph()
     try:
         message.ParseFromString(data)
@@ -136,6 +140,11 @@ def _decoded(data: bytes) -> Iterator[Node]:
         raise CorruptionError(
             f"an object graph of {len(message.nodes)} nodes in {len(data)} bytes: too few for their edges"
         )
+    return message
+
+
+def _decoded(message: checkpoint_pb2.TrackableObjectGraph) -> Iterator[Node]:
+    """Each node, when all of it is decoded."""
     nodes = [Node(number) for number in range(len(message.nodes))]
     extended = _has_unknown_fields(message)
     for node, source in zip(nodes, message.nodes, strict=True):
@@ -221,10 +230,13 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
 
 def _encode_node(node: Node) -> bytes:
     """The TrackableObject of a node: fields in order, zeros and empty texts left out."""
-    out = [
-        _message(b"\x0a", _number(b"\x08", child.id) + _text(b"\x12", name))
-        for name, child in node.children.items()
-    ]
+    out = []
+    for name, child in node.children.items():
+        edge = b"\x08" + encode_varint(child.id) if child.id else b""
+        text = name.encode()
+        if text:
+            edge += b"\x12" + encode_varint(len(text)) + text
+        out.append(b"\x0a" + encode_varint(len(edge)) + edge)
     for each in node.attributes:
         names = (
             _text(b"\x0a", each.name) + _text(b"\x12", each.full_name) + _text(b"\x1a", each.checkpoint_key)

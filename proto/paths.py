@@ -39,7 +39,9 @@ _MEANS: Final = {".": ".", "S": "/"}
 
 def escape_name(name: str) -> str:
     """A local name, escaped for a path: '.' becomes '..', then '/' becomes '.S'."""
-    return name.replace(".", "..").replace("/", ".S")
+    if "." in name:
+        name = name.replace(".", "..")
+    return name.replace("/", ".S") if "/" in name else name
 
 
 def unescape_name(escaped: str) -> str:

@@ -87,7 +87,7 @@ def check_paths(root: Node, nbytes: int) -> None:
         elif isinstance(edge, Slot):
             sizes[node] = sizes[edge.variable] + sizes[parent] + len(edge.name)
         else:
-            sizes[node] = sizes[parent] + 1 + len(edge) + edge.count(".") + edge.count("/")
+            sizes[node] = sizes[parent] + 1 + len(escape_name(edge))
         total += sizes[node]
         if total > allowed:
             raise paths_too_long(allowed)

@@ -110,9 +110,9 @@ def _without_state(graph: ObjectGraph, known: dict[Node, Generation]) -> tuple[l
     bare, idle = [], []
     for node in graph.nodes:
         for name, child in node.children.items():
-            own = child.children.keys() - WRAPPED - {LOSS_SCALE}
-            if child in known or name in WRAPPED or child.owns_something or not CALLED_OPTIMIZER.search(name):
+            if not CALLED_OPTIMIZER.search(name) or name in WRAPPED or child in known or child.owns_something:
                 continue
+            own = child.children.keys() - WRAPPED - {LOSS_SCALE}
             if own == {"iter"}:
                 bare.append(child)
             elif not own:

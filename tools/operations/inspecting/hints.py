@@ -170,6 +170,8 @@ class _Hints:
         """The hint of one node, whose shortest path ends with the edge `name` from `parent`, which has its hint."""
         if node.registered_saver is not None:
             return f"saved by {node.registered_saver.name}"
+        if not (node.children or node.owns_something):
+            return self._bookkeeping(node, name, parent)
         return (
             self._by_tensors(node)
             or self._optimizer(node)

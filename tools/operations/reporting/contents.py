@@ -25,7 +25,6 @@ from tensorbundle.tools.operations.reporting.graphs import graph_contents
 from tensorbundle.tools.operations.reporting.layers import largest_layers
 from tensorbundle.tools.operations.reporting.page import html_page
 from tensorbundle.tools.optimizers.finding import Optimizers
-from tensorbundle.tools.rewriting.draft import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,7 +100,8 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
         full_names: dict[str, str] = {}
         graph = None
         with contextlib.suppress(BundleError):  # here and below, `problems` has the error
-            state = Optimizers.of_draft(Draft.of(checkpoint)).state
+            shapes = {key: entry.shape for key, entry in entries.items()}
+            state = Optimizers.of(checkpoint.object_graph, shapes).state
         with contextlib.suppress(BundleError):
             if checkpoint.object_graph is not None:
                 attributes = (each for node in checkpoint.object_graph.nodes for each in node.attributes)
