@@ -246,18 +246,18 @@ class Classes:
             described: the layer in the config, or None.
         """
         if described is not None and described.class_name:
-            return snake_case(described.class_name), "class from the config"
+            return snake_case(described.class_name), "by the class in the config"
         if layer.node in self.by_node:
             name = self.by_node[layer.node]
             if name == "Functional" and layer.listed is None:
                 name = "Model"
-            return snake_case(name), "class from the SavedModel"
+            return snake_case(name), "by the class in the SavedModel"
         if layer.listed is not None:
             if layer.sequential is None:
                 return None
-            return ("sequential" if layer.sequential else "functional"), "class from the object graph"
+            return ("sequential" if layer.sequential else "functional"), "by the class in the object graph"
         snake = class_in_names(layer)
-        return None if snake is None else (snake, "class guessed from names of variables")
+        return None if snake is None else (snake, "by the class that names of variables suggest")
 
 
 def class_in_names(layer: Layer) -> str | None:

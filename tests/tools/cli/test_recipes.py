@@ -1,3 +1,4 @@
+import re
 import tomllib
 
 import numpy as np
@@ -47,6 +48,8 @@ def test_bert(trained, tmp_path):
 def test_recipes(capsys):
     assert main(["recipes"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(shipped_recipes())
+    for recipe in shipped_recipes().values():
+        assert set(re.findall(r"`([a-z0-9]+[-:][^`]+)`", recipe.read_text("utf-8"))) <= set(shipped_recipes())
     assert main(["recipes", "--show", "hf:bert"]) == 0
     assert "transpose" in tomllib.loads(capsys.readouterr().out)["steps"][1]
 

@@ -213,7 +213,7 @@ def test_classes_from_a_saved_model():
         "layers/left/vars/0",
         "layers/functional/layers/dense/vars/0",
     }
-    assert {each.how for each in found} == {"class from the SavedModel"}
+    assert {each.how for each in found} == {"by the class in the SavedModel"}
     with pytest.raises(CorruptionError, match=r"not a keras_metadata.pb"):
         parse_keras_metadata(b"\xff", graph.root, "keras_metadata.pb")
 

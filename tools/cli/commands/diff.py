@@ -29,6 +29,8 @@ EXAMPLE = "tensorbundle diff run/model.ckpt-1000 run/model.ckpt-2000 'encoder/*'
 _COLOURS = {"added": "good", "removed": "bad", "same": None}  # the others are changed
 _SHOWN: Final = 3
 _MARKS: Final = {"added": "+", "removed": "-", "renamed": ">", "same": "="}
+# How the last line counts changes whose names are no adjectives.
+_COUNTED: Final = {"dtype": "of another type", "shape": "of another shape", "value": "with other values"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +99,7 @@ def _record(each: Difference) -> dict[str, object]:
 
 
 def _totals(found: Comparison) -> Iterator[str]:
-    counts = [f"{count} {change}" for change, count in found.counts.items() if count]
+    counts = [f"{count} {_COUNTED.get(change, change)}" for change, count in found.counts.items() if count]
     yield ", ".join(counts) if counts else "no tensors"
     if found.only_graph is not None:
         yield f"only {escape(found.only_graph)} has an object graph"
