@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.cli.console import Console
 
-EXAMPLE = "tensorbundle split run/model.ckpt-1000 split gates r=64 z=64 --axis 1"
+EXAMPLE = "tensorbundle split run/model.ckpt-1000 split gates update=64 reset=64 --axis 1"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
