@@ -32,6 +32,7 @@ Item = TypeVar("Item")
 # SGR codes of colours, by what they say of a line.
 _COLOURS: Final = {"good": "32", "bad": "31", "changed": "33"}
 STANDARD_OUTPUT: Final = "standard output"
+_COLUMNS: Final = 80
 _DRAWN: Final = " │├└─"  # what may be before the text of a line: indents and the branches of trees
 _LONG_NAME: Final = 100  # characters of a first cell; longer ones do not widen their column
 _ROWS_AT_ONCE: Final = 10_000  # of a table, whose columns are as wide as they need
@@ -65,11 +66,14 @@ def counted(number: int, noun: str) -> str:
 
 
 def terminal_width() -> int:
-    """Columns of the terminal; 80 where there is none. `COLUMNS` decides if it is set."""
+    """Columns of the terminal; 80 where there is none, or one without a size. `COLUMNS` decides if it is set."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
     try:
-        return int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size().columns
-    except (ValueError, OSError):  # not a number; not a terminal
-        return 80
+        return os.get_terminal_size().columns or _COLUMNS
+    except OSError:  # not a terminal
+        return _COLUMNS
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> list[str]:

@@ -1,12 +1,13 @@
 """On a narrow terminal no command's lines are wider than it, and nothing is broken in the middle of a word."""
 
+import os
 import sys
 
 import pytest
 
 from support.golden import GOLDEN
 from tensorbundle.tools.cli import main
-from tensorbundle.tools.cli.console import fitted, wrapped
+from tensorbundle.tools.cli.console import fitted, terminal_width, wrapped
 
 SAMPLE = "sample/model.ckpt-300"
 KERAS = "tf-2.15/keras-saved-model"
@@ -81,6 +82,31 @@ def test_files_are_printed_as_they_are(printed):
         ("recipes", "--show", "hf:bert"),
     ):
         assert printed(argv, terminal=True) == printed(argv, terminal=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "width"),
+    [
+        ("", 100, 100),
+        ("", 0, 80),
+        ("", None, 80),
+        ("70", 100, 70),
+        ("0", 100, 100),
+        ("wide", 100, 100),
+        ("-5", 0, 80),
+    ],
+)
+def test_the_width_of_a_terminal(monkeypatch, given, size, width):
+    """A terminal that was not told its size says 0, for example in a container."""
+
+    def terminal_size():
+        if size is None:
+            raise OSError
+        return os.terminal_size((size, 24))
+
+    monkeypatch.setenv("COLUMNS", given)
+    monkeypatch.setattr(os, "get_terminal_size", terminal_size)
+    assert terminal_width() == width
 
 
 def test_a_name_is_broken_after_a_slash():
