@@ -28,7 +28,7 @@ def left_out_by_keras_3(graph: ObjectGraph, optimizers: Optimizers) -> list[Vari
     Checkpoints of other writers have none, and neither have checkpoints without the model.
     """
     listed = {key for each in optimizers.found for key in each.listed}
-    if listed <= optimizers.private:
+    if listed <= optimizers.private and not _has_empty_model(graph, optimizers):
         return []
     found: dict[str, Variable] = {}
     for each in optimizers.found:
@@ -41,6 +41,16 @@ def left_out_by_keras_3(graph: ObjectGraph, optimizers: Optimizers) -> list[Vari
                         key, Variable(stored.full_name.rpartition("/")[2], key, stored.full_name)
                     )
     return list(found.values())
+
+
+def _has_empty_model(graph: ObjectGraph, optimizers: Optimizers) -> bool:
+    """Whether an object beside the optimizers may be a model that has all its layers in lists: it has nothing of its own."""
+    nodes = {each.node for each in optimizers.found}
+    return any(
+        not child.attributes and all(name == "optimizer" or name.startswith("_") for name in child.children)
+        for child in graph.root.children.values()
+        if child not in nodes
+    )
 
 
 def variables_text(variables: Sequence[Variable]) -> str:

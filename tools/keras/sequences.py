@@ -6,6 +6,8 @@ order, each with its trainable weights first. Neither classes nor names of layer
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,16 +16,18 @@ from tensorbundle.tools.keras.order import below, uncertain
 from tensorbundle.tools.keras.sublayers import sublayers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from tensorbundle.proto.graph import Node
     from tensorbundle.tools.keras.layers import Layer, Variable
     from tensorbundle.tools.keras.order import KerasVersion
     from tensorbundle.tools.keras.weights import Ordering
 
-__all__ = ["LegacyGroup", "legacy_groups", "variables_of"]
+__all__ = ["LegacyGroup", "legacy_groups", "legacy_layers", "legacy_writer", "variables_of"]
 
 Shape = tuple[int, ...]
+Attributes = Mapping[str, Mapping[str, str | list[str]]]  # by the path of a group
+_WHOLE_MODEL: Final = "model_weights"  # the group with the weights in the file of a whole model
 _SHOWN: Final = 10
 
 
@@ -145,6 +149,44 @@ def _exchanged(
 
 def _flat(groups: list[LegacyGroup]) -> list[Variable]:
     return [each for group in groups for each in group.variables]
+
+
+def legacy_layers(attributes: Attributes) -> list[list[str]] | None:
+    """The datasets of each layer in a legacy file that has weights; None if it is another file.
+
+    Args:
+        attributes: the texts among the attributes of the file's groups.
+    """
+    base = next(
+        (each for each in ("", _WHOLE_MODEL) if _texts(attributes, each, "layer_names") is not None), None
+    )
+    if base is None:
+        return None
+    found = []
+    for name in _texts(attributes, base, "layer_names") or ():
+        group = f"{base}/{name}" if base else name
+        if weights := _texts(attributes, group, "weight_names"):
+            found.append([f"{group}/{each}" for each in weights])
+    return found
+
+
+def legacy_writer(attributes: Attributes) -> KerasVersion | None:
+    """The Keras that wrote a legacy file; None if it does not say."""
+    for base in ("", _WHOLE_MODEL):
+        version = attributes.get(base, {}).get("keras_version")
+        if isinstance(version, str):
+            return 2 if version.split(".")[0] in ("1", "2") else 3
+    return None
+
+
+def _texts(attributes: Attributes, group: str, name: str) -> list[str] | None:
+    """An attribute, which Keras splits into several with numbers if it is long (`save_attributes_to_hdf5_group`)."""
+    found = attributes.get(group, {})
+    value = found.get(name)
+    if value is None and f"{name}0" in found:
+        numbers = itertools.takewhile(lambda number: f"{name}{number}" in found, itertools.count())
+        value = [each for number in numbers for each in found[f"{name}{number}"]]
+    return value if isinstance(value, list) else None
 
 
 def variables_of(model: Layer, version: KerasVersion, layers: Collection[Node] = ()) -> list[Variable]:

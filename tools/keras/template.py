@@ -34,6 +34,7 @@ _NUMBERED: Final = re.compile(r"(?P<base>.+?)(?:_(?P<number>\d{1,9}))?")
 _MAX_STATES: Final = 100_000
 _MAX_PERMUTED: Final = 7
 _MAX_RESCUED: Final = 300  # layers, one inside another in Python's stack
+_NO_LAYERS: Final = ("optimizer", "metrics")  # metrics of tf_keras, which Keras 3 does not store
 _HOW: Final = "matched with the template"
 _RESCUED: Final = "as the optimizer lists it"
 
@@ -72,7 +73,7 @@ def groups_of(shapes: Mapping[str, Shape], names: Mapping[str, str]) -> Group:
     numbered: dict[Group, dict[int, Shape]] = defaultdict(dict)
     for path, shape in shapes.items():
         *parts, last = path.split("/")
-        if not last.isdecimal() or not parts or parts[-1] != "vars" or parts[0] == "optimizer":
+        if not last.isdecimal() or not parts or parts[-1] != "vars" or parts[0] in _NO_LAYERS:
             continue
         group = root
         for part in parts[:-1]:

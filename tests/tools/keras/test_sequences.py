@@ -8,7 +8,7 @@ from support.keras_layers import NORM, block, dense, layer
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.tools.keras.layers import read_layers
-from tensorbundle.tools.keras.sequences import legacy_groups, variables_of
+from tensorbundle.tools.keras.sequences import legacy_groups, legacy_layers, legacy_writer, variables_of
 from tensorbundle.tools.keras.weights import Ordering
 
 SHAPES = defaultdict(lambda: (4,))  # all are equal
@@ -132,3 +132,20 @@ def test_variables_of_the_model_itself_are_last_in_tf_keras():
 
     assert order(3) == ["scale", "heads/z", "heads/a", "stem"]
     assert order(2) == ["heads/a", "heads/z", "stem", "scale"]
+
+
+def test_long_attributes_are_in_several():
+    attributes = {
+        "": {"layer_names0": ["a"], "layer_names1": ["b"], "keras_version": "2.11.0"},
+        "a": {"weight_names0": ["x"], "weight_names1": ["y"]},
+        "b": {"weight_names": []},
+    }
+    assert legacy_layers(attributes) == [["a/x", "a/y"]]
+    assert legacy_writer(attributes) == 2
+    whole = {
+        "model_weights": {"layer_names": ["a"], "keras_version": "3.3.0"},
+        "model_weights/a": {"weight_names": ["x"]},
+    }
+    assert legacy_layers(whole) == [["model_weights/a/x"]]
+    assert legacy_writer(whole) == 3
+    assert (legacy_layers({}), legacy_writer({"": {"layer_names": ["a"]}})) == (None, None)

@@ -25,7 +25,7 @@ from tensorbundle.tools.keras.classes import (
 )
 from tensorbundle.tools.keras.layers import find_model, read_layers
 from tensorbundle.tools.keras.lost import left_out_by_keras_3
-from tensorbundle.tools.keras.sequences import legacy_groups
+from tensorbundle.tools.keras.sequences import legacy_groups, legacy_layers, legacy_writer
 from tensorbundle.tools.keras.template import groups_of, weights_by_template
 from tensorbundle.tools.keras.weights import Ordering, weights_of
 from tensorbundle.tools.operations.converting.keras_optimizer import (
@@ -63,7 +63,6 @@ WEIGHTS_ENDING: Final = ".weights.h5"
 HDF5_ENDINGS: Final = (".h5", ".hdf5")
 _DATASET: Final = re.compile(r"(?:.+/)?vars/\d{1,9}", re.DOTALL)
 _MAX_CONFIG_BYTES: Final = 100_000_000
-_WHOLE_MODEL: Final = "model_weights"
 _SHOWN: Final = 10
 
 
@@ -107,11 +106,11 @@ def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = N
         return
     if template is not None and model.config is not None:
         raise BundleError("give a config (config) or a template (template), not both", path=draft.prefix)
-    layer, ordering = _model_of(draft, graph, model)
+    lost = left_out_by_keras_3(graph, Optimizers.of_draft(draft)) if template is not None else []
+    layer, ordering = _model_of(draft, graph, model, has_more=bool(lost))
     known = _classes(draft, graph, model)
     if template is not None:
         shapes = {key: tensor.shape for key, tensor in draft.tensors.items()}
-        lost = left_out_by_keras_3(graph, Optimizers.of_draft(draft))
         weights = weights_by_template(layer, _groups(template), shapes, ordering, lost, model.version)
     else:
         weights = weights_of(layer, known, ordering)
@@ -173,7 +172,9 @@ def are_keras_weights(keys: Iterable[str]) -> bool:
 
 def is_keras_weights(draft: Draft) -> bool:
     """Whether a draft is of a file with Keras weights, of either format."""
-    return draft.graph is None and (_legacy_names(draft) is not None or are_keras_weights(draft.tensors))
+    return draft.graph is None and (
+        legacy_layers(draft.attributes) is not None or are_keras_weights(draft.tensors)
+    )
 
 
 def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None:
@@ -198,7 +199,7 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
         )
     layer, ordering = _model_of(template, graph, model)
     known = _classes(template, graph, model).by_node
-    legacy = _legacy_names(draft)
+    legacy = legacy_layers(draft.attributes)
     pairs: list[tuple[str, Variable]] = []
     if legacy is None:
         shapes = {key: tensor.shape for key, tensor in template.tensors.items()}
@@ -207,7 +208,7 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
         )
         pairs = [(each.path, each.variable) for each in weights]
     else:
-        version = model.version or _legacy_version(draft)
+        version = model.version or legacy_writer(draft.attributes)
         groups = _legacy_groups(template, layer, ordering, known, model, version)
         if [len(each.variables) for each in groups] != [len(names) for names in legacy]:
             raise TensorNotFoundError(
@@ -249,14 +250,23 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
     draft.keeps_order = False
 
 
-def _model_of(draft: Draft, graph: ObjectGraph, model: KerasModel) -> tuple[Layer, Ordering]:
-    """The layers of the model in a draft, and the known facts about the order of their variables."""
+def _model_of(
+    draft: Draft, graph: ObjectGraph, model: KerasModel, *, has_more: bool = False
+) -> tuple[Layer, Ordering]:
+    """The layers of the model in a draft, and the known facts about the order of their variables.
+
+    Args:
+        draft: of the checkpoint.
+        graph: its objects.
+        model: what is known of the model.
+        has_more: whether variables of layers are known that are not among the objects of the model.
+    """
     try:
         path, node = find_model(graph, model.root)
     except BundleError as error:
         raise error.locate(path=draft.prefix) from None
     layer = read_layers(path, node)
-    if not layer.has_variables:
+    if not layer.has_variables and not has_more:
         raise ConflictError(
             f"object {path!r} has no layers with variables; say which is the model (--root PATH)",
             path=draft.prefix,
@@ -317,30 +327,6 @@ def _groups(draft: Draft) -> Group:
         path: each["name"] for path, each in draft.attributes.items() if isinstance(each.get("name"), str)
     }
     return groups_of(shapes, {path: name for path, name in names.items() if isinstance(name, str)})
-
-
-def _legacy_names(draft: Draft) -> list[list[str]] | None:
-    """The datasets of each layer in a legacy file that has weights; None if it is another file."""
-    base = "" if "layer_names" in draft.attributes.get("", {}) else _WHOLE_MODEL
-    names = draft.attributes.get(base, {}).get("layer_names")
-    if not isinstance(names, list):
-        return None
-    found = []
-    for name in names:
-        group = f"{base}/{name}" if base else name
-        weights = draft.attributes.get(group, {}).get("weight_names")
-        if isinstance(weights, list) and weights:
-            found.append([f"{group}/{each}" for each in weights])
-    return found
-
-
-def _legacy_version(draft: Draft) -> KerasVersion | None:
-    """The Keras that wrote a legacy file; None if it does not say."""
-    for base in ("", _WHOLE_MODEL):
-        version = draft.attributes.get(base, {}).get("keras_version")
-        if isinstance(version, str):
-            return 2 if version.split(".")[0] in ("1", "2") else 3
-    return None
 
 
 def _legacy_groups(

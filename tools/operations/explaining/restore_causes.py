@@ -172,6 +172,11 @@ RESTORE_CAUSES: Final = (
             "the model was made with other sizes than the one that A is from, or its layers have another order",
         ),
     ),
+    Cause(
+        "legacy-order",
+        "Keras loads a legacy .h5 file by the order of layers: its first layer that has weights into the model's first, and so on",
+        ("make the model with the layers and sizes of the one that A is from",),
+    ),
     Cause("unused-variables", "A has what the model does not have, which Keras ignores"),
     Cause(
         "keras-3",

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.errors import check_word
+from tensorbundle.errors import UnsupportedError, check_word
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
+from tensorbundle.tools.keras.sequences import legacy_layers, legacy_writer
 from tensorbundle.tools.operations.converting.keras_weights import are_keras_weights
 from tensorbundle.tools.operations.converting.structures import read_structure
 from tensorbundle.tools.operations.inspecting.hints import Tensors, hints
 from tensorbundle.tools.operations.restoring.keras_loading import (
+    load_legacy_weights,
     load_weights,
     no_keras_weights,
 )
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from tensorbundle.entries import TensorEntry
     from tensorbundle.proto.graph import Node, ObjectGraph
     from tensorbundle.specs import Spec
+    from tensorbundle.tools.keras.order import KerasVersion
     from tensorbundle.tools.operations.restoring.outcomes import Method, Reason
 
 __all__ = ["RestoreTarget", "Source", "check", "forecast", "predict"]
@@ -57,11 +60,13 @@ class Source:
         path: the path, as it was given.
         graph: its object graph, or None if it is name-based.
         entries: its tensors, without the object graph.
+        layers: of a legacy file of Keras weights, the keys of each layer's weights.
     """
 
     path: str
     graph: ObjectGraph | None
     entries: dict[str, TensorEntry]
+    layers: list[list[str]] | None = None
 
     @classmethod
     def read(cls, path: Path) -> Source:
@@ -71,12 +76,13 @@ class Source:
             BundleError: as `open_checkpoint`, or the object graph is damaged.
         """
         with open_checkpoint(path) as checkpoint:
-            return cls(str(path), checkpoint.object_graph, _entries(checkpoint))
+            layers = legacy_layers(checkpoint.index.attributes)
+            return cls(str(path), checkpoint.object_graph, _entries(checkpoint), layers)
 
     @property
     def is_keras_weights(self) -> bool:
         """Whether it is a file of Keras weights."""
-        return self.graph is None and are_keras_weights(self.entries)
+        return self.graph is None and (self.layers is not None or are_keras_weights(self.entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,8 @@ class RestoreTarget:
         entries: the tensors in its checkpoint.
         expected: types and shapes by key from a structure file, if it is one.
         names: of a Keras weights file, the names of layers by the paths of their variables' groups.
+        layers: of a legacy file of Keras weights, the keys of each layer's weights.
+        writer: the Keras that wrote that file, if it says so.
     """
 
     path: str
@@ -96,6 +104,8 @@ class RestoreTarget:
     entries: dict[str, TensorEntry] = field(default_factory=dict)
     expected: Mapping[str, Spec] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    layers: list[list[str]] | None = None
+    writer: KerasVersion | None = None
 
     @classmethod
     def read(cls, path: Path) -> RestoreTarget:
@@ -111,12 +121,19 @@ class RestoreTarget:
             names = {
                 group: str(texts.get("name", "")) for group, texts in checkpoint.index.attributes.items()
             }
-            return cls(str(path), checkpoint.object_graph, _entries(checkpoint), names=names)
+            return cls(
+                str(path),
+                checkpoint.object_graph,
+                _entries(checkpoint),
+                names=names,
+                layers=legacy_layers(checkpoint.index.attributes),
+                writer=legacy_writer(checkpoint.index.attributes),
+            )
 
     @property
     def is_keras_weights(self) -> bool:
         """Whether it is a file of Keras weights."""
-        return self.graph is None and are_keras_weights(self.entries)
+        return self.graph is None and (self.layers is not None or are_keras_weights(self.entries))
 
     def program(self, graph: ObjectGraph) -> Program:
         """Its objects, created anew for every restore."""
@@ -136,10 +153,11 @@ def check(source: Path, against: Path, *, method: Method = "restore") -> Forecas
         source: anything that `tensorbundle.open` takes.
         against: a checkpoint that the program wrote, a SavedModel directory of it, or a structure file (.json, .toml).
             It describes the objects that exist when the restore is called. A name-based one describes a v1 Saver with
-            its variables; a `.weights.h5` or `.keras` file, the model of Keras 3 that wrote it and its `load_weights`.
+            its variables; a `.weights.h5`, `.keras` or legacy `.h5` file, the Keras model that wrote it and its `load_weights`.
         method: "restore" creates a save counter if the program has none, "read" does not.
 
     Raises:
+        UnsupportedError: one is a legacy `.h5` file, the other Keras weights of another format.
         BundleError: one of the two can't be read, or `method` is another word.
     """
     check_word("method", method, METHODS)
@@ -152,8 +170,22 @@ forecast = check  # the name before commands and functions had the same
 def predict(source: Source, target: RestoreTarget, method: Method) -> Forecast:
     """`check` with a source and a target that were read."""
     if target.is_keras_weights:
+        if source.is_keras_weights and (source.layers is None) != (target.layers is None):
+            raise UnsupportedError(
+                "only one of the two is a legacy .h5 file, which has weights by their order and no classes of layers; compare files "
+                "of one format: give one that the model wrote",
+                path=source.path if target.layers is None else target.path,
+            )
+        if source.layers is not None and target.layers is not None:
+            return load_legacy_weights(source.entries, source.layers, target.entries, target.layers, method)
         if source.is_keras_weights:
             return load_weights(source.entries, target.entries, target.names, method)
+        if target.layers is not None and target.writer != 3:
+            raise UnsupportedError(
+                "tf_keras, which wrote this file, restores TensorFlow checkpoints by their objects; give a checkpoint that the "
+                "program wrote (save_weights with save_format='tf')",
+                path=target.path,
+            )
         return no_keras_weights(target.entries, source.path, method)
     if target.graph is None:
         return restore_into_saver(source.graph, source.entries, target.entries)

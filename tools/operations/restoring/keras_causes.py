@@ -9,10 +9,12 @@ from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
 from tensorbundle.tools.keras.naming import base_of
 from tensorbundle.tools.operations.converting.keras_weights import (
+    HDF5_ENDINGS,
     WEIGHTS_ENDING,
     KerasModel,
     from_keras_weights,
     to_keras_weights,
+    to_legacy_weights,
 )
 from tensorbundle.tools.operations.editing.selection import slim
 from tensorbundle.tools.operations.restoring.advice import Advice, FoundCause, Place
@@ -37,6 +39,9 @@ def find_keras_causes(trials: Trials) -> Iterator[FoundCause]:
     source, target = trials.now.source.path, trials.target.path
     if not trials.now.source.is_keras_weights:
         yield conversion_cause(trials)
+        return
+    if trials.target.layers is not None:
+        yield FoundCause.of("legacy-order", trials.open("missing", "shape", "unused"))
         return
     missing, shapes, unused = trials.open("missing"), trials.open("shape"), trials.open("unused")
     state = [each for each in missing if object_of(each.path) in OPTIMIZERS]
@@ -70,8 +75,11 @@ def conversion_cause(trials: Trials) -> FoundCause:
     """The cause that only one of the two is a Keras weights file, with the command that converts, if it helps."""
     target, refused = trials.target.path, []
     command: Arguments
-    if trials.target.graph is None:
-        kind = "keras-3"
+    legacy = trials.target.layers is not None
+    kind = "keras-3"
+    if legacy:
+        command = ("convert", Place.SOURCE, f"DST{HDF5_ENDINGS[0]}")
+    elif trials.target.graph is None:
         command = ("convert", Place.SOURCE, f"DST{WEIGHTS_ENDING}", "--template", target)
     else:
         kind = "keras-weights"
@@ -83,6 +91,8 @@ def conversion_cause(trials: Trials) -> FoundCause:
                 template = Draft.of(other)
                 if template.graph is not None:
                     from_keras_weights(draft, template, KerasModel())
+                elif legacy and draft.graph is not None:
+                    to_legacy_weights(draft, KerasModel())
                 elif draft.graph is None:
                     raise BundleError(
                         "a name-based checkpoint has no layers; give its names those of datasets (--map)"

@@ -8,6 +8,7 @@ number of variables is left as it is, with a warning (optimizers/base_optimizer.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
@@ -16,12 +17,12 @@ from tensorbundle.tools.operations.restoring.outcomes import Failure, Finding, F
 from tensorbundle.tools.optimizers.ordering import INNER, WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tensorbundle.entries import TensorEntry
-    from tensorbundle.tools.operations.restoring.outcomes import Method
+    from tensorbundle.tools.operations.restoring.outcomes import Method, Status
 
-__all__ = ["OPTIMIZERS", "load_weights", "no_keras_weights", "object_of"]
+__all__ = ["OPTIMIZERS", "load_legacy_weights", "load_weights", "no_keras_weights", "object_of"]
 
 OPTIMIZERS: Final = frozenset(
     each.removesuffix("/vars") for each in (WHOLE, INNER)
@@ -89,6 +90,61 @@ def load_weights(
             "ValueError",
             f"A total of {len(failed)} objects could not be loaded. Example error message: {failed[0]}",
         )
+        result.assert_all(f"load_weights raises {result.failure}")
+    return result
+
+
+def load_legacy_weights(
+    source: Mapping[str, TensorEntry],
+    have: Sequence[Sequence[str]],
+    target: Mapping[str, TensorEntry],
+    want: Sequence[Sequence[str]],
+    method: Method,
+) -> Forecast:
+    """What loading a legacy file does to a model, by the order of its layers (`load_weights_from_hdf5_group`).
+
+    Args:
+        source: the datasets of the file.
+        have: the keys of each of its layers that has weights.
+        target: the datasets of such a file that the model wrote.
+        want: the keys of each of its layers that has weights.
+        method: is returned as it is.
+    """
+    result = Forecast("keras", method)
+    failed = ""
+    if len(have) != len(want):
+        failed = (
+            "Layer count mismatch when loading weights from file. "
+            f"Model expected {len(want)} layers, found {len(have)} saved layers."
+        )
+    for number, (found, wanted) in enumerate(itertools.zip_longest(have, want, fillvalue=())):
+        if len(found) != len(wanted):
+            failed = failed or (
+                f"Weight count mismatch for layer #{number}. Layer expects {len(wanted)} weight(s). "
+                f"Received {len(found)} saved weight(s)"
+            )
+        for own, key in zip(found, wanted, strict=False):
+            entry, spec = source[own], target[key].spec
+            status: Status = "restored" if entry.shape == spec.shape else "shape"
+            detail = str(entry.spec) if status == "restored" else differ_text(entry.shape, spec.shape)
+            if status == "shape":
+                failed = failed or (
+                    f"Shape mismatch in layer #{number} for weight {key}. Weight expects shape {spec.shape}. "
+                    f"Received saved weight with shape {entry.shape}"
+                )
+            else:
+                result.changed[key] = own
+            result.findings.append(Finding(key, status, detail, own, spec))
+        result.findings += [
+            Finding(key, "missing", f"layer #{number} of A has {len(found)} weights", None, target[key].spec)
+            for key in wanted[len(found) :]
+        ]
+        result.findings += [
+            Finding(key, "unused", f"layer #{number} of the model has {len(wanted)} weights", key)
+            for key in found[len(wanted) :]
+        ]
+    if failed:
+        result.failure = Failure("ValueError", failed)
         result.assert_all(f"load_weights raises {result.failure}")
     return result
 

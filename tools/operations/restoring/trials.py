@@ -17,6 +17,7 @@ from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import BundleError, MissingFileError
 from tensorbundle.proto.paths import key_path
 from tensorbundle.specs import Spec
+from tensorbundle.tools.keras.sequences import legacy_layers
 from tensorbundle.tools.operations.converting.fitting import KEPT, MISSING
 from tensorbundle.tools.operations.restoring.advice import Advice, FoundCause
 from tensorbundle.tools.operations.restoring.forecasting import Source, predict
@@ -144,7 +145,8 @@ class Trials:
                 key: TensorEntry(tensor.dtype, tensor.shape, 0, slices=tensor.slices)
                 for key, tensor in draft.tensors.items()
             }
-            source = Source(self.now.source.path, draft.graph, entries)
+            layers = legacy_layers(draft.attributes)
+            source = Source(self.now.source.path, draft.graph, entries, layers)
             forecast = predict(source, self.target, self.now.forecast.method)
         except BundleError:
             return None

@@ -297,6 +297,31 @@ def test_layers_that_keras_3_left_out_are_rescued(tmp_path):
     assert (problem.kind, problem.severity) == ("left-out-layers", "warning")
 
 
+def test_a_model_that_has_all_its_layers_in_lists(tmp_path):
+    variables = {"0": "net/kernel", "1": "net/bias"}
+    nested = {
+        "model": {"_tracked": {}},
+        "optimizer": {"_iterations": "steps", "_trainable_variables": variables},
+    }
+    graph = tb.ObjectGraph.from_nested({**nested, "_variables": {}})
+    graph["optimizer"].children["_variables"] = graph.root.children.pop("_variables")
+    graph["optimizer/_variables"].children["0"] = graph["optimizer/_iterations"]
+    graph.renumber()
+    with tb.create(tmp_path / "ckpt") as writer:
+        for _, _, each in graph.attributes():
+            shape = {"net/kernel": (2, 3), "net/bias": (3,)}.get(each.full_name, ())
+            writer.add(each.checkpoint_key, np.full(shape, 1, "f4" if shape else "i8"))
+        writer.add_object_graph(graph)
+    with h5py.File(tmp_path / "fresh.weights.h5", "w") as file:
+        file["blocks/dense/vars/0"], file["blocks/dense/vars/1"] = np.zeros((2, 3), "f4"), np.zeros(3, "f4")
+    convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", template=tmp_path / "fresh.weights.h5")
+    found = contents(tmp_path / "out.weights.h5")
+    assert {key: value for key, value in found.items() if "optimizer" not in key} == {
+        "blocks/dense/vars/0": 1,
+        "blocks/dense/vars/1": 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("groups", "error", "message"),
     [

@@ -1,10 +1,13 @@
 """Whether Keras 3 would load a weights file into the model that wrote another, and why not."""
 
+import re
+
 import numpy as np
 import pytest
 
 import tensorbundle as tb
-from tensorbundle.tools import check
+from tensorbundle.errors import UnsupportedError
+from tensorbundle.tools import check, diff
 from tensorbundle.tools.cli import main
 from tensorbundle.tools.operations.restoring.causes import find_causes
 from tensorbundle.tools.operations.restoring.forecasting import RestoreTarget, Source, predict
@@ -131,3 +134,72 @@ def test_what_is_loaded_is_said(tmp_path, capsys):
     a = write(tmp_path / "a.weights.h5", MODEL)
     assert main(["check", str(a), "--against", str(a)]) == 0
     assert capsys.readouterr().out.startswith("model.load_weights loads it\n6 objects: 6 restored")
+
+
+def write_legacy(path, layers, version="3.8.0"):
+    """A legacy file: the shapes of each layer's weights, in order."""
+    with h5py.File(path, "w") as file:
+        names = [f"layer_{number}" for number in range(len(layers))]
+        file.attrs["layer_names"], file.attrs["keras_version"] = names, version
+        for name, shapes in zip(names, layers, strict=True):
+            file.create_group(name).attrs["weight_names"] = [f"w{number}" for number in range(len(shapes))]
+            for number, shape in enumerate(shapes):
+                file[f"{name}/w{number}"] = np.zeros(shape, "f4")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layers", "failure", "found"),
+    [
+        ([DENSE, [], DENSE], None, ["restored"] * 4),
+        (
+            [DENSE],
+            "Layer count mismatch .* expected 2 layers, found 1 saved",
+            ["restored"] * 2 + ["missing"] * 2,
+        ),
+        (
+            [DENSE, [*DENSE, (4,)]],
+            r"layer #1. Layer expects 2 weight\(s\). Received 3",
+            ["restored"] * 4 + ["unused"],
+        ),
+        (
+            [DENSE, [(3, 5), (4,)]],
+            r"Weight expects shape \(3, 4\). Received saved weight with shape \(3, 5\)",
+            ["restored", "restored", "shape", "restored"],
+        ),
+    ],
+)
+def test_a_legacy_file_is_loaded_by_order(layers, failure, found, tmp_path):
+    a, b = write_legacy(tmp_path / "a.h5", layers), write_legacy(tmp_path / "b.h5", [DENSE, DENSE])
+    forecast = check(a, b)
+    assert [each.status for each in forecast.findings] == found
+    assert (forecast.failure is None) == (failure is None)
+    if failure:
+        assert re.search(failure, str(forecast.failure))
+        [cause] = causes(a, b)
+        assert cause.kind == "legacy-order"
+
+
+def test_a_legacy_file_and_files_of_other_kinds(tmp_path):
+    legacy = write_legacy(tmp_path / "a.h5", [DENSE])
+    weights = write(tmp_path / "b.weights.h5", {"layers/dense": DENSE})
+    for one, other in ((legacy, weights), (weights, legacy)):
+        with pytest.raises(UnsupportedError, match=r"a.h5: only one of the two is a legacy .h5 file"):
+            check(one, other)
+    graph = tb.ObjectGraph.from_nested({"layer-0": {"kernel": "dense/kernel", "bias": "dense/bias"}})
+    with tb.create(tmp_path / "ckpt") as writer:
+        for (_, _, each), shape in zip(graph.attributes(), DENSE, strict=True):
+            writer.add(each.checkpoint_key, np.zeros(shape, "f4"))
+        writer.add_object_graph(graph)
+    [cause] = causes(legacy, tmp_path / "ckpt")
+    assert cause.what == "A is a file of Keras weights, which TensorFlow does not restore"
+    assert cause.command[0] == "convert"
+    [cause] = causes(tmp_path / "ckpt", legacy)
+    assert cause.command == ("convert", str(tmp_path / "ckpt"), "DST.h5")
+    assert diff(tmp_path / "ckpt", legacy).counts["same"] == 2
+    assert diff(legacy, tmp_path / "ckpt").counts["same"] == 2
+    old = write_legacy(tmp_path / "old.h5", [DENSE], "2.15.0")
+    with pytest.raises(
+        UnsupportedError, match=r"old.h5: tf_keras, which wrote this file, restores TensorFlow checkpoints"
+    ):
+        check(tmp_path / "ckpt", old)
