@@ -40,9 +40,11 @@ __all__ = [
 ]
 
 
-# Memory of Python, NumPy and the buffers, and of each output tensor in the draft, the plan and the index.
+# Memory of Python, NumPy and the buffers; of each output tensor in the draft, the plan and the index, and in the object
+# graph if there is one (`benchmarks/growth.py`).
 BASE_MEMORY_BYTES: Final = 50_000_000
-OUTPUT_MEMORY_BYTES: Final = 2_000
+OUTPUT_MEMORY_BYTES: Final = 900
+OBJECT_MEMORY_BYTES: Final = 700
 # Special characters for FileSystem::GetMatchingPaths, with which TensorFlow looks for an index.
 _PATTERN_CHARACTERS: Final = "[]*?\\"
 _SHOWN: Final = 3  # keys in a note
@@ -298,7 +300,10 @@ def _peak_memory(plan: Plan) -> int:
         for each in plan.entries
         if isinstance(each.origin, Converted) and each.origin.entry.dtype is DType.string
     ]
-    return BASE_MEMORY_BYTES + OUTPUT_MEMORY_BYTES * len(plan.entries) + 4 * max(strings, default=0)
+    each = OUTPUT_MEMORY_BYTES
+    if any(isinstance(planned.origin, Literal) for planned in plan.entries):
+        each += OBJECT_MEMORY_BYTES
+    return BASE_MEMORY_BYTES + each * len(plan.entries) + 4 * max(strings, default=0)
 
 
 def _summary_lines(summary: Summary, *, everything: bool) -> Iterator[str]:
