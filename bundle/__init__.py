@@ -7,7 +7,8 @@
 
 The layers, lowest first; each imports only from those before it:
 
-- bytes: `errors.py`, `limits.py`, `coding.py` (varints, checksums, ordered code), `keys.py`, `markup.py` (notebooks)
+- bytes: `errors.py`, `limits.py`, `coding.py` (varints, checksums, ordered code), `keys.py`, `markup.py` (notebooks),
+  `arrays.py` (NumPy)
 - storage: `storage/` (the only place that touches files)
 - table: `block.py`, `table.py` (keys and values are bytes)
 - bundle: `dtypes.py`, `specs.py`, `boxes.py`, `slices.py`, `entries.py`, `payloads.py`, `filenames.py`, `members.py`,

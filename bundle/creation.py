@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import ArgumentError, BundleError, ConflictError, UnsupportedError

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.boxes import whole_box
 
 if TYPE_CHECKING:

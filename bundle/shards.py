@@ -13,8 +13,7 @@ import contextlib
 import math
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.boxes import intersect, must_tile, relative, whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
@@ -38,7 +37,7 @@ __all__ = ["ShardReader", "check_shape", "swap_bytes"]
 
 _CHUNK_BYTES: Final = 1 << 18  # which stay in the processor's cache between reading and checking
 _MOST_OPEN: Final = 128  # files at a time; each takes two descriptors
-MAX_NUMPY_RANK: Final = 64 if int(np.__version__.split(".")[0]) >= 2 else 32
+_ANY_RANK: Final = 32  # that arrays may have in every version of NumPy
 
 
 def swap_bytes(raw: Array, dtype: DType) -> Array:
@@ -398,5 +397,9 @@ def check_shape(shape: tuple[int, ...], dtype: DType) -> None:
         UnsupportedError: NumPy can't.
     """
     size = math.prod(max(1, each) for each in shape) * max(dtype.itemsize, 8)
-    if len(shape) > MAX_NUMPY_RANK or size >= 2**63:
+    if (len(shape) > _ANY_RANK and len(shape) > _max_rank()) or size >= 2**63:
         raise UnsupportedError(f"NumPy can't have an array of shape {list(shape)}")
+
+
+def _max_rank() -> int:
+    return 64 if int(np.__version__.split(".")[0]) >= 2 else _ANY_RANK

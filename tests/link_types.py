@@ -15,7 +15,8 @@ def main() -> None:
     wanted = {path.name: path for path in (ROOT / "bundle").iterdir() if path.name != "__pycache__"}
     wanted |= FOLDERS
     for old in TARGET.iterdir():
-        old.unlink()
+        if old.is_symlink():  # not the directory of compiled modules
+            old.unlink()
     for name, path in wanted.items():
         (TARGET / name).symlink_to(path)
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.coding import I32, I64, LEN, MAX_VARINT_BYTES, VARINT, encode_varint, fields
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import VERSIONS, encode_shape, parse_shape, parse_versions

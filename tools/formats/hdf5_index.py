@@ -15,8 +15,7 @@ import math
 import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError

@@ -11,8 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.keys import decode_key

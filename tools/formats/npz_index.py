@@ -9,8 +9,7 @@ import math
 import zlib
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import StoredRange, TensorEntry

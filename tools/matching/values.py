@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.coding import combine_crc32c, crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import UnsupportedError

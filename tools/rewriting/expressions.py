@@ -13,8 +13,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.boxes import (
     corners,
     find_overlap,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.coding import combine_crc32c, crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError, UnsupportedError

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.dtypes import DType
 
 if TYPE_CHECKING:

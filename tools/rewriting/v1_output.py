@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.boxes import whole_box
 from tensorbundle.errors import UnsupportedError
 from tensorbundle.payloads import decode_strings

@@ -16,6 +16,7 @@ LIMIT = 20_000_000  # above what the imports take, for two threads
 
 SCRIPT = """
 import sys
+import numpy
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
 from tensorbundle.tools.rewriting.draft import Draft

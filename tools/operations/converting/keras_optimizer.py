@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.proto.paths import join_path
@@ -41,7 +39,7 @@ __all__ = ["OPTIMIZER", "State", "beta_of", "state_for_weights", "state_from_wei
 
 OPTIMIZER: Final = "optimizer"
 _STATE: Final = "as optimizer state"
-_BETA: Final = float(np.float32(0.9))  # Keras's default
+_BETA: Final = 0.8999999761581421  # Keras's default, 0.9 as float32
 
 
 @dataclass(slots=True)

@@ -11,8 +11,7 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError
 from tensorbundle.specs import Spec

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.boxes import find_overlap
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import ConflictError

@@ -7,8 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.boxes import whole_box
 from tensorbundle.creation import as_array
 from tensorbundle.dtypes import DType

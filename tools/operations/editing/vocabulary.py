@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from tensorbundle.arrays import np
 from tensorbundle.errors import ConflictError, cannot_read
 from tensorbundle.tools.operations.editing.layout import even_slices
 from tensorbundle.tools.operations.editing.values import find_key
