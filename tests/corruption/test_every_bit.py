@@ -5,6 +5,7 @@ import io
 import struct
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -336,5 +337,72 @@ def test_what_is_salvaged_is_as_it_was(request, tmp_path, kind, name, cut):
         }  # no slices of lost ones
         assert tensors == {key: expected[key] for key in tensors}
         kept.append(len(tensors))
-    # The end of a V1 file says where its records are; blocks of an index are found without it.
-    assert max(kept) >= (0 if kind == "old" and cut else len(expected) - 1)
+    assert max(kept) >= len(expected) - 1  # blocks are found without the end, which says where they are
+
+
+HDF5 = ["m.weights.h5", "m.h5", "m.keras"]
+PLACES = 60 if DEEP else 12  # of bytes: most of such a file is reserved and unused
+
+
+@pytest.fixture(params=HDF5)
+def hdf5(request, tmp_path):
+    """A file of Keras weights and what is in it."""
+    path = tmp_path / request.param
+    weights = {
+        "dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "dense/bias": np.ones(3, np.float32),
+    }
+    keys = ["layers/dense/vars/0", "layers/dense/vars/1"]
+    if path.name == "m.h5":
+        with h5py.File(path, "w", track_order=True) as file:
+            file.attrs["layer_names"] = [b"dense"]
+            group = file.create_group("dense")
+            group.attrs["weight_names"] = [name.encode() for name in weights]
+            for name, each in weights.items():
+                group[name] = each
+    else:
+        with tb.create(tmp_path / "source") as writer:
+            for key, each in zip(keys, weights.values(), strict=True):
+                writer.add(key, each)
+        convert(tmp_path / "source", tmp_path / "m.weights.h5")
+    if path.name == "m.keras":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("config.json", "{}")
+            archive.write(tmp_path / "m.weights.h5", "model.weights.h5")
+    return path
+
+
+def read_hdf5(path, data):
+    """What reading all of a damaged file gives, or None, after an error that names the file; `verify` lists one, then."""
+    path.write_bytes(data)
+    found = None
+    with contextlib.suppress(tb.BundleError):
+        found = read_everything(path)
+    problems = verify(path).problems
+    assert found is not None or {each.path for each in problems} == {str(path)}
+    return found
+
+
+@pytest.mark.slow
+def test_every_truncation_of_hdf5_is_noticed(hdf5):
+    data, expected = hdf5.read_bytes(), read_everything(hdf5)
+    assert [
+        size for size in range(0, len(data), len(data) // PLACES) if read_hdf5(hdf5, data[:size]) is not None
+    ] == []
+    assert read_hdf5(hdf5, data[:-1]) is None
+    assert read_hdf5(hdf5, data) == expected
+
+
+@pytest.mark.slow
+def test_flipped_bytes_of_hdf5_are_noticed_or_give_values(hdf5):
+    """HDF5 has no checksums, and its library reads the file: nothing worse than other values comes of it."""
+    data, expected = hdf5.read_bytes(), read_everything(hdf5)
+    flipped = bytearray(data)
+    flipped[0] ^= 1  # of the signature
+    found = [read_hdf5(hdf5, bytes(flipped))]
+    for offset in range(0, len(data), len(data) // PLACES):
+        flipped = bytearray(data)
+        flipped[offset] ^= 1 << offset % 8
+        found.append(read_hdf5(hdf5, bytes(flipped)))
+    assert None in found
+    assert hdf5.suffix == ".keras" or expected in found  # an archive has checksums

@@ -211,7 +211,7 @@ class KerasArchiveIndex(Hdf5Index):
             raise CorruptionError(f"no member {_WEIGHTS!r}: not a Keras model", path=self.path)
         if not member.deflated:
             return _Stream(file, member.start, member.size), member.start
-        unpacked = tempfile.TemporaryFile()  # noqa: SIM115  closed with the index
+        unpacked = self._opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  which closes it
         source = InflatedFile(file, member)
         for start in range(0, member.size, _CHUNK_BYTES):
             unpacked.write(source.read(start, min(_CHUNK_BYTES, member.size - start)))

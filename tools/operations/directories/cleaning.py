@@ -13,7 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import MissingFileError
+from tensorbundle.errors import BundleError, MissingFileError
 from tensorbundle.filenames import parse_shard_name
 from tensorbundle.index import BundleIndex
 from tensorbundle.storage import store_of
@@ -36,8 +36,10 @@ _FOLDER: Final = re.compile(r".*_temp(?:[-_].*|\d.*)?", re.DOTALL)
 def clean(found: Survey) -> Change:
     """Delete the temporary files of killed saves; the state file is not changed.
 
-    On a disk these are temporary files. Behind URLs these are also data shards that belong to no index, and the parts
-    of uploads that were not completed. A save that is being written there then fails.
+    These are temporary files, and data shards that an index of their name does not count: a save that overwrites another
+    one may be killed between its data shards and its index, or before it removes the old ones. Behind URLs these are also
+    data shards without any index, and the parts of uploads that were not completed. A save that is being written there then
+    fails.
     """
     steps = []
     notes = []
@@ -48,11 +50,11 @@ def clean(found: Survey) -> Change:
             continue
         steps.append(Step("delete", None, path, (path,), own_size(path), "left by a save that was killed"))
     uploads: list[Upload] = []
+    steps += [
+        Step("delete", None, path, (path,), own_size(path), "a data shard that no index counts")
+        for path in _orphans(found.directory)
+    ]
     if is_url(found.directory):
-        steps += [
-            Step("delete", None, path, (path,), own_size(path), "a data shard that no index counts")
-            for path in _orphans(found.directory)
-        ]
         uploads = list(store_of(found.directory).uploads(found.directory))
         steps += [
             Step("delete", None, each.path, (), 0, f"the parts of an upload begun at {each.started}")
@@ -64,19 +66,24 @@ def clean(found: Survey) -> Change:
 
 
 def _orphans(directory: str) -> Iterator[str]:
-    """The data shards in a directory whose index is missing, or has another number of shards."""
+    """The data shards in a directory whose index has another number of shards; behind URLs also those without an index.
+
+    On a disk, the latter may be all that is left of a checkpoint whose index was lost or is damaged: `salvage` reads them.
+    """
+    far = is_url(directory)
     counts: dict[str, int | None] = {}
     for each in sorted(children(directory), key=lambda each: each.name):
         shard = parse_shard_name(each.name)
-        if shard is None:
+        if shard is None or each.is_link:
             continue
         base, _, count = shard
         prefix = join(directory, base)
         if prefix not in counts:
             counts[prefix] = None
-            with contextlib.suppress(MissingFileError), BundleIndex(prefix) as index:
+            unknown = MissingFileError if far else BundleError
+            with contextlib.suppress(unknown), BundleIndex(prefix) as index:
                 counts[prefix] = index.header.num_shards
-        if counts[prefix] != count:
+        if counts[prefix] != count and (far or counts[prefix] is not None):
             yield each.path
 
 

@@ -74,3 +74,26 @@ def test_on_the_command_line(run, directory):
     assert len(lines) == 4
     assert "left by a save that was killed" in lines[0]
     assert lines[-1].endswith("15 B freed")
+
+
+def test_data_shards_that_no_index_counts(directory):
+    """Those of a save that was killed while it overwrote m; not those without an index, or with a damaged one."""
+    for name in ("other", "damaged"):
+        with tb.create(directory / name) as writer:
+            writer.add("w", np.zeros(3))
+    (directory / "other.index").unlink()
+    (directory / "damaged.index").write_bytes(b"no index")
+    (directory / "damaged.data-00000-of-00002").write_bytes(b"old")
+    (directory / "link").write_bytes(b"elsewhere")
+    (directory / "m.data-00001-of-00003").symlink_to(directory / "link")
+    orphans = ["m.data-00000-of-00003", "m.data-00002-of-00003"]
+    for name in orphans:
+        (directory / name).write_bytes(b"new")
+    before = snapshot(directory)
+    steps = manage(str(directory), clean).steps
+    assert [(os.path.basename(each.prefix), each.reason) for each in steps if "tempstate" not in each.prefix][
+        1:
+    ] == [(name, "a data shard that no index counts") for name in orphans]
+    assert snapshot(directory) == {
+        name: data for name, data in before.items() if name not in [*LEFT, *orphans]
+    }
