@@ -137,6 +137,16 @@ def test_problems_are_shown(show, tmp_path):
     assert text(browser, "#tensors tbody tr:first-child").startswith("bad ")
 
 
+def test_values_that_can_not_be_read(show, tmp_path):
+    """It is not said that they have no NaN."""
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("text", "no number")
+        writer.add("x", np.ones(4, np.float32))
+        writer.add("y", np.ones(4, np.float32))
+    os.truncate(tmp_path / "m.data-00000-of-00001", tb.open(tmp_path / "m").entry("y").offset)
+    assert facts(show(report(tmp_path / "m")))["tensors with NaN or Inf"] == "0, 1 can't be read"
+
+
 def test_names_are_never_markup_or_script(show, tmp_path):
     with tb.create(tmp_path / "<b>m") as writer:
         for name in HOSTILE:

@@ -130,7 +130,10 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
                         checkpoint, (), partial(_statistics, checkpoint.index), jobs=jobs, progress=progress
                     )
                 )
-            data["tensors"]["stats"] = _columns(stats + [None] * (len(entries) - len(stats)))
+            rows = stats + [None] * (len(entries) - len(stats))
+            data["tensors"]["stats"] = _columns(rows)
+            numeric = [entry.dtype.is_numeric for entry in entries.values()]
+            data["unread"] = sum(number and row is None for number, row in zip(numeric, rows, strict=True))
     return data
 
 

@@ -29,14 +29,18 @@ function checkpointPage() {
 }
 
 function summarySection({ broke }) {
-  const { info, layers, problems, tensors } = DATA;
+  const { info, layers, problems, tensors, unread } = DATA;
   const layerName = (layer) => layer.path + (layer.scope ? ` (${layer.scope})` : "");
   const summary = facts([
     ["kind", info.kind],
     ["optimizer", info.optimizer || "none found"],
     ["step", number(info.step)],
     tensors.stats
-      ? ["tensors with NaN or Inf", number(broke.length), broke.length ? "bad" : "good"]
+      ? [
+          "tensors with NaN or Inf",
+          number(broke.length) + (unread ? `, ${number(unread)} can't be read` : ""),
+          broke.length || unread ? "bad" : "good",
+        ]
       : ["tensors with NaN or Inf", "not read"],
     ["problems", number(problems.length), problems.length ? "bad" : "good"],
     ["largest layer", layers.length ? layerName(layers[0]) : null, "long"],
