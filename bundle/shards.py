@@ -148,15 +148,17 @@ class ShardReader:
             raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
         swapped = stored.big_endian and entry.dtype.swap_width > 1
         verify = verify and stored.crc32c is not None
-        if copy and shard.mapped is not None and not swapped and entry.dtype is not DType.string:
-            out = np.empty(entry.shape, dtype)
+        plain = not swapped and entry.dtype is not DType.string
+        if plain and (copy or shard.mapped is None):
+            out = _empty(key, entry, stored, shard)
             payload = out.reshape(-1).view(np.uint8).data
             with _naming(key):
                 shard.file.readinto(stored.offset, payload)
             if verify:
                 self._check(key, entry, stored, [payload])
+            out.flags.writeable = copy
             return out
-        if shard.mapped is not None and not (swapped or entry.dtype is DType.string):
+        if plain and shard.mapped is not None:
             if verify and key not in shard.verified:
                 self._check(key, entry, stored, _chunks(shard, stored))
                 shard.verified.add(key)
@@ -201,12 +203,14 @@ class ShardReader:
             check_shape(shape, entry.dtype)
         except UnsupportedError as error:
             raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
-        raw = np.empty(math.prod(shape) * entry.dtype.itemsize, np.uint8)
+        size = math.prod(shape) * entry.dtype.itemsize
         with _naming(key):
-            if shard.mapped is None and raw.size:
+            if shard.mapped is None and size:
                 runs = _runs_of(box, entry.shape, entry.dtype.itemsize, stored.offset)
                 raw = np.frombuffer(b"".join(shard.file.read_ranges(runs)), np.uint8)
-            elif raw.size:
+            else:
+                raw = np.empty(size, np.uint8)
+            if shard.mapped is not None and size:
                 out = raw.view(entry.dtype.numpy).reshape(shape)
                 gather(
                     lambda start, buffer: shard.file.readinto(stored.offset + start, buffer),
@@ -328,6 +332,16 @@ def _runs_of(box: Box, shape: tuple[int, ...], itemsize: int, base: int) -> list
         ]
         stride *= extent
     return [(offset, size) for offset in offsets]
+
+
+def _empty(key: bytes, entry: TensorEntry, stored: StoredRange, shard: _OpenShard) -> Array:
+    """Memory for the values of an entry, which may claim more of them than its file has."""
+    try:
+        return np.empty(entry.shape, entry.dtype.numpy)
+    except MemoryError:
+        with _naming(key):
+            check_range(entry, stored, shard.file.size)
+        raise
 
 
 def _read(key: bytes, shard: _OpenShard, stored: StoredRange) -> memoryview:

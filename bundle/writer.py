@@ -71,7 +71,7 @@ def refuse_existing(prefix: str, *, overwrite: bool, store: Store | None = None)
         ConflictError: an index of this prefix exists, and `overwrite` is not set; or the path is a directory, or a file
             of a checkpoint.
     """
-    store = store or store_of(prefix)
+    store = (store or store_of(prefix)).remembering()
     refuse_name(prefix, store)
     refuse_taken(index_path(prefix), store, overwrite=overwrite)
 
@@ -197,7 +197,7 @@ class BundleWriter:
         count = needed
         taken = shards_of(self.prefix, self.store) if self._overwrite else {}
         if self._resume:  # others are those of the run that was interrupted
-            old = set(self._old_shards())
+            old = set(self._old_shards(self.store))
             taken = {number: path for number, path in taken.items() if path in old}
         while any(
             of == count and number < count and not self._is_same(number, path)
@@ -256,8 +256,9 @@ class BundleWriter:
                     shard.close()
                 self.bytes_written = sum(map(self.store.size, self._written))
                 with staging.locked():
-                    refuse_existing(self.prefix, overwrite=self._overwrite, store=self.store)
-                    old_shards = self._old_shards()
+                    seen = self.store.remembering()
+                    refuse_existing(self.prefix, overwrite=self._overwrite, store=seen)
+                    old_shards = self._old_shards(seen)
                     if self._planned is None:
                         self._name_shards()
                     self._write_index()
@@ -298,16 +299,16 @@ class BundleWriter:
             self.abort()
             warnings.warn(f"{self.prefix}: neither committed nor aborted", ResourceWarning, stacklevel=2)
 
-    def _old_shards(self) -> list[str]:
+    def _old_shards(self, store: Store) -> list[str]:
         """The data shards of the bundle that is being overwritten, according to its index."""
-        if not self.store.exists(index_path(self.prefix)):
+        if not store.exists(index_path(self.prefix)):
             return []
         try:
-            with BundleIndex(self.prefix, store=self.store) as old:
+            with BundleIndex(self.prefix, store=store) as old:
                 count = old.header.num_shards
         except BundleError:
             return []  # a damaged index claims no files
-        return [path for (_, of), path in shards_of(self.prefix, self.store).items() if of == count]
+        return [path for (_, of), path in shards_of(self.prefix, store).items() if of == count]
 
     def _name_shards(self) -> None:
         count = self._free_count(len(self._shards))

@@ -131,13 +131,13 @@ class RemoteFile:
         return out
 
     def _parts(self, spans: Sequence[Span]) -> Iterator[tuple[Span, bytes]]:
-        """The bytes of spans, in parts that are read side by side; the first one alone if the size is not known yet."""
+        """The bytes of spans, in parts that are read side by side.
+
+        The response to the first one says how long the file is, where that is not known yet; what it can't have is not
+        asked for any more then.
+        """
         parts = cut(spans)
-        if self._size is None:
-            for part in itertools.islice(parts, 1):
-                yield part, self._part(*part)
-                if spans[-1].end > part.end and spans[-1].end > self.size:
-                    raise self._cut_short(*spans[-1], self.size)
+        checked = self._size is not None
         waiting: deque[tuple[Span, Future[bytes]]] = deque()
         try:
             while True:
@@ -146,7 +146,11 @@ class RemoteFile:
                 if not waiting:
                     return
                 part, future = waiting.popleft()
-                yield part, future.result()
+                data = future.result()
+                if not checked and spans[-1].end > part.end and spans[-1].end > self.size:
+                    raise self._cut_short(*spans[-1], self.size)
+                checked = True
+                yield part, data
         finally:
             for _, future in waiting:
                 future.cancel()

@@ -6,11 +6,10 @@ What will be read is known exactly, from a plan or an index, so nothing is guess
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.storage.pool import submit
+from tensorbundle.storage.pool import Budget, submit
 from tensorbundle.storage.spans import Span, cut, joined
 
 if TYPE_CHECKING:
@@ -21,30 +20,9 @@ __all__ = ["MAX_PARTS", "ReadAhead"]
 
 MAX_PARTS: Final = 8  # on their way or waiting to be used, in the whole process; 64 MiB
 _SOON: Final = 4 * MAX_PARTS  # parts among which a read is looked for
-_FEWEST_PARTS: Final = 2  # of each file, however many other files are read at the same time
 
 
-class _Budget:
-    """How many parts all files have together."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._taken = 0
-
-    def take(self, own: int) -> bool:
-        """Take one part more for a file that has `own`, if there may be one more."""
-        with self._lock:
-            if self._taken >= MAX_PARTS and own >= _FEWEST_PARTS:
-                return False
-            self._taken += 1
-            return True
-
-    def give_back(self) -> None:
-        with self._lock:
-            self._taken -= 1
-
-
-_budget: Final = _Budget()
+_budget: Final = Budget(MAX_PARTS)
 
 
 class ReadAhead:
@@ -93,9 +71,10 @@ class ReadAhead:
                 self._planned.popleft()
             self._ask()
             part, future = self._coming[0]
-            data = future.result()
+            data = memoryview(future.result())  # whose slices are no copies
             take = min(part.end, end) - done
-            buffer[done - offset : done - offset + take] = data[done - part.offset :][:take]
+            start = done - part.offset
+            buffer[done - offset : done - offset + take] = data[start : start + take]
             done += take
             if done == part.end:
                 self._drop()

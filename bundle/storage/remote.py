@@ -60,7 +60,7 @@ class RemoteStore:
     """
 
     options: Mapping[str, Any] = field(default_factory=current_options, hash=False)
-    seen: dict[str, Seen] | None = field(default=None, compare=False, repr=False)
+    seen: dict[str, Seen | None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def can_share(self) -> bool:
@@ -166,11 +166,11 @@ class RemoteStore:
             return self.seen[path]
         try:
             at_end = self._look_at_end(path) if reading_end and self.seen is not None else None
-            found = at_end or self._look(path)
+            found: Seen | None = at_end or self._look(path)
         except MissingBucketError:
             raise
         except MissingFileError:
-            return None
+            found = None
         if self.seen is not None:
             self.seen[path] = found
         return found

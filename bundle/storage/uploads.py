@@ -17,7 +17,7 @@ from tensorbundle.coding import crc32c
 from tensorbundle.errors import ConflictError
 from tensorbundle.storage.faults import code_of, patiently, translated
 from tensorbundle.storage.fetching import is_s3
-from tensorbundle.storage.pool import submit
+from tensorbundle.storage.pool import Budget, submit
 from tensorbundle.storage.protocols import SentPart
 from tensorbundle.storage.spans import PART_BYTES, Span, cut
 
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 MAX_PARTS: Final = 10_000  # of one upload to S3
-PARTS_IN_FLIGHT: Final = 4
+PARTS_IN_FLIGHT: Final = 8  # in the whole process; 64 MiB
 _MIB: Final = 1 << 20
 _SECONDS: Final = 60  # for a request, beside the time that its bytes take
 _SLOWEST: Final = 20_000  # bytes of one request a second; several are sent at a time
@@ -218,7 +218,7 @@ def call_s3(fs: Any, name: str, method: str, **arguments: object) -> Any:
     body = arguments.get("Body")
 
     def send() -> Any:
-        seconds = _SECONDS + len(body) / _SLOWEST if isinstance(body, bytes) else None
+        seconds = _SECONDS + len(body) / _SLOWEST if isinstance(body, (bytes, bytearray)) else None
         return sync(fs.loop, fs._call_s3, method, timeout=seconds, Bucket=bucket, Key=key, **arguments)
 
     return patiently(send)
@@ -282,6 +282,9 @@ def _is_taken(error: BaseException) -> bool:
     return code_of(error) in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload")
 
 
+_budget: Final = Budget(PARTS_IN_FLIGHT)
+
+
 class S3Parts:
     """Parts of an upload to S3 that follow each other, some of them on their way at a time (`PartsWriter`)."""
 
@@ -301,16 +304,17 @@ class S3Parts:
             self._buffer += view[:room]
             view = view[room:]
             if len(self._buffer) == self._part_bytes:
-                self._send()
+                self.send(self._buffer)
+                self._buffer = bytearray()
 
-    def _send(self) -> None:
-        while len(self._coming) >= PARTS_IN_FLIGHT:
+    def send(self, data: bytearray) -> None:
+        """Send the next part, which must not change any more."""
+        while not _budget.take(len(self._coming)):
             self._take()
-        self._coming.append(submit(self._send_part, self._number, bytes(self._buffer)))
+        self._coming.append(submit(self._send_part, self._number, data))
         self._number += 1
-        self._buffer = bytearray()
 
-    def _send_part(self, number: int, data: bytes) -> SentPart:
+    def _send_part(self, number: int, data: bytearray) -> SentPart:
         sent = call_s3(self._fs, self._name, "upload_part", UploadId=self._id, PartNumber=number, Body=data)
         return SentPart(number, sent["ETag"])
 
@@ -319,11 +323,14 @@ class S3Parts:
             self._done.append(self._coming.popleft().result())
         except Exception as error:
             raise translated(error, self._path, doing="written") from error
+        finally:
+            _budget.give_back()
 
     def finish_parts(self) -> list[SentPart]:
         """See `PartsWriter`."""
         if self._buffer:
-            self._send()
+            self.send(self._buffer)
+            self._buffer = bytearray()
         while self._coming:
             self._take()
         return self._done
@@ -332,9 +339,11 @@ class S3Parts:
         """Send no part more, and wait for those on their way: one that arrives after the end of its upload would stay."""
         for future in self._coming:
             future.cancel()
-        for future in self._coming:
+        while self._coming:
+            future = self._coming.popleft()
             if not future.cancelled():
                 future.exception()
+            _budget.give_back()
 
     def __enter__(self) -> Self:
         return self
@@ -353,18 +362,21 @@ class _S3Upload(RemoteWriter):
         if self._id is None:
             self._id = str(call_s3(self._fs, self._name, "create_multipart_upload")["UploadId"])
             self._parts = S3Parts(self.path, self._fs, self._name, self._id, 1, self._part_bytes)
-        self._parts.write(self._buffer)
+        self._parts.send(self._buffer)
 
     def _seal(self) -> None:
         if self._id is not None:
-            self._parts.write(self._buffer)
-            self._buffer = bytearray()
+            self._send_rest()
             self._parts.finish_parts()
+
+    def _send_rest(self) -> None:
+        if self._buffer:
+            self._parts.send(self._buffer)
+            self._buffer = bytearray()
 
     def _complete(self) -> None:
         if self._id is not None:
-            if self._buffer:
-                self._parts.write(self._buffer)
+            self._send_rest()
             parts = self._parts.finish_parts()
             complete_s3(
                 self._fs,

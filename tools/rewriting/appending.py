@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.plan import PlannedEntry
     from tensorbundle.tools.rewriting.reading import Reading
 
-__all__ = ["SAMPLE_TENSORS", "append_entries", "check_sample", "check_wholes"]
+__all__ = ["SAMPLE_TENSORS", "append_entries", "check_sample", "check_wholes", "sources_of"]
 
 SAMPLE_BYTES: Final = 4 << 20  # read of each shared file, unless its smallest tensor has more
 SAMPLE_TENSORS: Final = 1000
@@ -65,7 +65,7 @@ def append_entries(
     """
     with OpenFiles() as files:
         job = _Job(file, files, verify, progress, jobs)
-        files.prefetch(_sources(entries))
+        files.prefetch(sources_of(entries))
         for known, group in itertools.groupby(entries, _has_known_size):
             (job.append if known else job.append_strings)(list(group))
         if verify:
@@ -78,7 +78,7 @@ def _has_known_size(planned: PlannedEntry) -> bool:
     return not (isinstance(planned.origin, Converted) and planned.origin.entry.dtype is DType.string)
 
 
-def _sources(entries: Iterable[PlannedEntry]) -> Iterator[tuple[Store, StoredRange]]:
+def sources_of(entries: Iterable[PlannedEntry]) -> Iterator[tuple[Store, StoredRange]]:
     """The ranges that are read for planned entries, in this order; without inputs of which only a small part is read."""
     for each in entries:
         origin = each.origin
@@ -177,7 +177,7 @@ class _Job:
         size = sum(each.origin.entry.nbytes for each in entries)
         if self._jobs == 1 or size <= PIECE_BYTES:
             return None
-        if any(is_url(stored.path) for _, stored in _sources(entries)):
+        if any(is_url(stored.path) for _, stored in sources_of(entries)):
             return None
         return self._file.spread(size)
 

@@ -16,7 +16,7 @@ from tensorbundle.entries import HEADER_KEY
 from tensorbundle.storage.paths import is_url
 from tensorbundle.storage.protocols import SharingError
 from tensorbundle.tools.rewriting.aliasing import append_aliased
-from tensorbundle.tools.rewriting.appending import check_sample, check_wholes
+from tensorbundle.tools.rewriting.appending import check_sample, check_wholes, sources_of
 from tensorbundle.tools.rewriting.multipart import (
     MultipartShard,
     PartRange,
@@ -255,14 +255,21 @@ def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[byte
     if options.executor is None:
         progress = one_at_a_time(options.progress)
         alone = [replace(job, progress=progress, threads=options.jobs) for job in jobs]
-        # A file on a disk is written by all threads; behind URLs each is written by one, and another one reads.
-        together = max(1, options.jobs // 2) if jobs and is_url(jobs[0].name) else 1
+        # A file is copied from disk to disk by all threads. Behind URLs one reads it and another one writes it, and the
+        # next one begins before it has ended, as that takes requests which move no bytes.
+        together = min(options.jobs, max(2, options.jobs // 2)) if any(map(_is_remote, jobs)) else 1
         yield from (result for _, result in in_order(_write_shard, alone, jobs=together))
     elif isinstance(options.executor, ThreadPoolExecutor):
         progress = one_at_a_time(options.progress)
         yield from options.executor.map(_write_shard, [replace(job, progress=progress) for job in jobs])
     else:
         yield from _run_elsewhere(jobs, options.executor, options.progress)
+
+
+def _is_remote(job: _Job) -> bool:
+    """Whether a data shard is written behind a URL, or its first bytes are read there."""
+    first = next(sources_of(job.entries), None)
+    return is_url(job.name) or (first is not None and is_url(first[1].path))
 
 
 def _run_elsewhere(

@@ -2,12 +2,15 @@
 
 import pickle
 import sys
+import threading
 import uuid
 
 import numpy as np
 import pytest
 
 import tensorbundle as tb
+from tensorbundle.dtypes import DType
+from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import (
     BundleError,
     ConflictError,
@@ -15,11 +18,13 @@ from tensorbundle.errors import (
     MissingFileError,
     UnsupportedError,
 )
-from tensorbundle.storage import downloads, store_of, uploads
+from tensorbundle.storage import downloads, pool, readahead, store_of, uploads
 from tensorbundle.storage.remote import RemoteStore
 from tensorbundle.storage.settings import storage_options
 from tensorbundle.tools import convert, extract
+from tensorbundle.tools.operations.directories.checking import verify
 from tensorbundle.tools.rewriting.options import TransferOptions
+from tensorbundle.writer import BundleWriter, append_bytes
 
 fsspec = pytest.importorskip("fsspec", reason="URLs need the [remote] extra")
 
@@ -346,3 +351,102 @@ def test_options_of_a_block(root):
     write(f"{root}/model")
     with storage_options({"memory": {}}), tb.open(f"{root}/model") as checkpoint:
         assert checkpoint.index.store == RemoteStore({"memory": {}})
+
+
+class Together(fsspec.get_filesystem_class("memory")):
+    """Requests for data wait until so many are on their way at the same time, or two seconds."""
+
+    protocol = "together"
+    cachable = False
+    wanted = 0
+    now = most = 0
+    changed = threading.Condition()
+
+    def cat_file(self, path, start=None, end=None, **kwargs):
+        cls = type(self)
+        if ".data-" in path:
+            with cls.changed:
+                cls.now += 1
+                cls.most = max(cls.most, cls.now)
+                cls.changed.notify_all()
+                cls.changed.wait_for(lambda: cls.most >= cls.wanted, 2)
+                cls.now -= 1
+        return super().cat_file(path, start, end)
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("together://", "memory://"))
+
+
+@pytest.fixture
+def together(root, monkeypatch):
+    """A checkpoint of three data shards, which have 30, 3 and 3 parts."""
+    fsspec.register_implementation("together", Together, clobber=True)
+    with tb.create(f"{root}/model", shards=3) as writer:
+        writer.add("large", np.arange(7500, dtype=np.float32))
+        for name in "ab":
+            writer.start_shard()
+            writer.add(name, np.ones(3000, np.uint8))
+    monkeypatch.setattr("tensorbundle.storage.spans.cut.__defaults__", (1000,))
+    monkeypatch.setattr(Together, "most", 0)
+    return root.replace("memory", "together"), monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("read", "wanted"),
+    [
+        (lambda checkpoint: checkpoint["large"], pool.IN_FLIGHT),
+        (lambda checkpoint: checkpoint.read("large", copy=True), pool.IN_FLIGHT),
+        (lambda checkpoint: checkpoint.read("large", np.s_[1000:3000]), 8),
+    ],
+)
+def test_parts_of_a_tensor_are_asked_for_together(together, read, wanted):
+    """From the first one on, though nothing has told the size of the file."""
+    root, patch = together
+    patch.setattr(Together, "wanted", wanted)
+    with tb.open(f"{root}/model") as checkpoint:
+        read(checkpoint)
+    assert Together.most == wanted
+
+
+def test_what_is_verified_is_read_ahead(together):
+    root, patch = together
+    patch.setattr(Together, "wanted", readahead.MAX_PARTS)
+    assert not verify(f"{root}/model").problems
+    assert Together.most == readahead.MAX_PARTS
+
+
+@pytest.mark.parametrize("names", [["large"], ["a", "b"]])
+def test_the_next_data_shard_is_read_before_the_last_one_is_written(together, tmp_path, names):
+    root, patch = together
+    wanted = readahead.MAX_PARTS if names == ["large"] else 6
+    patch.setattr(Together, "wanted", wanted)
+    extract(f"{root}/model", tmp_path / "copy", names, options=TransferOptions(jobs=2))
+    assert Together.most == wanted
+
+
+@pytest.mark.parametrize("claimed", [10**5, 10**12, 2**50])
+@pytest.mark.parametrize("region", [None, np.s_[50_000:]])
+def test_what_an_index_claims_of_a_file_is_not_asked_for(root, monkeypatch, claimed, region):
+    """More than it has: the first response tells how much that is, and memory is taken for no more."""
+    writer = BundleWriter(f"{root}/model", shards=1)
+    with writer.staging, writer:
+        number, file = writer.add_shard()
+        with file:
+            append_bytes(file, [bytes(4000)])
+        writer.put(b"x", TensorEntry(DType.named("uint8"), (claimed,), claimed, number, 0, 1))
+    monkeypatch.setattr("tensorbundle.storage.spans.cut.__defaults__", (1000,))
+    asked = []
+    monkeypatch.setattr(downloads.RemoteFile, "_once", counted(downloads.RemoteFile._once, asked))
+    with tb.open(f"{root}/model") as checkpoint, pytest.raises(CorruptionError, match="cut short") as caught:
+        checkpoint["x"] if region is None else checkpoint.read("x", region)
+    assert caught.value.key == "x"
+    assert len(asked) <= 1 + pool.IN_FLIGHT
+
+
+def counted(do, calls):
+    def call(*arguments):
+        calls.append(arguments)
+        return do(*arguments)
+
+    return call
