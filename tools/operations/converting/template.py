@@ -40,6 +40,8 @@ __all__ = ["fit_template"]
 
 _PATH, _RULE = "by path", "by rule"
 _SHOWN: Final = 3  # candidates in a message
+# The ends of keys of a lookup table's tensors (python/ops/lookup_ops.py).
+_TABLE: Final = ("/.ATTRIBUTES/table-keys", "/.ATTRIBUTES/table-values")
 
 
 def fit_template(
@@ -177,7 +179,11 @@ class _Template:
         """Make the draft from the matches, or raise an error."""
         source, template = self.source.draft, self.target.draft
         stays = self._stays()
-        missing = [key for key in self.target.names if key not in self.placing.found and key not in stays]
+        missing = [
+            key
+            for key in [*self.target.names, *self._tables()]
+            if key not in self.placing.found and key not in stays
+        ]
         unused = sorted(
             key
             for key in source.tensors
@@ -204,6 +210,10 @@ class _Template:
             else:
                 tensors[COUNTER] = save_counter(counter)
         rebuild(source, tensors, template.graph)
+
+    def _tables(self) -> list[str]:
+        """The keys of the contents of the template's lookup tables; a state of an iterator or of Python may stay."""
+        return [key for key in self.target.draft.tensors if key.endswith(_TABLE)]
 
     def _shape_of(self, key: str) -> str:
         spec = self.target.spec(key)

@@ -89,7 +89,8 @@ class MoveSearch:
         kept = {path_in_source(source, each) for each in findings if each.key is not None}
         for each in (missing, unused):
             each.pop(SAVE_COUNTER, None)
-        return scope_moves(missing, unused, kept - unused.keys() - {SAVE_COUNTER}, self.now.state)
+        kept -= unused.keys() | {SAVE_COUNTER}
+        return scope_moves(missing, unused, kept, self.now.state, objects=source.graph is not None)
 
     def _renumberings(self) -> Iterator[Move]:
         """Moves of layers that have other numbers; some layers may now be matched with wrong ones."""

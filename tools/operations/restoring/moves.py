@@ -52,7 +52,12 @@ class Move:
 
 
 def scope_moves(
-    missing: Mapping[str, Spec], unused: Mapping[str, Spec], kept: Iterable[str], fixed: Collection[str]
+    missing: Mapping[str, Spec],
+    unused: Mapping[str, Spec],
+    kept: Iterable[str],
+    fixed: Collection[str],
+    *,
+    objects: bool,
 ) -> Iterator[Move]:
     """Moves from scopes of unused names to scopes of missing names, those of most names first.
 
@@ -61,6 +66,7 @@ def scope_moves(
         unused: names that the checkpoint has and the program lacks.
         kept: names in the checkpoint that must not move.
         fixed: names in the checkpoint that may move to another scope, but can't get another name in it.
+        objects: whether names are object paths; an object moves with all below it, a name alone.
     """
     staying = sorted(kept)
     wanted = {name: spec for name, spec in missing.items() if _SLOT_MARK not in name}
@@ -71,7 +77,7 @@ def scope_moves(
             moved = new + name[len(old) :]
             if name.startswith(old) and moved in wanted and alike(spec, wanted[moved]):
                 pairs[name] = moved
-        rules = _rules(old, new, pairs, staying)
+        rules = _rules(old, new, pairs, staying, objects=objects)
         if pairs and all(is_plain(each) or each == "/" for rule in rules for each in map(_bare, rule)):
             for name, moved in pairs.items():
                 del given[name], wanted[moved]
@@ -129,7 +135,7 @@ def _starts(name: str) -> Iterator[int]:
 
 
 def _rules(
-    old: str, new: str, pairs: Mapping[str, str], staying: Sequence[str]
+    old: str, new: str, pairs: Mapping[str, str], staying: Sequence[str], *, objects: bool
 ) -> tuple[tuple[str, str], ...]:
     """Rules that move the pairs and no name in `staying`: for the scope, for each part in it, or for each name."""
     if old in pairs:
@@ -138,6 +144,8 @@ def _rules(
         return ((old or "/", new or "/"),)
     inner = sorted({old + name[len(old) :].partition("/")[0] for name in pairs})
     if not any(_any_below(staying, f"{each}/") or _any_below(staying, each, exactly=True) for each in inner):
+        if not objects:
+            inner = sorted({old + "".join(name[len(old) :].partition("/")[:2]) for name in pairs})
         return tuple((each, new + each[len(old) :]) for each in inner)
     return tuple(sorted(pairs.items()))
 

@@ -1041,6 +1041,15 @@ class TestTablesAndIterators:
         before, after = our_reading(source), our_reading(tmp_path / "out")
         assert after == before
 
+    def test_a_table_that_the_source_lacks(self, tmp_path):
+        """Its contents are not the template's silently."""
+        template = self.program(tmp_path / "template", [b"u"], [b"t"])
+        source = write(tmp_path / "source", {"w": np.float32([3])})
+        with pytest.raises(tb.ConflictError, match="2 missing, .* 'table/.ATTRIBUTES/table-keys'"):
+            convert(source, tmp_path / "out", to="tf2", template=template)
+        summary = convert(source, tmp_path / "out", to="tf2", template=template, allow_missing=True)
+        assert count(summary)["missing, kept from the template"] == 2
+
     def test_of_tf1_by_rules(self, tmp_path):
         tensors = {"vocab-keys": strings(b"x", b"y"), "vocab-values": np.int64([1, 2]), "w": np.float32([3])}
         source = write(tmp_path / "source", tensors)

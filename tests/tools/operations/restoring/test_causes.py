@@ -373,6 +373,16 @@ def test_name_based_with_another_scope(tmp_path, monkeypatch):
     assert forecast(follow([cause], tmp_path, monkeypatch), against).assert_consumed is True
 
 
+def test_names_that_move_beside_others(tmp_path, monkeypatch):
+    """A scope's rule for a scope, and a whole name's for a name."""
+    source = write(tmp_path / "a", {"emb/k": np.ones([2, 3], "f4"), "emb/b": np.ones(4), "step": np.int64(1)})
+    names = {"outer/emb/k": np.ones([2, 3], "f4"), "outer/emb/b": np.ones(4), "step": np.int64(1)}
+    against = write(tmp_path / "b", names)
+    _, [cause] = causes(source, against)
+    assert shown(cause.command) == f"rename {source} DST emb/=outer/emb/"
+    assert not forecast(follow([cause], tmp_path, monkeypatch), against).found
+
+
 def test_several_commands_take_each_others_output(tmp_path, monkeypatch):
     def halved(name, nested, dtype):
         graph = finished(tree(nested))
