@@ -641,6 +641,11 @@ def test_a_child_without_a_name_that_has_children():
     assert graph["x"] is root.children["x"]
     assert graph["/x"] is root.children[""].children["x"]
     assert graph["x//y"] is root.children["x"].children[""].children["y"]
+    nested = ObjectGraph.from_nested({"": {"x": "first"}, "x": "second"})
+    assert {each.checkpoint_key: each.full_name for _, _, each in nested.attributes()} == {
+        "/x/.ATTRIBUTES/VARIABLE_VALUE": "first",
+        "x/.ATTRIBUTES/VARIABLE_VALUE": "second",
+    }
 
 
 def test_move_out_of_a_child_of_the_root_without_a_name():

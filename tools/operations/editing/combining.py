@@ -242,7 +242,8 @@ def _must_agree(draft: Draft, last: Draft) -> dict[str, str]:
 def _differ(parts: Sequence[Expression]) -> bool:
     """Whether tensors of one type and shape have different values; they are read if checksums do not decide."""
     fingerprints = [_fingerprint(each) for each in parts]
-    if None not in fingerprints:
+    layouts = {None if each is None else tuple(part for part, _ in each) for each in fingerprints}
+    if None not in layouts and len(layouts) == 1:
         return len(set(fingerprints)) > 1
     with Reading() as reading:
         for first, *others in zip(*(stream_values(each, reading) for each in parts), strict=True):
@@ -251,11 +252,11 @@ def _differ(parts: Sequence[Expression]) -> bool:
     return False
 
 
-def _fingerprint(tensor: Expression) -> tuple[object, ...] | None:
-    """A value that is equal for tensors with equal bytes, from the index alone; None if it has no checksum."""
+def _fingerprint(tensor: Expression) -> tuple[tuple[object, int], ...] | None:
+    """The slices of a tensor and their checksums, from the index alone; None if it has none."""
     if not isinstance(tensor, Stored):
         return None
-    found: list[object] = [tensor.entry.nbytes]
+    found: list[tuple[object, int]] = []
     whole = [] if tensor.stored_slices else [(None, tensor.key, tensor.entry)]
     for part, key, entry in (*whole, *tensor.stored_slices):
         stored = tensor.index.stored(key, entry)

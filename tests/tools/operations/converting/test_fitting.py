@@ -1045,7 +1045,7 @@ class TestTablesAndIterators:
         """Its contents are not the template's silently."""
         template = self.program(tmp_path / "template", [b"u"], [b"t"])
         source = write(tmp_path / "source", {"w": np.float32([3])})
-        with pytest.raises(tb.ConflictError, match="2 missing, .* 'table/.ATTRIBUTES/table-keys'"):
+        with pytest.raises(tb.ConflictError, match=r"2 missing, .* 'table/\.ATTRIBUTES/table-keys'"):
             convert(source, tmp_path / "out", to="tf2", template=template)
         summary = convert(source, tmp_path / "out", to="tf2", template=template, allow_missing=True)
         assert count(summary)["missing, kept from the template"] == 2

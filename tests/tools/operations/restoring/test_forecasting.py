@@ -166,6 +166,12 @@ def test_what_waits_is_told_by_contents_where_old_releases_say_nothing(save):
         "v": "float32 [2,3], not in B; restored as soon as the root gets 'v'",
     }
     assert passes(found) == [False, True, True]
+    # An object with nothing at all does not wait for the counter that `restore` creates.
+    graph = finished(tree({"a": None, "save_counter": {}}))
+    assert details(forecast(save(graph), against))["save_counter"] == "not in A"
+    for node in graph.nodes:
+        node.has_checkpoint_values = None
+    assert details(forecast(save(graph), against))["save_counter"] == "not in A"
 
 
 def test_attributes_that_nothing_takes(save):
