@@ -238,6 +238,8 @@ class _Deciding:
 
     def _take_best(self, pool: Sequence[Pair], least: float) -> bool:
         """Take pairs that are the only choice, by types and shapes if labels leave several."""
+        if not pool:
+            return False
         choices: tuple[dict[Item, list[Item]], dict[Item, list[Item]]] = (
             defaultdict(list),
             defaultdict(list),
@@ -332,6 +334,13 @@ class _Deciding:
         ]
         steps = word_steps(*names)
         view = View(*steps)
+        shared = [
+            (ours[0], theirs[0])
+            for key, ours in view.by_key[0].items()
+            if len(ours) == 1 and len(theirs := view.by_key[1].get(key, ())) == 1
+        ]
+        if not shared:
+            return
         # By words alone: where numbers are, on both sides. If there are `a/b` and `a_1/b`, `a/b` may lack a number.
         alike: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
         crowds: Counter[tuple[str, ...]] = Counter()
@@ -340,16 +349,12 @@ class _Deciding:
                 alike[_unnumbered(each)].add(each.skeleton)
             crowds |= Counter(map(_unnumbered, labels.values()))
         pairs: dict[Pair, str] = {}
-        for key, ours in view.by_key[0].items():
-            theirs = view.by_key[1].get(key, ())
-            if len(ours) != 1 or len(theirs) != 1:
-                continue
-            label = view.left[ours[0]]
+        for pair in shared:
+            label = view.left[pair[0]]
             words = _unnumbered(label)
             told = bool(label.families) or (are_telling(words) and crowds[words] == 1)
             if told and len(alike[words]) == 1 and not (label.is_shifted or label.is_open):
                 # If each name has words that the other lacks, those that they share must be in no third name.
-                pair = ours[0], theirs[0]
                 if any(
                     are_all(side[each], found[each])
                     for side, found, each in zip(names, steps, pair, strict=True)

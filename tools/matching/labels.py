@@ -17,13 +17,15 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tensorbundle.tools.matching.steps import GIVEN, NUMBERED, ORDERED, Step, is_counted, number_weight
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 
     from tensorbundle.tools.matching.items import Item
 
@@ -65,6 +67,32 @@ class Label:
     families: tuple[tuple[Family, int], ...]
 
 
+class Labels(Mapping["Item", Label]):
+    """The labels of one side, each made when it is first asked for: most names are compared with none."""
+
+    def __init__(self, items: Collection[Item], make: Callable[[Item], Label]) -> None:
+        self._items = items
+        self._make = make
+        self._made: dict[Item, Label] = {}
+
+    def __getitem__(self, item: Item) -> Label:
+        found = self._made.get(item)
+        if found is None:
+            if item not in self._items:
+                raise KeyError(item)
+            found = self._made[item] = self._make(item)
+        return found
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._items
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
 class View:
     """One kind of names of both sides: full names, or object paths, in comparison.
 
@@ -87,15 +115,18 @@ class View:
         )
         self.refuted = set(refuted)
         while True:
-            self.left, self.right = self._labels()
+            self._read()
             doubtful = self._doubtful() - self.refuted
             if not doubtful:
                 break
             self.refuted |= doubtful
-        self.by_key = _by_key(self.left), _by_key(self.right)
+        self.left, self.right = (
+            Labels(names, partial(self._label, side)) for side, names in enumerate(self._sides)
+        )
+        self.by_key = self._by_key(0), self._by_key(1)
         self.skeletons = (
-            {each.skeleton for each in self.left.values()},
-            {each.skeleton for each in self.right.values()},
+            {_words(key) for key in self.by_key[0]},
+            {_words(key) for key in self.by_key[1]},
         )
 
     def in_order(self, side: int, item: Item) -> tuple[list[Hashable], int]:
@@ -135,11 +166,11 @@ class View:
     def disordered(self, side: int, names: Mapping[Item, tuple[Step, ...]]) -> set[Family]:
         """The families whose members are in another order than a program's own numbers in other names."""
         numbers: dict[tuple[Family, tuple[str, ...]], dict[int, set[int]]] = {}
-        for item, label in (self.left, self.right)[side].items():
-            steps = names.get(item, ())
+        for item in self._sides[side]:
+            steps = names.get(item, ()) if item in self._ranks else ()
             for depth, step in enumerate(steps[:-1]):
                 if step.number is not None and step.weight == NUMBERED:
-                    for family, place in label.families:
+                    for family, place in self._ranks[item]:
                         here = numbers.setdefault((family, _skeleton(steps[: depth + 1])), {})
                         here.setdefault(place, set()).add(step.number)
         found = set()
@@ -171,52 +202,70 @@ class View:
         """The weight of a family's numbers as evidence."""
         return ORDERED if len({*self._ranges[family]}) > 1 else self._weights[family]
 
-    def _labels(self) -> tuple[dict[Item, Label], dict[Item, Label]]:
-        labels: tuple[dict[Item, Label], dict[Item, Label]] = ({}, {})
+    def _read(self) -> None:
+        """Find the key of each name, and the families that it is in."""
         self._ranges: dict[Family, tuple[Hashable, Hashable]] = {}  # the numbers on each side
         self._weights: dict[Family, int] = {}
         queue: list[tuple[Key, tuple[list[Item], list[Item]], int]] = [
             ((), (list(self._sides[0]), list(self._sides[1])), 0)
         ]
-        keys: dict[Item, Key] = {}
-        ranks: dict[Item, list[tuple[Family, int]]] = defaultdict(list)
+        self._keys: dict[Item, Key] = {}
+        # By item: the families whose members are on both sides, with the place of its own.
+        self._ranks: dict[Item, list[tuple[Family, int]]] = {}
         self._opened: tuple[dict[Item, list[int]], ...] = defaultdict(list), defaultdict(list)
         # For each side, by the label of a family's members: each member, in order, with what identifies its contents.
         self._members: list[dict[Key, dict[tuple[Step, ...], Hashable]]] = []
         while queue:
             scope, sides, depth = queue.pop()
+            if (
+                len(sides[0]) + len(sides[1]) == 1
+            ):  # no other name has this scope, so its families have one member
+                [(item, rest)] = [
+                    (item, steps[item][depth:])
+                    for items, steps in zip(sides, self._sides, strict=True)
+                    for item in items
+                ]
+                self._keys[item] = scope + tuple(
+                    (word, None if number is None else 0) for word, number, _ in rest
+                )
+                continue
             words: dict[str, tuple[list[Item], list[Item]]] = {}
             for number, (items, steps) in enumerate(zip(sides, self._sides, strict=True)):
                 for item in items:
                     if depth < len(steps[item]):
                         words.setdefault(steps[item][depth].word, ([], []))[number].append(item)
                     else:
-                        keys[item] = scope
+                        self._keys[item] = scope
             for word, members in words.items():
-                queue += self._children(Family(scope, word), members, depth, ranks)
-        for number, steps in enumerate(self._sides):
-            for item, each in steps.items():
-                # A name without a number is the first of its family, and has no more weight than the others.
-                numbered = [step.weight for step in each if step.number is not None]
-                numbered += [number_weight(family.word) for family, _ in ranks[item]]
-                shifted = any(len({*self._ranges[family]}) > 1 for family, _ in ranks[item])
-                labels[number][item] = Label(
-                    keys[item],
-                    tuple(word for word, _ in keys[item]),
-                    ORDERED if shifted else min(numbered, default=GIVEN),
-                    item in self._opened[number],
-                    shifted,
-                    any(step.is_given for step in each[:-1]),
-                    tuple(ranks[item]),
-                )
-        return labels
+                queue += self._children(Family(scope, word), members, depth)
+
+    def _label(self, side: int, item: Item) -> Label:
+        key, steps, ranks = self._keys[item], self._sides[side][item], self._ranks.get(item, ())
+        # A name without a number is the first of its family, and has no more weight than the others.
+        numbered = [step.weight for step in steps if step.number is not None]
+        numbered += [number_weight(family.word) for family, _ in ranks]
+        shifted = any(len({*self._ranges[family]}) > 1 for family, _ in ranks)
+        return Label(
+            key,
+            _words(key),
+            ORDERED if shifted else min(numbered, default=GIVEN),
+            item in self._opened[side],
+            shifted,
+            any(step.is_given for step in steps[:-1]),
+            tuple(ranks),
+        )
+
+    def _by_key(self, side: int) -> dict[Key, list[Item]]:
+        found: dict[Key, list[Item]] = {}
+        for item in self._sides[side]:
+            found.setdefault(self._keys[item], []).append(item)
+        return found
 
     def _children(
         self,
         family: Family,
         members: tuple[list[Item], list[Item]],
         depth: int,
-        ranks: dict[Item, list[tuple[Family, int]]],
     ) -> list[tuple[Key, tuple[list[Item], list[Item]], int]]:
         """The items below one word: together if it has no numbers or these have no meaning, or else by member."""
         numbers = tuple([self._sides[side][item][depth].number for item in members[side]] for side in (0, 1))
@@ -250,7 +299,7 @@ class View:
                 place = bisect_left(member, -1 if number is None else number)
                 found.setdefault(place, ([], []))[side].append(item)
                 if both:
-                    ranks[item].append((family, place))
+                    self._ranks.setdefault(item, []).append((family, place))
         return [((*family.scope, (family.word, place)), each, depth + 1) for place, each in found.items()]
 
     def _member(self, side: int, item: Item, depth: int, *, inner: bool) -> tuple[Step, ...]:
@@ -259,10 +308,10 @@ class View:
     def _doubtful(self) -> set[Family]:
         """The families of most steps whose members have other contents on the other side."""
         contents: dict[Family, tuple[dict[int, dict[Key, Counter[Hashable]]], ...]] = {}
-        for side, labels in enumerate((self.left, self.right)):
-            for item, label in labels.items():
-                for family, place in label.families:
-                    rest = label.key[len(family.scope) + 1 :]
+        for side, names in enumerate(self._sides):
+            for item in names:
+                for family, place in self._ranks.get(item, ()):
+                    rest = self._keys[item][len(family.scope) + 1 :]
                     inner = contents.setdefault(family, ({}, {}))[side].setdefault(place, {})
                     inner.setdefault(rest, Counter())[item.kind] += 1
         doubtful = {
@@ -294,11 +343,8 @@ class View:
         )
 
 
-def _by_key(labels: Mapping[Item, Label]) -> dict[Key, list[Item]]:
-    found: dict[Key, list[Item]] = defaultdict(list)
-    for item, label in labels.items():
-        found[label.key].append(item)
-    return dict(found)
+def _words(key: Key) -> tuple[str, ...]:
+    return tuple([word for word, _ in key])
 
 
 # Scopes that only one side has
