@@ -102,7 +102,7 @@ class _Deciding:
         self._valued = {each: key for key, sides in sums.items() for each in (*sides[0], *sides[1])}
         self._sums = sums
         self._evidence = Evidence(left, right)
-        self._words = [AllWords(each.full_name or each.name for each in side) for side in (left, right)]
+        self._words = [AllWords([each.full_name or each.name for each in side]) for side in (left, right)]
         self._resized: dict[Item, Item] = {}
         self._claims: dict[Pair, str] = {}  # pairs that names and paths show, whether they were taken or not
         self._opposed: dict[Pair, int] = {}  # those with as much or more evidence against them
@@ -305,6 +305,8 @@ class _Deciding:
         )
         # The numbers of predicted names are compared in the same way as those of other names.
         predicted = {one: name for one in self._left.values() if (name := next(known.predict(one.name), ""))}
+        if not any(name in self._right for name in predicted.values()):
+            return
         read = read_path if any(each.path for each in self._right.values()) else read_name
         view = View(
             {one: read(name) for one, name in predicted.items()},
@@ -333,11 +335,13 @@ class _Deciding:
             for side in (self._left, self._right)
         ]
         steps = word_steps(*names)
+        if not any(steps[1].values()):
+            return
         view = View(*steps)
         shared = [
             (ours[0], theirs[0])
             for key, ours in view.by_key[0].items()
-            if len(ours) == 1 and len(theirs := view.by_key[1].get(key, ())) == 1
+            if len(ours) == 1 and len(theirs := view.by_key[1].get(key, [])) == 1
         ]
         if not shared:
             return
@@ -353,16 +357,15 @@ class _Deciding:
             label = view.left[pair[0]]
             words = _unnumbered(label)
             told = bool(label.families) or (are_telling(words) and crowds[words] == 1)
-            if told and len(alike[words]) == 1 and not (label.is_shifted or label.is_open):
-                # If each name has words that the other lacks, those that they share must be in no third name.
-                if any(
-                    are_all(side[each], found[each])
-                    for side, found, each in zip(names, steps, pair, strict=True)
-                ) or all(
-                    known.tell(found[each])
-                    for known, found, each in zip(self._words, steps, pair, strict=True)
-                ):
-                    pairs[pair] = "words"
+            if not told or len(alike[words]) > 1 or label.is_shifted or label.is_open:
+                continue
+            # If each name has words that the other lacks, those that they share must be in no third name.
+            if any(
+                are_all(side[each], found[each]) for side, found, each in zip(names, steps, pair, strict=True)
+            ) or all(
+                known.tell(found[each]) for known, found, each in zip(self._words, steps, pair, strict=True)
+            ):
+                pairs[pair] = "words"
         self._take_unique(
             {
                 pair: how

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,7 @@ class Evidence:
             [_endings(there - here) for here, there in (view.skeletons, view.skeletons[::-1])]
             for view in self.views[: self._named]
         ]
-        self._contents = [_contents(side) for side in (left, right)]
+        self._items = left, right
         self._unique = [
             {name for name, n in Counter(each.full_name for each in side).items() if n == 1}
             for side in (left, right)
@@ -48,6 +49,10 @@ class Evidence:
         # Families of positions in another order than the numbers in the names of one side.
         names, places = self._steps[0], self.views[-1]
         self._disordered = places.disordered(0, names[0]) ^ places.disordered(1, names[1])
+
+    @functools.cached_property
+    def _contents(self) -> list[dict[str, frozenset[tuple[Hashable, int]]]]:
+        return [_contents(side) for side in self._items]
 
     def _labels(self, one: Item, other: Item) -> Iterator[tuple[View, Label, Label]]:
         for view in self.views:

@@ -122,7 +122,7 @@ class Substitutions:
         Changes of the longest scope come first. Changes are left out unless most pairs agree on them.
         """
         parts = tuple(name.split("/"))
-        if len(parts) > _MAX_PARTS or ANY in name:
+        if not self._known or len(parts) > _MAX_PARTS or ANY in name:
             return
         opened = _opened(parts)
         both = (parts, opened) if opened != parts else (parts,)

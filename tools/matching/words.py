@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.tools.matching.steps import MAX_STEPS, NUMBERED, Step, read_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from tensorbundle.tools.matching.items import Item
 
@@ -64,13 +64,18 @@ def _words(name: str) -> tuple[str, ...]:
 class AllWords:
     """The words and numbers of all names of one side."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._having: dict[Step, list[frozenset[Step]]] = defaultdict(list)
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
         self._tries = 0
-        for name in names:
+
+    @functools.cached_property
+    def _having(self) -> dict[Step, list[frozenset[Step]]]:
+        having: dict[Step, list[frozenset[Step]]] = defaultdict(list)
+        for name in self._names:
             words = frozenset(map(_step, frozenset(_words(name))))
             for each in words:
-                self._having[each].append(words)
+                having[each].append(words)
+        return having
 
     def tell(self, steps: Iterable[Step]) -> bool:
         """Whether only one name has all of these words and numbers; False if it would take too long to find out."""
@@ -92,10 +97,11 @@ def are_all(name: str, steps: Iterable[Step]) -> bool:
 def word_steps(
     left: Mapping[Item, str], right: Mapping[Item, str]
 ) -> tuple[dict[Item, tuple[Step, ...]], dict[Item, tuple[Step, ...]]]:
-    """The words of names as steps, without those that only one side uses."""
+    """The words of names as steps, without those that only one side uses; none if no name of the right side has any."""
     shared = {word for name in left.values() for word in _words(name)}
     shared &= {word for name in right.values() for word in _words(name)}
-    return _steps(left, shared), _steps(right, shared)
+    theirs = _steps(right, shared)
+    return _steps(left, shared) if any(theirs.values()) else {}, theirs
 
 
 def _steps(names: Mapping[Item, str], shared: set[str]) -> dict[Item, tuple[Step, ...]]:

@@ -6,6 +6,7 @@ import pytest
 
 from support.depth import DEEP
 from support.judging import judge, make_pair
+from tensorbundle.tools.matching import labels
 from tensorbundle.tools.matching.deciding import match
 from tensorbundle.tools.matching.items import Item
 
@@ -246,3 +247,15 @@ def test_names_in_scopes_that_both_sides_have_are_told():
     left = scoped(("dense", 4), ("dense_1", 4), ("block/dense", 4))
     right = scoped(("dense", 4), ("dense_1", 4), ("block/dense", 4), ("tower/dense", 4))
     assert settled(left, right) == {each.full_name: each.full_name for each in left}
+
+
+def test_names_that_are_compared_with_none_get_no_labels(monkeypatch):
+    made = []
+    label = labels.Label
+    monkeypatch.setattr(labels, "Label", lambda *args: made.append(args) or label(*args))
+    many = [Item(f"s{number}/v", "kind", full_name=f"s{number}/v") for number in range(500)]
+    few = [Item(name, "kind", full_name=name) for name in ("s7/v", "w")]
+    for left, right in ((many, few), (few, many)):
+        made.clear()
+        assert [(each.old, each.new) for each in match(left, right).matches] == [("s7/v", "s7/v")]
+        assert len(made) < 20

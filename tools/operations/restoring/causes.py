@@ -177,7 +177,8 @@ def _fitted(
     found = {(each.status, each.path): each for each in mismatches}
     found = {what: each for what, each in found.items() if what not in left}
     trials.keep(fitting.trial, fitting.edit)
-    others = [each for each in found.values() if each not in findings and each.path != SAVE_COUNTER]
+    known = set(findings)
+    others = [each for each in found.values() if each not in known and each.path != SAVE_COUNTER]
     if others:
         have = "have other names or places" if len(others) > 1 else "has another name or place"
         cause = FoundCause.of(
