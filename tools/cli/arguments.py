@@ -60,6 +60,9 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
         help="for URLs: an option of their library, such as anon=true; SCHEME.KEY=VALUE for those of one scheme",
     )
     command.add_arguments(parser)
+    for action in parser._actions:
+        if action.nargs == argparse.ZERO_OR_MORE:
+            action.required = False  # `argparse` says that it is missing if another argument is
     parser.usage = parser.short_usage()
     return parser
 
@@ -84,7 +87,8 @@ class _Parser(argparse.ArgumentParser):
         either = [action for group in self._required_groups() for action in group]
         needed = [_usage(action) for action in self._needed() if action not in either]
         choices = [f"({' | '.join(map(_usage, group))})" for group in self._required_groups()]
-        return " ".join([self.prog, *needed, *choices, "[OPTION...]"]).replace("%", "%%")
+        usage = " ".join([f"usage: {self.prog}", *needed, *choices, "[OPTION...]"]).replace("%", "%%")
+        return "\n".join(wrapped(usage, terminal_width(), 7)).removeprefix("usage: ")
 
     def short_help(self) -> str:
         """The required arguments and an example."""
@@ -95,7 +99,8 @@ class _Parser(argparse.ArgumentParser):
         formatter.add_arguments(list(self._needed()))
         formatter.end_section()
         formatter.add_text(self.epilog)
-        return f"{formatter.format_help()}\n'{self.prog} --help' lists the options.\n"
+        last = "\n".join(wrapped(f"'{self.prog} --help' lists the options.", terminal_width()))
+        return f"{formatter.format_help()}\n{last}\n"
 
     def _needed(self) -> Iterator[argparse.Action]:
         """Positional arguments, and required options."""

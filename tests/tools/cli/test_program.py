@@ -114,7 +114,9 @@ class TestDispatch:
         assert len(out.splitlines()) <= 25
         assert "--json" not in out
 
-    @pytest.mark.parametrize("argv", [["--help"], ["convert", "--help"], ["ls", "-h"]])
+    @pytest.mark.parametrize(
+        "argv", [["--help"], ["convert", "--help"], ["convert", "-h"], ["ls", "-h"], ["bench", "-h"]]
+    )
     def test_help_on_a_narrow_terminal(self, capsys, monkeypatch, argv):
         def words(width):
             monkeypatch.setenv("COLUMNS", str(width))
@@ -125,9 +127,7 @@ class TestDispatch:
         wide, narrow = words(200), words(40)
         assert narrow.split() == wide.split()
         assert all(
-            len(line) <= 40
-            or line.startswith(("example:", "'tensorbundle", "usage:"))
-            or len(line.split()) < 3
+            len(line) <= 40 or line.startswith("example:") or len(line.split()) < 3
             for line in narrow.splitlines()
         )
 
@@ -161,7 +161,7 @@ class TestDispatch:
             (
                 ["ls"],
                 "ls CKPT [PATTERN...] [OPTION...]",
-                "the following arguments are required: CKPT, PATTERN",
+                "the following arguments are required: CKPT",
             ),
             (["ls", "--frob", "x"], "ls CKPT [PATTERN...] [OPTION...]", "no option '--frob'"),
             (
@@ -187,7 +187,7 @@ class TestDispatch:
             ),
             (
                 ["reshard", "a", "b"],
-                "reshard SRC DST (--shards N | --max-shard-size SIZE) [OPTION...]",
+                "reshard SRC DST (--shards N | --max-shard-size SIZE)\n       [OPTION...]",
                 "one of the arguments --shards --max-shard-size is required",
             ),
         ],
