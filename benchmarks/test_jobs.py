@@ -4,6 +4,7 @@
 (`--benchmark-autosave`) and compare them; what the others took in the same run is in their `extra_info`.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the scripts beside this file import each other
 
+import growth
 import report
 from compare import linked
 from jobs import JOBS, Sources
@@ -59,6 +61,15 @@ def test_results_become_rows(sources):
 def test_the_page_has_the_tables_of_the_results():
     page = report.PAGE.read_text()
     assert report.with_tables(page) == page
+    results = json.loads((ROOT / "benchmarks/results/growth.json").read_text())
+    assert report.plot_of(results) == report.PLOT.read_text()
+
+
+def test_growth_is_measured():
+    with Runner.started() as runner:
+        found = growth.measure(runner, [100, 200], [100_000, 200_000])
+    for unit, sizes in (("tensors", [100, 200]), ("bytes", [100_000, 200_000])):
+        assert all([size for size, _, _ in points] == sizes for points in found[unit].values())
 
 
 def test_a_package_of_links_is_complete(tmp_path):
