@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tensorbundle.errors import CorruptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
     "Box",
@@ -51,14 +51,31 @@ def intersect(a: Box, b: Box) -> Box | None:
 def find_overlap(boxes: Sequence[Box]) -> tuple[int, int] | None:
     """The positions in `boxes` of two boxes that overlap, or None.
 
-    Sweeps along the dimension with the most distinct starts, so that boxes split along one dimension take linear time
-    after sorting.
+    Boxes of a grid, which are split at the same places in each dimension, take linear time after sorting.
     """
     if len(boxes) < 2 or not boxes[0]:
         return None
     axis = max(range(len(boxes[0])), key=lambda each: len({box[each].start for box in boxes}))
+    bands: dict[tuple[int, int], list[int]] = {}  # boxes with the same extent along this dimension
+    for number, box in enumerate(boxes):
+        bands.setdefault((box[axis].start, box[axis].stop), []).append(number)
+    extents = sorted(bands)
+    if any(before[1] > after[0] for before, after in itertools.pairwise(extents)):
+        return _swept(boxes, range(len(boxes)), axis)
+    for extent in extents:
+        band = bands[extent]
+        inside = [(*boxes[each][:axis], *boxes[each][axis + 1 :]) for each in band]
+        if len(band) > 1 and (not inside[0] or find_overlap(inside) is not None):
+            found = _swept(boxes, band, axis)
+            if found is not None:
+                return found
+    return None
+
+
+def _swept(boxes: Sequence[Box], numbers: Iterable[int], axis: int) -> tuple[int, int] | None:
+    """The first two of some boxes that overlap, along a dimension."""
     active: list[int] = []
-    for number in sorted(range(len(boxes)), key=lambda each: boxes[each][axis].start):
+    for number in sorted(numbers, key=lambda each: boxes[each][axis].start):
         box = boxes[number]
         active = [each for each in active if boxes[each][axis].stop > box[axis].start]
         for other in active:

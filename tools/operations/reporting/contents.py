@@ -11,6 +11,7 @@ from tensorbundle import __version__
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError, UnsupportedError
 from tensorbundle.keys import decode_key
+from tensorbundle.members import shards_of
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename, dirname
@@ -27,7 +28,7 @@ from tensorbundle.tools.operations.reporting.page import html_page
 from tensorbundle.tools.optimizers.finding import Optimizers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tensorbundle.checkpoint import Checkpoint, Path
     from tensorbundle.dtypes import Array
@@ -40,6 +41,7 @@ __all__ = ["report"]
 
 _BINS: Final = 40
 _MOST_PROBLEMS: Final = 1000
+_MOST_SHARDS: Final = 1_000  # that are looked for one by one
 _LARGEST_LAYERS: Final = 5
 _STATISTICS: Final = ("min", "max", "mean", "std", "nan", "inf", "zeros")
 _LARGEST_EXACT: Final = 2**53  # integers up to this are exact in JavaScript
@@ -199,7 +201,7 @@ def _shards(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> Iterator
             extents.setdefault(entry.shard, []).append((key, entry.offset, entry.nbytes))
             owner = index.owner(key) if key.startswith(b"\0") else None
             owners[key] = numbered.get(decode_key(owner or key), 0)
-    for shard in range(index.header.num_shards):
+    for shard in _numbers(index):
         path = index.shard_path(shard)
         try:
             with store_of(path).open(path) as file:
@@ -213,6 +215,14 @@ def _shards(checkpoint: Checkpoint, entries: dict[str, TensorEntry]) -> Iterator
             "dead": Layout.of(inside, size).dead_bytes,
             "extents": [[start, start + nbytes, owners[key]] for key, start, nbytes in inside if nbytes],
         }
+
+
+def _numbers(index: Index) -> Iterable[int]:
+    """The numbers of the data shards; of very many, only of those that are there, as a header may count any number."""
+    count = index.header.num_shards
+    if count <= _MOST_SHARDS:
+        return range(count)
+    return sorted(shard for shard, of in shards_of(index.prefix, index.store) if of == count)
 
 
 def _problems(path: Path, *, quick: bool) -> list[dict[str, Any]]:
