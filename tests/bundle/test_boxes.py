@@ -93,6 +93,16 @@ def test_find_overlap_is_quick_for_many_pieces():
     assert find_overlap([*rows, (slice(7, 8), slice(3, 4))]) == (7, 20_000)
 
 
+def test_boxes_of_a_grid_are_not_compared_with_each_other(monkeypatch):
+    compared = []
+    monkeypatch.setattr("tensorbundle.boxes.intersect", lambda a, b: compared.append(a) or intersect(a, b))
+    grid = [tuple(slice(at, at + 1) for at in each) for each in itertools.product(range(10), repeat=3)]
+    assert find_overlap(grid) is None
+    assert not compared
+    assert find_overlap([*grid, grid[123]]) == (123, 1000)
+    assert len(compared) < 6000
+
+
 def test_corners():
     assert corners((slice(1, 3), slice(0, 2))) == ((1, 3), (0, 2))
     assert corners(whole_box(())) == ()

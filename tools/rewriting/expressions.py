@@ -96,6 +96,7 @@ class Stored:
     entry: TensorEntry
     stored_slices: tuple[StoredSlice, ...] = ()
     _found: dict[tuple[tuple[int, int], ...], int] | None = field(default=None, init=False, repr=False)
+    _is_decoded: bool | None = field(default=None, init=False, repr=False)
 
     def _by_corners(self) -> dict[tuple[tuple[int, int], ...], int]:
         """The number of each slice by its corners; empty if slices overlap."""
@@ -166,7 +167,11 @@ class Stored:
     @property
     def is_decoded(self) -> bool:
         """Whether values are decoded, perhaps from the beginning of a file on, instead of read where they are."""
-        return any(self.index.stored(key, entry) is None for key, entry in self.stored_entries)
+        if self._is_decoded is None:  # each slice of a tensor that is computed asks
+            self._is_decoded = any(
+                self.index.stored(key, entry) is None for key, entry in self.stored_entries
+            )
+        return self._is_decoded
 
     def reshaped(self, shape: tuple[int, ...]) -> Stored | None:
         """The same bytes in another shape; None for slices, and where values are encoded with their shape."""

@@ -184,12 +184,19 @@ def check_sources(plan: Plan) -> dict[str, int]:
 
 
 def _sources(plan: Plan) -> Iterator[tuple[Index, bytes, TensorEntry, Carried | None]]:
-    """Every stored tensor or slice that a plan reads, and how it is carried, if it is."""
+    """Every stored tensor or slice that a plan reads, and how it is carried, if it is.
+
+    A tensor that several entries are computed of, as its slices are, is listed once.
+    """
+    listed: set[int] = set()
     for each in plan.entries:
         origin = each.origin
         if isinstance(origin, Carried):
             yield origin.index, origin.key, origin.entry, origin
         elif isinstance(origin, Converted):
             for stored in origin.expression.inputs():
+                if id(stored) in listed:
+                    continue
+                listed.add(id(stored))
                 for key, entry in stored.stored_entries:
                     yield stored.index, key, entry, None

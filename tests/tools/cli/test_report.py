@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
+from support.bundles import plain, write_bundle
 from support.cli import V221
 from support.reports import data_of
+from tensorbundle.entries import BundleHeader
+from tensorbundle.storage.local import LocalStore
 from tensorbundle.tools import report
 
 
@@ -104,3 +107,12 @@ def test_where_it_cannot_write(run, small, tmp_path):
 
 def test_no_checkpoint(run, tmp_path):
     assert run.error("report", tmp_path / "none", "-o", tmp_path / "x.html")
+
+
+def test_data_shards_that_are_not_there_are_not_looked_for(tmp_path, monkeypatch):
+    opened = []
+    open_file = LocalStore.open
+    monkeypatch.setattr(LocalStore, "open", lambda store, path: opened.append(path) or open_file(store, path))
+    write_bundle(tmp_path / "m", {b"a": plain("float32", [0], b"")}, header=BundleHeader(1_000_000))
+    report(tmp_path / "m")
+    assert len(opened) < 20

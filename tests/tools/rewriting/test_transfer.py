@@ -29,7 +29,8 @@ from support.depth import DEEP, sample
 from tensorbundle.coding import crc32c
 from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.filenames import shard_path
-from tensorbundle.tools import Summary, TransferOptions, convert
+from tensorbundle.index import BundleIndex
+from tensorbundle.tools import Summary, TransferOptions, cast, convert
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import Literal, Plan, PlannedEntry
 from tensorbundle.tools.rewriting.transfer import transfer
@@ -655,3 +656,16 @@ def test_memory_is_bounded_whatever_the_size_of_a_tensor(tmp_path, arguments):
     output, error = process.communicate()
     assert (error, process.returncode) == ("", 0)
     assert int(output.split()[-1]) < 100_000
+
+
+def test_slices_that_are_computed_are_looked_up_once_each(tmp_path, monkeypatch):
+    count = 50
+    slices = [tb.TensorSlice(((start, 1),)) for start in range(count)]
+    entries = {b"t": TensorEntry(tb.DType.float32, (count,), 0, slices=tuple(slices))}
+    entries |= {each.key(b"t"): plain("float32", [1], bytes(4)) for each in slices}
+    write_bundle(tmp_path / "m", entries, [bytes(4)])
+    asked = []
+    stored = BundleIndex.stored
+    monkeypatch.setattr(BundleIndex, "stored", lambda *args: asked.append(args) or stored(*args))
+    cast(tmp_path / "m", tmp_path / "out", {"*": "bfloat16"})
+    assert len(asked) < 10 * count

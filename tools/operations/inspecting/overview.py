@@ -99,7 +99,7 @@ def _info(checkpoint: Checkpoint) -> Info:
         names = {key: key for key in entries} if graph is None else names_in_graph(graph)
         optimizers = Optimizers.of(graph, {key: entry.shape for key, entry in entries.items()})
         if graph is not None:
-            root = hints(checkpoint, graph, Tensors(entries)).get(graph.root)
+            root = hints(checkpoint, graph, Tensors(entries), [graph.root]).get(graph.root)
             lost = left_out_by_keras_3(graph, optimizers)
             if lost:
                 notes.append(cause_line("left-out-layers", variables=variables_text(lost)))
