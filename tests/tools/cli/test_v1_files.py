@@ -479,6 +479,7 @@ def test_problems(run, work):
         ("error", "entry", "large", "the meta record lists it, its own record is in a damaged block", None),
     ]
     assert report.problems[2].message.startswith("data block 1: crc32c stored ")
+    assert "is flipped: memory or storage is faulty" in report.problems[2].cause
     assert report.tensors == 2
     assert {each.path for each in report.problems} == {str(work / "m")}
     assert sum(told) == report.bytes

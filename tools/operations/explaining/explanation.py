@@ -105,8 +105,10 @@ def _explanation(
         causes = [*proven, *(each for each in causes if each.kind not in {known.kind for known in proven})]
     elif message.kind == "dtype":
         details.append(f"stored as {found['stored']}, wanted as {found['wanted']}")
+    told = {advice for each in causes for advice in each.advice}
+    advice = tuple(each for each in message.advice if each not in told)
     return Explanation(
-        message.kind, found[0], message.source, message.meaning, tuple(details), tuple(causes), message.advice
+        message.kind, found[0], message.source, message.meaning, tuple(details), tuple(causes), advice
     )
 
 

@@ -147,6 +147,7 @@ RESTORE_CAUSES: Final = (
         "layers-without-variables",
         "A has these layers without variables: the model that wrote it had not built them",
         ("build the model, or call it on data, before it saves its weights",),
+        short="the file has the layer without variables: the model that wrote it had not built it",
     ),
     Cause(
         "other-layers",

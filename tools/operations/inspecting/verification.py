@@ -209,7 +209,8 @@ class _Verification:
                     items = table.block_items(number)
                 except CorruptionError as error:
                     whole = False
-                    self._report.add("checksum", error)
+                    cause = _cause_in_index(table.path, error) or cause_line("changed")
+                    self._report.add("checksum", error, cause=cause)
                 self._report.bytes += handle.size
                 if self._progress is not None:
                     self._progress(handle.size)
@@ -285,5 +286,6 @@ class _Verification:
 
 def _cause_in_index(path: str, error: BundleError) -> str | None:
     with contextlib.suppress(BundleError), store_of(path).open(path) as file:
-        return cause_of_index(file.read(0, min(file.size, INDEX_BYTES)), error.offset)
+        if file.size <= INDEX_BYTES:  # else its end would seem to be lost
+            return cause_of_index(file.read(0, file.size), error.offset)
     return None
