@@ -171,8 +171,9 @@ def _salvage_v1(prefix: str, destination: Path | None, options: TransferOptions)
         if not draft.tensors:
             reason = fates[0].detail if fates else "it lists no tensors"
             raise CorruptionError(f"nothing can be saved: {reason}", path=index.path)
+        saved = len(draft.tensors)
         summary = None if destination is None else transfer(draft.plan(last=True), str(destination), options)
-    return Salvage(prefix, len(draft.tensors), tuple(fates), tuple(notes), summary)
+    return Salvage(prefix, saved, tuple(fates), tuple(notes), summary)
 
 
 def _prefix_of(source: str) -> str:

@@ -279,6 +279,7 @@ def test_a_v1_checkpoint_without_its_end(tmp_path, compressed, at_once, monkeypa
         assert content.items() <= expected.items()
         assert len(content) == (complete - 1 if compressed else 3)
         assert {each.key for each in found.fates} == expected.keys() - content.keys()
+        assert found.saved == len(content)
     if compressed:
         damaged = bytearray(whole[:-1])
         damaged[handles[2].offset + 9] ^= 8  # of b
