@@ -39,6 +39,7 @@ __all__ = ["OPTIMIZER", "State", "beta_of", "state_for_weights", "state_from_wei
 
 OPTIMIZER: Final = "optimizer"
 _STATE: Final = "as optimizer state"
+_NADAM: Final = "of legacy Nadam, whose momentums grow otherwise than those of Keras 3: its next steps are not exactly the same"
 _BETA: Final = 0.8999999761581421  # Keras's default, 0.9 as float32
 
 
@@ -91,6 +92,8 @@ def state_for_weights(
             if member.what == NADAM_PRODUCT and optimizer.generation != "keras3":
                 steps = side.count(optimizer.iterations or "") or 0
                 state.tensors[path] = _product(steps, beta_of(optimizer, side, beta_1))
+                if optimizer.generation == "legacy":
+                    draft.note(_NADAM, [path])
             elif member.key:
                 state.tensors[path] = replace(draft.tensors[member.key], slices=(), matched=_STATE)
             else:
@@ -137,6 +140,7 @@ def state_from_weights(
             decay = side.value(optimizer.scalars.get("decay"))
             beta = beta_of(optimizer, side, beta_1)
             state.tensors[member.key] = _product(steps, beta, 1.0 if decay is None else decay)
+            draft.note(_NADAM, [member.key])
         elif member.key:
             state.tensors[member.key] = _fitted(draft, path, template.tensors[member.key])
         state.used.add(path)

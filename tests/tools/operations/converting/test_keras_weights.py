@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
+from support.golden import GOLDEN
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError
 from tensorbundle.tools import convert, info, slim, verify
 
@@ -200,6 +201,14 @@ def test_optimizer_state_there_and_back(tmp_path):
         writer.add_object_graph(graph)
     convert(tmp_path / "out.weights.h5", tmp_path / "back", to="tf2", template=tmp_path / "fresh")
     assert names(tmp_path / "back") == stored
+
+
+def test_that_legacy_nadam_goes_on_otherwise_is_said(tmp_path):
+    summary = convert(
+        GOLDEN / "optimizers" / "legacy-nadam", tmp_path / "out.weights.h5", trainable=["model/*"]
+    )
+    [note] = [each for each in summary.notes if "legacy Nadam" in each.what]
+    assert note.keys == ("optimizer/vars/8",)
 
 
 def test_optimizer_state_of_another_optimizer_is_left_out(tmp_path):
