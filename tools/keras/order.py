@@ -86,9 +86,14 @@ def uncertain(model: Layer, shapes: Mapping[str, Shape], layers: Collection[Node
         return tuple(shapes.get(each.key) for each in layer.variables())
 
     found = []
-    for layer in model.walk():
-        if not layer.is_list:
-            found += uncertain_in(_sublayers(layer, layers), layer, shapes_in)
+    seen, stack = {model}, [model]
+    while stack:
+        layer = stack.pop()
+        sublayers = _sublayers(layer, layers)
+        found += uncertain_in(sublayers, layer, shapes_in)
+        inner = [each for each in (*(layer.listed or ()), *sublayers) if each not in seen]
+        seen.update(inner)
+        stack += dict.fromkeys(inner)
     return found
 
 
