@@ -39,6 +39,7 @@ _TYPES: Final = frozenset(
     }
 )
 _COPIED_BYTES: Final = 1 << 20
+_MAX_TEXTS: Final = 2000  # in one attribute, which HDF5 limits to 64 KiB; each takes 16 bytes there
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,11 @@ def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEnt
         for group, attributes in plan.attributes.items():
             target = file.require_group(group) if group else file
             for name, value in attributes.items():
-                target.attrs[name] = value
+                if isinstance(value, list) and len(value) > _MAX_TEXTS:  # Keras reads these as one
+                    for number, start in enumerate(range(0, len(value), _MAX_TEXTS)):
+                        target.attrs[f"{name}{number}"] = value[start : start + _MAX_TEXTS]
+                else:
+                    target.attrs[name] = value
         for each in plan.entries:
             key, entry = decode_key(each.key), each.origin.entry
             if not groups.isdisjoint(_above(key)):

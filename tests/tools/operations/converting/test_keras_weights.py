@@ -8,7 +8,8 @@ import pytest
 import tensorbundle as tb
 from support.golden import GOLDEN
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError
-from tensorbundle.tools import convert, info, slim, verify
+from tensorbundle.tools import convert, diff, info, slim, verify
+from tensorbundle.tools.formats import hdf5_output
 
 h5py = pytest.importorskip("h5py")
 
@@ -201,6 +202,19 @@ def test_optimizer_state_there_and_back(tmp_path):
         writer.add_object_graph(graph)
     convert(tmp_path / "out.weights.h5", tmp_path / "back", to="tf2", template=tmp_path / "fresh")
     assert names(tmp_path / "back") == stored
+
+
+def test_long_lists_of_names_are_split_as_keras_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5_output, "_MAX_TEXTS", 1)
+    write(tmp_path / "ckpt", MODEL)
+    convert(tmp_path / "ckpt", tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert [list(file.attrs[f"layer_names{number}"]) for number in (0, 1)] == [
+            ["layer_00000"],
+            ["layer_00002"],
+        ]
+        assert sorted(file["layer_00000"].attrs) == ["weight_names0", "weight_names1"]
+    assert diff(tmp_path / "ckpt", tmp_path / "out.h5").counts["same"] == 4
 
 
 def test_that_legacy_nadam_goes_on_otherwise_is_said(tmp_path):
