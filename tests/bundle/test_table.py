@@ -404,11 +404,9 @@ def test_bad_snappy(opened, content, reason):
 
 def test_the_next_key(opened):
     """It may be in the block after the one whose separator is not before what is looked for."""
-    table = opened(assemble([(b"a", b""), (b"c", b"")], [(b"x", b"")]))
-    assert [table.next_key(key) for key in (b"", b"a", b"b", b"c~", b"x", b"x~")] == [
-        *(b"a", b"a", b"c"),
-        *(b"x", b"x", None),
-    ]
+    table = opened(assemble(block([(b"a", b""), (b"c", b"")]), block([(b"~0x", b"")])))
+    keys = [b"", b"a", b"b", b"c~", b"~0x", b"~0y", b"~2"]
+    assert [table.next_key(key) for key in keys] == [b"a", b"a", b"c", b"~0x", b"~0x", None, None]
     assert [table.next_key(b"b") for _ in range(20)] == [b"c"] * 20  # the block is decoded as a whole
 
 
