@@ -1,5 +1,6 @@
 """Random access to one file, and what a file is that is none of ours."""
 
+import errno
 import os
 
 import pytest
@@ -139,3 +140,38 @@ def test_where_the_kernel_can_not_begin_to_flush(tmp_path, monkeypatch):
     with LocalWriter(str(tmp_path / "f")) as file:
         file.write(b"x" * 25)
     assert (tmp_path / "f").read_bytes() == b"x" * 25
+
+
+def test_parts_of_a_file_are_written_in_any_order(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(local, "_begin_flush", lambda _, offset, size: begun.append((offset, size)))
+    monkeypatch.setattr(local, "FLUSH_BYTES", 300_000)
+    (tmp_path / "f").touch()
+    with LocalWriter(str(tmp_path / "f")) as file:
+        file.write(b"head")
+        part = file.spread(1_000_000)
+        assert file.size == 1_000_004
+        with part(600_000) as last:
+            last.write(b"c" * 400_000)
+        with part(0) as first, part(200_000) as second:
+            second.write(memoryview(bytes(400_000)).cast("Q"))
+            first.write(b"a" * 200_000)
+        with part(5):
+            pass
+        file.write(b"tail")
+    expected = b"head" + b"a" * 200_000 + bytes(400_000) + b"c" * 400_000 + b"tail"
+    assert (tmp_path / "f").read_bytes() == expected
+    assert min(begun) == (4, 200_000)
+    assert sum(size for _, size in begun) == 1_000_000
+
+
+def test_a_disk_that_is_full_while_parts_are_written(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "f").touch()
+    with LocalWriter(str(tmp_path / "f")) as file:
+        part = file.spread(10)
+        monkeypatch.setattr(os, "pwrite", refuse)
+        with pytest.raises(OSError, match="No space left"), part(0) as writer:
+            writer.write(b"x")
