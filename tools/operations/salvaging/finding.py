@@ -30,6 +30,7 @@ from tensorbundle.tools.operations.inspecting.blocks import METAINDEX, find_bloc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tensorbundle.dtypes import DType
     from tensorbundle.entries import TensorEntry
 
 __all__ = ["FoundIndex", "find_index", "index_like"]
@@ -66,6 +67,8 @@ class FoundIndex(Index):
         super().__init__()
         self.store = store_of(self.prefix)
         self._paths: dict[int, str] = {}
+        # By the place and the type of the bytes, as many tensors may have the same.
+        self._checksums: dict[tuple[int, int, int, DType, int], int] = {}
 
     def get(self, key: bytes) -> TensorEntry | None:
         """The entry of `key`, slice keys included, or None."""
@@ -106,6 +109,9 @@ class FoundIndex(Index):
             CorruptionError: some of its bytes are missing, or they can't be valid.
             OSError: the data shard can't be read.
         """
+        place = entry.shard, entry.offset, entry.nbytes, entry.dtype, entry.elements
+        if place in self._checksums:
+            return self._checksums[place]
         stored = self.stored(key, entry)
         with self.store.open(stored.path) as file:
             try:
@@ -118,7 +124,8 @@ class FoundIndex(Index):
             end = entry.offset + entry.nbytes
             for start in range(entry.offset, end, _CHUNK_BYTES):
                 checksum.update(file.read(start, min(_CHUNK_BYTES, end - start)))
-            return checksum.finish()
+            self._checksums[place] = checksum.finish()
+            return self._checksums[place]
 
 
 def _temporaries(path: str) -> list[str]:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
-from support.bundles import read_everything, snapshot
+from support.bundles import plain, read_everything, snapshot, write_bundle
 from support.cli import V221
 from support.golden import SAMPLE
 from support.v1_files import item, snappy_table, v1_bytes, whole_bytes
 from support.v1_files import saved as listed
-from tensorbundle.storage.local import LocalFile
+from tensorbundle.storage.local import LocalFile, LocalStore
 from tensorbundle.table import TableReader
 from tensorbundle.tools import convert, salvage, verify
 
@@ -299,3 +299,13 @@ def test_a_v1_checkpoint_without_one_of_its_files(tmp_path):
     assert found.notes[1:] == ("m-00001-of-00002 is missing, with all that is only in it",)
     assert [(each.key, each.status) for each in found.fates] == [("w", "lost")]
     assert read_everything(tmp_path / "saved") == {"x": ("float32", (1, 2), parts[0].tobytes())}
+
+
+def test_bytes_that_tensors_share_are_checked_once(tmp_path, monkeypatch):
+    opened = []
+    open_file = LocalStore.open
+    monkeypatch.setattr(LocalStore, "open", lambda store, path: opened.append(path) or open_file(store, path))
+    entry = plain("float32", [2], bytes(8))
+    write_bundle(tmp_path / "m", {b"a%03d" % number: entry for number in range(200)}, [bytes(8)])
+    assert salvage(tmp_path / "m", tmp_path / "out").saved == 200
+    assert len(opened) < 100
