@@ -247,7 +247,7 @@ def test_a_scheduler_that_is_lost(source):
             raise RuntimeError("task-1 cancelled for reason: scheduler-connection-lost.\\nClient lost it")
 
     with pytest.raises(
-        BundleError, match=r"scheduler was lost; .* run the same command again, with --resume"
+        BundleError, match=r"scheduler was lost; .* run the same command again; .* with --resume"
     ):
         extract(source, source.parent / "new", "t*", options=TransferOptions(data="copy", executor=Lost()))
     assert not list(source.parent.glob("new*"))

@@ -8,6 +8,7 @@ import pytest
 import tensorbundle as tb
 from tensorbundle.errors import ConflictError
 from tensorbundle.storage.remote import RemoteStore
+from tensorbundle.storage.settings import current_options
 
 RUN = "s3://bucket/run"
 
@@ -104,3 +105,18 @@ def test_uploads_come_in_pages(s3, monkeypatch):
     assert [each.path for each in store.uploads(RUN)] == [f"{RUN}/{name}" for name in "abc"]
     monkeypatch.undo()
     assert [each.path for each in store.uploads(RUN)] == [f"{RUN}/{name}" for name in "abc"]
+
+
+def test_options_of_stores_before_and_after_the_action(run, monkeypatch):
+    found = []
+
+    def note(*_, **__):
+        found.append(current_options())
+        raise ConflictError("seen")
+
+    monkeypatch.setattr("tensorbundle.tools.cli.commands.manage.manage", note)
+    run.error(
+        "manage", "s3://bucket/run", "--storage-option=s3.anon=true", "clean", "--storage-option=s3.key=me"
+    )
+    assert found[0]["s3"]["anon"] is True
+    assert found[0]["s3"]["key"] == "me"

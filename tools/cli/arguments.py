@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.cli.console import Console
 
-__all__ = ["Command", "add_scheduler", "load", "parser_of", "positive"]
+__all__ = ["Command", "add_scheduler", "add_storage_option", "load", "parser_of", "positive"]
 
 _COUNTS: Final = {"+": "{0}...", "*": "[{0}...]", "?": "[{0}]"}
 
@@ -52,19 +52,25 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
     parser.add_argument("--help", action="help", help="show the options, too")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--quiet", "-q", action="store_true", help="print no notes, summary or progress")
-    parser.add_argument(
-        "--storage-option",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="for URLs: an option of their library, such as anon=true; SCHEME.KEY=VALUE for those of one scheme",
-    )
+    add_storage_option(parser, dest="storage_option")
     command.add_arguments(parser)
     for action in parser._actions:
         if action.nargs == argparse.ZERO_OR_MORE:
             action.required = False  # `argparse` says that it is missing if another argument is
     parser.usage = parser.short_usage()
     return parser
+
+
+def add_storage_option(parser: argparse.ArgumentParser, *, dest: str) -> None:
+    """Declare `--storage-option`, whose values are added to those of the options of that name elsewhere in a command."""
+    parser.add_argument(
+        "--storage-option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest=dest,
+        help="for URLs: an option of their library, such as anon=true; SCHEME.KEY=VALUE for those of one scheme",
+    )
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -150,11 +150,12 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
 def _call(command: Command, args: argparse.Namespace, console: Console) -> int:
     """Run a command, with the options for URLs that it was given."""
-    if not args.storage_option:
+    pairs = [*args.storage_option, *getattr(args, "storage_option_of_action", [])]
+    if not pairs:
         return command.run(args, console)
     from tensorbundle.storage.settings import options_of_pairs, storage_options
 
-    with storage_options(options_of_pairs(args.storage_option)):
+    with storage_options(options_of_pairs(pairs)):
         return command.run(args, console)
 
 

@@ -40,7 +40,10 @@ def _of_process(result: Callable[[], Result]) -> Result:
         what = " ".join(str(error).replace("\\n", " ").split())[:300]
         if "scheduler-connection-lost" in what:  # of Dask
             reason = "the connection to the scheduler was lost"
-            advice = "check that it is running, and run the same command again, with --resume if it writes"
+            advice = (
+                "check that it is running, and run the same command again; data shards that workers still complete "
+                "are used with --resume, and deleted by 'tensorbundle manage URL clean'"
+            )
         else:
             reason = f"the processes that do the work failed: {type(error).__name__}: {what}"
             advice = "they may lack memory, packages or access to the files"

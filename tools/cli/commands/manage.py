@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
+from tensorbundle.tools.cli.arguments import add_storage_option
 from tensorbundle.tools.cli.console import counted, escape, human_bytes
 from tensorbundle.tools.cli.directories import print_checkpoints
 from tensorbundle.tools.operations.directories.inventory import Survey
@@ -59,6 +60,7 @@ def _add_action(
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object a line"
     )
+    add_storage_option(parser, dest="storage_option_of_action")
     if name != "list":
         parser.add_argument(
             "--dry-run",

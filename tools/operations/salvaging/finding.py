@@ -16,14 +16,20 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.coding import crc32c, find_flipped_bit, unmask
 from tensorbundle.entries import HEADER_KEY, BundleHeader, StoredRange, check_range, parse_entries
-from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
+from tensorbundle.errors import (
+    BundleError,
+    CorruptionError,
+    MissingFileError,
+    UnreadableFileError,
+    UnsupportedError,
+)
 from tensorbundle.filenames import index_path, shard_path
 from tensorbundle.index import BundleIndex, Index
 from tensorbundle.keys import decode_key
 from tensorbundle.members import is_file, shards_of
 from tensorbundle.payloads import payload_checksum
 from tensorbundle.storage import store_of
-from tensorbundle.storage.paths import basename, split
+from tensorbundle.storage.paths import basename, is_url, split
 from tensorbundle.table import TRAILER_BYTES
 from tensorbundle.tools.operations.inspecting.blocks import METAINDEX, find_blocks, loose_entries
 
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
     from tensorbundle.dtypes import DType
     from tensorbundle.entries import TensorEntry
 
-__all__ = ["FoundIndex", "find_index", "index_like"]
+__all__ = ["FoundIndex", "find_index", "index_like", "must_be_damage"]
 
 _CHUNK_BYTES: Final = 1 << 20
 _INDEX_BYTES: Final = 256 << 20
@@ -174,6 +180,7 @@ def _entries_in(prefix: str, path: str) -> FoundIndex:
         with store_of(path).open(path) as file:
             data = file.read(0, min(file.size, _INDEX_BYTES))
     except (BundleError, OSError) as error:
+        must_be_damage(error, path)
         found.unreadable.append(str(error))
         return found
     end = 0
@@ -207,6 +214,16 @@ def _counts_of_temporaries(prefix: str) -> Counter[int]:
     with contextlib.suppress(OSError):
         return Counter(int(each[1]) for each in map(pattern.fullmatch, os.listdir(directory or ".")) if each)
     return Counter()
+
+
+def must_be_damage(error: Exception, path: str) -> None:
+    """Raise an error that may pass: a server does not answer, or refuses. A disk that can't read a file is damaged.
+
+    Raises:
+        UnreadableFileError: `error`.
+    """
+    if isinstance(error, UnreadableFileError) and is_url(path):
+        raise error
 
 
 def _add(found: FoundIndex, key: bytes, value: bytes, doubt: str | None) -> None:

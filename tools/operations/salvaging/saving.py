@@ -23,7 +23,7 @@ from tensorbundle.locating import resolve_prefix, what_is_there
 from tensorbundle.members import is_file, prefixes_in, v1_files
 from tensorbundle.slices import readable_key
 from tensorbundle.storage.paths import basename, dirname
-from tensorbundle.tools.operations.salvaging.finding import find_index, index_like
+from tensorbundle.tools.operations.salvaging.finding import find_index, index_like, must_be_damage
 from tensorbundle.tools.operations.salvaging.tables import table_of
 from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 from tensorbundle.tools.rewriting.expressions import Stored
@@ -238,6 +238,7 @@ def _why_lost(found: FoundIndex, key: bytes, entry: TensorEntry) -> str | None:
     try:
         computed = found.checksum(key, entry)
     except BundleError as error:
+        must_be_damage(error, found.path)
         return error.reason
     except OSError as error:
         return error.strerror or str(error)
