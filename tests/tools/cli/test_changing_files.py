@@ -38,13 +38,16 @@ def changing(real):
     return read
 
 os.pread, os.preadv = changing(os.pread), changing(os.preadv)
+def restore():
+    with open(path, "r+b") as file:
+        file.truncate(len(whole))
+        file.write(whole)
+    os.utime(path, ns=(times, times))
+
 for name, argv, made in commands:
     counts = [None]
     for number in range(moments + 1):
-        with open(path, "r+b") as file:
-            file.truncate(len(whole))
-            file.write(whole)
-        os.utime(path, ns=(times, times))
+        restore()
         for each in made:
             shutil.rmtree(each, ignore_errors=True) if os.path.isdir(each) else None
             with contextlib.suppress(FileNotFoundError):
@@ -59,6 +62,7 @@ for name, argv, made in commands:
             counts += sorted({reads * each // moments for each in range(moments)} - {reads})
         results = [open(each, "rb").read().hex() if os.path.exists(each) else None for each in made]
         print(json.dumps([name, due, status, out.getvalue(), err.getvalue(), results]), flush=True)
+restore()
 """
 MOMENTS = 2  # of each command: its first read, and one in the middle
 
