@@ -24,7 +24,7 @@ import tensorbundle as tb
 from support.bundles import plain, read_everything, table_bytes
 from support.v1_files import whole_bytes
 from tensorbundle import coding
-from tensorbundle.block import BlockBuilder, find, iterate
+from tensorbundle.block import BlockBuilder, iterate, seek
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.payloads import decode_strings, encode_strings
@@ -108,7 +108,7 @@ def table(data: bytes) -> None:
         with contextlib.suppress(tb.BundleError):
             iterate(content)
         with contextlib.suppress(tb.BundleError):
-            find(content, b"ab")
+            seek(content, b"ab")
     handles = []
     for content in (BlockBuilder(1).finish(), index.finish()):
         handles.append(BlockHandle(len(out), len(content)))

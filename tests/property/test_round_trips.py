@@ -6,6 +6,7 @@ import tempfile
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,7 +85,9 @@ def test_block(pairs, interval):
     block = builder.finish()
     assert builder.size == len(block)
     assert list(iterate(block)) == pairs
-    assert {key: seek(block, key) for key, _ in pairs} == dict(pairs)
+    for key, value in pairs:
+        found, start, end = seek(block, key) or pytest.fail(f"{key!r} is not found")
+        assert (found, block[start:end]) == (key, value)
 
 
 @given(items, st.binary(max_size=12), st.integers(150_000, 300_000))
