@@ -79,7 +79,11 @@ def _has_known_size(planned: PlannedEntry) -> bool:
 
 
 def sources_of(entries: Iterable[PlannedEntry]) -> Iterator[tuple[Store, StoredRange]]:
-    """The ranges that are read for planned entries, in this order; without inputs of which only a small part is read."""
+    """The ranges that are read for planned entries, in this order; without inputs of which only a small part is read.
+
+    Those of a tensor that several entries are computed of, as its slices are, are listed once.
+    """
+    listed: set[int] = set()
     for each in entries:
         origin = each.origin
         if isinstance(origin, Carried):
@@ -89,6 +93,9 @@ def sources_of(entries: Iterable[PlannedEntry]) -> Iterator[tuple[Store, StoredR
             if len(inputs) == 1 and math.prod(inputs[0].shape) > 2 * math.prod(origin.expression.shape):
                 continue
             for source in inputs:
+                if id(source) in listed:
+                    continue
+                listed.add(id(source))
                 for key, entry in source.stored_entries:
                     stored = source.index.stored(key, entry)
                     if stored is not None:

@@ -30,7 +30,7 @@ from tensorbundle.coding import crc32c
 from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.filenames import shard_path
 from tensorbundle.index import BundleIndex
-from tensorbundle.tools import Summary, TransferOptions, cast, convert
+from tensorbundle.tools import Summary, TransferOptions, average, cast, convert
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import Literal, Plan, PlannedEntry
 from tensorbundle.tools.rewriting.transfer import transfer
@@ -667,5 +667,8 @@ def test_slices_that_are_computed_are_looked_up_once_each(tmp_path, monkeypatch)
     asked = []
     stored = BundleIndex.stored
     monkeypatch.setattr(BundleIndex, "stored", lambda *args: asked.append(args) or stored(*args))
-    cast(tmp_path / "m", tmp_path / "out", {"*": "bfloat16"})
+    cast(tmp_path / "m", tmp_path / "cast", {"*": "bfloat16"})
     assert len(asked) < 10 * count
+    asked.clear()
+    average([tmp_path / "m", tmp_path / "m"], tmp_path / "mean")
+    assert len(asked) < 20 * count
