@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ def steps(function: Callable[[], Any]) -> int:
         count += event == "line"
         return trace
 
+    re.purge()  # else the larger of two cases would compile what the smaller one finds compiled
     before = sys.gettrace()
     sys.settrace(trace)
     try:
