@@ -103,6 +103,13 @@ def test_boxes_of_a_grid_are_not_compared_with_each_other(monkeypatch):
     assert len(compared) < 6000
 
 
+def test_boxes_without_elements_do_not_overlap():
+    assert (
+        find_overlap([(slice(0, 0), slice(0, 3)), (slice(0, 0), slice(0, 2)), (slice(5, 6), slice(0, 1))])
+        is None
+    )
+
+
 def test_corners():
     assert corners((slice(1, 3), slice(0, 2))) == ((1, 3), (0, 2))
     assert corners(whole_box(())) == ()

@@ -847,3 +847,13 @@ def test_what_was_stored_is_encoded_no_further_than_the_first_edit(monkeypatch):
     data = graph.encode()
     assert len(encoded) == len(graph) + 1
     assert ObjectGraph.parse(data).encode() == data
+
+
+def test_what_was_stored_is_not_encoded_after_an_object_was_dropped(monkeypatch):
+    graph = ObjectGraph.parse(WORKED)
+    graph.drop("zed")
+    encoded = []
+    encode = nodes._encode_node
+    monkeypatch.setattr(nodes, "_encode_node", lambda node: encoded.append(node) or encode(node))
+    assert list(ObjectGraph.parse(graph.encode()).paths().values()) == ["", "alpha", "save_counter"]
+    assert len(encoded) == 3
