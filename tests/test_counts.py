@@ -82,6 +82,7 @@ def test_share(disk):
     }
 
 
+@pytest.mark.slow
 def test_copy(disk):
     assert rewrite(disk, data="copy") == {
         "open": 2,
@@ -154,6 +155,7 @@ def test_verify(called):
     }
 
 
+@pytest.mark.slow
 def test_stats_and_hash(called):
     """Each tensor by one call, a large one by several; the file is opened once for 64 tensors."""
     expected = {

@@ -87,6 +87,7 @@ def test_find_overlap_agrees_with_trying_all_pairs(found):
     assert (overlap in pairs) if pairs else overlap is None
 
 
+@pytest.mark.slow
 def test_find_overlap_is_quick_for_many_pieces():
     rows = [(slice(i, i + 1), slice(0, 9)) for i in range(20_000)]
     assert find_overlap(rows) is None

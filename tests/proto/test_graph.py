@@ -813,6 +813,7 @@ def test_a_slot_that_is_listed_twice_counts_once():
     assert graph.encode() == raw("0a") + bytes([len(optimizer) - 27]) + optimizer[:-27] + 2 * raw("0a00")
 
 
+@pytest.mark.slow
 def test_nodes_without_edges_are_not_believed():
     most = 1000
     assert len(ObjectGraph.parse(raw("0a00") * most)) == most

@@ -97,6 +97,7 @@ def test_patterns(run, in_golden):
     assert message == "guide-tf1/tf1-ckpt: no tensor matches the pattern 'nothing'"
 
 
+@pytest.mark.slow
 def test_a_key_of_many_parts(run, tmp_path):
     with tb.create(tmp_path / "m") as writer:
         writer.add("/".join("abc" * 1000), np.float32(1))

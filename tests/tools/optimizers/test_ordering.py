@@ -128,6 +128,7 @@ def test_groups_are_in_the_order_of_numbers():
     assert groups_in_weights(["optimizer/inner_optimizer/vars/0"]) == {}
 
 
+@pytest.mark.slow
 def test_nadam_product():
     assert nadam_product(0, 0.9) == 1
     assert nadam_product(2, 0.9) == pytest.approx(0.9 * (1 - 0.48) * 0.9 * (1 - 0.5 * 0.96**2))

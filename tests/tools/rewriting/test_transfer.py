@@ -196,6 +196,7 @@ class TestSharing:
         assert caught.value.key is not None
         assert list(out.iterdir()) == []
 
+    @pytest.mark.slow
     def test_the_sample_is_bounded(self, tmp_path, out):
         """Only small tensors are read: 4 MiB, or a thousand."""
         with tb.create(tmp_path / "m") as writer:

@@ -816,6 +816,7 @@ actions_on_any = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.data(), listed, st.sets(st.sampled_from(NAMES)), st.lists(actions_on_any, min_size=1, max_size=3))
 def test_whatever_is_there(data, paths, names, plans):
     """Nothing goes but what was planned; strangers stay, and so does the latest checkpoint that was not to go."""

@@ -249,6 +249,7 @@ def test_a_v1_checkpoint(tmp_path):
         saved(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [0, 1 << 20])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_v1_checkpoint_without_its_end(tmp_path, compressed, at_once, monkeypatch):
