@@ -221,7 +221,9 @@ def test_an_answer_imports_little(table):
     }
     assert slow.isdisjoint(modules)
     assert sum(each.startswith("tensorbundle.") for each in modules) <= 31
-    assert sum(not each.startswith("crc32c") for each in modules) <= 72  # an old version has no extension module alone
+    assert (
+        sum(not each.startswith("crc32c") for each in modules) <= 72
+    )  # an old version has no extension module alone
 
 
 def test_json(run):
