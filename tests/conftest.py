@@ -3,6 +3,7 @@
 TENSORBUNDLE_DEEP makes every test complete (see `support/depth.py`). TENSORBUNDLE_HYPOTHESIS names another profile.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from support.depth import DEEP, sample
 
 MOST_PROCESSES = 8  # each needs a second to start
 MOST_CASES = 1  # of each test function, where all of them are run
+
+gc.set_threshold(
+    50_000
+)  # thousands of tests are kept in memory: to look through them again and again takes long
 
 settings.register_profile(
     "quick",  # the same few examples every time
