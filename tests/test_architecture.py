@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from support.source import ROOT, TOPS, nodes
+from support.source import ROOT, TOPS, statements
 from tensorbundle.tools.cli.catalog import COMMANDS
 
 PATHS = sorted(path.relative_to(ROOT).as_posix() for top in TOPS for path in (ROOT / top).rglob("*.py"))
@@ -36,10 +36,15 @@ def layers(text):
 PLACES = layers((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 
 
+def tree(path):
+    """The syntax tree of a module."""
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
 @functools.cache
 def listed(folder):
     """The modules (`a.py`) and folders (`b/`) that the docstring of a folder names, in its order."""
-    return re.findall(r"`(\w+(?:\.py|/))`", ast.get_docstring(nodes(f"{folder}/__init__.py")[0]))
+    return re.findall(r"`(\w+(?:\.py|/))`", ast.get_docstring(tree(f"{folder}/__init__.py")))
 
 
 def contained(folder):
@@ -81,9 +86,9 @@ def module_path(name):
     return next((each for each in (f"{base}.py", f"{base}/__init__.py") if each in PATHS), None)
 
 
-def imports(nodes):
-    """The files of ours that a module with these nodes imports, in functions and for type checkers too."""
-    for node in nodes:
+def imports(module):
+    """The files of ours that a module imports, in functions and for type checkers too."""
+    for node in statements(module):
         if isinstance(node, ast.Import):
             found = [module_path(alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -126,7 +131,7 @@ def test_modules_import_only_from_those_before_them():
         (path, each)
         for path in PATHS
         if path not in ENTRANCES
-        for each in imports(nodes(path))
+        for each in imports(tree(path))
         if upwards(path, each)
     }
     assert found == UPWARDS
@@ -137,7 +142,7 @@ def test_imports_in_functions_and_for_type_checkers_count():
         "import tensorbundle.table\nif TYPE_CHECKING:\n from tensorbundle import block, DType\n"
         "def f():\n from tensorbundle.storage.local import LocalFile\n import os\n from tensorbundle.proto import paths"
     )
-    assert sorted(imports(ast.walk(module))) == [
+    assert sorted(imports(module)) == [
         "bundle/__init__.py",
         "bundle/block.py",
         "bundle/storage/local.py",

@@ -1,16 +1,18 @@
-"""The code of the project as syntax trees, each module parsed and walked once."""
+"""Where the code of the project is, and the statements in it."""
 
-import ast
-import functools
 from pathlib import Path
 
-__all__ = ["ROOT", "TOPS", "nodes"]
+__all__ = ["ROOT", "TOPS", "statements"]
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPS = {"bundle": "tensorbundle", "proto": "tensorbundle.proto", "tools": "tensorbundle.tools"}
 
 
-@functools.cache
-def nodes(path):
-    """All nodes of a module, itself first. `path` is relative to the root of the project."""
-    return list(ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))))
+def statements(tree):
+    """All statements in a syntax tree, at any depth, without what they are made of."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        yield node
+        for inner in ("body", "orelse", "finalbody", "handlers", "cases"):
+            stack += getattr(node, inner, ())
