@@ -17,7 +17,7 @@ __all__ = ["Advice", "Arguments", "FoundCause", "Place", "fill_in"]
 
 
 class Place(enum.Enum):
-    """A placeholder for a checkpoint in a command, until it is known which other commands come before."""
+    """The name of a checkpoint in a command, left open until it is known which other commands come before."""
 
     SOURCE = "the checkpoint"
     MADE = "the new checkpoint"
