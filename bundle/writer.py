@@ -60,7 +60,9 @@ def refuse_taken(path: str, store: Store, *, overwrite: bool) -> None:
     Raises:
         ConflictError: the file exists, and `overwrite` is not set; or it is a directory.
     """
-    if store.is_directory(path) or (store.exists(path) and not overwrite):
+    if store.is_directory(path):
+        raise ConflictError("a directory of this name exists; give another name", path=path)
+    if store.exists(path) and not overwrite:
         raise ConflictError("exists; use --overwrite (overwrite=True) to replace it", path=path)
 
 

@@ -13,8 +13,6 @@ HARMLESS |= {"cpu_count", "devnull", "environ", "get_terminal_size", "sep"}  # t
 # Files that are not a checkpoint's: those that users give beside it, those that are written for them, and streams.
 OTHER_FILES = {
     "tools/cli/commands/hash.py",
-    "tools/cli/commands/report.py",
-    "tools/cli/files.py",
     "tools/cli/program.py",
     "tools/operations/converting/structures.py",
     "tools/operations/editing/rules.py",

@@ -446,6 +446,28 @@ class LocalStore:
         os.replace(path, final)
 
     @contextlib.contextmanager
+    def held(self, path: str) -> Iterator[None]:
+        """See `Disk`; `is_held` asks about it."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def is_held(self, path: str) -> bool:
+        """Whether a process holds a file (`held`), on any host and of any user, as far as the file system has locks."""
+        with contextlib.suppress(FileNotFoundError), LocalFile(path) as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+        return False
+
+    @contextlib.contextmanager
     def locked(self, directory: str) -> Iterator[None]:
         """See `Disk`. The lock is the kernel's: it leaves no file and dies with the process."""
         descriptor = os.open(directory or ".", os.O_RDONLY | os.O_CLOEXEC)

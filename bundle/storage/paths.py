@@ -10,10 +10,22 @@ import os
 import re
 from typing import Final
 
-__all__ = ["absolute", "basename", "dirname", "is_absolute", "is_url", "join", "relative", "split"]
+__all__ = [
+    "absolute",
+    "basename",
+    "dirname",
+    "final_name",
+    "is_absolute",
+    "is_url",
+    "join",
+    "relative",
+    "split",
+    "temporary_name",
+]
 
 # A scheme of at least two letters, to exclude drive letters; fsspec chains schemes with `::`.
 _URL: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+://", re.ASCII)
+_TEMPORARY: Final = re.compile(r"(.+)\.tempstate\d+", re.DOTALL | re.ASCII)
 
 
 def is_url(name: str) -> bool:
@@ -69,3 +81,17 @@ def relative(name: str, start: str) -> str:
         return os.path.relpath(name, start)
     inside = f"{start.rstrip('/')}/"
     return name.removeprefix(inside) if is_url(start) else name
+
+
+def temporary_name(final: str) -> str:
+    """A new name for a file until it is complete and gets the name `final`.
+
+    It has TensorFlow's pattern (core/util/tensor_bundle/tensor_bundle.cc), which readers ignore.
+    """
+    return f"{final}.tempstate{int.from_bytes(os.urandom(8), 'little')}"
+
+
+def final_name(temporary: str) -> str | None:
+    """The name that a file with a temporary name was to get; None if the name is not temporary."""
+    match = _TEMPORARY.fullmatch(temporary)
+    return None if match is None else match[1]

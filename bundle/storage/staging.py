@@ -12,13 +12,12 @@ name of an old one; the caller that stages the files ensures that (`writer.py`).
 from __future__ import annotations
 
 import contextlib
-import os
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from tensorbundle.errors import BundleError, ConflictError, MissingFileError
-from tensorbundle.storage.paths import dirname
+from tensorbundle.storage.paths import dirname, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -67,8 +66,14 @@ class Disk(Protocol):
     def same_file(self, path: str, other: str) -> bool:
         """Whether two names refer to the same file; False if one does not exist."""
 
+    def is_file(self, path: str) -> bool:
+        """Whether a file of this name exists, and no directory, device or pipe."""
+
     def is_directory(self, path: str) -> bool:
         """Whether a directory of this name exists."""
+
+    def held(self, path: str) -> AbstractContextManager[None]:
+        """Keep a file open, with a shared lock, during the block: so others see that a process is at work on it."""
 
     def locked(self, directory: str) -> AbstractContextManager[None]:
         """Lock the directory during the block; other processes that lock it wait."""
@@ -110,21 +115,30 @@ class RenamedFiles:
         self._directory = dirname(output)
         self._overwrite = overwrite
         self._staged: list[_Staged] = []
+        self._held = contextlib.ExitStack()  # the last file: one is always open, between writers too
         if not disk.is_directory(self._directory):
             raise MissingFileError("no such directory; make it first", path=self._directory)
 
     def create(self, final: str, *, replace: bool = False) -> str:
         """See `Staging`; the file then exists and is empty."""
-        temporary = f"{final}.tempstate{int.from_bytes(os.urandom(8), 'little')}"
+        replace = replace or self._overwrite
+        if replace and self._disk.exists(final) and not self._disk.is_file(final):
+            raise ConflictError("exists, and is not a regular file; give another name", path=final)
+        temporary = temporary_name(final)
         # Registered before it exists, so that an interrupt leaves no unknown file.
-        self._staged.append(_Staged(temporary, final, replace or self._overwrite))
+        self._staged.append(_Staged(temporary, final, replace))
         try:
             self._disk.create(temporary, final, _like.get())
         except OSError as error:
             raise BundleError(
                 f"can't write into this directory: {error.strerror}", path=self._directory or "."
             ) from error
+        self._hold(temporary)
         return temporary
+
+    def _hold(self, temporary: str) -> None:
+        self._held.close()
+        self._held.enter_context(self._disk.held(temporary))
 
     def writer(self, final: str, *, replace: bool = False, size: int | None = None) -> WritableFile:
         """See `Staging`."""
@@ -135,6 +149,7 @@ class RenamedFiles:
         """See `Staging`."""
         temporary = self.create(final)
         how = self._disk.share(source, temporary)
+        self._hold(temporary)
         # A hard link is the same file: its bytes are on disk as safely as the source's are.
         self._staged[-1].flush = how != "hard link"
         return temporary, how
@@ -197,6 +212,7 @@ class RenamedFiles:
     def discard(self, *, keep: bool = False) -> None:
         """See `Staging`: none has its final name."""
         del keep
+        self._held.close()
         for each in self._staged:
             with contextlib.suppress(OSError):
                 self._disk.remove(each.temporary)

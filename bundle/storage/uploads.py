@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -17,6 +16,7 @@ from tensorbundle.coding import crc32c
 from tensorbundle.errors import ConflictError
 from tensorbundle.storage.faults import code_of, patiently, translated
 from tensorbundle.storage.fetching import is_s3
+from tensorbundle.storage.paths import temporary_name
 from tensorbundle.storage.pool import Budget, submit
 from tensorbundle.storage.protocols import SentPart
 from tensorbundle.storage.spans import PART_BYTES, Span, cut
@@ -415,7 +415,7 @@ class _StreamUpload(RemoteWriter):
                 self._fs.open(self._name, "wb", block_size=self._part_bytes) if self._is_hidden() else None
             )
             if not isinstance(stream, AbstractBufferedFile):
-                self._temporary = f"{self._name}.tempstate{secrets.randbits(63)}"
+                self._temporary = temporary_name(self._name)
                 stream = self._fs.open(self._temporary, "wb")
             self._stream = stream
         self._stream.write(self._buffer)

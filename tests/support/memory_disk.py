@@ -271,6 +271,10 @@ class MemoryDisk:
     def list(self, directory: str) -> list[str]:
         return [basename(path) for path in self._names if dirname(path) == directory]
 
+    def held(self, path: str) -> contextlib.AbstractContextManager[None]:
+        self._at(path)
+        return contextlib.nullcontext()
+
     @contextlib.contextmanager
     def locked(self, directory: str) -> Iterator[None]:
         yield

@@ -6,6 +6,7 @@ that file is copied to the output, with the values in their places: one pass, fr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -68,18 +69,21 @@ class Hdf5Output(SingleFileOutput):
 
     def fill(self, file: WritableFile, plan: Plan, path: str, options: TransferOptions) -> Iterator[Written]:
         """See `SingleFileOutput`."""
-        with tempfile.TemporaryDirectory() as scratch:
-            empty = os.path.join(scratch, "empty.h5")
-            places = _make_empty(empty, plan, path)
-            with open(empty, "rb") as structure:
-                for offset, entry in places:
-                    _copy(structure, file, offset)
-                    _, done = append_entries(
-                        file, [entry], verify=options.verify, progress=options.progress, jobs=options.jobs
-                    )
-                    structure.seek(file.size)
-                    yield done
-                _copy(structure, file, os.path.getsize(empty))
+        with contextlib.ExitStack() as stack:
+            with tempfile.TemporaryDirectory() as scratch:
+                empty = os.path.join(scratch, "empty.h5")
+                places = _make_empty(empty, plan, path)
+                size = os.path.getsize(empty)
+                structure = stack.enter_context(open(empty, "rb"))
+            # Its name is gone by now: a killed process leaves nothing of it.
+            for offset, entry in places:
+                _copy(structure, file, offset)
+                _, done = append_entries(
+                    file, [entry], verify=options.verify, progress=options.progress, jobs=options.jobs
+                )
+                structure.seek(file.size)
+                yield done
+            _copy(structure, file, size)
 
 
 def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEntry]]:

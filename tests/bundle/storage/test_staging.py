@@ -40,6 +40,34 @@ def test_nothing_is_visible_before_the_commit(tmp_path):
     assert snapshot(tmp_path) == {"a": b"1", "b": b"2"}
 
 
+def test_a_file_is_held_until_the_end(tmp_path):
+    """So that others see, also between two files, that a process is at work."""
+    source = tmp_path / "source"
+    source.write_bytes(b"shared")
+    with staging_in(tmp_path, overwrite=False) as staged:
+        for stage_one in (staged.create, lambda final: staged.share(str(source), final)[0]):
+            temporary = stage_one(str(tmp_path / f"{stage_one}"))
+            assert LocalStore().is_held(temporary)
+    assert not LocalStore().is_held(str(source))
+    assert not LocalStore().is_held(str(tmp_path / "none"))
+
+
+def test_without_locks_nothing_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
+    staged = staging_in(tmp_path, overwrite=False)
+    assert not LocalStore().is_held(staged.create(str(tmp_path / "a")))
+    staged.discard()
+    assert snapshot(tmp_path) == {}
+
+
+def test_only_regular_files_are_replaced(tmp_path):
+    os.mkfifo(tmp_path / "a")
+    staged = staging_in(tmp_path, overwrite=True)
+    with pytest.raises(tb.ConflictError, match="not a regular file"):
+        staged.create(str(tmp_path / "a"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_files_get_the_permissions_of_any_new_file(tmp_path):
     staged = staging_in(tmp_path, overwrite=False)
     stage(staged, tmp_path, {"a": b""})

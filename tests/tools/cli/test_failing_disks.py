@@ -8,6 +8,7 @@ import importlib
 import io
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from tensorbundle.storage.local import LocalStore, LocalWriter
 from tensorbundle.tools import convert
 from tensorbundle.tools.cli import main
 from tensorbundle.tools.cli.catalog import COMMANDS
+from tensorbundle.tools.operations.directories.cleaning import clean
+from tensorbundle.tools.operations.directories.managing import manage
 
 REQUESTS = ["create", "share", "flush", "link", "replace", "remove"]  # of the disk; and writing to a file
 IN = ["{src}", "{out}"]
@@ -62,6 +65,7 @@ WRITING = {
         "run clean": ["{run}", "clean"],
     },
 }
+FILES = ("show", "report", "suggest")  # write one file that is not a checkpoint
 THOROUGH = {"convert"}  # of which every request fails: others write by the same mechanisms
 CASES = [(command, made) for command, kinds in WRITING.items() for made in kinds]
 
@@ -142,7 +146,6 @@ class Disk:
         for kind, name in [
             *((LocalStore, each) for each in REQUESTS),
             (LocalWriter, "write"),
-            (os, "replace"),
         ]:
             monkeypatch.setattr(kind, name, self._failing(name, getattr(kind, name)))
 
@@ -181,6 +184,27 @@ def run(folder, command, made, fails=None):
         disk = Disk(patch, fails)
         status = main(argv)
     return status, err.getvalue(), disk.asked
+
+
+KINDS = [*(("convert", made) for made in WRITING["convert"]), *((each, *WRITING[each]) for each in FILES)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "made"), KINDS, ids=map("-".join, KINDS))
+def test_clean_deletes_what_a_killed_process_leaves(files, tmp_path, command, made):
+    folder = shutil.copytree(files, tmp_path / "files", copy_function=os.link)
+    before = snapshot(folder)
+    child = os.fork()
+    if not child:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LocalStore, "flush", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            run(folder, command, made)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    left = snapshot(folder).keys() - before.keys()
+    assert left
+    assert {os.path.basename(path) for path in manage(str(folder), clean).files} == left
+    assert snapshot(folder) == before
 
 
 @pytest.mark.slow

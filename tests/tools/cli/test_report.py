@@ -93,7 +93,7 @@ def test_two_checkpoints(run, small, tmp_path):
 def test_an_existing_page_stays(run, small, tmp_path):
     (tmp_path / "x.html").write_text("mine")
     assert run.error("report", small, "-o", tmp_path / "x.html").endswith(
-        "exists; use --overwrite to replace it"
+        "exists; use --overwrite (overwrite=True) to replace it"
     )
     assert (tmp_path / "x.html").read_text() == "mine"
     run("report", small, "-o", tmp_path / "x.html", "--overwrite")
@@ -102,7 +102,8 @@ def test_an_existing_page_stays(run, small, tmp_path):
 
 
 def test_where_it_cannot_write(run, small, tmp_path):
-    assert "can't be written" in run.error("report", small, "-o", tmp_path / "no" / "x.html")
+    message = f"{tmp_path / 'no'}: no such directory; make it first"
+    assert run.error("report", small, "-o", tmp_path / "no" / "x.html") == message
 
 
 def test_no_checkpoint(run, tmp_path):

@@ -355,11 +355,15 @@ class TestSeveral:
         assert run("show", source, "a/w", "-o", path).out == f"a/w  float32 [2] written to {path}\n"
         assert np.load(path).tolist() == [1, 2]
         assert (
-            run.error("show", source, "a/b", "-o", path) == f"{path}: exists; use --overwrite to replace it"
+            run.error("show", source, "a/b", "-o", path)
+            == f"{path}: exists; use --overwrite (overwrite=True) to replace it"
         )
         [record] = run("show", source, "a/b[:]", "-o", path, "--overwrite", "--json", "-q").records
         assert (record["path"], np.load(path).tolist()) == (str(path), [3])
         assert "can't contain strings" in run.error("show", source, "s", "-o", tmp_path / "s.npy")
+        os.chmod(f"{source}.data-00000-of-00001", 0o600)
+        run("show", source, "a/w", "-o", tmp_path / "private.npy")
+        assert (tmp_path / "private.npy").stat().st_mode & 0o777 == 0o600
         message = "-o writes one tensor, and several are given"
         assert run.error("show", source, "a/*", "-o", tmp_path / "two.npy") == message
         assert not (tmp_path / "two.npy").exists()

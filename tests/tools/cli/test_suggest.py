@@ -126,7 +126,10 @@ def test_json_and_a_file(run, folder):
 
 def test_a_file_that_exists(run, folder):
     (folder / "map").write_text("mine")
-    assert run.error("suggest", "a", "b", "-o", "map") == "map: exists; use --overwrite to replace it"
+    assert (
+        run.error("suggest", "a", "b", "-o", "map")
+        == "map: exists; use --overwrite (overwrite=True) to replace it"
+    )
     assert (folder / "map").read_text() == "mine"
     run("suggest", "a", "b", "-o", "map", "--overwrite")
     assert (folder / "map").read_text() == MAP.replace("FILE", "map")
@@ -166,7 +169,7 @@ def test_names_of_files_are_quoted(run, folder):
     [
         (["a", "none"], "none: no checkpoint of this name"),
         (["none", "a"], "none: no checkpoint of this name"),
-        (["a", "b", "-o", "no/map"], "no/map: can't be written: No such file or directory"),
+        (["a", "b", "-o", "no/map"], "no: no such directory; make it first"),
     ],
     ids=str,
 )

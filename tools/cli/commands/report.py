@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import ConflictError
 from tensorbundle.tools.cli.console import escape, human_bytes
-from tensorbundle.tools.cli.files import write_text
+from tensorbundle.tools.cli.files import refuse_file, write_text
 from tensorbundle.tools.cli.reading import add_jobs, bytes_of
 from tensorbundle.tools.operations.reporting.contents import report
 
@@ -33,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Write the page."""
-    if os.path.lexists(args.output) and not args.overwrite:  # before anything is read
-        raise ConflictError("exists; use --overwrite to replace it", path=args.output)
+    refuse_file(args.output, overwrite=args.overwrite)
     total = 0 if args.quick else bytes_of(args.checkpoint, (), console)
     with console.progress("report", total) as progress:
         page = report(args.checkpoint, args.other, values=not args.quick, jobs=args.jobs, progress=progress)
-    write_text(args.output, page, overwrite=args.overwrite)
+    of = [each for each in (args.checkpoint, args.other) if each is not None]
+    write_text(args.output, page, of=of, overwrite=args.overwrite)
     size = len(page.encode())
     console.record({"page": args.output, "bytes": size})
     console.summary(f"{escape(args.output)}: {human_bytes(size)}")

@@ -53,7 +53,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         first, *more = itertools.islice(shown, 2)
         if more:
             raise BundleError("-o writes one tensor, and several are given")
-        write_array(args.output, first.dtype, first.shape, first.runs(), overwrite=args.overwrite)
+        write_array(
+            args.output,
+            first.dtype,
+            first.shape,
+            first.runs(),
+            of=[args.checkpoint],
+            overwrite=args.overwrite,
+        )
         shown = iter([first])
     told = False
     for each in shown:

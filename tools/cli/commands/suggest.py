@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tensorbundle.tools.cli.console import counted, escape, shell
-from tensorbundle.tools.cli.files import write_text
+from tensorbundle.tools.cli.files import refuse_file, write_text
 from tensorbundle.tools.operations.editing.rules import rule_line
 from tensorbundle.tools.operations.suggesting.suggestion import suggest
 
@@ -34,11 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the map, or write it and print a summary; with `--json`, print all pairs and unmatched names."""
+    if args.output is not None:
+        refuse_file(args.output, overwrite=args.overwrite)
     found = suggest(args.checkpoint, args.target)
     if args.output is not None:
-        write_text(
-            args.output, "".join(f"{line}\n" for line in _lines(found, args.output)), overwrite=args.overwrite
-        )
+        text = "".join(f"{line}\n" for line in _lines(found, args.output))
+        write_text(args.output, text, of=(args.checkpoint, args.target), overwrite=args.overwrite)
         console.summary(_summary(args.output, found))
     else:
         console.file(_lines(found, "FILE"))

@@ -1,9 +1,9 @@
 """Temporary files of killed saves in a directory: `clean`, a plan for `manage`.
 
-TensorFlow and this package write files as `NAME.tempstate` and digits (TensorFlow core/util/tensor_bundle/
-tensor_bundle.cc), state files as `checkpoint.tmp` and 32 hexadecimal digits (python/lib/io/file_io.py,
-`atomic_write_string_to_file`), and sharded saves in a folder `PREFIX_temp`. Files that a process has open are not
-touched, and neither are the parts of a save that was not merged, which can be read.
+TensorFlow and this package write files under temporary names (`temporary_name`), TensorFlow state files as
+`checkpoint.tmp` and 32 hexadecimal digits (python/lib/io/file_io.py, `atomic_write_string_to_file`), and sharded saves in
+a folder `PREFIX_temp`. Files of a checkpoint are not touched while a process has a temporary file of it open, and neither
+are the parts of a save that was not merged, which can be read.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import BundleError, MissingFileError
-from tensorbundle.filenames import parse_shard_name
+from tensorbundle.filenames import bundle_prefix, parse_shard_name
 from tensorbundle.index import BundleIndex
 from tensorbundle.storage import store_of
-from tensorbundle.storage.paths import basename, is_url, join
+from tensorbundle.storage.local import LocalStore
+from tensorbundle.storage.paths import basename, final_name, is_url, join
 from tensorbundle.tools.operations.directories.changes import Change, Step
 from tensorbundle.tools.operations.directories.places import children, own_size, real
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["clean"]
 
-_TEMPORARY: Final = re.compile(r".+\.tempstate\d+|checkpoint\.tmp[0-9a-f]{32}", re.DOTALL | re.ASCII)
+_STATE: Final = re.compile(r"checkpoint\.tmp[0-9a-f]{32}")
 _FOLDER: Final = re.compile(r".*_temp(?:[-_].*|\d.*)?", re.DOTALL)
 
 
@@ -41,19 +42,24 @@ def clean(found: Survey) -> Change:
     data shards without any index, and the parts of uploads that were not completed. A save that is being written there then
     fails.
     """
-    steps = []
-    notes = []
-    busy = _open_files()
-    for path in sorted(_temporaries(found.directory)):
-        if real(path) in busy:
-            notes.append(f"{basename(path)} stays: a process has it open")
-            continue
-        steps.append(Step("delete", None, path, (path,), own_size(path), "left by a save that was killed"))
-    uploads: list[Upload] = []
-    steps += [
-        Step("delete", None, path, (path,), own_size(path), "a data shard that no index counts")
-        for path in _orphans(found.directory)
+    left = dict.fromkeys(sorted(_temporaries(found.directory)), "left by a process that was killed")
+    orphans = (path for path in _orphans(found.directory) if path not in left)
+    left |= dict.fromkeys(orphans, "a data shard that no index counts")
+    opened = _open_files()
+    busy = {path for path in left if real(path) in opened or _is_held(path)}
+    at_work = {_prefix(path) for path in busy}
+    steps = [
+        Step("delete", None, path, (path,), own_size(path), why)
+        for path, why in left.items()
+        if _prefix(path) not in at_work
     ]
+    notes = [
+        f"{basename(path)} stays: "
+        + ("a process has it open" if path in busy else "a process is writing its checkpoint")
+        for path in left
+        if _prefix(path) in at_work
+    ]
+    uploads: list[Upload] = []
     if is_url(found.directory):
         uploads = list(store_of(found.directory).uploads(found.directory))
         steps += [
@@ -63,6 +69,22 @@ def clean(found: Survey) -> Change:
     return Change(
         found.directory, found.state, found.state, tuple(steps), tuple(notes), uploads=tuple(uploads)
     )
+
+
+def _prefix(path: str) -> str:
+    """The prefix of the bundle that a file belongs to, possibly a temporary one; the final name of another file."""
+    final = final_name(path) or path
+    return bundle_prefix(final) or final
+
+
+def _is_temporary(name: str) -> bool:
+    """Whether a name is that of a temporary file, or of a file of a temporary checkpoint (`bench`)."""
+    is_file = final_name(name) is not None or _STATE.fullmatch(name) is not None
+    return is_file or final_name(bundle_prefix(name) or "") is not None
+
+
+def _is_held(path: str) -> bool:
+    return not is_url(path) and LocalStore().is_held(path)
 
 
 def _orphans(directory: str) -> Iterator[str]:
@@ -90,14 +112,12 @@ def _orphans(directory: str) -> Iterator[str]:
 def _temporaries(directory: str) -> Iterator[str]:
     """The temporary files in a directory, and in the folders of sharded saves there; no symbolic links."""
     for entry in children(directory):
-        if _TEMPORARY.fullmatch(entry.name):
+        if _is_temporary(entry.name):
             if entry.is_own_file:
                 yield entry.path
         elif _FOLDER.fullmatch(entry.name) and entry.is_own_directory:
             yield from (
-                each.path
-                for each in children(entry.path)
-                if _TEMPORARY.fullmatch(each.name) and each.is_own_file
+                each.path for each in children(entry.path) if _is_temporary(each.name) and each.is_own_file
             )
 
 

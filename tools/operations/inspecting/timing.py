@@ -10,14 +10,13 @@ import statistics
 import subprocess
 import sys
 import time
-import uuid
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
 from tensorbundle.storage import store_of
-from tensorbundle.storage.paths import basename, dirname, is_url, join
+from tensorbundle.storage.paths import basename, dirname, is_url, join, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +36,8 @@ _COPY: Final = """
 import os, shutil, sys
 *sources, target = sys.argv[1:]
 for number, source in enumerate(sources):
-    with open(source, "rb") as old, open(f"{target}.{number}", "wb") as new:
+    name = f"{target}.data-{number:05d}-of-{len(sources):05d}"
+    with open(source, "rb") as old, open(name, "wb") as new:
         shutil.copyfileobj(old, new, 1 << 18)
         os.fsync(new.fileno())
 """
@@ -109,7 +109,7 @@ def bench(path: Path, *, rounds: int = 3, directory: str | None = None) -> Itera
         prefix = checkpoint.prefix
         nbytes = sum(entry.nbytes for _, entry in checkpoint.entries())
         place = dirname(prefix) if directory is None else directory
-        copy = join(place, f"{basename(prefix)}.bench-{uuid.uuid4().hex[:8]}")
+        copy = join(place, temporary_name(basename(prefix)))
         jobs = _jobs(checkpoint, copy)
     for job, contenders in jobs.items():
         seconds: dict[str, list[float]] = {name: [] for name in contenders}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -23,13 +22,13 @@ from tensorbundle.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
-from tensorbundle.filenames import index_path, shard_path
+from tensorbundle.filenames import index_path, parse_shard_name, shard_path
 from tensorbundle.index import BundleIndex, Index
 from tensorbundle.keys import decode_key
 from tensorbundle.members import is_file, shards_of
 from tensorbundle.payloads import payload_checksum
 from tensorbundle.storage import store_of
-from tensorbundle.storage.paths import basename, is_url, split
+from tensorbundle.storage.paths import basename, final_name, is_url, split
 from tensorbundle.table import TRAILER_BYTES
 from tensorbundle.tools.operations.inspecting.blocks import METAINDEX, find_blocks, loose_entries
 
@@ -43,7 +42,6 @@ __all__ = ["FoundIndex", "find_index", "index_like", "must_be_damage"]
 
 _CHUNK_BYTES: Final = 1 << 20
 _INDEX_BYTES: Final = 256 << 20
-_TEMPORARY: Final = re.compile(r"\.tempstate\d+", re.ASCII)
 
 
 @dataclass
@@ -139,11 +137,7 @@ def _temporaries(path: str) -> list[str]:
     directory, name = split(path)
     found = []
     with contextlib.suppress(OSError), os.scandir(directory or ".") as listing:
-        found = [
-            each.path
-            for each in listing
-            if each.name.startswith(name) and _TEMPORARY.fullmatch(each.name[len(name) :]) and each.is_file()
-        ]
+        found = [each.path for each in listing if final_name(each.name) == name and each.is_file()]
     return sorted(found, key=lambda each: os.stat(each).st_mtime_ns, reverse=True)
 
 
@@ -210,10 +204,13 @@ def _entries_in(prefix: str, path: str) -> FoundIndex:
 
 def _counts_of_temporaries(prefix: str) -> Counter[int]:
     directory, base = split(prefix)
-    pattern = re.compile(re.escape(base) + r"\.data-\d{5,}-of-(\d{5,})\.tempstate\d+", re.ASCII)
+    found: Counter[int] = Counter()
     with contextlib.suppress(OSError):
-        return Counter(int(each[1]) for each in map(pattern.fullmatch, os.listdir(directory or ".")) if each)
-    return Counter()
+        for name in os.listdir(directory or "."):
+            shard = parse_shard_name(final_name(name) or "")
+            if shard is not None and shard[0] == base:
+                found[shard[2]] += 1
+    return found
 
 
 def must_be_damage(error: Exception, path: str) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tensorbundle.boxes import must_tile
 from tensorbundle.checkpoint import open_checkpoint
@@ -16,13 +15,13 @@ from tensorbundle.errors import (
     MissingFileError,
     UnsupportedError,
 )
-from tensorbundle.filenames import index_path
+from tensorbundle.filenames import bundle_prefix, index_path
 from tensorbundle.index import BundleIndex
 from tensorbundle.keys import decode_key
 from tensorbundle.locating import resolve_prefix, what_is_there
 from tensorbundle.members import is_file, prefixes_in, v1_files
 from tensorbundle.slices import readable_key
-from tensorbundle.storage.paths import basename, dirname
+from tensorbundle.storage.paths import basename, dirname, final_name
 from tensorbundle.tools.operations.salvaging.finding import find_index, index_like, must_be_damage
 from tensorbundle.tools.operations.salvaging.tables import table_of
 from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.transfer import Summary
 
 __all__ = ["Fate", "Salvage", "salvage"]
-
-_MEMBER: Final = re.compile(r"(?P<prefix>.*)\.(index|data-\d{5,}-of-\d{5,})(\.tempstate\d+)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +174,9 @@ def _salvage_v1(prefix: str, destination: Path | None, options: TransferOptions)
 
 
 def _prefix_of(source: str) -> str:
-    member = _MEMBER.fullmatch(source)
-    if member:
-        return member["prefix"]
+    member = bundle_prefix(final_name(source) or source)
+    if member is not None:
+        return member
     try:
         return resolve_prefix(source)
     except BundleError:

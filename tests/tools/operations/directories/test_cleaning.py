@@ -7,6 +7,7 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import snapshot
+from tensorbundle.tools.operations.directories import cleaning
 from tensorbundle.tools.operations.directories.cleaning import clean
 from tensorbundle.tools.operations.directories.managing import manage
 
@@ -52,11 +53,38 @@ def test_links_and_what_is_open_stay(directory):
     other.mkdir()
     (other / "file").write_bytes(b"")
     (directory / "n.index.tempstate1").symlink_to(other / "file")
+    (directory / "m2.index.tempstate1").write_bytes(b"of another checkpoint")
     with open(directory / LEFT[1], "rb"):
         change = manage(str(directory), clean)
-    assert change.notes == (f"{LEFT[1]} stays: a process has it open",)
-    assert (directory / LEFT[1]).exists()
+    assert change.notes == (
+        f"{LEFT[0]} stays: a process is writing its checkpoint",
+        f"{LEFT[1]} stays: a process has it open",
+    )
+    assert [(directory / name).exists() for name in LEFT] == [True, True, False]
+    assert not (directory / "m2.index.tempstate1").exists()
     assert (directory / "n.index.tempstate1").is_symlink()
+
+
+def test_a_save_between_two_files_is_not_touched(directory, monkeypatch):
+    """Not even where other processes' files can't be seen."""
+    monkeypatch.setattr(cleaning, "_open_files", set)
+    before = snapshot(directory)
+    with tb.create(directory / "new") as writer:
+        writer.add("w", np.zeros(3))
+        writer.start_shard()
+        saving = snapshot(directory).keys() - before.keys()
+        assert manage(str(directory), clean).notes
+        assert saving <= snapshot(directory).keys()
+    with tb.open(directory / "new") as ckpt:
+        assert list(ckpt) == ["w"]
+
+
+def test_a_copy_of_bench_is_deleted(directory):
+    copies = [f"m.tempstate12.{each}" for each in ("index", "data-00000-of-00001", "index.tempstate34")]
+    for name in [*copies, "m.tempstate12.txt"]:
+        (directory / name).write_bytes(b"1")
+    deleted = [os.path.basename(path) for path in manage(str(directory), clean).files]
+    assert deleted == sorted([*copies, *LEFT])
 
 
 def test_the_state_file_stays_as_it_is(directory):
@@ -72,7 +100,7 @@ def test_on_the_command_line(run, directory):
     assert summary["bytes_freed"] == 15
     lines = run("manage", directory, "clean").out.splitlines()
     assert len(lines) == 4
-    assert "left by a save that was killed" in lines[0]
+    assert "left by a process that was killed" in lines[0]
     assert lines[-1].endswith("15 B freed")
 
 
