@@ -134,7 +134,7 @@ def contents(folder, command, made):
             each: data for each, data in snapshot(folder / made.split()[0]).items() if "tempstate" not in each
         }
     if made.endswith((".npy", ".html", ".map")):
-        return (folder / made).read_bytes()
+        return (folder / made).read_bytes().replace(bytes(folder), b"")  # pages and maps name it
     return read_everything(folder / made)
 
 
