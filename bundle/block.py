@@ -59,10 +59,11 @@ def iterate(block: bytes, size: int | None = None) -> list[tuple[bytes, bytes]]:
     return items
 
 
-def seek(block: bytes, target: bytes, size: int | None = None) -> tuple[bytes, int, int] | None:
-    """The first key that is not before `target`, with start and end of its value; None if all are before it.
+def seek(block: bytes, target: bytes, size: int | None = None) -> tuple[bytes, int, int, int] | None:
+    """The first key that is not before `target`, start and end of its value, and the restart point that the search began at.
 
-    The block is the first `size` bytes, by default all. Only keys between two restart points are decoded.
+    None if all keys are before it. The block is the first `size` bytes, by default all. Only keys between two restart
+    points are decoded, if the restart points are where they should be.
 
     Raises:
         CorruptionError: the block's structure is wrong on the way there.
@@ -89,7 +90,7 @@ def seek(block: bytes, target: bytes, size: int | None = None) -> tuple[bytes, i
             low = middle
         else:
             high = middle - 1
-    pos = restart_key(low)[1]
+    begun = pos = restart_key(low)[1]
     key = b""
     while pos < limit:
         start = pos
@@ -99,7 +100,7 @@ def seek(block: bytes, target: bytes, size: int | None = None) -> tuple[bytes, i
             raise _bad_entry(start, shared, unshared, taken, limit, key)
         key = key[:shared] + block[pos : pos + unshared]
         if key >= target:
-            return key, pos + unshared, end
+            return key, pos + unshared, end, begun
         pos = end
     return None
 
@@ -116,6 +117,9 @@ def _restart_array(block: bytes, size: int) -> tuple[int, int]:
 
 
 def _sizes(block: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
+    shared, unshared, size = block[pos], block[pos + 1], block[pos + 2]  # as in `iterate`
+    if (shared | unshared | size) < 0x80:
+        return shared, unshared, size, pos + 3
     start = pos
     shared, pos = read_varint(block, pos, limit)
     unshared, pos = read_varint(block, pos, limit)

@@ -37,7 +37,7 @@ TRAILER_BYTES: Final = 1 + 4
 # Where a request takes long:
 _AT_ONCE_BYTES: Final = 256 << 20  # of blocks that follow each other and are all needed
 _SMALL_BYTES: Final = 8 << 20  # of blocks that are read together although few of them are needed
-_MANY_LOOKUPS: Final = 16  # in one block, after which it is decoded as a whole
+_MUCH: Final = 4  # part of a block that lookups decode, after which it is decoded as a whole
 BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
 UNCOMPRESSED, SNAPPY = 0, 1
 _MAGIC: Final = struct.Struct("<Q")
@@ -127,8 +127,9 @@ class TableReader:
         self._file = file
         self.compressed = 0
         self._last_block: tuple[int, bytes, int] | None = None
-        # Lookups in that block, then its contents: restart points may be far apart, and slices are looked up one by one.
-        self._lookups = 0
+        # Bytes of that block that lookups decoded, then its contents: slices are looked up one by one, and restart points
+        # may be far apart.
+        self._decoded = 0
         self._last_items: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self.separators: list[bytes] = []
         self.handles: list[BlockHandle] = []
@@ -232,11 +233,10 @@ class TableReader:
             block, size = self._load(self.handles[number], f"data block {number}")
             # A second lookup of a tensor of gigabytes is unlikely.
             self._last_block = (number, block, size) if size < 4 * BLOCK_BYTES else None
-            self._lookups = 0
+            self._decoded = 0
         else:
             _, block, size = last
-            self._lookups += 1
-            if self._lookups >= _MANY_LOOKUPS:
+            if _MUCH * self._decoded > size:
                 items = self._all_of(number, block, size)
                 place = bisect.bisect_left(items, key, key=_KEY)
                 return (items[place][0], memoryview(items[place][1])) if place < len(items) else None
@@ -244,7 +244,12 @@ class TableReader:
             found = seek(block, key, size)
         except CorruptionError as error:
             raise self._inside(self.handles[number], error) from None
-        return None if found is None else (found[0], memoryview(block)[found[1] : found[2]])
+        if found is None:
+            self._decoded = size  # possibly
+            return None
+        found_key, start, end, begun = found
+        self._decoded += end - begun
+        return found_key, memoryview(block)[start:end]
 
     def _all_of(self, number: int, block: bytes, size: int) -> list[tuple[bytes, bytes]]:
         """Every key and value of the block that the last lookup read.

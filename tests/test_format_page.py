@@ -145,7 +145,7 @@ def check_block(fence, _):
     items = plain_items(block)
     assert iterate(block.data) == items
     for key, value in items:
-        found, start, end = seek(block.data, key)
+        found, start, end, _ = seek(block.data, key)
         assert (found, block.data[start:end]) == (key, value)
     builder = BlockBuilder(setting.items["restart interval"])
     for item in items:

@@ -17,7 +17,7 @@ def build(pairs, interval):
 
 def value_of(block, key):
     """The value of a key that `seek` finds."""
-    found, start, end = seek(block, key)
+    found, start, end, _ = seek(block, key)
     assert found == key
     return block[start:end]
 

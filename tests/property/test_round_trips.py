@@ -86,7 +86,7 @@ def test_block(pairs, interval):
     assert builder.size == len(block)
     assert list(iterate(block)) == pairs
     for key, value in pairs:
-        found, start, end = seek(block, key) or pytest.fail(f"{key!r} is not found")
+        found, start, end, _ = seek(block, key) or pytest.fail(f"{key!r} is not found")
         assert (found, block[start:end]) == (key, value)
 
 
