@@ -1,7 +1,8 @@
 """Time and memory of every command on every hostile file: python tests/hostile/measure.py [--over SECONDS] [NAME...].
 
 Each runs in a process of its own, forked from one that has imported everything, and is ended after 20 seconds. Times are those
-of the processor, as a clock says nothing on a busy machine. Nothing is judged here; `test_hostile.py` counts.
+of the processor, as a clock says nothing on a busy machine, and the lesser of two where they are printed. Nothing is judged
+here; `test_hostile.py` counts.
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ def make(each: Input, directory: Path, said: Path) -> int:
     return 0
 
 
+def clear(folder: Path) -> None:
+    """Remove what a command has written, so that each finds the same."""
+    for file in folder.glob("out*"):
+        file.unlink()
+
+
 def main() -> None:
     """Print a line for each command."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -80,16 +87,22 @@ def main() -> None:
         for name in args.names or INPUTS:
             each, inside = INPUTS[name], folder / name
             inside.mkdir()
-            measure(errors, make, each, inside, said)
+            made, _, _ = measure(errors, make, each, inside, said)
+            if made != 0:
+                sys.exit(f"{name} was not made: {errors.read_text(errors='replace')}")
             path = Path(said.read_text())
             size = sum(file.stat().st_size for file in inside.iterdir())
             print(f"{name}: {size} bytes", flush=True)
-            for label, argv in command_lines(each.kind, path, model, folder / "out").items():
+            for label, argv in command_lines(each.kind, path, model, folder / "out", each.key).items():
                 if args.command and not any(fnmatch(label, each) for each in args.command):
                     continue
-                status, seconds, peak = measure(
-                    errors, tensorbundle, argv, stdin=path if each.kind == "text" else None
-                )
+                stdin = path if each.kind == "text" else None
+                status, seconds, peak = measure(errors, tensorbundle, argv, stdin=stdin)
+                if seconds > args.over > 0:
+                    clear(folder)
+                    status, again, peak = measure(errors, tensorbundle, argv, stdin=stdin)
+                    seconds = min(seconds, again)
+                clear(folder)
                 if seconds > args.over or peak > 200_000 or status not in (0, 1, 2):
                     last = (errors.read_text(errors="replace").splitlines() or [""])[-1][:100]
                     print(

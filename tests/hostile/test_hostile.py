@@ -41,12 +41,13 @@ def work(tmp_path, monkeypatch, name, label, count):
     """How many lines of Python a command executes for a hostile file made with this count, and its exit status."""
     folder = tmp_path / str(count)
     folder.mkdir()
-    path = INPUTS[name].make(folder, count)
-    argv = command_lines(INPUTS[name].kind, path, tmp_path / "model", tmp_path / "out")[label]
+    each = INPUTS[name]
+    path = each.make(folder, count)
+    argv = command_lines(each.kind, path, tmp_path / "model", tmp_path / "out", each.key)[label]
     status = []
 
     def run():
-        if INPUTS[name].kind == "text":
+        if each.kind == "text":
             monkeypatch.setattr("sys.stdin", io.StringIO(path.read_text()))
         status.append(main(argv))
 

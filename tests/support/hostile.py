@@ -45,19 +45,23 @@ class Input:
         make: writes it for a count to a directory, and returns the path to give to commands.
         full: the count for about a megabyte.
         kind: "checkpoint", "directory", "recipe", "map" or "text": which commands take it.
+        key: the name of a tensor in it, for commands that want one.
     """
 
     make: Callable[[Path, int], Path]
     full: int
     kind: str = "checkpoint"
+    key: str = "a"
 
 
 INPUTS: dict[str, Input] = {}
 
 
-def _input(full: int, kind: str = "checkpoint") -> Callable[[Callable[[Path, int], Path]], None]:
+def _input(
+    full: int, kind: str = "checkpoint", key: str = "a"
+) -> Callable[[Callable[[Path, int], Path]], None]:
     def add(make: Callable[[Path, int], Path]) -> None:
-        INPUTS[make.__name__] = Input(make, full, kind)
+        INPUTS[make.__name__] = Input(make, full, kind, key)
 
     return add
 
@@ -102,13 +106,13 @@ def _node(
     key: str | None = None,
     slots: Iterable[tuple[int, str, int]] = (),
 ) -> bytes:
-    found = b"".join(_field(1, _field(1, number) + _field(2, name.encode())) for name, number in children)
+    found = [_field(1, _field(1, number) + _field(2, name.encode())) for name, number in children]
     if key is not None:
         names = _field(1, b"VARIABLE_VALUE") + _field(2, key.encode())
-        found += _field(2, names + _field(3, (key + _KEY).encode()))
+        found.append(_field(2, names + _field(3, (key + _KEY).encode())))
     for variable, name, slot in slots:
-        found += _field(3, _field(1, variable) + _field(2, name.encode()) + _field(3, slot))
-    return _field(1, found)
+        found.append(_field(3, _field(1, variable) + _field(2, name.encode()) + _field(3, slot)))
+    return _field(1, b"".join(found))
 
 
 def _with_graph(directory: Path, nodes: Sequence[bytes], tensors: Sequence[str]) -> Path:
@@ -174,14 +178,14 @@ def many_nodes(directory: Path, count: int) -> Path:
     return _with_graph(directory, [_node()] * count, [])
 
 
-@_input(15_000)
+@_input(15_000, key="w")
 def shared_key(directory: Path, count: int) -> Path:
     """Objects that all name one tensor."""
     root = _node([(f"w{number}", number + 1) for number in range(count)])
     return _with_graph(directory, [root] + [_node(key="w")] * count, ["w"])
 
 
-@_input(100_000)
+@_input(100_000, key="w")
 def equal_slots(directory: Path, count: int) -> Path:
     """One slot, listed again and again."""
     nodes = [_node([("w", 1), ("opt", 2)]), _node(key="w"), _node(slots=[(1, "m", 3)] * count)]
@@ -189,7 +193,7 @@ def equal_slots(directory: Path, count: int) -> Path:
     return _with_graph(directory, [*nodes, _node(key=slot)], ["w", slot])
 
 
-@_input(60_000)
+@_input(60_000, key="w")
 def many_slots(directory: Path, count: int) -> Path:
     """One slot under many names."""
     slots = [(1, f"m{number}", 3) for number in range(count)]
@@ -198,7 +202,7 @@ def many_slots(directory: Path, count: int) -> Path:
     return _with_graph(directory, nodes, ["w", slot])
 
 
-@_input(10)
+@_input(10, key="w")
 def slot_with_child(directory: Path, count: int) -> Path:
     """Objects that hang on a slot variable, which TensorFlow does not write."""
     slot = "w/.OPTIMIZER_SLOT/opt/m"
@@ -210,7 +214,7 @@ def slot_with_child(directory: Path, count: int) -> Path:
 # Names and entries
 
 
-@_input(30_000)
+@_input(30_000, key="s1/v")
 def many_names(directory: Path, count: int) -> Path:
     """Short names, one scope each: nothing odd but their number."""
     entries = {b"s%d/v" % number: plain("float32", [0], b"") for number in range(count)}
@@ -218,7 +222,7 @@ def many_names(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
-@_input(1_400)
+@_input(1_400, key="a/v")
 def many_scopes(directory: Path, count: int) -> Path:
     """Names with up to as many scopes."""
     entries = {b"a/" * (number + 1) + b"v": plain("float32", [0], b"") for number in range(count)}
@@ -226,7 +230,7 @@ def many_scopes(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
-@_input(20_000)
+@_input(20_000, key="f0/a/v")
 def deep_scopes(directory: Path, count: int) -> Path:
     """Families of names with hundreds of scopes."""
     entries = {}
@@ -237,7 +241,7 @@ def deep_scopes(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
-@_input(5)
+@_input(5, key="b")
 def long_name(directory: Path, count: int) -> Path:
     """One name of many parts."""
     name = b"a/" * (count * 50_000) + b"v"
@@ -258,7 +262,7 @@ def prefix_bomb(directory: Path, count: int) -> Path:
     return _write_blocks(directory, [(b"b", block, 0)])
 
 
-@_input(7_000)
+@_input(7_000, key="b")
 def prefix_bombs(directory: Path, count: int) -> Path:
     """The same in many blocks, each with as long keys as are allowed."""
     value = plain("float32", [0], b"").encode()
@@ -293,7 +297,7 @@ def huge_shapes(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
-@_input(5_000)
+@_input(5_000, key="a00001")
 def aliases(directory: Path, count: int) -> Path:
     """Many names for the same bytes."""
     data = bytes(range(256)) * (count * 3 // 5)
@@ -302,7 +306,7 @@ def aliases(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
-@_input(5_000)
+@_input(5_000, key="a00001")
 def overlaps(directory: Path, count: int) -> Path:
     """Many names for nearly the same bytes."""
     data = bytes(range(256)) * (count * 3 // 5)
@@ -337,13 +341,13 @@ def _sliced(directory: Path, shape: Sequence[int], slices: Sequence[tb.TensorSli
     return directory / "m"
 
 
-@_input(16_000)
+@_input(16_000, key="t")
 def many_slices(directory: Path, count: int) -> Path:
     """A tensor in slices of one element."""
     return _sliced(directory, [count], [tb.TensorSlice(((start, 1),)) for start in range(count)])
 
 
-@_input(14_000)
+@_input(14_000, key="t")
 def slice_grid(directory: Path, count: int) -> Path:
     """The same in two dimensions."""
     side = max(2, int(count**0.5))
@@ -351,7 +355,7 @@ def slice_grid(directory: Path, count: int) -> Path:
     return _sliced(directory, [side, side], grid)
 
 
-@_input(14_000)
+@_input(14_000, key="t")
 def slice_plus(directory: Path, count: int) -> Path:
     """Slices that overlap each other in every pair: rows and columns."""
     half = count // 2
@@ -362,7 +366,7 @@ def slice_plus(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
-@_input(8_000)
+@_input(8_000, key="t00001")
 def many_partitioned(directory: Path, count: int) -> Path:
     """Many tensors of one slice."""
     piece = tb.TensorSlice(((0, 1),))
@@ -378,7 +382,7 @@ def many_partitioned(directory: Path, count: int) -> Path:
 # Strings
 
 
-@_input(1_000_000)
+@_input(1_000_000, key="s")
 def many_strings(directory: Path, count: int) -> Path:
     """A tensor of empty strings."""
     head, _, crc = encode_strings([b""] * count)
@@ -387,7 +391,7 @@ def many_strings(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
-@_input(20_000)
+@_input(20_000, key="s00001")
 def many_string_tensors(directory: Path, count: int) -> Path:
     """Many names for one tensor of strings."""
     head, _, crc = encode_strings([b""] * (count // 4))
@@ -399,7 +403,7 @@ def many_string_tensors(directory: Path, count: int) -> Path:
 # V1 files
 
 
-@_input(10_000)
+@_input(10_000, key="t1")
 def v1_names(directory: Path, count: int) -> Path:
     """Many small tensors."""
     value = np.zeros(1, np.int8)
@@ -408,7 +412,7 @@ def v1_names(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
-@_input(10_000)
+@_input(10_000, key="t")
 def v1_slices(directory: Path, count: int) -> Path:
     """One tensor in slices of one element."""
     specs = [f"{start},1" for start in range(count)]
@@ -418,7 +422,7 @@ def v1_slices(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
-@_input(300)
+@_input(300, key="t0")
 def v1_bomb(directory: Path, count: int) -> Path:
     """Blocks that are far larger than they are stored."""
     value = np.zeros(count << 12, np.int8)
@@ -440,7 +444,7 @@ def snappy_claims(directory: Path, count: int) -> Path:
 # Other formats
 
 
-@_input(12_000)
+@_input(12_000, key="t1")
 def safetensors_names(directory: Path, count: int) -> Path:
     """Many empty tensors."""
     header = {f"t{number}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(count)}
@@ -465,7 +469,7 @@ def safetensors_digits(directory: Path, count: int) -> Path:
     return directory / "m.safetensors"
 
 
-@_input(6_000)
+@_input(6_000, key="1")
 def npz_names(directory: Path, count: int) -> Path:
     """Many small members."""
     member = io.BytesIO()
@@ -541,15 +545,15 @@ def nested_recipe(directory: Path, count: int) -> Path:
 def long_recipe(directory: Path, count: int) -> Path:
     """Many pairs."""
     pairs = "".join(f'"a{number}" = "b{number}"\n' for number in range(count))
-    (directory / "r.toml").write_text(f"[[step]]\n[step.rename]\n{pairs}")
+    (directory / "r.toml").write_text(f"[rename]\n{pairs}")
     return directory / "r.toml"
 
 
 @_input(10_000, "recipe")
 def many_steps(directory: Path, count: int) -> Path:
-    """Many steps."""
-    steps = '[[step]]\ndrop = ["x*"]\n' * count
-    (directory / "r.toml").write_text(steps)
+    """Many steps, forth and back."""
+    steps = "".join(f'[[steps]]\nrename = {{ "{a}" = "{b}" }}\n' for a, b in ("wv", "vw"))
+    (directory / "r.toml").write_text(steps * (count // 2))
     return directory / "r.toml"
 
 
@@ -593,18 +597,23 @@ def write_model(prefix: Path) -> Path:
     return prefix
 
 
-def command_lines(kind: str, path: object, model: object, out: object) -> dict[str, list[str]]:
+def command_lines(
+    kind: str, path: object, model: object, out: object, key: str = "a"
+) -> dict[str, list[str]]:
     """Every command, with arguments that make it look at `path`, or at `model` and it; outputs are at `out`.
+
+    Commands that want a tensor get `key`.
 
     Commands that are asked about a text read it from standard input.
     """
     at, other, to = str(path), str(model), str(out)
+    lenient = "--allow-missing", "--allow-unused"
     if kind == "recipe":
         return {"rewrite": ["rewrite", other, to, "--recipe", at]}
     if kind == "map":
         return {
             "rename": ["rename", other, to, "--map", at],
-            "convert": ["convert", other, to, "--to", "tf1", "--template", other, "--map", at],
+            "convert": ["convert", other, to, "--to", "tf2", "--template", other, "--map", at],
         }
     if kind == "text":
         return {
@@ -613,7 +622,8 @@ def command_lines(kind: str, path: object, model: object, out: object) -> dict[s
         }
     lines = {name: [name, at] for name in ("info", "ls", "tree", "graph", "verify", "stats", "hash")}
     lines |= {
-        "ls --long": ["ls", at, "--long", "a*b*c*d*e*f*"],
+        "ls --long": ["ls", at, "--long"],
+        "ls pattern": ["ls", at, "a*b*c*d*e*f*", "*"],
         "ls --json": ["ls", at, "--json"],
         "graph --variables": ["graph", at, "--variables"],
         "graph --format json": ["graph", at, "--format", "json"],
@@ -627,7 +637,6 @@ def command_lines(kind: str, path: object, model: object, out: object) -> dict[s
         "suggest": ["suggest", at, other],
         "suggest to": ["suggest", other, at],
         "explain": ["explain", "Unresolved object in checkpoint (root).model.layer", "--checkpoint", at],
-        "salvage": ["salvage", at, to],
     }
     if kind == "directory":
         lines |= {
@@ -641,31 +650,34 @@ def command_lines(kind: str, path: object, model: object, out: object) -> dict[s
         }
     writing = {
         "convert tf1": ["convert", at, to, "--to", "tf1"],
-        "convert tf2": ["convert", at, to, "--to", "tf2", "--root", "a/" * 50_000 + "b"],
+        "convert tf2": ["convert", at, to, "--to", "tf2"],
+        "convert tf2 deep": ["convert", at, to, "--to", "tf2", "--root", "a/" * 50_000 + "b"],
         "convert v1": ["convert", at, f"{to}-v1", "--to", "v1"],
         "convert v2": ["convert", at, f"{to}-v2", "--to", "v2"],
-        "convert template": ["convert", at, to, "--to", "tf2", "--template", other],
-        "convert to template": ["convert", other, to, "--to", "tf2", "--template", at],
+        "convert template": ["convert", at, to, "--to", "tf2", "--template", other, *lenient],
+        "convert to template": ["convert", other, to, "--to", "tf2", "--template", at, *lenient],
+        "convert to names": ["convert", other, to, "--to", "tf1", "--template", at, *lenient],
         "convert safetensors": ["convert", at, f"{to}.safetensors", "--allow-unused"],
         "convert npz": ["convert", at, f"{to}.npz", "--allow-unused"],
         "convert weights": ["convert", at, f"{to}.weights.h5", "--allow-unused"],
         "rename": ["rename", at, to, "/=zz/"],
         "rename --regex": ["rename", at, to, "--regex", "(.*)=>x/\\1"],
         "cast": ["cast", at, to, "*=bfloat16"],
-        "drop": ["drop", at, to, "a"],
-        "extract": ["extract", at, to, "*a*"],
+        "drop": ["drop", at, to, key],
+        "extract": ["extract", at, to, "*[!z]"],
         "slim": ["slim", at, to],
         "set": ["set", at, to, "zz=0:int64"],
         "reshape": ["reshape", at, to, "*=-1"],
         "transpose": ["transpose", at, to, "*=0"],
-        "split": ["split", at, to, "a", "x=1", "y=1"],
-        "concat": ["concat", at, to, "zz", "a", "b"],
+        "split": ["split", at, to, key, "x=1", "y=1"],
+        "concat": ["concat", at, to, "zz", key, key],
         "reshard": ["reshard", at, to, "--shards", "3"],
         "compact": ["compact", at, to],
-        "partition": ["partition", at, to, "*=2"],
+        "partition": ["partition", at, to, f"{key}=2"],
         "unpartition": ["unpartition", at, to],
         "merge": ["merge", f"x={at}", f"y={other}", to],
         "average": ["average", at, at, to],
+        "salvage": ["salvage", at, to],
         "copy": ["reshard", at, to, "--shards", "1", "--data", "copy"],
     }
     return lines | {name: [*argv, "--overwrite"] for name, argv in writing.items()}
