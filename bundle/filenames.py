@@ -20,6 +20,7 @@ __all__ = [
     "parse_shard_name",
     "parse_v1_name",
     "part_prefixes",
+    "parts_folder_prefix",
     "parts_prefix",
     "shard_path",
 ]
@@ -30,6 +31,7 @@ _SHARD: Final = re.compile(r"(?P<prefix>.*)\.data-(?P<shard>\d{5,})-of-(?P<count
 _V1_SHARD: Final = re.compile(r"(.*)(?<!\.data)-(\d{5,}|\?{5,})-of-(\d{5,}|\?{5,})", re.DOTALL)
 # A part of a save: TensorFlow core/kernels/save_restore_v2_ops.cc, python/checkpoint/functional_saver.py.
 _PART: Final = re.compile(r"(?P<stem>(?:.*[./])?part)-(?P<number>\d{5}|\?{5})-of-(?P<count>\d{5})", re.DOTALL)
+_PARTS_FOLDER: Final = re.compile(r"(?P<prefix>.+)_temp(?:_[0-9a-f]+)?", re.DOTALL)
 _MEMBER: Final = re.compile(r"(?P<prefix>.*)\.(index|meta|data-\d{5,}-of-\d{5,})", re.DOTALL)
 
 
@@ -89,6 +91,15 @@ def parts_prefix(prefix: str) -> str | None:
     """The prefix with question marks that matches all parts of a save, from the name of one part; None for other names."""
     found = _PART.fullmatch(prefix)
     return None if found is None else f"{found['stem']}-?????-of-{found['count']}"
+
+
+def parts_folder_prefix(name: str) -> str | None:
+    """The prefix of the checkpoint whose parts are saved in a directory of this name, or None.
+
+    It is `PREFIX_temp` or `PREFIX_temp_UUID` (TensorFlow python/checkpoint/functional_saver.py, python/training/saver.py).
+    """
+    found = _PARTS_FOLDER.fullmatch(name)
+    return None if found is None else found["prefix"]
 
 
 def part_prefixes(prefix: str) -> list[str]:

@@ -14,13 +14,14 @@ from tensorbundle.filenames import (
     index_path,
     parse_v1_name,
     part_prefixes,
+    parts_folder_prefix,
     parts_prefix,
 )
 from tensorbundle.foreign import foreign_ending
 from tensorbundle.members import is_checkpoint, prefixes_in, shards_of, v1_files
 from tensorbundle.storage import store_of
 from tensorbundle.storage.content import describe_name
-from tensorbundle.storage.paths import basename, dirname, join, relative, split
+from tensorbundle.storage.paths import basename, dirname, final_name, join, relative, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +97,7 @@ def _from_directory(directory: str, store: Store) -> str:
     renamed = [name for name in store.list(directory) if name.startswith(f"{STATE_FILE}.")]
     hint = f"; {renamed[0]!r} may be its state file, which must be called {STATE_FILE!r}" if renamed else ""
     raise MissingFileError(
-        f"a directory without a 'checkpoint' state file; {what_is_there(there)}{hint}",
+        f"a directory without a 'checkpoint' state file; {what_is_there(there)}{hint or _unfinished(directory, store)}",
         path=directory,
     )
 
@@ -158,9 +159,25 @@ def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
     there = prefixes_in(directory, store)
     near = near_names(base, there)
     return MissingFileError(
-        f"no checkpoint of this name ({base}.index does not exist); {what_is_there(near or there)}",
+        f"no checkpoint of this name ({base}.index does not exist); {what_is_there(near or there)}"
+        f"{_unfinished(directory, store, base)}",
         path=path,
     )
+
+
+def _unfinished(directory: str, store: Store, base: str | None = None) -> str:
+    """What a save that did not end left in a directory, of one checkpoint or of any, as the end of a sentence."""
+    for name in store.list(directory):
+        prefix = bundle_prefix(final_name(name) or "")
+        if prefix is not None and base in (None, prefix):
+            return (
+                f"; {name!r} is a file of a save that died, or is being written right now: "
+                "'tensorbundle salvage' saves every tensor in such files that can be proven good"
+            )
+        prefix = parts_folder_prefix(name)
+        if prefix is not None and base in (None, prefix) and store.is_directory(join(directory, name)):
+            return f"; {name!r} has the parts of a save that was not merged, or is being written right now: give that directory"
+    return ""
 
 
 def what_is_there(prefixes: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """From what a person gives to a checkpoint's files."""
 
 import os
+import re
 
 import pytest
 
@@ -156,6 +157,36 @@ def test_nothing_there(run, given, reason):
     with pytest.raises(tb.MissingFileError, match=reason) as caught:
         resolve_prefix(f"{run}/{given}")
     assert caught.value.path == f"{run}/{given}"
+
+
+DIED = ".* is a file of a save that died, .*'tensorbundle salvage' saves .*"
+PARTS = ".* has the parts of a save that was not merged, .*: give that directory"
+
+
+@pytest.mark.parametrize(
+    ("left", "of_this", "of_any"),
+    [
+        ("n.index.tempstate123", DIED, DIED),
+        ("n.data-00001-of-00002.tempstate1", DIED, DIED),
+        ("other.index.tempstate123", "", DIED),
+        ("n_temp/", PARTS, PARTS),
+        ("n_temp_0b1c/", PARTS, PARTS),
+        ("other_temp/", "", PARTS),
+        ("n_temp", "", ""),
+        ("n.tempstate1", "", ""),
+    ],
+)
+def test_a_save_that_did_not_end(run, left, of_this, of_any):
+    (run / left).mkdir() if left.endswith("/") else (run / left).touch()
+    with pytest.raises(tb.MissingFileError) as caught:
+        resolve_prefix(str(run / "n"))
+    assert re.fullmatch(
+        rf"no checkpoint of this name \(n.index .*\); found 'm-1', 'm-2'{of_this}", caught.value.reason
+    )
+    (run / "checkpoint").unlink()
+    with pytest.raises(tb.MissingFileError) as caught:
+        resolve_prefix(str(run))
+    assert re.fullmatch(f"a directory without .*; found 'm-1', 'm-2'{of_any}", caught.value.reason)
 
 
 def test_what_is_there_is_told_in_short(tmp_path):

@@ -10,7 +10,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.filenames import part_prefixes, parts_prefix
+from tensorbundle.filenames import part_prefixes, parts_folder_prefix, parts_prefix
 from tensorbundle.members import is_file, prefixes_in
 from tensorbundle.storage.paths import join
 from tensorbundle.tools.operations.directories.places import children
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Unfinished", "unfinished"]
 
-_FOLDER: Final = re.compile(r"(?P<prefix>.+)_temp(?:_[0-9a-f]+)?", re.DOTALL)
 _BESIDE: Final = re.compile(r"(?P<prefix>.+)\.part-\?{5}-of-\d{5}", re.DOTALL)
 
 
@@ -72,14 +71,14 @@ def _unfinished(directory: str) -> Iterator[Unfinished]:
         if whole is not None and found:
             yield Unfinished(whole, found["prefix"], *_counted(whole))
     for entry in children(directory):
-        found = _FOLDER.fullmatch(entry.name)
-        if found is None or not entry.is_own_directory:
+        prefix = parts_folder_prefix(entry.name)
+        if prefix is None or not entry.is_own_directory:
             continue
         if not any(each.name.startswith("part-") for each in children(entry.path)):
             continue
         wholes = {parts_prefix(join(entry.path, name)) for name in prefixes_in(entry.path)} - {None}
         counts = _counted(wholes.pop() or "") if len(wholes) == 1 else (0, 0)
-        yield Unfinished(entry.path, join(directory, found["prefix"]), *counts)
+        yield Unfinished(entry.path, join(directory, prefix), *counts)
 
 
 def _counted(whole: str) -> tuple[int, int]:
