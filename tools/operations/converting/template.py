@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError, TensorNotFoundError, near_names
-from tensorbundle.proto.paths import SAVE_COUNTER
+from tensorbundle.proto.paths import SAVE_COUNTER, key_path
 from tensorbundle.tools.matching.placing import Placing
 from tensorbundle.tools.matching.sides import Side, listed
 from tensorbundle.tools.operations.converting.fitting import (
@@ -31,7 +31,7 @@ from tensorbundle.tools.operations.editing.renaming import new_names, resolved
 from tensorbundle.tools.rewriting.plan import LeftOut
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Container, Iterator, Sequence
 
     from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.rewriting.draft import Draft
@@ -90,7 +90,11 @@ class _Template:
         """Match by rules; a rule whose result is not in the template is an error."""
         names = dict.fromkeys([*self.source.paths.values(), *self.source.names.values()])
         names.pop("", None)
-        rules = resolved(rules, names, self._name_of, str)
+        others = dict.fromkeys(
+            text for key in _others(self.source) for text in (key_path(key), key) if rules and text
+        )
+        names |= others
+        rules = resolved(rules, names, lambda name: self._name_of(name, others), str)
         new = new_names(names, rules, self.source.draft.prefix, objects=False) if rules else {}
         placed = {name for name, results in new.items() if sum(self._rule(name, each) for each in results)}
         for rule in rules:
@@ -105,31 +109,42 @@ class _Template:
                     path=self.target.draft.prefix,
                 )
 
-    def _name_of(self, name: str) -> str | None:
-        """The source's own name of a tensor that a person named in another way."""
+    def _name_of(self, name: str, others: Container[str | None]) -> str | None:
+        """The source's own name of a tensor that a person named in another way; the path of a table or iterator."""
+        path = self.source.naming.path(name)
+        if path in others:
+            return path
         key = self.source.find(name)
         return None if key is None else self.source.paths.get(key, self.source.names.get(key))
 
     def _rule(self, name: str, result: str) -> bool:
         """Match the template's `result` with the source's `name`, as a rule says; whether both exist."""
-        place = self.target.find(result)
-        key = None if place is None else self.source.find(name)
-        if place is None or key is None:
-            return False
-        if self.placing.givers.get(place, key) != key:
-            raise ConflictError(
-                f"both {self.source.label(self.placing.givers[place])} and {name!r} would be {result!r}",
-                path=self.source.draft.prefix,
-            )
-        self.placing.give(place, key, _RULE)
-        return True
+        pairs = self._meant(name, result)
+        for place, key in pairs:
+            if self.placing.givers.get(place, key) != key:
+                raise ConflictError(
+                    f"both {self.source.label(self.placing.givers[place])} and {name!r} would be {result!r}",
+                    path=self.source.draft.prefix,
+                )
+            self.placing.give(place, key, _RULE)
+        return bool(pairs)
+
+    def _meant(self, name: str, result: str) -> list[tuple[str, str]]:
+        """The places that `result` means, each with the tensor that `name` means there."""
+        if name in self.source.names or name in self.source.by_path or name in self.source.by_name:
+            place = self.target.find(result)
+            key = None if place is None else self.source.find(name)
+            return [(place, key)] if place is not None and key is not None else []
+        places = {_end(each): each for each in self.target.naming.meant(result)}
+        return [(places[_end(key)], key) for key in self.source.naming.meant(name) if _end(key) in places]
 
     def others(self) -> None:
         """Match tensors that are no variables (Python state, tables, iterators) by key; tables may have other sizes."""
         tensors = self.source.draft.tensors
-        for key, tensor in self.target.draft.tensors.items():
-            known = key in self.target.names or key in self.source.names or key in self.placing.found
-            if known or key == COUNTER or key not in tensors or key in self.placing.used:
+        for key in _others(self.target):
+            tensor = self.target.draft.tensors[key]
+            known = key in self.source.names or key in self.placing.found
+            if known or key not in tensors or key in self.placing.used:
                 continue
             want, have = tensor.spec, tensors[key].spec
             if want.dtype is have.dtype and want.rank == have.rank:
@@ -253,3 +268,13 @@ class _Template:
                 "optimizer.build(model.trainable_variables) was called"
             )
         return ""
+
+
+def _others(side: Side) -> Iterator[str]:
+    """The keys of tensors that are no variables: of Python state, tables and iterators."""
+    return (key for key in side.draft.tensors if key not in side.names and key != COUNTER)
+
+
+def _end(key: str) -> str:
+    """The end of a key, which tells the tensors of one object apart."""
+    return key.removeprefix(key_path(key) or "")

@@ -24,7 +24,7 @@ from support.rewriting import (
 from support.strategies import names as any_names
 from tensorbundle.proto.graph import Attribute, Node, Slot
 from tensorbundle.proto.paths import attribute_key
-from tensorbundle.tools import TransferOptions, convert
+from tensorbundle.tools import TransferOptions, convert, rename
 
 COUNTER = attribute_key("save_counter")
 
@@ -1060,3 +1060,25 @@ class TestTablesAndIterators:
         with tb.open(tmp_path / "out") as out:
             assert out["table/.ATTRIBUTES/table-keys"].tolist() == [b"x", b"y"]
             assert out["table/.ATTRIBUTES/table-values"].tolist() == [1, 2]
+
+    @pytest.mark.parametrize(
+        "rules",
+        [
+            {"old/": "/", "it": "iterator"},
+            {"old/table": "table", "it/.ATTRIBUTES/ITERATOR_STATE": "iterator"},
+            {"(root).old.table": "(root).table", "(root).it": "iterator"},
+            {
+                f"old/table/.ATTRIBUTES/table-{each}": f"table/.ATTRIBUTES/table-{each}"
+                for each in ("keys", "values")
+            }
+            | {"it": "iterator"},
+        ],
+        ids=["scope", "paths", "spelled", "keys"],
+    )
+    def test_of_renamed_objects_by_rules(self, tmp_path, rules):
+        other = self.program(tmp_path / "other", [b"x", b"y"], [b"s"] * 5)
+        rename(other, tmp_path / "source", {"table": "old/table", "iterator": "it"})
+        template = self.program(tmp_path / "template", [b"u", b"v", b"w"], [b"t"] * 2)
+        summary = convert(tmp_path / "source", tmp_path / "out", to="tf2", template=template, map=rules)
+        assert count(summary) == {"by name": 1, "by rule": 3}
+        assert our_reading(tmp_path / "out") == our_reading(other)
