@@ -8,6 +8,7 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import snapshot
+from support.golden import GOLDEN
 from support.rewriting import (
     by_path,
     finished,
@@ -174,6 +175,18 @@ def test_the_documented_recipe_for_average_slots(tmp_path, recipe, monkeypatch):
         path: before[f"{path}/.OPTIMIZER_SLOT/optimizer/average"]
         for path in ("model/layer/kernel", "model/layer/bias")
     }
+
+
+def test_the_documented_recipe_for_lists_of_averages(tmp_path, recipe, monkeypatch):
+    """The optimizer of this checkpoint of tf_keras has no scope in its names."""
+    source = GOLDEN / "optimizers" / "keras2-adam-all"
+    monkeypatch.chdir(tmp_path)
+    slim(source, "fresh")
+    text = documented("averaging.md", "ema-lists.toml").replace("Adam/", "")
+    rewrite(source, tmp_path / "out", recipe=recipe(text))
+    with tb.open(source) as before, tb.open(tmp_path / "out") as after:
+        for number, name in enumerate(("emb", "kernel", "bias"), 1):
+            assert np.array_equal(after[f"model/{name}"], before[f"optimizer/_variables/{number}"])
 
 
 def test_the_documented_recipe_for_the_gru_of_tf1(tmp_path, recipe):
