@@ -132,6 +132,11 @@ FILE_CAUSES: Final = (
         ("harmless, apart from the space that it takes",),
     ),
     Cause(
+        "missing-slices",
+        "slices of a partitioned tensor are missing: this is one part of a save, or a program lost them",
+        ("'tensorbundle merge' joins the parts of a save, 'part-00000-of-00003' and so on",),
+    ),
+    Cause(
         "not-initialized",
         "a variable was not initialised when it was saved, or its tensor was removed",
         ("a restore leaves the variable as it is",),

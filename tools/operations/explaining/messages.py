@@ -143,7 +143,7 @@ MESSAGES: Final = (
         r"Couldn't find slice|not supported for slices|Dtype \w+ not supported",
         "TensorFlow core/util/tensor_slice_set.cc",
         "The slices of a partitioned variable do not make up the part that is wanted, or can't be joined.",
-        *("unreadable-slices", "other-shape", "edited-graph"),
+        *("unreadable-slices", "missing-slices", "other-shape", "edited-graph"),
         advice=("'tensorbundle ls --long CKPT' lists the slices",),
     ),
     _message(

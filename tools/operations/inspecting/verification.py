@@ -10,7 +10,7 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.boxes import must_tile
+from tensorbundle.boxes import find_overlap, must_tile
 from tensorbundle.checkpoint import open_index
 from tensorbundle.entries import HEADER_KEY, BundleHeader, parse_entries
 from tensorbundle.errors import (
@@ -37,6 +37,7 @@ from tensorbundle.tools.operations.inspecting.shard_checks import ShardChecks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tensorbundle.boxes import Box
     from tensorbundle.checkpoint import Path
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
@@ -267,11 +268,17 @@ class _Verification:
             if not entry.slices:
                 continue
             listed.update(each.key(key) for each in entry.slices)
+            boxes: list[Box] | None = None
             try:
                 boxes = [each.box(entry.shape) for each, _, _ in index.stored_slices(key, entry)]
                 must_tile(boxes, entry.shape)
             except (CorruptionError, UnsupportedError) as error:
-                self._report.add("slices", error.locate(path=index.path, key=decode_key(key)))
+                is_hole = boxes is not None and find_overlap(boxes) is None
+                self._report.add(
+                    "slices",
+                    error.locate(path=index.path, key=decode_key(key)),
+                    cause=cause_line("missing-slices") if is_hole else None,
+                )
         bundle = isinstance(index, BundleIndex)  # in V1 files, slice keys are not names
         for key in self._entries if bundle and self._complete else ():
             if key.startswith(b"\0") and key not in listed and is_slice_key(key):

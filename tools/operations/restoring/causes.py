@@ -250,9 +250,14 @@ def _not_one_to_one(trials: Trials) -> Iterator[FoundCause]:
 
 
 def _dangling(trials: Trials) -> Iterator[FoundCause]:
+    stored = trials.now.source.entries
     found = trials.open("dangling")
-    if found:
-        yield FoundCause.of("not-initialized", found, [Advice("look for damage", ("verify", Place.SOURCE))])
+    cut = [each for each in found if each.key in stored]
+    if cut:
+        yield FoundCause.of("missing-slices", cut, ())
+    lost = [each for each in found if each.key not in stored]
+    if lost:
+        yield FoundCause.of("not-initialized", lost, [Advice("look for damage", ("verify", Place.SOURCE))])
 
 
 # Objects that one side lacks

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
-from tensorbundle.boxes import whole_box
+from tensorbundle.boxes import intersect, whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.markup import html_table
 from tensorbundle.specs import shape_text
@@ -13,6 +14,7 @@ from tensorbundle.specs import shape_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tensorbundle.boxes import Box
     from tensorbundle.entries import TensorEntry
     from tensorbundle.specs import Spec
     from tensorbundle.tools.operations.restoring.programs import ProgramTensor
@@ -76,7 +78,7 @@ class Finding:
         path: its object path, or its name in a name-based checkpoint: in the checkpoint if it is unused, else in the
             program.
         status: restored; missing in the checkpoint; unused, as it is missing in the program; of another shape or dtype;
-            or dangling, if the checkpoint names a key that it does not have.
+            or dangling, if the checkpoint names a key that it does not have, or lacks slices of the tensor.
         detail: an explanation for a person.
         key: the stored tensor concerned, or None.
         wanted: the type and the shape that the program expects, or None if it is unused.
@@ -165,10 +167,30 @@ def unreadable(entry: TensorEntry, wanted: ProgramTensor) -> tuple[Status, str, 
     if wanted.slices and shape not in (None, entry.shape):
         message = f"Shape in shape_and_slice spec does not match the shape in the save file: {entry.shape}"
         return "shape", differ_text(entry.shape, shape), Failure("InvalidArgumentError", message)
+    if not _has_slices_for(wanted, entry):
+        message = "Does not have sufficient slices for partitioned tensor"
+        return "dangling", "slices of it are not stored", Failure("InvalidArgumentError", message)
     if entry.dtype not in _JOINED and not _extents(wanted, entry) <= _extents(entry, entry):
         detail = f"TensorFlow can't join slices of {entry.dtype}"
         return "dtype", detail, Failure("InvalidArgumentError", f"Dtype {entry.dtype} not supported")
     return None
+
+
+def _has_slices_for(wanted: ProgramTensor, entry: TensorEntry) -> bool:
+    """Whether the stored slices of a tensor cover each part of it that is read (core/util/tensor_slice_set.cc)."""
+    if not entry.slices:
+        return True
+    stored = [each.box(entry.shape) for each in entry.slices]
+    parts = [each.box(entry.shape) for each in wanted.slices] or [whole_box(entry.shape)]
+    return all(
+        part in stored or sum(_size(intersect(part, each)) for each in stored) == _size(part)
+        for part in parts
+    )
+
+
+def _size(box: Box | None) -> int:
+    """The number of elements in a box; 0 of None."""
+    return 0 if box is None else math.prod(each.stop - each.start for each in box)
 
 
 def _extents(sliced: ProgramTensor | TensorEntry, entry: TensorEntry) -> set[tuple[tuple[int, int], ...]]:

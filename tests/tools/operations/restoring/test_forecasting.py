@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+import tensorbundle as tb
 from support import golden
 from support.cost import growth
 from support.depth import DEEP
 from support.rewriting import finished, keras_like, tree, variable, write, write_objects
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph, RegisteredSaver, Slot
-from tensorbundle.proto.paths import attribute_key
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, attribute_key
 from tensorbundle.tools import forecast
 
 GOLDEN = [each for each in golden.load() if each.object_based and not each.is_v1]
@@ -389,6 +390,20 @@ def test_partitioned_variables(tmp_path):
     )
     found = forecast(wide, tmp_path / "f42", method="read")
     assert (found.failure.error, statuses(found)) == ("InvalidArgumentError", {"v": "shape"})
+
+
+@pytest.mark.parametrize("cuts", [0, 2, 3])
+def test_slices_that_are_not_stored(tmp_path, cuts):
+    """One part of a save, into a variable that is whole, or partitioned in other slices or in the same ones."""
+    key, graph = attribute_key("v"), finished(tree({"v": None}))
+    cut = {key: (cuts, 0)} if cuts else {}
+    against = write(tmp_path / "whole", {key: np.ones([3, 2], "f4")}, cuts=cut, graph=graph)
+    with tb.create(tmp_path / "part") as writer:
+        writer.add_slice(key, (3, 2), tb.TensorSlice.parse_spec("1,1:-"), np.ones([1, 2], "f4"))
+        writer.add(OBJECT_GRAPH_KEY, np.array(graph.encode(), object))
+    found = forecast(tmp_path / "part", against, method="read")
+    assert statuses(found) == {"v": "dangling"}
+    assert str(found.failure).startswith("InvalidArgumentError: Does not have sufficient slices")
 
 
 # Name-based checkpoints
