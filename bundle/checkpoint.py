@@ -94,10 +94,12 @@ class Checkpoint(Mapping[str, "Array"]):
         index: the checkpoint's index, the layer below.
     """
 
-    def __init__(self, prefix: str, *, verify: bool = True, store: Store | None = None) -> None:
-        """Open the bundle `prefix`; see `open_checkpoint` for other kinds of paths."""
+    def __init__(
+        self, prefix: str, *, verify: bool = True, store: Store | None = None, index: Index | None = None
+    ) -> None:
+        """Open the bundle `prefix`, or take an index; see `open_checkpoint` for other kinds of paths."""
         self.prefix = prefix
-        self.index = open_index(prefix, store)
+        self.index = open_index(prefix, store) if index is None else index
         self._verify = verify
         self._reader: ShardReader | None = None
         self._keys: list[str] | None = None
@@ -105,7 +107,7 @@ class Checkpoint(Mapping[str, "Array"]):
         self._naming: Naming | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
-        return partial(Checkpoint, verify=self._verify, store=self.index.store), (self.prefix,)  # opened anew
+        return partial(Checkpoint, verify=self._verify, index=self.index), (self.prefix,)  # opened anew
 
     @property
     def num_shards(self) -> int:

@@ -186,7 +186,7 @@ class V1Index(Index):
             CorruptionError: the record is missing or damaged.
             UnsupportedError: the format has no such type, or NumPy no such shape.
         """
-        array = self._whole(key, entry, keep=box is not None)
+        array = self._whole(key, entry, keep=box is not None).reshape(entry.shape)  # it may have been kept
         return np.asarray(array[box]) if box else array
 
     def _whole(self, key: bytes, entry: TensorEntry, *, keep: bool) -> Array:

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any, Final, Self, TextIO, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from tensorbundle.tools.rewriting.plan import LeftOut
+
 __all__ = [
     "DRAWN_DEPTH",
     "STANDARD_OUTPUT",
     "Console",
     "Progress",
+    "about",
     "branches",
     "columns",
     "counted",
     "escape",
     "fitted",
     "human_bytes",
+    "left_out_lines",
     "print_message",
     "shell",
     "terminal_width",
@@ -35,6 +39,7 @@ STANDARD_OUTPUT: Final = "standard output"
 _COLUMNS: Final = 80
 _DRAWN: Final = " │├└─"  # what may be before the text of a line: indents and the branches of trees
 _LONG_NAME: Final = 100  # characters of a first cell; longer ones do not widen their column
+_SHOWN: Final = 3  # keys in a note
 _ROWS_AT_ONCE: Final = 10_000  # of a table, whose columns are as wide as they need
 DRAWN_DEPTH: Final = 200  # of trees by default: the length of all indents grows with the square of the depth
 
@@ -169,6 +174,25 @@ def branches(top: Sequence[Item], below: Callable[[Item], Sequence[Item]]) -> It
         yield f"{''.join(indents)}{'└─ ' if last else '├─ '}", siblings[position]
         indents.append("   " if last else "│  ")
         stack.append((below(siblings[position]), 0))
+
+
+def about(what: str, keys: Sequence[str], *, everything: bool, option: str = "--long") -> list[str]:
+    """A note about some tensors: one line with the first of them, or with `everything`, which `option` sets, one for each."""
+    if everything:
+        return [f"{what}: {escape(key)}" for key in keys]
+    first = ", ".join(map(escape, keys[:_SHOWN]))
+    if len(keys) <= _SHOWN:
+        return [f"{what}: {first}"]
+    return [f"{what}: {len(keys)} tensors ({first}, ...; {option} lists them)"]
+
+
+def left_out_lines(left_out: Iterable[LeftOut], *, everything: bool, option: str = "--long") -> Iterator[str]:
+    """Notes about tensors that an output has no place for, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for left in left_out:
+        reasons.setdefault(left.reason, []).append(left.key)
+    for reason, keys in reasons.items():
+        yield from about(f"left out, {reason}", keys, everything=everything, option=option)
 
 
 class Console:

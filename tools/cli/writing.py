@@ -12,7 +12,7 @@ from tensorbundle.specs import shape_text
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import absolute, basename, dirname, join
 from tensorbundle.tools.cli.arguments import add_scheduler, positive
-from tensorbundle.tools.cli.console import counted, escape, human_bytes, shell
+from tensorbundle.tools.cli.console import about, counted, escape, human_bytes, left_out_lines, shell
 from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.sizes import parse_size
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps, table_of_pairs
@@ -47,7 +47,6 @@ OUTPUT_MEMORY_BYTES: Final = 900
 OBJECT_MEMORY_BYTES: Final = 700
 # Special characters for FileSystem::GetMatchingPaths, with which TensorFlow looks for an index.
 _PATTERN_CHARACTERS: Final = "[]*?\\"
-_SHOWN: Final = 3  # keys in a note
 
 
 def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collection[str] = ()) -> None:
@@ -101,22 +100,41 @@ def add_writing_arguments(parser: argparse.ArgumentParser, *, declared: Collecti
 
 
 def run_step(
-    kind: type[Step], args: argparse.Namespace, console: Console, *, source: str | None = None
+    kind: type[Step],
+    args: argparse.Namespace,
+    console: Console,
+    *,
+    source: str | None = None,
+    proof: Sequence[str] | None = None,
 ) -> int:
     """Make `args.destination` from `source`, by default `args.source`, with the step that the arguments describe."""
-    return run_steps([kind.from_arguments(vars(args))], args, console, source=source)
+    return run_steps([kind.from_arguments(vars(args))], args, console, source=source, proof=proof)
 
 
 def run_steps(
-    steps: Iterable[Step], args: argparse.Namespace, console: Console, *, source: str | None = None
+    steps: Iterable[Step],
+    args: argparse.Namespace,
+    console: Console,
+    *,
+    source: str | None = None,
+    proof: Sequence[str] | None = None,
 ) -> int:
-    """Make `args.destination` from `source`, by default `args.source`, with steps."""
+    """Make `args.destination` from `source`, by default `args.source`, with steps.
+
+    `proof` has the options with which `diff` shows that both are equal, if it can; the summary has that command.
+    """
+    source = args.source if source is None else source
     with StepContext(args.destination) as context:
         options = _options(args)
-        draft = apply_steps(context.open(args.source if source is None else source), steps, context)
+        draft = apply_steps(context.open(source), steps, context)
         finish(draft, args.destination, options)
         plan = draft.plan(last=True)
-        return carry_out(plan, args.destination, options, args, console)
+        status = carry_out(plan, args.destination, options, args, console)
+    in_place = absolute(source) == absolute(args.destination)
+    if proof is not None and not (args.dry_run or console.json or in_place):
+        command = shell("diff", source, args.destination, *proof)
+        console.note(f"'{command}' compares the two")
+    return status
 
 
 def _options(args: argparse.Namespace) -> TransferOptions:
@@ -147,7 +165,7 @@ def carry_out(
     store_of(destination).stage(destination)  # writes nothing yet, but checks that the directory exists
     plan.output.refuse_existing(destination, overwrite=args.overwrite)
     for note in plan.notes:
-        for line in _about(note.what, note.keys, everything=args.long):
+        for line in about(note.what, note.keys, everything=args.long):
             console.note(line)
     if args.scheduler is not None:
         for line in _about_scheduler(plan, destination, options):
@@ -283,16 +301,6 @@ def _plan_row(planned: PlannedEntry, action: str, source: str | None, how: str |
     ]
 
 
-def _about(what: str, keys: Sequence[str], *, everything: bool) -> list[str]:
-    """A note about some tensors: one line with the first of them, or a line for each."""
-    if everything:
-        return [f"{what}: {escape(key)}" for key in keys]
-    first = ", ".join(map(escape, keys[:_SHOWN]))
-    if len(keys) <= _SHOWN:
-        return [f"{what}: {first}"]
-    return [f"{what}: {len(keys)} tensors ({first}, ...; --long lists them)"]
-
-
 def _peak_memory(plan: Plan) -> int:
     """An estimate of the memory, in bytes, to carry out a plan: new string tensors are held in memory as a whole."""
     strings = [
@@ -307,17 +315,13 @@ def _peak_memory(plan: Plan) -> int:
 
 
 def _summary_lines(summary: Summary, *, everything: bool) -> Iterator[str]:
-    reasons: dict[str, list[str]] = {}
-    for left in summary.left_out:
-        reasons.setdefault(left.reason, []).append(left.key)
-    for reason, keys in reasons.items():
-        yield from _about(f"left out, {reason}", keys, everything=everything)
+    yield from left_out_lines(summary.left_out, everything=everything)
     counts = [f"{key} ({count:,})" for key, count in summary.overflowed.items()]
     if counts:
-        yield from _about("values too large for the new type", counts, everything=everything)
+        yield from about("values too large for the new type", counts, everything=everything)
     counts = [f"{key} ({count:,})" for key, count in summary.lost.items()]
     if counts:
-        yield from _about("values that the new type does not have", counts, everything=everything)
+        yield from about("values that the new type does not have", counts, everything=everything)
     shared = f"{human_bytes(summary.bytes_shared)} shared"
     if summary.sharing is not None:
         shared += f" ({escape(summary.sharing)})"

@@ -193,7 +193,7 @@ def _read(path: str, node: Node, known: dict[Node, Layer], depth: int) -> Layer:
             layer.sequential = True  # a Functional model begins with an input layer, which has no variables
     for name, child in node.children.items():
         key = _key(child)
-        if key:
+        if key and (path or name != SAVE_COUNTER):  # which `Checkpoint(model)` gives the model
             layer.own.append(Variable(name, key, _full_name(child)))
         elif name not in _BOOKKEEPING and not (listed is not None and _LISTED.fullmatch(name)):
             part = _read(join_path(path, name), child, known, depth + 1)

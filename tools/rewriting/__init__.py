@@ -18,5 +18,6 @@
 - `bundle_output.py`, `v1_output.py`: the outputs in the formats of TensorFlow.
 - `cluster.py`: a cluster of Dask as an executor.
 - `draft.py`: `Draft`, the checkpoint to be written, as operations edit it.
+- `draft_index.py`: a draft as an index, to be read without being written.
 - `transfer.py`: checks a plan's sources and lets its output write it.
 """

@@ -37,7 +37,7 @@ def out(here):
 
 def test_text_towards_tf2(run, out):
     output = run("convert", "one", "out/m-3", "--to", "tf2")
-    assert output.err == ""
+    assert output.err == "'tensorbundle diff one out/m-3' compares the two\n"
     written = sum(len(data) for name, data in files(out / "m-3").items() if name != ".data-00000-of-00002")
     assert re.fullmatch(
         rf"out/m-3: 5 tensors, 12 B shared {HOW}, {written} B written, 12 B read, \d\.\d{{3}} s\n", output.out

@@ -94,7 +94,9 @@ def test_there_and_back_are_the_same_bytes(model, tmp_path):
         assert len(hf) == len(shapes)
         assert set(NAMES[model]) <= hf.keys()
         assert not [name for name in hf if "/" in name]
+    assert diff(tmp_path / "trained", tmp_path / "hf.safetensors", recipe=f"hf:{model}").equal
     rewrite(tmp_path / "hf.safetensors", tmp_path / "back", recipe=f"tf:{model}")
+    assert diff(tmp_path / "hf.safetensors", tmp_path / "plain", recipe=[f"tf:{model}"]).equal
     changes = diff(tmp_path / "plain", tmp_path / "back").differences
     assert {each.change for each in changes} == {"same"}
 
@@ -132,6 +134,7 @@ def test_image_models_there_and_back(model, tmp_path):
     with tb.open(tmp_path / "there.safetensors") as there:
         assert set(NAMES_OF_IMAGE_MODELS.get(model, ())) <= there.keys()
         assert not [name for name in there if name.count("/") != (way == "keras")]
+    assert diff(tmp_path / "trained", tmp_path / "there.safetensors", recipe=f"{way}:{model}").equal
     rewrite(tmp_path / "there.safetensors", tmp_path / "back", recipe=f"tf:{model}")
     changes = diff(tmp_path / "plain", tmp_path / "back").differences
     assert {each.change for each in changes} == {"same"}

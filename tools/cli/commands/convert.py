@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
 from tensorbundle.tools.operations.converting.conversion import NAMES_FROM, TARGETS
+from tensorbundle.tools.operations.converting.keras_weights import HDF5_ENDINGS
 from tensorbundle.tools.operations.steps.conversion import Convert
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.cli.console import Console
 
+_KERAS_ENDINGS: Final = (*HDF5_ENDINGS, ".keras", ".weights.json")
 EXAMPLE = "tensorbundle convert run/model.ckpt-1000 for-tf2 --to tf2"
 
 
@@ -97,4 +99,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Make the new checkpoint."""
-    return run_step(Convert, args, console)
+    return run_step(Convert, args, console, proof=_proof(args))
+
+
+def _proof(args: argparse.Namespace) -> list[str] | None:
+    """The options with which `diff` pairs all tensors of both; None if it may not know all that the conversion was told."""
+    told = (args.root is not None and args.to is None) or args.trainable or args.non_trainable
+    into_program = args.to is not None and (args.template or args.structure) is not None
+    if told or (into_program and not args.source.endswith(_KERAS_ENDINGS)):
+        return None
+    return [] if args.map is None else ["--map", args.map]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.specs import Spec
 from tensorbundle.tools.cli.arguments import add_scheduler
-from tensorbundle.tools.cli.console import columns, counted, escape
+from tensorbundle.tools.cli.console import columns, counted, escape, left_out_lines
 from tensorbundle.tools.cli.reading import (
     add_jobs,
     add_no_verify,
@@ -38,6 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="A")
     parser.add_argument("other", metavar="B")
     add_patterns(parser)
+    parser.add_argument(
+        "--recipe",
+        metavar="FILE.toml",
+        action="append",
+        default=[],
+        help="compare with B what 'rewrite' would make of A with this recipe, or with one that 'recipes' lists; may be "
+        "repeated",
+    )
+    parser.add_argument("--map", metavar="FILE", help="rename A's tensors first, as 'rename --map FILE'")
     parser.add_argument(
         "--values",
         action="store_true",
@@ -74,6 +83,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             args.checkpoint,
             args.other,
             args.patterns,
+            recipe=args.recipe,
+            map=args.map,
             values=args.values,
             rtol=args.rtol,
             atol=args.atol,
@@ -84,10 +95,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     shown = [each for each in found.differences if args.all or each.change != "same"]
     for each in shown:
         console.record(_record(each))
+    for left in found.left_out:
+        console.record({"key": left.key, "left_out": left.reason})
     console.record(found.counts)
     for line, each in zip(columns(map(_row, shown), width=console.width), shown, strict=True):
         console.text(line, _COLOURS.get(each.change, "changed"))
-    console.lines(_totals(found))
+    console.lines(_totals(found, everything=args.all))
     return 0 if found.equal else 1
 
 
@@ -98,11 +111,12 @@ def _record(each: Difference) -> dict[str, object]:
     return fields
 
 
-def _totals(found: Comparison) -> Iterator[str]:
+def _totals(found: Comparison, *, everything: bool) -> Iterator[str]:
     counts = [f"{count} {_COUNTED.get(change, change)}" for change, count in found.counts.items() if count]
     yield ", ".join(counts) if counts else "no tensors"
     if found.only_graph is not None:
         yield f"only {escape(found.only_graph)} has an object graph"
+    yield from left_out_lines(found.left_out, everything=everything, option="--all")
     if found.doubtful:
         shown = ", ".join(escape(each) for each in found.doubtful[:_SHOWN])
         more = f" and {len(found.doubtful) - _SHOWN} more" if len(found.doubtful) > _SHOWN else ""

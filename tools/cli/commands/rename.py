@@ -34,4 +34,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Make the new checkpoint."""
-    return run_step(Rename, args, console)
+    by_map = args.map is not None and not args.rules and not args.regex
+    return run_step(Rename, args, console, proof=["--map", args.map] if by_map else None)

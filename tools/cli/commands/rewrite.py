@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_steps
-from tensorbundle.tools.operations.steps.recipe import read_recipe
+from tensorbundle.tools.operations.steps.recipe import read_recipes
 
 if TYPE_CHECKING:
     import argparse
@@ -20,13 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source_and_destination(parser)
     parser.add_argument(
         "--recipe",
+        action="append",
         required=True,
         metavar="FILE.toml",
-        help="a file with steps, applied in order; or a name that 'recipes' lists",
+        help="a file with steps, applied in order; or a name that 'recipes' lists; may be repeated",
     )
     add_writing_arguments(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Make the new checkpoint."""
-    return run_steps(read_recipe(args.recipe), args, console)
+    proof = [word for recipe in args.recipe for word in ("--recipe", recipe)]
+    return run_steps(read_recipes(args.recipe), args, console, proof=proof)

@@ -9,36 +9,38 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.coding import combine_crc32c, crc32c
 from tensorbundle.dtypes import DType
-from tensorbundle.keys import encode_key
 from tensorbundle.payloads import encode_strings
-from tensorbundle.tools.operations.inspecting.passes import flat_values
+from tensorbundle.tools.operations.inspecting.passes import flat_values_of
+from tensorbundle.tools.rewriting.expressions import Stored
 
 if TYPE_CHECKING:
     from tensorbundle.boxes import Box
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
+    from tensorbundle.tools.rewriting.expressions import Expression
 
 __all__ = ["computed_checksum", "has_checksums", "stored_checksum"]
 
 
-def stored_checksum(index: Index, key: str, entry: TensorEntry) -> int | None:
-    """The checksum of a tensor in the index; None if there is none, so the values must be read.
+def stored_checksum(values: Expression) -> int | None:
+    """The checksum of a tensor in its index; None if there is none, so the values must be read or computed.
 
     The checksum of a partitioned tensor is computed from those of its slices, if each slice is one run of its bytes, as
     rows are.
 
     Raises:
-        CorruptionError: a slice is missing or has another type or shape than listed.
+        CorruptionError: its index is damaged.
     """
-    raw = encode_key(key)
-    if not entry.slices:
-        return _little_endian_checksum(index, raw, entry)
-    if not entry.dtype.itemsize:
+    if not isinstance(values, Stored):
+        return None
+    if not values.stored_slices:
+        return _little_endian_checksum(values.index, values.key, values.entry)
+    if not values.dtype.itemsize:
         return None
     parts = []
-    for part, slice_key, stored in index.stored_slices(raw, entry):
-        start = _run_start(part.box(entry.shape), entry.shape)
-        checksum = _little_endian_checksum(index, slice_key, stored)
+    for part, slice_key, stored in values.stored_slices:
+        start = _run_start(part.box(values.shape), values.shape)
+        checksum = _little_endian_checksum(values.index, slice_key, stored)
         if start is None or checksum is None:
             return None
         parts.append((start, stored.elements, stored.nbytes, checksum))
@@ -48,7 +50,7 @@ def stored_checksum(index: Index, key: str, entry: TensorEntry) -> int | None:
             return None
         crc = combine_crc32c(crc, checksum, nbytes)
         end += elements
-    return crc if end == entry.elements else None
+    return crc if end == values.entry.elements else None
 
 
 def _little_endian_checksum(index: Index, key: bytes, entry: TensorEntry) -> int | None:
@@ -81,7 +83,7 @@ def _run_start(box: Box, shape: tuple[int, ...]) -> int | None:
     return start
 
 
-def computed_checksum(index: Index, key: str, entry: TensorEntry, *, verify: bool = True) -> int:
+def computed_checksum(values: Expression, *, verify: bool = True) -> int:
     """The checksum of a tensor, computed from its values.
 
     Raises:
@@ -89,10 +91,10 @@ def computed_checksum(index: Index, key: str, entry: TensorEntry, *, verify: boo
         UnsupportedError: a variant, whose values can't be read.
     """
     crc = 0
-    for chunk in flat_values(index, key, entry, verify=verify):
+    for chunk in flat_values_of(values, verify=verify):
         crc = (
             encode_strings(chunk.tolist())[2]
-            if entry.dtype is DType.string
+            if values.dtype is DType.string
             else crc32c(chunk.view("u1").data, crc)
         )
     return crc

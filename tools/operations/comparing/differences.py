@@ -12,19 +12,20 @@ from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError
 from tensorbundle.tools.operations.comparing.checksums import has_checksums
-from tensorbundle.tools.operations.comparing.pairs import Side, find_pairs
+from tensorbundle.tools.operations.comparing.pairs import find_pairs
+from tensorbundle.tools.operations.comparing.sides import Side
 from tensorbundle.tools.operations.comparing.values import ValueDifference, compare_values
-from tensorbundle.tools.operations.inspecting.passes import flat_values, in_batches
+from tensorbundle.tools.operations.inspecting.passes import flat_values_of, in_batches
 from tensorbundle.tools.patterns import Pattern
 from tensorbundle.tools.rewriting.ordered import in_order
+from tensorbundle.tools.rewriting.plan import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tensorbundle.checkpoint import Path
-    from tensorbundle.entries import TensorEntry
-    from tensorbundle.index import Index
     from tensorbundle.tools.operations.comparing.pairs import Pair
+    from tensorbundle.tools.rewriting.expressions import Expression
     from tensorbundle.tools.rewriting.ordered import Jobs
     from tensorbundle.tools.rewriting.ranges import OpenFiles
 
@@ -104,14 +105,16 @@ class Comparison:
     """How two checkpoints differ.
 
     Attributes:
-        differences: every tensor of both, in key order, equal ones included.
+        differences: every tensor of both, in key order, equal ones included, except those in `left_out`.
         only_graph: the prefix of the one that has an object graph, if the other has none.
         doubtful: keys that both have, for variables of other names: nothing tells whether they are the same.
+        left_out: tensors for which the other checkpoint, by its kind, has no place, with reasons; no differences.
     """
 
     differences: tuple[Difference, ...]
     only_graph: str | None = None
     doubtful: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -130,6 +133,8 @@ def diff(
     b: Path,
     patterns: Sequence[str] = (),
     *,
+    recipe: Path | Sequence[Path] | None = None,
+    map: Path | None = None,  # noqa: A002  the name of the option
     values: bool = False,
     rtol: float = 0.0,
     atol: float = 0.0,
@@ -143,10 +148,15 @@ def diff(
     read only if one index has no checksum (V1 files, other formats, slices that are not runs of rows, big-endian
     bundles); and a few megabytes to confirm that tensors that have only content in common are the same.
 
+    With a recipe or a map, what they would make of A is compared with B. It is not written: values that a rewriting
+    computes, as transposed ones, are computed piece by piece.
+
     Args:
         a: anything that `tensorbundle.open` takes.
         b: the other checkpoint.
         patterns: as on the command line.
+        recipe: the path of a recipe, or the name of one that comes with the package; or several, applied in order.
+        map: the path of a file with rules of `rename`, applied after the recipes.
         values: whether to read the tensors that differ in values or type, and say how far they are apart.
         rtol: with `values`, elements a and b are equal if |a - b| <= atol + rtol * |b|.
         atol: as `rtol`: the part that does not depend on b.
@@ -158,18 +168,28 @@ def diff(
         TensorNotFoundError: a pattern matches nothing.
         MissingFileError: there is no checkpoint, or data that must be read is missing.
         CorruptionError: an index, or data that must be read, is damaged.
+        BundleError: a recipe or a map can't be read, or can't be applied to A.
     """
     if not (rtol >= 0 and atol >= 0):
         raise BundleError(f"tolerances can't be negative: rtol {rtol}, atol {atol}")
     with contextlib.ExitStack() as stack:
-        one, other = (
-            Side.of(stack.enter_context(open_checkpoint(path, verify=verify)), verify=verify)
-            for path in (a, b)
-        )
+        left_out: list[LeftOut] = []
+        if recipe or map:
+            from tensorbundle.tools.operations.comparing.rewritten import (
+                rewritten,
+            )  # most comparisons need none
+
+            second = stack.enter_context(open_checkpoint(b, verify=verify))
+            first, left_out = rewritten(a, recipe or (), map, second.prefix, stack, verify=verify)
+        else:
+            first, second = (stack.enter_context(open_checkpoint(path, verify=verify)) for path in (a, b))
+        one, other = (Side.of(each, verify=verify) for each in (first, second))
         pairs = find_pairs(one, other)
+        left_out += [LeftOut(each.a or each.b or "", each.left_out) for each in pairs if each.left_out]
+        pairs = [each for each in pairs if not each.left_out]
         if patterns:
-            first, second = _chosen(one, other, patterns)
-            pairs = [each for each in pairs if each.a in first or each.b in second]
+            ours, theirs = _chosen(one, other, patterns)
+            pairs = [each for each in pairs if each.a in ours or each.b in theirs]
 
         reads = not all(has_checksums(each.checkpoint.index) for each in (one, other))
         threads = jobs if reads and isinstance(jobs, int) else 1
@@ -177,7 +197,7 @@ def diff(
         tasks = (_task(found, one, other, rtol, atol) if values else (found, None) for found in compared)
         differences = []
         items = (
-            ((found, task), [] if task is None else [side[:3] for side in task.sides])
+            ((found, task), [] if task is None else [values for values, _ in task.sides])
             for found, task in tasks
         )
         for _, found in in_batches(_with_values, items, jobs=jobs if values else 1):
@@ -188,7 +208,7 @@ def diff(
         (each.checkpoint.prefix for each in (one, other) if one.graph != other.graph and each.graph), None
     )
     doubtful = tuple(each.a for each in pairs if each.doubtful and each.a is not None)
-    return Comparison(tuple(differences), only, doubtful)
+    return Comparison(tuple(differences), only, doubtful, tuple(left_out))
 
 
 def _chosen(a: Side, b: Side, patterns: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -239,15 +259,12 @@ def _summary(side: Side, key: str | None) -> TensorSummary | None:
 class _Values:
     """Two tensors whose values are compared; it can be sent to other processes."""
 
-    sides: tuple[tuple[Index, str, TensorEntry, bool], ...]
+    sides: tuple[tuple[Expression, bool], ...]
     rtol: float
     atol: float
 
     def compare(self, files: OpenFiles) -> ValueDifference:
-        first, second = (
-            flat_values(index, key, entry, verify=verify, files=files)
-            for index, key, entry, verify in self.sides
-        )
+        first, second = (flat_values_of(values, verify=verify, files=files) for values, verify in self.sides)
         return compare_values(first, second, rtol=self.rtol, atol=self.atol)
 
 
@@ -261,10 +278,7 @@ def _task(found: Difference, a: Side, b: Side, rtol: float, atol: float) -> tupl
     comparable = first.dtype.has_values and second.dtype.has_values
     if first.shape != second.shape or text == 1 or not comparable:
         return found, None
-    sides = (
-        (a.checkpoint.index, found.key, first, a.verify),
-        (b.checkpoint.index, other, second, b.verify),
-    )
+    sides = ((a.values(found.key), a.verify), (b.values(other), b.verify))
     return found, _Values(sides, rtol, atol)
 
 

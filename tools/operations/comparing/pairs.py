@@ -13,92 +13,28 @@ The steps, in this order, each for the tensors that are not paired yet:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.coding import crc32c_of_zeros
 from tensorbundle.errors import BundleError
-from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, VARIABLE_VALUE, key_path
-from tensorbundle.tools.operations.comparing.checksums import computed_checksum, stored_checksum
-from tensorbundle.tools.operations.inspecting.passes import flat_values
+from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
+from tensorbundle.tools.operations.comparing.omissions import omissions
+from tensorbundle.tools.operations.inspecting.passes import flat_values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from tensorbundle.checkpoint import Checkpoint
     from tensorbundle.entries import TensorEntry
     from tensorbundle.specs import Spec
+    from tensorbundle.tools.operations.comparing.sides import Side
+    from tensorbundle.tools.operations.converting.keras_pairs import Converted
 
-__all__ = ["Pair", "Side", "find_pairs"]
+__all__ = ["Pair", "find_pairs"]
 
 _TELLING_BYTES: Final = 32  # fewer are equal by chance: counters, small biases
 _ALIKE_PARTS: Final = 4  # of names, compared from their ends
 _READ_BYTES: Final = 32 << 20  # of both, to confirm pairs that only a checksum supports
-
-
-@dataclass(slots=True)
-class Side:
-    """One of the two checkpoints.
-
-    Attributes:
-        checkpoint: open.
-        entries: its tensors, by key.
-        graph: whether it has objects.
-        verify: whether checksums are checked when values are read.
-    """
-
-    checkpoint: Checkpoint
-    entries: dict[str, TensorEntry]
-    graph: bool
-    verify: bool = True
-    _checksums: dict[str, int | None] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint, *, verify: bool = True) -> Side:
-        """All tensors of a checkpoint."""
-        entries = dict(checkpoint.entries())
-        return cls(checkpoint, entries, OBJECT_GRAPH_KEY in entries, verify)
-
-    def stored(self, key: str) -> int | None:
-        """The checksum of a tensor in the index, or None."""
-        if key not in self._checksums:
-            self._checksums[key] = stored_checksum(self.checkpoint.index, key, self.entries[key])
-        return self._checksums[key]
-
-    def checksum(self, key: str) -> int | None:
-        """The checksum of a tensor, from its values if the index has none; None for a variant without one."""
-        found = self.stored(key)
-        if found is None and self.entries[key].dtype.has_values:
-            entry = self.entries[key]
-            found = computed_checksum(self.checkpoint.index, key, entry, verify=self.verify)
-            self._checksums[key] = found
-        return found
-
-    def full_names(self) -> dict[str, str]:
-        """The full name of each tensor of an object, or "", by its key."""
-        graph = self.checkpoint.object_graph
-        return (
-            {}
-            if graph is None
-            else {each.checkpoint_key: each.full_name for _, _, each in graph.attributes()}
-        )
-
-    def names(self) -> dict[str, set[str]]:
-        """The names by which each tensor of an object may be known elsewhere: its full name if unique, and its path."""
-        found: dict[str, set[str]] = defaultdict(set)
-        for key in self.entries:
-            path = key_path(key)
-            if path is not None and key.endswith(f"/{VARIABLE_VALUE}"):
-                found[key].add(path)
-        try:
-            full = self.full_names()
-        except (BundleError, OSError):
-            full = {}  # data with the graph is missing or damaged; paths are in the keys
-        counts = Counter(full.values())
-        for key, name in full.items():
-            if name and counts[name] == 1 and key in self.entries:
-                found[key].add(name)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +47,7 @@ class Pair:
         moved: whether they are paired only because of equal content.
         elsewhere: whether they are one variable under another key, although one of the keys exists on both sides.
         doubtful: whether they have equal keys and other names, and nothing tells whether they are the same variable.
+        left_out: why the other checkpoint, by its kind, has no place for the tensor; empty if it is a difference.
     """
 
     a: str | None
@@ -118,17 +55,20 @@ class Pair:
     moved: bool = False
     elsewhere: bool = False
     doubtful: bool = False
+    left_out: str = ""
 
 
 def find_pairs(a: Side, b: Side) -> list[Pair]:
     """Every tensor of both checkpoints once, in the order of keys.
 
-    An object graph that only one of them has is left out: it is not a tensor that the other lacks.
+    An object graph that only one of them has is left out: it is not a tensor that the other lacks. Values that a
+    conversion computes become tensors of the side that is converted.
 
     Raises:
         CorruptionError, MissingFileError: values are needed, as an index has no checksums, and can't be read.
     """
     left, right = dict.fromkeys(a.entries), dict.fromkeys(b.entries)
+    converted: Converted | None = None
     elsewhere, doubts = _elsewhere(a, b)
     pairs = [replace(each, elsewhere=True) for each in _taken(elsewhere.items(), left, right, moved=False)]
     same = [(key, key) for key in left if key in right]
@@ -138,10 +78,16 @@ def find_pairs(a: Side, b: Side) -> list[Pair]:
         right.pop(OBJECT_GRAPH_KEY, None)
         named = _by_names(a, left, right) if a.graph else _reversed(_by_names(b, right, left))
         pairs += _taken(named, left, right, moved=False)
-        converted = [each for each in _by_conversion(a, b) if each[0] in left and each[1] in right]
-        pairs += _taken(converted, left, right, moved=False)
+        converted = _conversion(a, b)
+        if converted is not None:
+            _compute(converted, a, left, b, right)
+            known = ((one, other) for one, (other, _) in converted.pairs.items())
+            found = [(one, other) for one, other in known if one in left and other in right]
+            pairs += _taken(found, left, right, moved=False)
     pairs += _taken(_by_content(a, left, b, right), left, right, moved=True)
-    pairs += [Pair(key, None) for key in left] + [Pair(None, key) for key in right]
+    reasons, others = (omissions(*sides, converted) for sides in ((a, left, b), (b, right, a)))
+    pairs += [Pair(key, None, left_out=reasons.get(key, "")) for key in left]
+    pairs += [Pair(None, key, left_out=others.get(key, "")) for key in right]
     return sorted(pairs, key=lambda each: each.a or each.b or "")
 
 
@@ -191,18 +137,26 @@ def _by_names(objects: Side, left: Mapping[str, None], right: Mapping[str, None]
     return [(key, names[0]) for key, names in meant.items() if len(names) == 1 and claims[names[0]] == 1]
 
 
-def _by_conversion(a: Side, b: Side) -> Iterator[tuple[str, str]]:
-    """Keys of the tensors of a Keras model, if one side is a file of Keras weights of the model on the other side."""
-    from tensorbundle.tools.operations.converting.keras_pairs import (
-        convert,  # most comparisons need none of it
-    )
+def _conversion(a: Side, b: Side) -> Converted | None:
+    """Which tensors are which, if one side is a file of Keras weights of the model on the other side."""
+    # Most comparisons need none of it.
+    from tensorbundle.tools.operations.converting.keras_pairs import convert
 
     try:
         found = convert(a.checkpoint, b.checkpoint)
     except (BundleError, OSError):  # of an object graph that can't be read
-        return
-    if found is not None:
-        yield from ((one, other) for one, (other, _) in found.pairs.items())
+        return None
+    return None if found is None or found.why_not else found
+
+
+def _compute(converted: Converted, a: Side, left: dict[str, None], b: Side, right: dict[str, None]) -> None:
+    """Let the side that is converted have the values that the conversion computes, or stores a second time."""
+    side, rest, other = (b, right, left) if converted.backwards else (a, left, right)
+    for key, values in converted.computed.items():
+        if key in other and key not in side.entries:
+            side.compute(key, values)
+            rest[key] = None
+            converted.pairs[key] = key, ""
 
 
 def _by_content(
@@ -275,7 +229,7 @@ def _equal(a: Side, one: str, b: Side, other: str) -> bool:
     """Whether two tensors with one checksum have equal bytes; also true if they can't be read."""
 
     def content(side: Side, key: str) -> Callable[[], object]:
-        chunks = flat_values(side.checkpoint.index, key, side.entries[key], verify=False)
+        chunks = flat_values_of(side.values(key), verify=False)
         return lambda: [each.tolist() if each.dtype == object else each.tobytes() for each in chunks]
 
     try:

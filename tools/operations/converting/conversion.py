@@ -37,7 +37,7 @@ from tensorbundle.tools.rewriting.plan import LeftOut
 from tensorbundle.tools.rewriting.v1_output import V1Output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tensorbundle.proto.graph import Attribute, Node, RegisteredSaver
     from tensorbundle.tools.operations.converting.fitting import Fitting
@@ -56,6 +56,7 @@ __all__ = [
     "to_tf2",
     "to_v1",
     "to_v2",
+    "why_nameless",
 ]
 
 Target = OneOf["tf1", "tf2", "v1", "v2"]
@@ -146,10 +147,8 @@ def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") 
         used.add(key)
         holders.setdefault(_tf1_name(path, each, root, names), []).append((path, key))
     _refuse_clashes(holders, names, draft.prefix)
-    savers = [node.registered_saver for node in graph.nodes if node.registered_saver is not None]
-    draft.left_out += [
-        LeftOut(key, _why_left_out(graph, savers, key)) for key in sorted(draft.tensors) if key not in used
-    ]
+    nameless = why_nameless(graph, (key for key in sorted(draft.tensors) if key not in used))
+    draft.left_out += [LeftOut(key, reason) for key, reason in nameless.items()]
     draft.tensors = {name: draft.tensors[holders[name][0][1]] for name in sorted(holders)}
     draft.graph = None
     draft.keeps_order = False
@@ -265,7 +264,13 @@ def _refuse_clashes(holders: dict[str, list[tuple[str, str]]], names: NamesFrom,
     )
 
 
-def _why_left_out(graph: ObjectGraph, savers: list[RegisteredSaver], key: str) -> str:
+def why_nameless(graph: ObjectGraph, keys: Iterable[str]) -> dict[str, str]:
+    """Why tensors have no TF1 name, by their keys, which are not those of variables."""
+    savers = [node.registered_saver for node in graph.nodes if node.registered_saver is not None]
+    return {key: _why_nameless(graph, savers, key) for key in keys}
+
+
+def _why_nameless(graph: ObjectGraph, savers: list[RegisteredSaver], key: str) -> str:
     path = key_path(key)
     if path == SAVE_COUNTER:
         return "the save counter of tf.train.Checkpoint"

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorbundle.errors import BundleError
-from tensorbundle.keys import encode_key
 from tensorbundle.tools.patterns import select
+from tensorbundle.tools.rewriting.draft_index import expression_of
 from tensorbundle.tools.rewriting.expressions import Stored, stream_values
 from tensorbundle.tools.rewriting.ordered import in_order
 from tensorbundle.tools.rewriting.ranges import OpenFiles
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from tensorbundle.entries import StoredRange, TensorEntry
     from tensorbundle.index import Index
     from tensorbundle.storage.protocols import Store
+    from tensorbundle.tools.rewriting.expressions import Expression
     from tensorbundle.tools.rewriting.ordered import Jobs
 
-__all__ = ["Values", "flat_values", "in_batches", "over_tensors"]
+__all__ = ["flat_values", "flat_values_of", "in_batches", "over_tensors"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Values = tuple["Index", str, "TensorEntry"]  # a tensor whose values are read
 _Ranges = list[tuple["Store", "StoredRange"]]
 
 # What one thread does at a time: a task costs more than many small tensors do.
@@ -57,18 +57,25 @@ def flat_values(
         CorruptionError, MissingFileError: the bytes are damaged or absent.
         UnsupportedError: its values can't be arrays (variant, resource).
     """
-    stored = Stored.of(index, encode_key(key), entry)
-    if not stored.stored_slices:
-        stored = Stored(index, stored.key, entry._replace(shape=(entry.elements,)))
+    yield from flat_values_of(expression_of(index, key, entry), verify=verify, files=files)
+
+
+def flat_values_of(
+    values: Expression, *, verify: bool = True, files: OpenFiles | None = None
+) -> Iterator[Array]:
+    """`flat_values` of a tensor that is stored or computed."""
+    if isinstance(values, Stored) and not values.stored_slices:
+        values = Stored(values.index, values.key, values.entry._replace(shape=(values.entry.elements,)))
     with Reading(verify=verify, files=files) as reading:
-        for raw_key, each in stored.stored_entries if files is None else ():
-            reading.prefetch(index, raw_key, each)
-        yield from stream_values(stored, reading)
+        for stored in values.inputs() if files is None else ():
+            for raw_key, each in stored.stored_entries:
+                reading.prefetch(stored.index, raw_key, each)
+        yield from stream_values(values, reading)
 
 
 def in_batches(
     work: Callable[[Item, OpenFiles], Result],
-    items: Iterable[tuple[Item, Sequence[Values]]],
+    items: Iterable[tuple[Item, Sequence[Expression]]],
     *,
     jobs: Jobs = 1,
 ) -> Iterator[tuple[Item, Result]]:
@@ -95,7 +102,7 @@ def in_batches(
 _Batch = tuple[list[Item], _Ranges, BundleError | None]
 
 
-def _batches(items: Iterable[tuple[Item, Sequence[Values]]]) -> Iterator[_Batch[Item]]:
+def _batches(items: Iterable[tuple[Item, Sequence[Expression]]]) -> Iterator[_Batch[Item]]:
     """Items whose tensors have about a megabyte, and their ranges; the last one may come with an error for what follows."""
     repetition = Repetition()
     batch: list[Item] = []
@@ -118,12 +125,12 @@ def _batches(items: Iterable[tuple[Item, Sequence[Values]]]) -> Iterator[_Batch[
         yield batch, ranges, None
 
 
-def _parts_of(read: Values) -> Iterator[tuple[Index, TensorEntry, StoredRange | None]]:
-    """A tensor or its slices, and where they are; as far as the index is sound, because reading says what is wrong."""
-    index, key, entry = read
+def _parts_of(values: Expression) -> Iterator[tuple[Index, TensorEntry, StoredRange | None]]:
+    """The stored tensors or slices that a tensor is made of, and where they are; as far as the index is sound, because reading says what is wrong."""
     with contextlib.suppress(BundleError):
-        for raw_key, each in Stored.of(index, encode_key(key), entry).stored_entries:
-            yield index, each, index.stored(raw_key, each)
+        for stored in values.inputs():
+            for raw_key, each in stored.stored_entries:
+                yield stored.index, each, stored.index.stored(raw_key, each)
 
 
 def _all_of(
@@ -166,11 +173,18 @@ def over_tensors(
     """
     index = checkpoint.index
     chosen = select(checkpoint.entries(), patterns, checkpoint.naming)
-    items = (((key, entry), [(index, key, entry)]) for key, entry in chosen)
+    items = (((key, entry), _sound(index, key, entry)) for key, entry in chosen)
     for (_, entry), result in in_batches(partial(_spread, work), items, jobs=jobs):
         if progress is not None:
             progress(entry.nbytes)
         yield result
+
+
+def _sound(index: Index, key: str, entry: TensorEntry) -> list[Expression]:
+    """The values of a tensor; none if its slices are damaged, because reading says what is wrong."""
+    with contextlib.suppress(BundleError):
+        return [expression_of(index, key, entry)]
+    return []
 
 
 def _spread(

@@ -16,6 +16,7 @@ documents its options.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -37,12 +38,12 @@ from tensorbundle.tools.rewriting.options import TransferOptions
 from tensorbundle.tools.rewriting.transfer import Summary, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from importlib.resources.abc import Traversable
 
     from tensorbundle.checkpoint import Path as AnyPath
 
-__all__ = ["STEPS", "read_recipe", "rewrite", "rewrite_with", "shipped_recipes", "step_of"]
+__all__ = ["STEPS", "read_recipe", "read_recipes", "rewrite", "rewrite_with", "shipped_recipes", "step_of"]
 
 STEPS: Final[dict[str, type[Step]]] = {
     each.name: each
@@ -57,7 +58,7 @@ def rewrite(
     source: AnyPath,
     destination: AnyPath,
     *,
-    recipe: AnyPath | None = None,
+    recipe: AnyPath | Sequence[AnyPath] | None = None,
     options: TransferOptions | None = None,
     **steps: Any,
 ) -> Summary:
@@ -68,14 +69,14 @@ def rewrite(
     Args:
         source: anything that `tensorbundle.open` takes.
         destination: the new checkpoint's prefix; its directory must exist.
-        recipe: the path of a recipe, applied first.
+        recipe: the path of a recipe, or the name of one that comes with the package; or several. They are applied first.
         options: how the output is written.
         steps: names in `STEPS`, with the values of a recipe, applied in the order given.
 
     Raises:
         BundleError: a step that does not exist or is not valid; or as the operations and `transfer`. Nothing was written.
     """
-    listed = [] if recipe is None else read_recipe(str(recipe))
+    listed = read_recipes(recipe or ())
     listed += [step_of(name, value) for name, value in steps.items()]
     return rewrite_with(listed, source, destination, options)
 
@@ -89,6 +90,16 @@ def rewrite_with(
         draft = apply_steps(context.open(source), steps, context)
         finish(draft, context.destination, options)
         return transfer(draft.plan(last=True), context.destination, options)
+
+
+def read_recipes(paths: AnyPath | Sequence[AnyPath]) -> list[Step]:
+    """The steps in one recipe or several, in order.
+
+    Raises:
+        MissingFileError, BundleError: as `read_recipe`.
+    """
+    listed = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    return [step for path in listed for step in read_recipe(str(path))]
 
 
 def read_recipe(path: str) -> list[Step]:
