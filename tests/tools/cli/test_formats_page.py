@@ -66,7 +66,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_every_command_succeeds(folder, capsys):
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 11
     for command in COMMANDS:
         program, name, source, *rest = shlex.split(command)
         assert program == "tensorbundle"
