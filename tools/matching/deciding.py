@@ -335,7 +335,7 @@ class _Deciding:
             for side in (self._left, self._right)
         ]
         steps = word_steps(*names)
-        if not any(steps[1].values()):
+        if not steps[0]:
             return
         view = View(*steps)
         shared = [

@@ -217,18 +217,6 @@ class View:
         self._members: list[dict[Key, dict[tuple[Step, ...], Hashable]]] = []
         while queue:
             scope, sides, depth = queue.pop()
-            if (
-                len(sides[0]) + len(sides[1]) == 1
-            ):  # no other name has this scope, so its families have one member
-                [(item, rest)] = [
-                    (item, steps[item][depth:])
-                    for items, steps in zip(sides, self._sides, strict=True)
-                    for item in items
-                ]
-                self._keys[item] = scope + tuple(
-                    (word, None if number is None else 0) for word, number, _ in rest
-                )
-                continue
             words: dict[str, tuple[list[Item], list[Item]]] = {}
             for number, (items, steps) in enumerate(zip(sides, self._sides, strict=True)):
                 for item in items:
@@ -237,7 +225,17 @@ class View:
                     else:
                         self._keys[item] = scope
             for word, members in words.items():
-                queue += self._children(Family(scope, word), members, depth)
+                if members[0] and members[1]:
+                    queue += self._children(Family(scope, word), members, depth)
+                else:
+                    self._read_alone(scope, members, depth)
+
+    def _read_alone(self, scope: Key, sides: tuple[list[Item], list[Item]], depth: int) -> None:
+        """Find the keys of names that only one side has: their numbers are compared with none."""
+        for items, steps in zip(sides, self._sides, strict=True):
+            for item in items:
+                rest = [(word, None if number is None else 0) for word, number, _ in steps[item][depth:]]
+                self._keys[item] = (*scope, *rest)
 
     def _label(self, side: int, item: Item) -> Label:
         key, steps, ranks = self._keys[item], self._sides[side][item], self._ranks.get(item, ())
@@ -267,7 +265,7 @@ class View:
         members: tuple[list[Item], list[Item]],
         depth: int,
     ) -> list[tuple[Key, tuple[list[Item], list[Item]], int]]:
-        """The items below one word: together if it has no numbers or these have no meaning, or else by member."""
+        """The items below a word of both sides: together if it has no numbers or these have no meaning, or else by member."""
         numbers = tuple([self._sides[side][item][depth].number for item in members[side]] for side in (0, 1))
         if all(each is None for side in numbers for each in side):
             return [((*family.scope, (family.word, None)), members, depth + 1)]
@@ -284,9 +282,8 @@ class View:
         self._ranges[family] = ranges[0], ranges[1]
         steps = [self._sides[side][item][depth] for side in (0, 1) for item in members[side]]
         self._weights[family] = min(step.weight for step in steps if step.number is not None)
-        both = bool(members[0] and members[1])
         lengths = [max(map(len, side), default=0) for side in ranges]
-        if both and (not self._weights[family] or family in self.refuted or lengths[0] != lengths[1]):
+        if not self._weights[family] or family in self.refuted or lengths[0] != lengths[1]:
             for side in (0, 1):
                 for item in members[side]:
                     self._opened[side][item].append(depth + 1)
@@ -298,8 +295,7 @@ class View:
                 member = ranked[self._member(side, item, depth, inner=inner)]
                 place = bisect_left(member, -1 if number is None else number)
                 found.setdefault(place, ([], []))[side].append(item)
-                if both:
-                    self._ranks.setdefault(item, []).append((family, place))
+                self._ranks.setdefault(item, []).append((family, place))
         return [((*family.scope, (family.word, place)), each, depth + 1) for place, each in found.items()]
 
     def _member(self, side: int, item: Item, depth: int, *, inner: bool) -> tuple[Step, ...]:

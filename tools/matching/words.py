@@ -97,11 +97,11 @@ def are_all(name: str, steps: Iterable[Step]) -> bool:
 def word_steps(
     left: Mapping[Item, str], right: Mapping[Item, str]
 ) -> tuple[dict[Item, tuple[Step, ...]], dict[Item, tuple[Step, ...]]]:
-    """The words of names as steps, without those that only one side uses; none if no name of the right side has any."""
+    """The words of names as steps, without those that only one side uses; none if a side has no names with any."""
     shared = {word for name in left.values() for word in _words(name)}
     shared &= {word for name in right.values() for word in _words(name)}
-    theirs = _steps(right, shared)
-    return _steps(left, shared) if any(theirs.values()) else {}, theirs
+    sides = _steps(left, shared), _steps(right, shared)
+    return sides if all(any(each.values()) for each in sides) else ({}, {})
 
 
 def _steps(names: Mapping[Item, str], shared: set[str]) -> dict[Item, tuple[Step, ...]]:

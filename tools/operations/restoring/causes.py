@@ -128,7 +128,7 @@ def _moved(trials: Trials) -> Iterator[FoundCause]:
             )
         arguments = [f"{old}={new}" for move in moves for old, new in move.rules]
         edit = renaming(moves)
-        trial = trials.attempt(edit)
+        trial = search.now if moves is search.commands[-1] else trials.attempt(edit)
         if trial is None:
             return
         trials.keep(trial, edit)

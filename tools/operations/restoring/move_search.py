@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MoveSearch", "renaming"]
 
-# Restores of a renamed checkpoint: the greatest number of them, and of objects in all of them.
+# Restores of a renamed checkpoint: the greatest number of them, and of objects, or quarters of what they consist of, in
+# all of them.
 _TRIALS: Final = 12
 _TRIED: Final = 200_000
 _ROUNDS: Final = 4
@@ -47,7 +48,7 @@ class MoveSearch:
         self._own_state = {
             name_of(each) for each in self.now.forecast.findings if each.path in trials.own_state
         }
-        self._left = min(_TRIALS, _TRIED // max(1, len(self.now.forecast.findings)))
+        self._left = min(_TRIALS, _TRIED // max(1, len(self.now.forecast.findings), trials.size // 4))
 
     def run(self) -> None:
         """Search for scopes and then for numbers of layers, again as long as it helps."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Restructuring", "restructuring"]
 
-_MATCHED_OFTEN: Final = 5000  # tensors; more are matched once, as leniently as possible
+_MATCHED_OFTEN: Final = 5000  # tensors and objects; more are matched once, as leniently as possible
 
 
 class Restructuring(NamedTuple):
@@ -33,7 +33,7 @@ def restructuring(trials: Trials) -> Restructuring | None:
     """The strictest such command that works and makes it better."""
     path, by_structure = trials.target.path, trials.target.expected is not None
     given = ("--structure" if by_structure else "--template", path)
-    many = len(trials.now.source.entries) > _MATCHED_OFTEN
+    many = trials.size > _MATCHED_OFTEN
     for missing, unused in [(True, True)] if many else itertools.product((False, True), repeat=2):
         fitting = Fitting(allow_missing=missing, allow_unused=unused)
 
