@@ -214,13 +214,20 @@ class TableReader:
         """The first key that is not before `key`, or None; reads one data block, or a second one.
 
         Raises:
-            CorruptionError: a data block that was read is damaged.
+            CorruptionError: a data block that was read is damaged, or its keys belong in another one.
         """
-        for number in range(bisect.bisect_left(self.separators, key), len(self.separators)):
+        first = bisect.bisect_left(self.separators, key)
+        for number in range(first, min(first + 2, len(self.separators))):
             found = self._from(number, key)
             if found is not None:
                 return found[0]
-        return None
+        if first + 2 > len(self.separators):
+            return None  # `key` is after all others
+        raise CorruptionError(
+            f"data block {first + 1} contains no key after those of the block before it",
+            path=self.path,
+            offset=self.handles[first + 1].offset,
+        )
 
     def _from(self, number: int, key: bytes) -> tuple[bytes, memoryview] | None:
         """The first key of a data block that is not before `key`, and its value; None if all are before it.

@@ -410,6 +410,16 @@ def test_the_next_key(opened):
     assert [table.next_key(b"b") for _ in range(20)] == [b"c"] * 20  # the block is decoded as a whole
 
 
+def test_a_next_key_is_not_looked_for_in_many_blocks(opened):
+    table = opened(assemble(*[block([(b"a%d" % number, b"")]) for number in range(3)]))
+    with pytest.raises(
+        CorruptionError, match="data block 1 contains no key after those of the block before"
+    ) as caught:
+        table.next_key(b"b")
+    assert (caught.value.path, caught.value.offset) == (table.path, table.handles[1].offset)
+    assert table.next_key(table.separators[1] + b"x") is None
+
+
 def test_many_lookups_in_one_block_decode_it_once(tmp_path, monkeypatch):
     """Counts what is decoded: with one restart point, each lookup would go through the block from its start."""
     items = [(b"%06d" % number, b"value") for number in range(2000)]
