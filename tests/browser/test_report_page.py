@@ -147,6 +147,16 @@ def test_values_that_can_not_be_read(show, tmp_path):
     assert facts(show(report(tmp_path / "m")))["tensors with NaN or Inf"] == "0, 1 can't be read"
 
 
+def test_an_object_graph_that_can_not_be_read(show, tmp_path):
+    """It is not said that there is no optimizer."""
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("_CHECKPOINTABLE_OBJECT_GRAPH", "no graph")
+        writer.add("x", 1)
+    browser = show(report(tmp_path / "m"))
+    assert facts(browser)["optimizer"] == "unknown"
+    assert "objects and optimizers are unknown" in text(browser, "#summary")
+
+
 def test_names_are_never_markup_or_script(show, tmp_path):
     with tb.create(tmp_path / "<b>m") as writer:
         for name in HOSTILE:

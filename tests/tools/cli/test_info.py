@@ -76,4 +76,5 @@ def test_without_its_data(run, tmp_path):
     output = run("info", tmp_path / "m", "--json")
     [found] = output.records
     assert (found["kind"], found["tensors"], found["dead_bytes"], found["step"]) == ("TF2", 3, None, None)
+    assert found["optimizer"] == "unknown"
     assert len(output.err.splitlines()) == 2

@@ -93,7 +93,7 @@ def _info(checkpoint: Checkpoint) -> Info:
     optimizers = Optimizers()
     names: dict[str, str] = {}  # by key
     notes = []
-    root = None
+    root = optimizer = None
     try:
         graph = checkpoint.object_graph
         names = {key: key for key in entries} if graph is None else names_in_graph(graph)
@@ -104,6 +104,7 @@ def _info(checkpoint: Checkpoint) -> Info:
             if lost:
                 notes.append(cause_line("left-out-layers", variables=variables_text(lost)))
     except (BundleError, OSError) as error:
+        optimizer = "unknown"
         notes.append(f"objects and optimizers are unknown: {error}")
     state = optimizers.state
     steps = _steps(names, optimizers.found)
@@ -123,7 +124,7 @@ def _info(checkpoint: Checkpoint) -> Info:
         parameters_without_optimizer=sum(
             entry.elements for key, entry in numbers.items() if key not in state and key not in counters
         ),
-        optimizer=", ".join(class_names(optimizers.found, names)) or ("unknown" if state else None),
+        optimizer=", ".join(class_names(optimizers.found, names)) or ("unknown" if state else optimizer),
         step=next((step for key in steps if (step := _scalar(checkpoint, key, entries)) is not None), None),
         dtypes=dict(dtypes.most_common()),
         bytes=sum(entry.nbytes for entry in entries.values()),

@@ -118,6 +118,7 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
             "subtitle": f"{checkpoint.prefix}; written by {about.written_by or 'an unknown program'}",
             "footer": _footer(),
             "info": about.to_json(),
+            "notes": about.notes,
             "layers": [each.to_json() for each in largest_layers(weights, full_names, _LARGEST_LAYERS)],
             "tensors": _tensors(entries, state, full_names),
             "graph": graph,

@@ -59,7 +59,8 @@ function summarySection({ broke }) {
     number(layer.tensors),
   ]);
   const heads = ["largest layers", "parameters", "of all weights", "bytes", "tensors"];
-  section("summary", "Summary", summary, rows.length ? scrolling(table(heads, rows, [1, 2, 3, 4])) : null);
+  const notes = DATA.notes.map((note) => dim(note));
+  section("summary", "Summary", summary, ...notes, rows.length ? scrolling(table(heads, rows, [1, 2, 3, 4])) : null);
 }
 
 function invalidSection({ broke, paths, stat, elements, invalid }, goTo) {
