@@ -60,6 +60,7 @@ _ORDERED_STRING: Final = re.compile(rb"((?:[^\0\xff]++|\0\xff|\xff\0)*+)\0\x01",
 _ESCAPE: Final = re.compile(rb"\0\xff|\xff\0")
 
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli, bit-reflected
+_STEPS: Final = 4096  # powers of x between those that `find_flipped_bit` compares
 
 _ONE_BYTE: Final = tuple(bytes([value]) for value in range(0x80))  # most varints
 VARINT, I64, LEN, I32 = 0, 1, 2, 5  # protobuf wire types
@@ -116,22 +117,28 @@ def find_flipped_bit(difference: int, size: int) -> tuple[int, int] | None:
 
     A bit that is k bits before the end changes the checksum by x**(32 + k). The k is found in steps of 4096.
     """
-    steps = 4096
-    known = {}
-    power = _POLYNOMIAL  # x**32
-    for k in range(min(steps, 8 * size)):
-        known[power] = k
-        power = power >> 1 ^ (_POLYNOMIAL if power & 1 else 0)
-    back = 1 << 31  # x**0, then x**-4096
-    for _ in range(steps):
-        back = (back ^ _POLYNOMIAL) << 1 & _UINT32_MASK | 1 if back >> 31 else back << 1
-    for large in range(0, 8 * size, steps):
+    known, back = _powers()
+    for large in range(0, 8 * size, _STEPS):
         if difference in known:
             k = large + known[difference]
             if k < 8 * size:
                 return size - 1 - k // 8, 7 - k % 8
         difference = _multiply_modulo(back, difference)
     return None
+
+
+@functools.cache
+def _powers() -> tuple[dict[int, int], int]:
+    """The k of x**(32 + k), up to 4096; and x**-4096, each modulo the polynomial, bit-reflected."""
+    known = {}
+    power = _POLYNOMIAL  # x**32
+    for k in range(_STEPS):
+        known[power] = k
+        power = power >> 1 ^ (_POLYNOMIAL if power & 1 else 0)
+    back = 1 << 31  # x**0
+    for _ in range(_STEPS):
+        back = (back ^ _POLYNOMIAL) << 1 & _UINT32_MASK | 1 if back >> 31 else back << 1
+    return known, back
 
 
 @functools.lru_cache(maxsize=256)

@@ -137,8 +137,8 @@ def write_v1_file(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
     return str(path)
 
 
-def snappy_table(items: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A table whose data blocks, one for each entry, are compressed, as TensorFlow reads and does not write it."""
+def snappy_table(items: Iterable[tuple[bytes, bytes]], entries: int = 1) -> bytes:
+    """A table whose data blocks, of so many entries, are compressed, as TensorFlow reads and does not write it."""
     out = bytearray()
     index = BlockBuilder(1)
 
@@ -148,9 +148,11 @@ def snappy_table(items: Iterable[tuple[bytes, bytes]]) -> bytes:
         out.extend(stored + struct.pack("<I", coding.mask(coding.crc32c(stored))))
         return handle
 
-    for key, value in sorted(items):
+    ordered = sorted(items)
+    for start in range(0, len(ordered), entries):
         block = BlockBuilder(16)
-        block.add(key, value)
+        for key, value in ordered[start : start + entries]:
+            block.add(key, value)
         index.add(key, put(bytes(cramjam.snappy.compress_raw(block.finish())), 1).encode())
     metaindex, handle = put(BlockBuilder(1).finish(), 0), put(index.finish(), 0)
     return bytes(out) + Footer(metaindex, handle).encode()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, overload
 
 from tensorbundle.block import DATA_RESTART_INTERVAL, iterate
-from tensorbundle.coding import crc32c, read_varint, unmask
+from tensorbundle.coding import crc32c, find_flipped_bit, mask, read_varint, unmask
 from tensorbundle.errors import CorruptionError
 from tensorbundle.limits import MAX_KEY_RATIO, MAX_RECORD_BYTES, MAX_SNAPPY_RATIO
 from tensorbundle.table import SNAPPY, TRAILER_BYTES, UNCOMPRESSED
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from tensorbundle.storage.protocols import RandomAccessFile
 
-__all__ = ["METAINDEX", "FileBytes", "FoundBlock", "find_blocks", "loose_entries"]
+__all__ = ["METAINDEX", "FileBytes", "FoundBlock", "find_blocks", "is_sound", "loose_entries", "mended_block"]
 
 # The metaindex block with its trailer: always empty, and after all data blocks.
 METAINDEX: Final = b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0"
-_STEPS_PER_BYTE: Final = 2  # entries that are tried, for each byte of the file
+_STEPS_PER_BYTE: Final = 2  # entries, and elements of compressed blocks, that are tried for each byte
 _BYTES_PER_STEP: Final = 1024  # of a checksum, which take as long as one entry
 _LONGEST: Final = MAX_RECORD_BYTES + (1 << 20)  # bytes of a block, with one large value
 _PAGE_BYTES: Final = 1 << 20
@@ -35,6 +35,7 @@ _ENTRY_HEAD_BYTES: Final = 3 * _VARINT_BYTES
 _FIRST_RESTART: Final = b"\0\0\0\0"  # of any block
 # The first entry of a block shares no bytes with an earlier key. Only the first key of a file is empty.
 _START: Final = re.compile(rb"\0[^\0]")
+_MOST_LOOSE_BYTES: Final = 1 << 22  # of a damaged block that is decompressed: of which there is no end
 _SEARCHED_BYTES: Final = 4096  # at a time
 _START_BYTES: Final = 16  # that are matched
 _COMPRESSED_HEAD: Final = (
@@ -88,21 +89,49 @@ class FileBytes:
         return self._page[at : at + size] if isinstance(place, slice) else self._page[at]
 
 
-def find_blocks(data: bytes | FileBytes, first: re.Pattern[bytes] = _START) -> Iterator[FoundBlock]:
-    """The data blocks in the bytes of a table, from its start on; `first` matches what one after damage begins with."""
-    budget = [_STEPS_PER_BYTE * len(data) + 1000]
+def find_blocks(
+    data: bytes | FileBytes, first: re.Pattern[bytes] = _START, value: bytes = b""
+) -> Iterator[FoundBlock]:
+    """The data blocks in the bytes of a table, from its start on.
+
+    Args:
+        data: the bytes.
+        first: matches what a block after damage begins with.
+        value: what the value of its first entry begins with.
+    """
+    budget, elements = [_STEPS_PER_BYTE * len(data) + 1000], [_STEPS_PER_BYTE * len(data) + 1000]
     at = end = 0
     while 0 <= at < len(data) and budget[0] > 0:
-        block = _block_at(data, at, budget)
+        block = _block_at(data, at, budget) if at == end or _has_value(data, at, value) else None
         for start in range(max(end, at - _COMPRESSED_HEAD), at + 1) if block is None else ():
-            block = block or _compressed_at(data, start, at if at > end else None, budget)
+            block = block or _compressed_at(data, start, at if at > end else None, elements)
         if block is not None:
             if not block.items:
                 return
             yield block
             at = end = block.offset + block.size + TRAILER_BYTES
         else:
-            at = _next_start(data, at + 1, first)
+            following = _after_damaged(data, at, budget) if at == end else None
+            at = _next_start(data, at + 1, first) if following is None else following
+
+
+def _has_value(data: bytes | FileBytes, start: int, value: bytes) -> bool:
+    """Whether the value of the entry that may begin here begins so."""
+    sizes = _sizes(data[start : start + _ENTRY_HEAD_BYTES])
+    if sizes is None:
+        return False
+    _, unshared, _, used = sizes
+    at = start + used + unshared
+    return data[at : at + len(value)] == value
+
+
+def _after_damaged(data: bytes | FileBytes, start: int, budget: list[int]) -> int | None:
+    """The start of the sound block after the damaged one that begins here, if the damage is in its values; otherwise None."""
+    for end in _ends(data, start, budget):
+        following = end + TRAILER_BYTES
+        if _block_at(data, following, budget) is not None:
+            return following
+    return None
 
 
 def _next_start(data: bytes | FileBytes, at: int, first: re.Pattern[bytes]) -> int:
@@ -114,9 +143,8 @@ def _next_start(data: bytes | FileBytes, at: int, first: re.Pattern[bytes]) -> i
     return -1
 
 
-def _is_sound(data: bytes | FileBytes, start: int, end: int, budget: list[int]) -> bool:
-    """Whether the bytes of a block, with those of its compression, have the checksum that follows them."""
-    budget[0] -= (end - start) // _BYTES_PER_STEP
+def is_sound(data: bytes | FileBytes, start: int, end: int) -> bool:
+    """Whether the bytes of a block, with that of its compression, have the checksum that follows them."""
     crc = 0
     for at in range(start, end, _PAGE_BYTES):
         crc = crc32c(data[at : min(end, at + _PAGE_BYTES)], crc)
@@ -129,6 +157,18 @@ def _number(data: bytes | FileBytes, at: int) -> int:
 
 def _block_at(data: bytes | FileBytes, start: int, budget: list[int]) -> FoundBlock | None:
     """The block that begins here, or None if none does."""
+    for end in _ends(data, start, budget):
+        budget[0] -= (end - start) // _BYTES_PER_STEP
+        if is_sound(data, start, end + 1):
+            try:
+                return FoundBlock(start, end - start, iterate(data[start:end]))
+            except CorruptionError:
+                return None
+    return None
+
+
+def _ends(data: bytes | FileBytes, start: int, budget: list[int]) -> Iterator[int]:
+    """Where a block that begins here may end, before its trailer, as its entries and its restart array say."""
     count = 0
     pos = start
     key_size = 0
@@ -140,21 +180,17 @@ def _block_at(data: bytes | FileBytes, start: int, budget: list[int]) -> FoundBl
                 end = pos + 4 * restarts + 4
                 if end + TRAILER_BYTES > len(data) or _number(data, end - 4) != restarts:
                     continue
-                if data[end] == UNCOMPRESSED and _is_sound(data, start, end + 1, budget):
-                    try:
-                        return FoundBlock(start, end - start, iterate(data[start:end]))
-                    except CorruptionError:
-                        return None
+                if data[end] == UNCOMPRESSED:
+                    yield end
         sizes = _sizes(head)
         if sizes is None:
-            return None
+            return
         shared, unshared, size, used = sizes
         if shared > key_size or not (shared or unshared or not pos):
-            return None
+            return
         key_size = shared + unshared
         pos += used + unshared + size
         count += 1
-    return None
 
 
 def _compressed_at(
@@ -194,7 +230,8 @@ def _compressed_at(
         return None
     if size > MAX_SNAPPY_RATIO * (pos - start):
         return None
-    if not _is_sound(data, start, pos + 1, budget):
+    budget[0] -= (pos - start) // _BYTES_PER_STEP
+    if not is_sound(data, start, pos + 1):
         return None
     import cramjam  # for the few indexes that are compressed
 
@@ -221,8 +258,87 @@ def _sizes(head: bytes) -> tuple[int, int, int, int] | None:
     return shared, unshared, size, at
 
 
-def loose_entries(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+def mended_block(data: bytes | FileBytes, start: int, end: int) -> tuple[FoundBlock, int, int] | None:
+    """The block between two places that one flipped bit damaged, as it was before; and the place and the number of the bit.
+
+    None if flipping no bit, also of the checksum, makes a block of these bytes. If they are the last of the table's, the end
+    of the table may follow, whole or cut.
+    """
+    for size in _sizes_of_block(data, start, end):
+        stored = bytearray(data[start : start + size + TRAILER_BYTES])
+        found = _flipped_bit(stored)
+        if found is None:
+            continue
+        stored[found[0]] ^= 1 << found[1]
+        block = next(find_blocks(bytes(stored)), None)
+        if block is not None and (block.offset, block.size) == (0, size):
+            return FoundBlock(start, size, block.items), start + found[0], found[1]
+    return None
+
+
+def _flipped_bit(stored: bytearray) -> tuple[int, int] | None:
+    """The byte and the bit of a block with its trailer that, flipped, makes the checksum right."""
+    size = len(stored) - 4
+    expected = int.from_bytes(stored[size:], "little")
+    computed = crc32c(memoryview(stored)[:size])
+    wrong = mask(computed) ^ expected
+    if wrong.bit_count() == 1:
+        return size + (wrong.bit_length() - 1) // 8, (wrong.bit_length() - 1) % 8
+    return find_flipped_bit(computed ^ unmask(expected), size)
+
+
+def _sizes_of_block(data: bytes | FileBytes, start: int, end: int) -> list[int]:
+    """The possible sizes of a damaged block: up to the end, or up to the metaindex block, also if that is cut short."""
+    ends = [end]
+    at = _next_start(data, start + 1, re.compile(re.escape(METAINDEX)))
+    if at > 0:
+        ends.insert(0, at)
+    if end == len(data):
+        ends += [end - cut for cut in range(1, len(METAINDEX)) if data[end - cut : end] == METAINDEX[:cut]]
+    return [size for each in ends if 0 < (size := min(each, end) - start - TRAILER_BYTES) <= _LONGEST]
+
+
+def loose_entries(data: bytes | FileBytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
     """The probable keys and values of a block whose checksum is wrong, up to the first entry that is not valid."""
+    entries = _loose_entries(data, start, end)
+    first = next(entries, None)
+    if first is None:
+        contents = _decompressed(data, start, end)
+        yield from _loose_entries(contents, 0, len(contents))
+    else:
+        yield first
+        yield from entries
+
+
+def _decompressed(data: bytes | FileBytes, start: int, end: int) -> bytes:
+    """The contents of a block compressed with snappy, up to the first element that is not valid."""
+    try:
+        size, used = read_varint(data[start : min(end, start + _VARINT_BYTES)], 0)
+    except CorruptionError:
+        return b""
+    out, pos, size = bytearray(), start + used, min(size, _MOST_LOOSE_BYTES)
+    while len(out) < size and pos < end:
+        head = data[pos : pos + 5]
+        kind, length = head[0] & 3, (head[0] >> 2) + 1
+        if kind == 0:
+            extra = max(0, length - 60)
+            length = int.from_bytes(head[1 : 1 + extra], "little") + 1 if extra else length
+            pos += 1 + extra + length
+            out += data[pos - length : min(pos, end)]
+            continue
+        width = (1, 2, 4)[kind - 1]
+        back = int.from_bytes(head[1 : 1 + width], "little")
+        if kind == 1:
+            length, back = (length - 1 & 7) + 4, back | head[0] >> 5 << 8
+        if not 0 < back <= len(out):
+            break
+        for _ in range(length):
+            out.append(out[-back])
+        pos += 1 + width
+    return bytes(out)
+
+
+def _loose_entries(data: bytes | FileBytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
     pos, key = start, b""
     allowed = MAX_KEY_RATIO * (end - start) + (1 << 20)  # bytes of all keys together
     while pos < end and allowed > 0:

@@ -13,7 +13,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.coding import crc32c, find_flipped_bit, unmask
 from tensorbundle.entries import HEADER_KEY, BundleHeader, StoredRange, check_range, parse_entries
 from tensorbundle.errors import (
     BundleError,
@@ -30,7 +29,12 @@ from tensorbundle.payloads import payload_checksum
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename, final_name, is_url, split
 from tensorbundle.table import TRAILER_BYTES
-from tensorbundle.tools.operations.inspecting.blocks import METAINDEX, find_blocks, loose_entries
+from tensorbundle.tools.operations.inspecting.blocks import (
+    METAINDEX,
+    find_blocks,
+    loose_entries,
+    mended_block,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -244,40 +248,21 @@ def _add_damaged(found: FoundIndex, data: bytes, start: int, end: int) -> bytes 
 
     Returns the header, if it is in the block and undamaged.
     """
-    header = None
-    for size in _sizes_of_block(data, start, end):
-        stored = data[start : start + size + 1]
-        crc = unmask(int.from_bytes(data[start + size + 1 : start + size + TRAILER_BYTES], "little"))
-        flipped = find_flipped_bit(crc32c(stored) ^ crc, len(stored))
-        if flipped is None:
-            continue
-        mended = bytearray(data[start : start + size + TRAILER_BYTES])
-        mended[flipped[0]] ^= 1 << flipped[1]
-        for block in find_blocks(bytes(mended)):
-            found.notes.append(
-                f"a flipped bit in the index, at offset {start + flipped[0]:#x}, was put right"
-            )
-            for key, value in block.items:
-                if key == HEADER_KEY:
-                    header = value
-                else:
-                    _add(found, key, value, None)
-            return header
+    mended = mended_block(data, start, end)
+    if mended is not None:
+        block, place, _ = mended
+        found.notes.append(f"a flipped bit in the index, at offset {place:#x}, was put right")
+        header = None
+        for key, value in block.items:
+            if key == HEADER_KEY:
+                header = value
+            else:
+                _add(found, key, value, None)
+        return header
     for key, value in loose_entries(data, start, end):
         if key != HEADER_KEY:
             _add(found, key, value, "its name is from a damaged block of the index")
     return None
-
-
-def _sizes_of_block(data: bytes, start: int, end: int) -> list[int]:
-    """The possible sizes of a damaged block: up to the next one, or up to the end of blocks."""
-    sizes = [end - start - TRAILER_BYTES]
-    empty = data.find(
-        b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0", start, end
-    )  # the metaindex block, which is always empty
-    if empty > start:
-        sizes.insert(0, empty - start - TRAILER_BYTES)
-    return [size for size in sizes if 0 < size <= 1 << 22]
 
 
 def index_like(prefix: str, sibling: Index, progress: Callable[[int], None] | None = None) -> FoundIndex:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.boxes import must_tile
 from tensorbundle.checkpoint import open_checkpoint
@@ -23,7 +23,7 @@ from tensorbundle.members import is_file, prefixes_in, v1_files
 from tensorbundle.slices import readable_key
 from tensorbundle.storage.paths import basename, dirname, final_name
 from tensorbundle.tools.operations.salvaging.finding import find_index, index_like, must_be_damage
-from tensorbundle.tools.operations.salvaging.tables import table_of
+from tensorbundle.tools.operations.salvaging.tables import MendedTable, table_of
 from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 from tensorbundle.tools.rewriting.expressions import Stored
 from tensorbundle.tools.rewriting.options import TransferOptions
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.transfer import Summary
 
 __all__ = ["Fate", "Salvage", "salvage"]
+
+_UNPROVEN_META: Final = "its type and shape are from a damaged block"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,9 @@ def _salvage_v1(prefix: str, destination: Path | None, options: TransferOptions)
                 fates.append(Fate(readable_key(key), "lost", error.reason))
                 continue
             draft.tensors[decode_key(key)] = DraftTensor(stored, entry.slices)
+            table = index.tables[entry.shard]
+            if isinstance(table, MendedTable) and table.meta is not None:
+                fates.append(Fate(readable_key(key), "unproven", _UNPROVEN_META))
         if not draft.tensors:
             reason = fates[0].detail if fates else "it lists no tensors"
             raise CorruptionError(f"nothing can be saved: {reason}", path=index.path)

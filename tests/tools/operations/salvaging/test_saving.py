@@ -236,7 +236,7 @@ def test_a_v1_checkpoint(tmp_path):
     with LocalFile(str(path)) as file:
         handle = TableReader(file).handles[1]  # of a: the first block has the record that lists all
     data = bytearray(path.read_bytes())
-    data[handle.offset + 3] ^= 1
+    data[handle.offset + 3] ^= 3  # two bits
     path.write_bytes(data)
     found = saved(directory)
     assert [(each.key, each.status) for each in found.fates] == [("a", "lost")]
@@ -283,9 +283,87 @@ def test_a_v1_checkpoint_without_its_end(tmp_path, compressed, at_once, monkeypa
         assert found.saved == len(content)
     if compressed:
         damaged = bytearray(whole[:-1])
-        damaged[handles[2].offset + 9] ^= 8  # of b
+        damaged[handles[2].offset + 9] ^= 9  # of b
         path.write_bytes(damaged)
         assert [each.key for each in saved(tmp_path / "damaged").fates] == ["b"]
+
+
+V1_VALUES = {"a": np.arange(70_000, dtype=np.int32), "b": np.ones(80_000, np.float32), "c": np.arange(4)}
+
+
+@pytest.fixture(params=["raw", "snappy"])
+def v1_file(request, tmp_path):
+    """A file of several blocks, its bytes, and the places of its blocks."""
+    path = tmp_path / "damaged/m"
+    path.parent.mkdir()
+    path.write_bytes(whole_bytes(V1_VALUES))
+    if request.param == "snappy":
+        with LocalFile(str(path)) as file:
+            path.write_bytes(snappy_table(TableReader(file).items()))
+    return path, path.read_bytes(), blocks_of(path)
+
+
+@pytest.mark.parametrize("at", ["content", "checksum"])
+@pytest.mark.parametrize("cut_bytes", [0, 1, 70])
+def test_one_flipped_bit_in_a_v1_file_is_put_right(v1_file, at, cut_bytes):
+    path, whole, blocks = v1_file
+    expected = read_everything(path)
+    for offset, size in blocks:
+        place = offset + (size // 2 if at == "content" else size + 3)
+        path.write_bytes(whole[: len(whole) - cut_bytes])
+        flip(path, place)
+        found = saved(path.parent)
+        assert found.fates == ()
+        assert f"a flipped bit in m, at offset {place:#x}, was put right" in found.notes
+        assert read_everything(path.parent.parent / "saved") == expected
+
+
+def test_the_last_block_of_a_v1_file_that_ends_after_it(v1_file):
+    """The metaindex block follows it, and is cut short."""
+    path, whole, blocks = v1_file
+    expected = read_everything(path)
+    end = blocks[-1].offset + blocks[-1].size + 5
+    for more in (0, 1, 12):
+        path.write_bytes(whole[: end + more])
+        flip(path, blocks[-1].offset + 9)
+        assert saved(path.parent).fates == ()
+        assert read_everything(path.parent.parent / "saved") == expected
+
+
+def test_a_v1_file_whose_list_is_in_a_damaged_block(v1_file):
+    """What it says of tensors in other blocks is believed, and not proven."""
+    path, whole, blocks = v1_file
+    expected = read_everything(path)
+    for lost_bytes in (0, 60):
+        path.write_bytes(whole[: len(whole) - lost_bytes])
+        flip(path, blocks[0].size - 2, blocks[0].size + 1)
+        found = saved(path.parent)
+        fates = {each.key: each.status for each in found.fates}
+        content = read_everything(path.parent.parent / "saved")
+        assert content == {key: expected[key] for key, status in fates.items() if status == "unproven"}
+        assert "c" in content
+        assert fates.keys() == expected.keys()
+
+
+@pytest.mark.slow
+def test_a_compressed_index(ckpt):
+    """One flipped bit is put right; of a block with two, the entries before the damage are kept."""
+    expected = read_everything(ckpt / "m")
+    with LocalFile(str(ckpt / "m.index")) as file:
+        items = list(TableReader(file).items())
+    (ckpt / "m.index").write_bytes(snappy_table(items, 300))
+    assert read_everything(ckpt / "m") == expected
+    whole, blocks = (ckpt / "m.index").read_bytes(), blocks_of(ckpt / "m.index")
+    flip(ckpt / "m.index", blocks[1].offset + 1000)
+    assert saved(ckpt).fates == ()
+    assert read_everything(ckpt.parent / "saved") == expected
+    (ckpt / "m.index").write_bytes(whole[:-20])
+    flip(ckpt / "m.index", blocks[1].offset + 3000, blocks[1].offset + 3001)
+    found = saved(ckpt)
+    assert 600 < found.saved < 900
+    assert {each.status for each in found.fates} <= {"unproven", "lost"}
+    content = read_everything(ckpt.parent / "saved")
+    assert content.items() <= expected.items()
 
 
 def test_a_v1_checkpoint_without_one_of_its_files(tmp_path):
