@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -798,3 +799,16 @@ def test_objects_that_nothing_leads_to_and_tensors_that_no_object_names(run, tmp
         ("unreachable-node", "_CHECKPOINTABLE_OBJECT_GRAPH"),
         ("unnamed-key", "c"),
     ]
+
+
+def test_a_file_is_told_one_thing_of(run, tmp_path):
+    """What its name says is not followed by what its bytes seem to say."""
+    (tmp_path / "saved_model.pb").write_bytes(b"short")
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    for name, reason in (
+        ("saved_model.pb", f"offset 0x0: the graph of a SavedModel: give its directory, '{tmp_path}'"),
+        ("m.keras", "no member 'model.weights.h5': not a Keras model"),
+    ):
+        first = run("verify", tmp_path / name, status=1).out.splitlines()[0]
+        assert first == f"error: index: {tmp_path / name}: {reason}"

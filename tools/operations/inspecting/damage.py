@@ -36,12 +36,18 @@ _REPLACEMENT: Final = b"\xef\xbf\xbd"  # decoders of UTF-8 put this in place of 
 _SAME: Final = re.compile(rb"([^\0])\1{511,}", re.DOTALL)
 
 
-def cause_of_index(data: bytes, place: int | None = None) -> str | None:
-    """Why these bytes are not an index, or None if they do not tell; `place` is where an error was found."""
+def cause_of_index(data: bytes, place: int | None = None, ending: str | None = None) -> str | None:
+    """Why these bytes are not an index, or None if they do not tell.
+
+    Args:
+        data: the bytes.
+        place: where an error was found.
+        ending: of the file's name, if it says that this is a file of another format.
+    """
     if not data:
         return cause_line("empty-file")
     content = describe_content(data[:4096])
-    if content is not None:
+    if content is not None and not (ending and content.endswith(ending)):
         return cause_line("foreign-content", content=content)
     if b"\r\n" in data and data.count(b"\n") == data.count(b"\r\n"):
         restored = data.replace(b"\r\n", b"\n")

@@ -19,6 +19,7 @@ from tensorbundle.errors import (
     MissingFileError,
     UnsupportedError,
 )
+from tensorbundle.foreign import foreign_ending
 from tensorbundle.index import BundleIndex
 from tensorbundle.keys import decode_key
 from tensorbundle.locating import resolve_prefix
@@ -27,6 +28,7 @@ from tensorbundle.parts import PartsIndex
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 from tensorbundle.slices import is_slice_key, readable_key
 from tensorbundle.storage import store_of
+from tensorbundle.storage.content import describe_name
 from tensorbundle.tools.formats.listed_index import ListedIndex
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.damage import INDEX_BYTES, cause_of_index
@@ -292,7 +294,10 @@ class _Verification:
 
 
 def _cause_in_index(path: str, error: BundleError) -> str | None:
+    named = describe_name(path)
+    if named is not None:
+        return cause_line("foreign-content", content=named)
     with contextlib.suppress(BundleError), store_of(path).open(path) as file:
         if file.size <= INDEX_BYTES:  # else its end would seem to be lost
-            return cause_of_index(file.read(0, file.size), error.offset)
+            return cause_of_index(file.read(0, file.size), error.offset, foreign_ending(path))
     return None
