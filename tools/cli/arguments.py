@@ -48,8 +48,8 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=_Formatter,
     )
-    parser.add_argument("-h", action=_ShortHelp, nargs=0, help="show the arguments and an example")
-    parser.add_argument("--help", action="help", help="show the options, too")
+    parser.add_argument("-h", action=_Help, nargs=0, help="show the arguments and an example")
+    parser.add_argument("--help", action=_Help, nargs=0, help="show the options, too")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--quiet", "-q", action="store_true", help="print no notes, summary or progress")
     add_storage_option(parser, dest="storage_option")
@@ -161,12 +161,13 @@ def _usage(action: argparse.Action) -> str:
     return _COUNTS.get(str(action.nargs), "{0}").format(metavar)
 
 
-class _ShortHelp(argparse.Action):
-    """Prints the short help and exits."""
+class _Help(argparse.Action):
+    """Prints the short help, or with `--help` the long one, and exits."""
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
         if isinstance(parser, _Parser):
-            sys.stdout.write(parser.short_help())
+            sys.stdout.write(parser.format_help() if given[-1] == "--help" else parser.short_help())
+            sys.stdout.flush()  # a full disk shows here
             parser.exit()
 
 

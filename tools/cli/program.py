@@ -64,11 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _overview(name: str) -> int:
     """The help, the version, or an error with similar names for an unknown command."""
-    if name in ("-h", "--help"):
-        sys.stdout.write(_help())
-        return 0
-    if name == "--version":
-        sys.stdout.write(f"tensorbundle {__version__}\n")
+    if name in ("-h", "--help", "--version"):
+        try:
+            sys.stdout.write(f"tensorbundle {__version__}\n" if name == "--version" else _help())
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _discard_output()
+        except OSError as error:
+            _discard_output()
+            print_message(f"tensorbundle: {STANDARD_OUTPUT}: {error.strerror}", sys.stderr)
+            return COULD_NOT
         return 0
     if name.startswith("-"):
         message = f"no option {name!r} before the command; 'tensorbundle COMMAND --help' lists those after it"
@@ -125,10 +130,11 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             _print_error(error)
         return _fail(name, str(error))
     except OSError as error:
-        if error.filename == STANDARD_OUTPUT:
-            _discard_output()
         # Errors of an open descriptor have no file name: the likely cause is a full disk during output.
         where = error.filename or getattr(args, "destination", None) or getattr(args, "checkpoint", None)
+        where = where or STANDARD_OUTPUT
+        if where == STANDARD_OUTPUT:
+            _discard_output()
         return _fail(name, f"{where}: {error.strerror or error}")
     except MemoryError:
         return _fail(name, "not enough memory")

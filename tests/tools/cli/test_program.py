@@ -597,10 +597,13 @@ class TestStreams:
         assert process.returncode == 0
 
     def test_a_full_disk(self):
+        commands = {"ls": ["ls", V215 / "guide-tf1"], "completion": ["completion", "bash"], "": ["--version"]}
         with open("/dev/full", "w") as full:
-            process = spawn("ls", V215 / "guide-tf1", stdout=full)
-        assert process.communicate()[1] == "tensorbundle ls: standard output: No space left on device\n"
-        assert process.returncode == 2
+            processes = {name: spawn(*argv, stdout=full) for name, argv in commands.items()}
+        for name, process in processes.items():
+            head = f"tensorbundle {name}".strip()
+            assert process.communicate()[1] == f"{head}: standard output: No space left on device\n"
+            assert process.returncode == 2
 
     @pytest.mark.slow
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
