@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle.arrays import np
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import BundleError, ConflictError
 from tensorbundle.keys import decode_key
-from tensorbundle.tools.formats.hdf5_index import hdf5, hdf5_errors
+from tensorbundle.tools.formats.hdf5_index import hdf5
 from tensorbundle.tools.formats.listed_index import is_text
 from tensorbundle.tools.formats.single_file import SingleFileOutput
 from tensorbundle.tools.rewriting.appending import append_entries
@@ -91,6 +91,7 @@ def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEnt
 
     Raises:
         ConflictError: the path of a tensor is also the path of a group with other tensors.
+        BundleError: it can't be written, where the system has its temporary files.
     """
     h5py = hdf5(path)
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -103,7 +104,7 @@ def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEnt
     first: dict[object, str] = {}
     places = []
     groups = {decode_key(each.key) for each in plan.entries}  # which must not be groups
-    with hdf5_errors(path), h5py.File(empty, "w") as file:
+    with _writing(path, empty), h5py.File(empty, "w") as file:
         for group, attributes in plan.attributes.items():
             target = file.require_group(group) if group else file
             for name, value in attributes.items():
@@ -133,6 +134,18 @@ def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEnt
             if identity is not None:
                 first[identity] = key
     return sorted(places, key=lambda place: place[0])
+
+
+@contextlib.contextmanager
+def _writing(path: str, empty: str) -> Iterator[None]:
+    """Turns the exceptions of h5py that the file `empty` can't be written into our errors about `path`."""
+    try:
+        yield
+    except BundleError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise BundleError(f"its structure can't be written to {empty!r}: {reason}", path=path) from error
 
 
 def _above(key: str) -> Iterator[str]:

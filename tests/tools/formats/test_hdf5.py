@@ -1,5 +1,6 @@
 """HDF5 files, opened as checkpoints and written by plans."""
 
+import errno
 import io
 import json
 import zipfile
@@ -279,3 +280,23 @@ def test_bytes_that_are_no_hdf5(tmp_path):
     (tmp_path / "m.h5").write_bytes(buffer.getvalue())
     with pytest.raises(CorruptionError, match="HDF5 can't read it"):
         tb.open(tmp_path / "m.h5")
+
+
+def test_no_room_for_the_structure(tmp_path, monkeypatch):
+    """It is made where the system has its temporary files, which may be another disk than the output's."""
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("a", np.zeros(3))
+    monkeypatch.setattr(h5py.h5d, "create", failing(OSError(errno.ENOSPC, "in HDF5's words")))
+    with pytest.raises(tb.BundleError, match=r"empty.h5': No space left on device"):
+        rewrite(tmp_path / "m", tmp_path / "m.h5")
+    monkeypatch.setattr(h5py.h5d, "create", failing(ValueError("HDF5's words")))
+    with pytest.raises(tb.BundleError, match=r"empty.h5': HDF5's words"):
+        rewrite(tmp_path / "m", tmp_path / "m.h5")
+    assert not list(tmp_path.glob("m.h5*"))
+
+
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail

@@ -55,7 +55,8 @@ def manage(directory: str, plan: Callable[[Survey], Change], *, dry_run: bool = 
 
 
 def _carry_out(change: Change) -> None:
-    if change.after is not None and change.after != change.before:
+    changes_state = change.after != change.before
+    if change.after is not None and changes_state:
         change.after.write()
     elif change.after is None and change.before is not None:
         store_of(change.before.path).remove(change.before.path)
@@ -71,10 +72,8 @@ def _carry_out(change: Change) -> None:
         except OSError as error:
             failed = failed or error
     if failed is not None:
-        raise BundleError(
-            f"can't be deleted: {failed.strerror or failed}; the state file no longer lists its checkpoint",
-            path=failed.filename,
-        )
+        state = "; the state file no longer lists its checkpoint" if changes_state else ""
+        raise BundleError(f"can't be deleted: {failed.strerror or failed}{state}", path=failed.filename)
     if change.files:
         _flush(change.directory)
 
