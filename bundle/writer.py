@@ -74,6 +74,7 @@ def refuse_existing(prefix: str, *, overwrite: bool, store: Store | None = None)
             of a checkpoint.
     """
     store = (store or store_of(prefix)).remembering()
+    store.expect([prefix, index_path(prefix)])
     refuse_name(prefix, store)
     refuse_taken(index_path(prefix), store, overwrite=overwrite)
 
@@ -155,9 +156,11 @@ class BundleWriter:
         self._shards: list[str] = []  # temporary names, until `commit`
         self._written: list[str] = []
         self._open: list[WritableFile] = []
-        self.staging: Staging = self.store.stage(prefix, overwrite=overwrite, resume=resume)
-        refuse_existing(prefix, overwrite=overwrite, store=self.store)
+        seen = self.store.remembering()
+        self.staging: Staging = seen.stage(prefix, overwrite=overwrite, resume=resume)
         self._planned = None if self.store.can_rename else self._free_count(max(1, shards or 1))
+        seen.expect([prefix, index_path(prefix), *map(self._shard_path, range(self._planned or 0))])
+        refuse_existing(prefix, overwrite=overwrite, store=seen)
         self._done = False
 
     def add_shard(self, size: int | None = None) -> tuple[int, WritableFile]:
@@ -256,9 +259,10 @@ class BundleWriter:
                     self.add_shard()
                 for shard in self._open:
                     shard.close()
-                self.bytes_written = sum(map(self.store.size, self._written))
+                seen = self.store.remembering()
+                seen.expect([*self._written, self.prefix, index_path(self.prefix)])
+                self.bytes_written = sum(map(seen.size, self._written))
                 with staging.locked():
-                    seen = self.store.remembering()
                     refuse_existing(self.prefix, overwrite=self._overwrite, store=seen)
                     old_shards = self._old_shards(seen)
                     if self._planned is None:

@@ -26,7 +26,7 @@ from tensorbundle.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorbundle.storage.protocols import Assembly, Buffer, SharedHow, Upload
     from tensorbundle.storage.staging import RenamedFiles
@@ -311,6 +311,9 @@ class LocalStore:
     def remembering(self) -> LocalStore:
         """See `Store`: asking costs nothing here."""
         return self
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """See `Store`: asking costs nothing here."""
 
     def open(self, path: str) -> LocalFile:
         """See `Store`."""

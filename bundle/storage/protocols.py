@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 from tensorbundle.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -279,6 +279,13 @@ class Store(Protocol):
 
     def remembering(self) -> Store:
         """The same store for reading one checkpoint: asks about each file once, and finds that one changed since."""
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """A hint that these names will be asked about: a store that remembers makes the requests for that side by side.
+
+        Raises:
+            UnreadableFileError: that can't be found out.
+        """
 
     def open(self, path: str) -> RandomAccessFile:
         """A file, for reading.

@@ -3,6 +3,9 @@
 Nothing can be renamed there, so files are written under their final names. Without the index, which one request makes
 appear, they are no checkpoint. A writer that fails deletes them; of one that is killed they stay, and `manage URL clean`
 lists and deletes them.
+
+An upload whose beginning was not heard of, as the answer was lost or a machine of a cluster died, has the name of one of
+these files. When the files are there, nothing can become of it any more, so it is deleted.
 """
 
 from __future__ import annotations
@@ -10,14 +13,16 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Protocol, Self
 
-from tensorbundle.errors import BundleError, ConflictError, UnsupportedError
+from tensorbundle.errors import BundleError, ConflictError, MissingFileError, UnsupportedError
+from tensorbundle.storage.paths import dirname
+from tensorbundle.storage.pool import submit
 from tensorbundle.storage.protocols import SharingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from types import TracebackType
 
-    from tensorbundle.storage.protocols import SharedHow
+    from tensorbundle.storage.protocols import SharedHow, Upload
     from tensorbundle.storage.uploads import RemoteWriter
 
 __all__ = ["PublishedFiles", "Uploads"]
@@ -34,6 +39,12 @@ class Uploads(Protocol):
 
     def remove(self, path: str) -> None:
         """Delete a file."""
+
+    def uploads(self, directory: str) -> Sequence[Upload]:
+        """The uploads of files in a directory that were not completed."""
+
+    def abort(self, upload: Upload) -> None:
+        """Delete the parts of an upload."""
 
 
 class PublishedFiles:
@@ -90,6 +101,8 @@ class PublishedFiles:
     def commit(self, switch: str | None = None) -> None:
         """See `Staging`."""
         switch = self._held[-1][0] if switch is None and self._held else switch
+        own = [writer.upload_id for _, writer in self._held]
+        left = submit(self._left, {*self._created, *(final for final, _ in self._held)}, own)
         appeared: list[str] = []
         try:
             while self._held:
@@ -103,20 +116,40 @@ class PublishedFiles:
                 self._remove(appeared)
             raise
         self._created.clear()
+        self._abort(left.result())
 
     def discard(self, *, keep: bool = False) -> None:
         """See `Staging`."""
         for _, writer in self._held:
             writer.abandon()
         self._held.clear()
-        if not (self.visible or keep or self._resume):
-            self._remove(self._created)
+        if self._created and not (self.visible or keep or self._resume) and self._remove(self._created):
+            self._abort(self._left(self._created))
         self._created.clear()
 
-    def _remove(self, paths: list[str]) -> None:
-        for path in paths:
+    def _left(self, paths: Collection[str], own: Collection[str | None] = ()) -> list[Upload]:
+        """The uploads of files with these names, but for those with the ids `own`; none if the store does not say that."""
+        try:
+            found = self._store.uploads(dirname(self._output))
+        except BundleError:
+            return []
+        return [each for each in found if each.path in paths and each.id not in own]
+
+    def _abort(self, uploads: Sequence[Upload]) -> None:
+        for each in uploads:
             with contextlib.suppress(BundleError):
+                self._store.abort(each)
+
+    def _remove(self, paths: Sequence[str]) -> bool:
+        """Delete files; False if the server does not let that happen, which is not tried for all of them then."""
+        for path in paths:
+            try:
                 self._store.remove(path)
+            except MissingFileError:
+                continue
+            except BundleError:
+                return False
+        return True
 
     def __enter__(self) -> Self:
         return self

@@ -16,12 +16,14 @@ from tensorbundle.storage.downloads import NEAR_BYTES, RemoteFile, Seen
 from tensorbundle.storage.faults import NO_BUCKET, MissingBucketError, patiently, status_of, translated
 from tensorbundle.storage.fetching import fetch_end, is_http, is_s3, version_of
 from tensorbundle.storage.paths import basename, dirname, join
+from tensorbundle.storage.pool import submit
 from tensorbundle.storage.protocols import Upload
 from tensorbundle.storage.publishing import PublishedFiles
 from tensorbundle.storage.settings import current_options
 from tensorbundle.storage.uploads import (
     RemoteWriter,
     S3Parts,
+    begin_s3,
     call_s3,
     complete_s3,
     must_have,
@@ -31,7 +33,7 @@ from tensorbundle.storage.uploads import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tensorbundle.storage.protocols import Assembly, PartsWriter, SentPart, Store
 
@@ -175,6 +177,13 @@ class RemoteStore:
             self.seen[path] = found
         return found
 
+    def expect(self, paths: Iterable[str]) -> None:
+        """See `Store`."""
+        if self.seen is None:
+            return
+        for future in [submit(self._known, path) for path in paths if path not in self.seen]:
+            future.result()
+
     def _must_be_known(self, path: str) -> Seen:
         found = self._known(path)
         if found is None or not found.is_file:
@@ -267,10 +276,10 @@ class RemoteStore:
         """See `Store`."""
         fs, inner = self.locate(name)
         try:
-            begun = call_s3(fs, inner, "create_multipart_upload")
+            begun = begin_s3(fs, inner)
         except Exception as error:
             raise translated(error, name, doing="written") from error
-        return _S3Assembly(self, Upload(name, begun["UploadId"], ""), part_bytes(size))
+        return _S3Assembly(self, Upload(name, begun, ""), part_bytes(size))
 
     def uploads(self, directory: str) -> Sequence[Upload]:
         """See `Store`: those of S3."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -31,6 +32,7 @@ __all__ = [
     "RemoteWriter",
     "S3Parts",
     "abort_s3",
+    "begin_s3",
     "call_s3",
     "complete_s3",
     "must_have",
@@ -42,6 +44,7 @@ __all__ = [
 MAX_PARTS: Final = 10_000  # of one upload to S3
 PARTS_IN_FLIGHT: Final = 8  # in the whole process; 64 MiB
 _MIB: Final = 1 << 20
+_GONE: Final = "NoSuchUpload"  # the code of S3 for an upload that was completed or deleted
 _SECONDS: Final = 60  # for a request, beside the time that its bytes take
 _SLOWEST: Final = 20_000  # bytes of one request a second; several are sent at a time
 
@@ -67,12 +70,21 @@ def upload(
         held: whether it waits for `finish` when it is closed.
         size: about how many bytes it will have, if that is known.
     """
-    kind = _S3Upload if is_s3(fs) else _StreamUpload
-    return kind(path, fs, name, reopen, replace=replace, held=held, size=size)
+    if not is_s3(fs):
+        return _StreamUpload(path, fs, name, reopen, replace=replace, held=held, size=size)
+    writer = _S3Upload(path, fs, name, reopen, replace=replace, held=held, size=size)
+    if size is not None and size > part_bytes(size):
+        writer.begin()
+    return writer
 
 
 class RemoteWriter:
-    """A file while it is written to a URL (`WritableFile`)."""
+    """A file while it is written to a URL (`WritableFile`).
+
+    Attributes:
+        path: its URL.
+        size: bytes written so far.
+    """
 
     def __init__(
         self,
@@ -91,22 +103,22 @@ class RemoteWriter:
         self._fs, self._name, self._reopen = fs, name, reopen
         self._replace, self._held = replace, held
         self._part_bytes = part_bytes(size)
-        self._buffer = bytearray()
+        self._next = _NextPart(self._part_bytes)
         self._crc = 0
         self._open = True
+
+    @property
+    def upload_id(self) -> str | None:
+        """What S3 calls its upload, if that was begun."""
+        return None
 
     def write(self, data: Buffer) -> None:
         """See `WritableFile`."""
         view = memoryview(data).cast("B")
         self._crc = crc32c(view, self._crc)
         self.size += len(view)
-        while len(view):
-            room = self._part_bytes - len(self._buffer)
-            self._buffer += view[:room]
-            view = view[room:]
-            if len(self._buffer) == self._part_bytes:
-                self._guard(self._send)
-                self._buffer = bytearray()
+        for part in self._next.filled(view):
+            self._guard(functools.partial(self._send, part))
 
     def spread(self, size: int) -> None:
         """See `WritableFile`: written from start to end."""
@@ -146,8 +158,8 @@ class RemoteWriter:
         except Exception as error:
             raise translated(error, self.path, doing="written").locate(path=self.path) from error
 
-    def _send(self) -> None:
-        """Send the full buffer as a part."""
+    def _send(self, part: bytes) -> None:
+        """Send the next part."""
         raise NotImplementedError
 
     def _seal(self) -> None:
@@ -177,6 +189,29 @@ class RemoteWriter:
             self.close()
         else:
             self.abandon()
+
+
+class _NextPart:
+    """Bytes that are collected until there are as many as a part has, and handed over without a copy."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._collected = io.BytesIO()
+
+    def filled(self, view: memoryview) -> Iterator[bytes]:
+        """Add bytes; each part that they complete."""
+        while len(view):
+            room = self._size - self._collected.tell()
+            self._collected.write(view[:room])
+            view = view[room:]
+            if self._collected.tell() == self._size:
+                yield self.rest()
+
+    def rest(self) -> bytes:
+        """What was collected, which is not here any more."""
+        data = self._collected.getvalue()
+        self._collected = io.BytesIO()
+        return data
 
 
 def must_have(reopen: Callable[[], RandomAccessFile], size: int, crc: int) -> None:
@@ -218,10 +253,15 @@ def call_s3(fs: Any, name: str, method: str, **arguments: object) -> Any:
     body = arguments.get("Body")
 
     def send() -> Any:
-        seconds = _SECONDS + len(body) / _SLOWEST if isinstance(body, (bytes, bytearray)) else None
+        seconds = _SECONDS + len(body) / _SLOWEST if isinstance(body, bytes) else None
         return sync(fs.loop, fs._call_s3, method, timeout=seconds, Bucket=bucket, Key=key, **arguments)
 
     return patiently(send)
+
+
+def begin_s3(fs: Any, name: str) -> str:
+    """The id of a new upload. Another one may have begun if an answer was lost; `PublishedFiles` looks for it."""
+    return str(call_s3(fs, name, "create_multipart_upload")["UploadId"])
 
 
 def uploads_to_s3(fs: Any, directory: str) -> Iterator[Mapping[str, Any]]:
@@ -279,7 +319,7 @@ def abort_s3(fs: Any, name: str, upload_id: str) -> None:
 
 def _is_taken(error: BaseException) -> bool:
     """Whether S3 says that a name is taken, or that an upload is gone, as it is when it was completed."""
-    return code_of(error) in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload")
+    return code_of(error) in ("PreconditionFailed", "ConditionalRequestConflict", _GONE)
 
 
 _budget: Final = Budget(PARTS_IN_FLIGHT)
@@ -291,30 +331,24 @@ class S3Parts:
     def __init__(self, path: str, fs: Any, name: str, upload_id: str, first: int, part_bytes: int) -> None:
         """Send the parts from number `first` on of the upload `upload_id` of the file `name`, whose URL is `path`."""
         self._path, self._fs, self._name, self._id = path, fs, name, upload_id
-        self._number, self._part_bytes = first, part_bytes
-        self._buffer = bytearray()
+        self._number = first
+        self._next = _NextPart(part_bytes)
         self._done: list[SentPart] = []
         self._coming: deque[Future[SentPart]] = deque()
 
     def write(self, data: Buffer) -> None:
         """See `PartsWriter`."""
-        view = memoryview(data).cast("B")
-        while len(view):
-            room = self._part_bytes - len(self._buffer)
-            self._buffer += view[:room]
-            view = view[room:]
-            if len(self._buffer) == self._part_bytes:
-                self.send(self._buffer)
-                self._buffer = bytearray()
+        for part in self._next.filled(memoryview(data).cast("B")):
+            self.send(part)
 
-    def send(self, data: bytearray) -> None:
-        """Send the next part, which must not change any more."""
+    def send(self, data: bytes) -> None:
+        """Send the next part."""
         while not _budget.take(len(self._coming)):
             self._take()
         self._coming.append(submit(self._send_part, self._number, data))
         self._number += 1
 
-    def _send_part(self, number: int, data: bytearray) -> SentPart:
+    def _send_part(self, number: int, data: bytes) -> SentPart:
         sent = call_s3(self._fs, self._name, "upload_part", UploadId=self._id, PartNumber=number, Body=data)
         return SentPart(number, sent["ETag"])
 
@@ -322,15 +356,19 @@ class S3Parts:
         try:
             self._done.append(self._coming.popleft().result())
         except Exception as error:
+            if code_of(error) == _GONE:
+                raise ConflictError(
+                    "its upload was deleted, by another writer of this file that was faster, or by 'manage URL clean'",
+                    path=self._path,
+                ) from error
             raise translated(error, self._path, doing="written") from error
         finally:
             _budget.give_back()
 
     def finish_parts(self) -> list[SentPart]:
         """See `PartsWriter`."""
-        if self._buffer:
-            self.send(self._buffer)
-            self._buffer = bytearray()
+        if rest := self._next.rest():
+            self.send(rest)
         while self._coming:
             self._take()
         return self._done
@@ -355,50 +393,60 @@ class S3Parts:
 class _S3Upload(RemoteWriter):
     """A multipart upload of S3; one request if there is only one part."""
 
-    _id: str | None = None
-    _parts: S3Parts
+    _begun: Future[str] | None = None
+    _parts: S3Parts | None = None
 
-    def _send(self) -> None:
-        if self._id is None:
-            self._id = str(call_s3(self._fs, self._name, "create_multipart_upload")["UploadId"])
-            self._parts = S3Parts(self.path, self._fs, self._name, self._id, 1, self._part_bytes)
-        self._parts.send(self._buffer)
+    def begin(self) -> None:
+        """Begin the upload now, as there will be several parts, while their bytes are not there yet."""
+        self._begun = submit(begin_s3, self._fs, self._name)
+
+    @property
+    def upload_id(self) -> str | None:
+        """See `RemoteWriter`."""
+        return None if self._begun is None else self._begun.result()
+
+    def _send(self, part: bytes) -> None:
+        if self._parts is None:
+            if self._begun is None:
+                self.begin()
+            self._parts = S3Parts(self.path, self._fs, self._name, str(self.upload_id), 1, self._part_bytes)
+        self._parts.send(part)
 
     def _seal(self) -> None:
-        if self._id is not None:
-            self._send_rest()
-            self._parts.finish_parts()
+        if self._parts is not None:
+            self._finish_parts(self._parts)
 
-    def _send_rest(self) -> None:
-        if self._buffer:
-            self._parts.send(self._buffer)
-            self._buffer = bytearray()
+    def _finish_parts(self, parts: S3Parts) -> list[SentPart]:
+        if rest := self._next.rest():
+            parts.send(rest)
+        return parts.finish_parts()
 
     def _complete(self) -> None:
-        if self._id is not None:
-            self._send_rest()
-            parts = self._parts.finish_parts()
+        if self._parts is not None:
             complete_s3(
                 self._fs,
                 self._name,
-                self._id,
-                parts,
+                str(self.upload_id),
+                self._finish_parts(self._parts),
                 replace=self._replace,
                 must_be_this=self._must_be_this,
             )
             return
         condition = {} if self._replace else {"IfNoneMatch": "*"}
         try:
-            call_s3(self._fs, self._name, "put_object", Body=bytes(self._buffer), **condition)
+            call_s3(self._fs, self._name, "put_object", Body=self._next.rest(), **condition)
         except Exception as error:
             if not _is_taken(error):
                 raise
             self._must_be_this()
+        self._abort()  # what was begun, as more bytes were expected
 
     def _abort(self) -> None:
-        if self._id is not None:
+        if self._parts is not None:
             self._parts.stop()
-            abort_s3(self._fs, self._name, self._id)
+        with contextlib.suppress(Exception):  # then nothing was begun
+            if self.upload_id is not None:
+                abort_s3(self._fs, self._name, self.upload_id)
 
 
 class _StreamUpload(RemoteWriter):
@@ -407,7 +455,7 @@ class _StreamUpload(RemoteWriter):
     _stream: Any = None
     _temporary: str | None = None
 
-    def _send(self) -> None:
+    def _send(self, part: bytes) -> None:
         if self._stream is None:
             from fsspec.spec import AbstractBufferedFile
 
@@ -418,7 +466,7 @@ class _StreamUpload(RemoteWriter):
                 self._temporary = temporary_name(self._name)
                 stream = self._fs.open(self._temporary, "wb")
             self._stream = stream
-        self._stream.write(self._buffer)
+        self._stream.write(part)
 
     def _is_hidden(self) -> bool:
         """Whether files of this kind appear when they are closed, as far as their class tells."""
@@ -428,15 +476,15 @@ class _StreamUpload(RemoteWriter):
         return not isinstance(self._fs, (LocalFileSystem, MemoryFileSystem))
 
     def _complete(self) -> None:
-        if self._stream is not None and self._buffer:
-            self._stream.write(self._buffer)
+        rest = self._next.rest()
+        if self._stream is not None and rest:
+            self._stream.write(rest)
         if not self._replace and self._is_taken():
             self._must_be_this()
             self._abort()
             return
         if self._stream is None:
-            data = bytes(self._buffer)
-            patiently(lambda: self._fs.pipe_file(self._name, data))
+            patiently(lambda: self._fs.pipe_file(self._name, rest))
             return
         self._stream.close()
         if self._temporary is not None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, UnreadableFileError
 from tensorbundle.tools import convert
 from tensorbundle.tools.rewriting.options import TransferOptions
 
@@ -55,6 +55,46 @@ def test_a_writer_that_fails_leaves_neither_files_nor_parts(s3):
         interrupted()
     assert s3.objects() == {}
     assert s3.uploads() == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_uploads_that_nobody_knows_of_are_deleted(s3, local, fails):
+    """Those of the files that were written, as machines leave that die; nobody else's."""
+    for name in ("model.data-00000-of-00001", "model.index", "model", "other.data-00000-of-00001"):
+        s3.client.create_multipart_upload(Bucket="bucket", Key=f"run/{name}")
+    if fails:
+        with pytest.raises(KeyboardInterrupt), tb.create("s3://bucket/run/model") as writer:
+            writer.add("big", BIG)
+            raise KeyboardInterrupt
+    else:
+        convert(local, "s3://bucket/run/model", to="tf2", options=COPY)
+    left = {each["Key"] for each in s3.uploads()}
+    assert left == {"run/model", "run/other.data-00000-of-00001"} | ({"run/model.index"} if fails else set())
+
+
+@pytest.mark.parametrize("refused", ["GET", "DELETE"])
+@pytest.mark.usefixtures("no_pauses")
+def test_what_can_not_be_deleted_is_left_to_clean(s3, run, refused):
+    """A server that does not answer is asked about one file, not about each."""
+    tries = []
+
+    def fault(_, request):
+        if request.method == refused and (refused == "DELETE" or "uploads" in request.query):
+            tries.append(request.path)
+            return "500"
+        return "403" if request.method == "PUT" and request.path.endswith("-00001-of-00003") else None
+
+    with tb.create("s3://bucket/run/old") as writer:
+        writer.add("b", 3)
+    s3.log.fault = fault
+    with pytest.raises(UnreadableFileError), tb.create("s3://bucket/run/model", shards=3) as writer:
+        writer.add("b", 3)
+        writer.start_shard()
+        writer.add("c", 3)
+    assert len(set(tries)) == 1
+    s3.log.clear()
+    run("manage", "s3://bucket/run", "clean")
+    assert sorted(s3.objects()) == ["run/old.data-00000-of-00001", "run/old.index"]
 
 
 def test_an_overwritten_checkpoint_can_be_read_until_the_index_is_replaced(s3):

@@ -18,7 +18,7 @@ from tensorbundle.storage.protocols import SharingError
 from tensorbundle.storage.staging import RenamedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tensorbundle.storage.protocols import Buffer, SharedHow
 
@@ -245,6 +245,9 @@ class MemoryDisk:
 
     def remembering(self) -> Self:
         return self
+
+    def expect(self, paths: Iterable[str]) -> None:
+        pass
 
     def stage(self, output: str, *, overwrite: bool = False, resume: bool = False) -> RenamedFiles:
         return RenamedFiles(self, output, overwrite=overwrite)

@@ -61,9 +61,18 @@ class S3Server:
 
     def __init__(self):
         import moto.s3.models
+        from moto.s3.exceptions import NoSuchUpload
         from moto.server import ThreadedMotoServer
 
         moto.s3.models.S3_UPLOAD_PART_MIN_SIZE = 1  # so that tests have many parts in few bytes
+
+        def upload_part(backend, bucket_name, multipart_id, part_id, value):
+            parts = backend.get_bucket(bucket_name).multiparts.get(multipart_id)
+            if parts is None:
+                raise NoSuchUpload(upload_id=multipart_id)  # where moto answers with status 500
+            return parts.set_part(part_id, value)
+
+        moto.s3.models.S3Backend.upload_part = upload_part
 
         self.log = Log()
         self._server = ThreadedMotoServer(port=0, verbose=False)

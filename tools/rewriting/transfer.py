@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
+    from tensorbundle.storage.protocols import Store
     from tensorbundle.tools.rewriting.options import TransferOptions
     from tensorbundle.tools.rewriting.plan import LeftOut, Note, Plan, PlannedEntry
 
@@ -155,6 +156,7 @@ def check_sources(plan: Plan) -> dict[str, int]:
     shares = isinstance(plan.output, BundleOutput)  # carried bytes that tensors have in common, once
     carried: dict[str, tuple[int, int]] = {}  # file to the numbers of its source and of it there
     sources: dict[int, int] = {}
+    expected = False
     for index, key, entry, origin in _sources(plan):
         stored = origin.stored if origin is not None else index.stored(key, entry)
         if stored is not None and stored.big_endian and entry.dtype is DType.variant:
@@ -163,6 +165,9 @@ def check_sources(plan: Plan) -> dict[str, int]:
             )
         path = index.shard_path(entry.shard) if stored is None else stored.path
         if path not in sizes:
+            if is_url(path) and not expected:
+                expected = True
+                _expect_files(plan)
             if not index.store.is_file(path):
                 raise MissingFileError(
                     "no such file: this data shard is missing", path=path, key=decode_key(key)
@@ -181,6 +186,20 @@ def check_sources(plan: Plan) -> dict[str, int]:
         if origin is not None and path not in carried:
             carried[path] = sources.setdefault(id(index), len(sources)), entry.shard
     return {path: sizes[path] for path in sorted(carried, key=carried.__getitem__)}
+
+
+def _expect_files(plan: Plan) -> None:
+    """Look at all files behind URLs that a plan reads, those of each source side by side."""
+    files: dict[
+        int, tuple[Store, dict[str, None]]
+    ] = {}  # by identity, as each source has a store that remembers
+    for index, key, entry, origin in _sources(plan):
+        stored = origin.stored if origin is not None else index.stored(key, entry)
+        path = index.shard_path(entry.shard) if stored is None else stored.path
+        if is_url(path):
+            files.setdefault(id(index.store), (index.store, {}))[1][path] = None
+    for store, paths in files.values():
+        store.expect(paths)
 
 
 def _sources(plan: Plan) -> Iterator[tuple[Index, bytes, TensorEntry, Carried | None]]:
