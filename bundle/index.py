@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from tensorbundle.entries import (
     HEADER_KEY,
@@ -22,7 +22,7 @@ from tensorbundle.entries import (
 from tensorbundle.errors import CorruptionError, TensorNotFoundError, UnsupportedError, near_names
 from tensorbundle.filenames import index_path, shard_path
 from tensorbundle.keys import decode_key, encode_key
-from tensorbundle.slices import TensorSlice
+from tensorbundle.slices import TensorSlice, slice_key_start
 from tensorbundle.storage import store_of
 from tensorbundle.table import TableReader
 
@@ -44,6 +44,14 @@ def _outside(
     if error.path is not None:
         return error
     return type(error)(error.reason, path=path, key=error.key if key is None else key)
+
+
+class _Owner(NamedTuple):
+    """A partitioned tensor, with the first bytes of its slice keys, and the rest of those that it lists."""
+
+    name: bytes
+    start: bytes
+    ends: frozenset[bytes]
 
 
 class Index(ABC):
@@ -72,7 +80,7 @@ class Index(ABC):
     def __init__(self) -> None:
         self.attributes = {}
         # Slice keys of one tensor follow each other, and each is looked up in what the tensor lists.
-        self._last_owner: tuple[bytes, frozenset[TensorSlice]] | None = None
+        self._last_owner: _Owner | None = None
 
     @abstractmethod
     def get(self, key: bytes) -> TensorEntry | None:
@@ -171,14 +179,17 @@ class Index(ABC):
 
     def owner(self, key: bytes) -> bytes | None:
         """The key of the tensor that lists this slice key, or None."""
-        try:
-            name, part = TensorSlice.parse_key(key)
-        except CorruptionError:
-            return None
-        if self._last_owner is None or self._last_owner[0] != name:
+        known = self._last_owner
+        if known is None or not key.startswith(known.start):
+            try:
+                name, _ = TensorSlice.parse_key(key)
+            except CorruptionError:
+                return None
             entry = self.get(name)
-            self._last_owner = name, frozenset(entry.slices if entry is not None else ())
-        return name if part in self._last_owner[1] else None
+            listed = entry.slices if entry is not None else ()
+            ends = frozenset(each.key_end for each in listed)
+            known = self._last_owner = _Owner(name, slice_key_start(name), ends)
+        return known.name if key[len(known.start) :] in known.ends else None
 
     def _sized(self, key: bytes, entry: TensorEntry) -> TensorEntry:
         """The entry of a partitioned tensor with the summed size of its slices, if its type is not numeric."""

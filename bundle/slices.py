@@ -11,6 +11,7 @@ as a protobuf field it is then absent (core/framework/tensor_slice.proto).
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -38,6 +39,7 @@ __all__ = [
     "TensorSlice",
     "is_slice_key",
     "readable_key",
+    "slice_key_start",
 ]
 
 WHOLE: Final = -1  # a length: all of the dimension
@@ -62,25 +64,7 @@ class TensorSlice(NamedTuple):
         Raises:
             CorruptionError: not such a message, or a negative start or length.
         """
-        extents = []
-        for number, _, value in fields(message):
-            if number == 1 and isinstance(value, bytes):
-                start, length = 0, WHOLE
-                for part, wire_type, amount in fields(value):
-                    if wire_type != VARINT or not isinstance(amount, int):
-                        continue
-                    if part == 1:
-                        start = signed64(amount)
-                    elif part == 2:
-                        length = signed64(amount)
-                        if length < 0:
-                            raise CorruptionError(f"slice of length {length}")
-                if start < 0:
-                    raise CorruptionError(f"slice that starts at {start}")
-                extents.append((start, length))
-        if len(extents) > MAX_RANK:
-            raise CorruptionError(f"slice of {len(extents)} dimensions, at most {MAX_RANK}")
-        return cls(tuple(extents))
+        return cls(_parsed(bytes(message)))
 
     def encode(self) -> bytes:
         """The TensorSliceProto, as TensorFlow serializes it."""
@@ -112,8 +96,12 @@ class TensorSlice(NamedTuple):
 
     def key(self, name: bytes) -> bytes:
         """The key of this slice of the tensor `name`."""
-        out = encode_ordered_uint(0) + encode_ordered_string(name)
-        out += encode_ordered_uint(len(self.extents))
+        return slice_key_start(name) + self.key_end
+
+    @property
+    def key_end(self) -> bytes:
+        """The part of the key after the name."""
+        out = encode_ordered_uint(len(self.extents))
         for start, length in self.extents:
             out += encode_ordered_int(start) + encode_ordered_int(length)
         return out
@@ -164,6 +152,35 @@ class TensorSlice(NamedTuple):
             CorruptionError: the rank differs, or the slice exceeds the shape.
         """
         return tuple(each.stop - each.start for each in self.box(full))
+
+
+@functools.lru_cache(maxsize=1 << 14)  # an index is read several times, and may list as many slices
+def _parsed(message: bytes) -> tuple[tuple[int, int], ...]:
+    """The extents in an encoded TensorSliceProto."""
+    extents = []
+    for number, _, value in fields(message):
+        if number == 1 and isinstance(value, bytes):
+            start, length = 0, WHOLE
+            for part, wire_type, amount in fields(value):
+                if wire_type != VARINT or not isinstance(amount, int):
+                    continue
+                if part == 1:
+                    start = signed64(amount)
+                elif part == 2:
+                    length = signed64(amount)
+                    if length < 0:
+                        raise CorruptionError(f"slice of length {length}")
+            if start < 0:
+                raise CorruptionError(f"slice that starts at {start}")
+            extents.append((start, length))
+    if len(extents) > MAX_RANK:
+        raise CorruptionError(f"slice of {len(extents)} dimensions, at most {MAX_RANK}")
+    return tuple(extents)
+
+
+def slice_key_start(name: bytes) -> bytes:
+    """The bytes that the keys of all slices of a tensor begin with, and no other keys."""
+    return encode_ordered_uint(0) + encode_ordered_string(name)
 
 
 def is_slice_key(key: bytes) -> bool:

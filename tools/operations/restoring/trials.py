@@ -90,16 +90,14 @@ class Trials:
 
     Attributes:
         target: the program.
-        size: how many tensors, objects and slots the checkpoint and the program have.
+        size: how many tensors, slices, objects and slots the checkpoint and the program have.
         now: the checkpoint after the commands that were found so far.
         own_state: the program's optimizers' state.
     """
 
     def __init__(self, forecast: Forecast, source: Source, target: RestoreTarget) -> None:
         self.target = target
-        self.size = sum(
-            len(each.entries) + (0 if each.graph is None else _size(each.graph)) for each in (source, target)
-        )
+        self.size = sum(_size(each.graph, each.entries) for each in (source, target))
         self.now = Trial(source, forecast, _state(source.graph, source.entries))
         self.own_state = _state(target.graph, target.entries)
         self._stored = source
@@ -203,8 +201,10 @@ def stored_spec(source: Source, finding: Finding) -> Spec:
     return Spec() if entry is None else entry.spec
 
 
-def _size(graph: ObjectGraph) -> int:
-    return len(graph.nodes) + sum(len(node.slots) for node in graph.nodes)
+def _size(graph: ObjectGraph | None, entries: Mapping[str, TensorEntry]) -> int:
+    nodes = [] if graph is None else graph.nodes
+    slices = sum(len(each.slices) for each in entries.values())
+    return len(entries) + slices + len(nodes) + sum(len(node.slots) for node in nodes)
 
 
 def name_of(finding: Finding) -> str:
