@@ -7,6 +7,7 @@ A *name* is a path or a URL, as text. A *store* has the files with such names: `
 - `settings.py`: options for the libraries behind URLs.
 - `content.py`: recognizes files that are not checkpoints, by their first bytes.
 - `staging.py`: the files of one output under temporary names, moved to their final names in the commit.
+- `flushing.py`: puts a file on disk while it is still written.
 - `local.py`: the local file system.
 - `behind.py`: a file that is written by a thread of its own.
 - `nearby.py`: a file that is read in small pieces near each other.

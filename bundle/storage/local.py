@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import functools
 import mmap
 import os
 import stat
@@ -28,6 +27,7 @@ from tensorbundle.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from tensorbundle.storage.flushing import EarlyFlush
     from tensorbundle.storage.protocols import Assembly, Buffer, SharedHow, Upload
     from tensorbundle.storage.staging import RenamedFiles
 
@@ -35,8 +35,6 @@ __all__ = ["LocalFile", "LocalStore", "LocalWriter"]
 
 _SMALL_WRITE_BYTES: Final = 1 << 16  # less than that is collected
 WRITE_BYTES: Final = 1 << 18
-FLUSH_BYTES: Final = 32 << 20
-_SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
 _FICLONE: Final = 0x40049409  # linux/fs.h: share the extents of another file
 _FICLONERANGE: Final = 0x4020940D  # the same of a range, whose ends are at ends of blocks; its argument:
 _RANGE: Final = struct.Struct("qQQQ")  # descriptor, offset and size in the source, offset in the destination
@@ -168,16 +166,17 @@ class LocalFile:
 
 
 class LocalWriter:
-    """A local file while it is written (`WritableFile`).
+    """A local file while it is written (`WritableFile`); flushing begins before it is complete (`EarlyFlush`).
 
-    Pieces of 256 KiB are written faster than larger ones on kernels with large folios. Every 32 MiB the kernel is asked
-    to begin to put on disk what was written, so that moving and flushing overlap, and little is left to flush at the end.
+    Pieces of 256 KiB are written faster than larger ones on kernels with large folios.
     """
 
     def __init__(self, path: str) -> None:
+        from tensorbundle.storage.flushing import EarlyFlush  # which reading does not need
+
         self.size = 0
-        self._begun = 0  # bytes that the kernel was asked to put on disk
         self._file = open(path, "r+b", buffering=_SMALL_WRITE_BYTES)  # noqa: SIM115  closed by close()
+        self._early = EarlyFlush(self._file.fileno())
 
     def write(self, data: Buffer) -> None:
         """See `WritableFile`."""
@@ -186,17 +185,14 @@ class LocalWriter:
             piece = view[start : start + WRITE_BYTES]
             self._file.write(piece)
             self.size += len(piece)
-            if self.size - self._begun >= FLUSH_BYTES:
-                self._file.flush()
-                _begin_flush(self._file.fileno(), self._begun, self.size - self._begun)
-                self._begun = self.size
+        self._early.wrote(len(view))
 
     def spread(self, size: int) -> Callable[[int], _PlacedWriter]:
         """See `WritableFile`."""
         start = self.size
         self._file.flush()
-        self.size = self._begun = self._file.seek(start + size)
-        return lambda offset: _PlacedWriter(self._file.fileno(), start + offset)
+        self.size = self._file.seek(start + size)
+        return lambda offset: _PlacedWriter(self._file.fileno(), start + offset, self._early)
 
     def begin_with(self, start: bytes, source: str, offset: int, size: int) -> bool:
         """Write `start` and a range of a local file behind it, whose blocks are shared; only into an empty file.
@@ -218,17 +214,20 @@ class LocalWriter:
             self._file.write(start + file.read(offset, first - offset))
             self._file.seek(last + moved)
             self._file.write(file.read(last, offset + size - last))
-        self.size = self._begun = len(start) + size
+        self.size = len(start) + size
         return True
 
     def close(self) -> None:
         """See `WritableFile`."""
-        self._file.close()
+        try:
+            self._early.wait()
+        finally:
+            self._file.close()
 
     def abandon(self) -> None:
         """See `WritableFile`."""
         with contextlib.suppress(OSError):  # a full disk, once more
-            self._file.close()
+            self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -240,51 +239,23 @@ class LocalWriter:
 class _PlacedWriter:
     """Bytes of a local file that follow each other, while they are written (`PlacedWriter`); as `LocalWriter`."""
 
-    def __init__(self, descriptor: int, offset: int) -> None:
-        self._descriptor = descriptor
-        self._offset = self._begun = offset
+    def __init__(self, descriptor: int, offset: int, early: EarlyFlush) -> None:
+        self._descriptor, self._offset, self._early = descriptor, offset, early
 
     def write(self, data: Buffer) -> None:
         """See `PlacedWriter`."""
         view = memoryview(data).cast("B")
+        self._early.wrote(len(view))
         while len(view):
             count = os.pwrite(self._descriptor, view[:WRITE_BYTES], self._offset)
             view = view[count:]
             self._offset += count
-            if self._offset - self._begun >= FLUSH_BYTES:
-                self._flush()
-
-    def _flush(self) -> None:
-        if self._offset > self._begun:
-            _begin_flush(self._descriptor, self._begun, self._offset - self._begun)
-            self._begun = self._offset
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._flush()
-
-
-def _begin_flush(descriptor: int, offset: int, size: int) -> None:
-    """Let the kernel begin to put a range of a file on disk, without waiting; where it can't, `fsync` does all later."""
-    begin = _sync_file_range()
-    if begin is not None:
-        begin(descriptor, offset, size, _SYNC_FILE_RANGE_WRITE)
-
-
-@functools.cache
-def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    """Linux's function of that name, which Python does not have; None elsewhere."""
-    import ctypes  # only large files need it
-
-    try:
-        function = ctypes.CDLL(None).sync_file_range
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    found: Callable[[int, int, int, int], int] = function
-    return found
+        """Nothing is left to write."""
 
 
 class LocalStore:
