@@ -7,12 +7,13 @@ core/protobuf/trackable_object_graph.proto).
 from __future__ import annotations
 
 import io
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
-from tensorbundle.coding import encode_varint
+from tensorbundle.coding import encode_varint, read_varint
 from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.limits import MIN_NODES, NODE_BYTES
 from tensorbundle.proto import checkpoint_pb2
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from google.protobuf.wrappers_pb2 import BoolValue
+
+_NODES: Final = 0x0A  # the tag of a node
+_AT_ONCE: Final = 1000  # nodes
 
 _Type = checkpoint_pb2.TrackableObjectGraph.TrackableObject
 
@@ -105,7 +109,7 @@ def decode_nodes(data: bytes) -> list[Node]:
     Raises:
         CorruptionError: not such a message, no nodes, or an edge to a node that does not exist.
     """
-    return [*_decoded(_parsed(data))]
+    return [*_decoded(_Parts(data))]
 
 
 def is_encoding_of(data: bytes, count: int, stored: bytes) -> bool:
@@ -116,16 +120,74 @@ def is_encoding_of(data: bytes, count: int, stored: bytes) -> bool:
     Raises:
         CorruptionError: as for `decode_nodes`.
     """
-    message = _parsed(stored)
-    if len(message.nodes) != count:
+    parts = _Parts(stored)
+    if parts.count != count:
         return False
     end = 0
-    for node in _decoded(message):
+    for node in _decoded(parts):
         encoded = _message(b"\x0a", _encode_node(node))
         if not data.startswith(encoded, end):
             return False
         end += len(encoded)
     return end == len(data)
+
+
+class _Parts:
+    """An encoded TrackableObjectGraph in parts of `_AT_ONCE` nodes: decoded at once, it takes several times its bytes.
+
+    Attributes:
+        count: how many nodes it has.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        """Count the nodes.
+
+        Raises:
+            CorruptionError: not such a message, or no nodes; parts are decoded only in `messages`.
+        """
+        self._data = data
+        self.count, self._ends = _nodes_and_ends(data)
+        if not self._ends:
+            self.count, self._ends = len(_parsed(data).nodes), [len(data)]
+        if not self.count:
+            raise CorruptionError("an object graph without nodes")
+        if self.count > MIN_NODES + len(data) // NODE_BYTES:
+            raise CorruptionError(
+                f"an object graph of {self.count} nodes in {len(data)} bytes: too few for their edges"
+            )
+
+    def messages(self) -> Iterator[checkpoint_pb2.TrackableObjectGraph]:
+        """The nodes in order, as graphs with some of them each.
+
+        Raises:
+            CorruptionError: a part is not such a message.
+        """
+        start = 0
+        for end in self._ends:
+            yield _parsed(self._data[start:end])
+            start = end
+
+
+def _nodes_and_ends(data: bytes) -> tuple[int, list[int]]:
+    """How many nodes an encoded graph has, and where parts of it end; no ends if it has something besides nodes."""
+    size, pos, count = len(data), 0, 0
+    ends = []
+    try:
+        while pos < size:
+            if data[pos] != _NODES:
+                return 0, []
+            length, start = read_varint(data, pos + 1)
+            pos = start + length
+            count += 1
+            if count % _AT_ONCE == 0:
+                ends.append(pos)
+    except CorruptionError:
+        return 0, []
+    if pos > size:
+        return 0, []
+    if ends[-1:] != [size]:
+        ends.append(size)
+    return count, ends
 
 
 def _parsed(data: bytes) -> checkpoint_pb2.TrackableObjectGraph:
@@ -134,25 +196,26 @@ def _parsed(data: bytes) -> checkpoint_pb2.TrackableObjectGraph:
         message.ParseFromString(data)
     except DecodeError as error:
         raise CorruptionError(f"not an object graph: {error}") from None
-    if not message.nodes:
-        raise CorruptionError("an object graph without nodes")
-    if len(message.nodes) > MIN_NODES + len(data) // NODE_BYTES:
-        raise CorruptionError(
-            f"an object graph of {len(message.nodes)} nodes in {len(data)} bytes: too few for their edges"
-        )
     return message
 
 
-def _decoded(message: checkpoint_pb2.TrackableObjectGraph) -> Iterator[Node]:
+def _decoded(parts: _Parts) -> Iterator[Node]:
     """Each node, when all of it is decoded."""
-    nodes = [Node(number) for number in range(len(message.nodes))]
-    extended = _has_unknown_fields(message)
-    for node, source in zip(nodes, message.nodes, strict=True):
-        for descriptor, value in source.ListFields():  # much cheaper than to ask for each: most are absent
-            _FIELDS[descriptor.number](node, value, nodes)
-        if extended:
-            node.unknown = _unknown_fields(source)
-        yield node
+    nodes = [Node(number) for number in range(parts.count)]
+    number = 0
+    for message in parts.messages():
+        extended = _has_unknown_fields(message)
+        for source in message.nodes:
+            node = nodes[number]
+            for (
+                descriptor,
+                value,
+            ) in source.ListFields():  # much cheaper than to ask for each: most are absent
+                _FIELDS[descriptor.number](node, value, nodes)
+            if extended:
+                node.unknown = _unknown_fields(source)
+            number += 1
+            yield node
 
 
 def _add_children(node: Node, references: Iterable[_Type.ObjectReference], nodes: Sequence[Node]) -> None:
@@ -166,7 +229,9 @@ def _add_children(node: Node, references: Iterable[_Type.ObjectReference], nodes
 
 def _add_attributes(node: Node, tensors: Iterable[_Type.SerializedTensor], _nodes: Sequence[Node]) -> None:
     node.attributes = [
-        Attribute(each.name, each.full_name, each.checkpoint_key, each.optional_restore) for each in tensors
+        # Most have the same name, which is then in memory once.
+        Attribute(sys.intern(each.name), each.full_name, each.checkpoint_key, each.optional_restore)
+        for each in tensors
     ]
 
 

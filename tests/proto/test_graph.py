@@ -858,3 +858,20 @@ def test_what_was_stored_is_not_encoded_after_an_object_was_dropped(monkeypatch)
     monkeypatch.setattr(nodes, "_encode_node", lambda node: encoded.append(node) or encode(node))
     assert list(ObjectGraph.parse(graph.encode()).paths().values()) == ["", "alpha", "save_counter"]
     assert len(encoded) == 3
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_a_graph_is_decoded_in_parts(count, monkeypatch):
+    """Edges lead from each part to the others."""
+    names = [f"v{number}" for number in range(count)]
+    whole = ObjectGraph.from_names(names, root="", save_counter=False)
+    whole.nodes[-1].children["back"] = whole.root
+    encoded = nodes.encode_nodes(whole.nodes)
+    monkeypatch.setattr(nodes, "_AT_ONCE", 3)
+    decoded = nodes.decode_nodes(encoded)
+    assert nodes.encode_nodes(decoded) == encoded
+    assert nodes.is_encoding_of(encoded, count + 1, encoded)
+    assert not nodes.is_encoding_of(encoded, count, encoded)
+    for end in range(len(encoded)):
+        with pytest.raises(tb.CorruptionError):
+            nodes.decode_nodes(encoded[:end])
