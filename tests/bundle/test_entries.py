@@ -101,6 +101,10 @@ WORKED = [
         TensorEntry(DType.float64, (300,), 2400, 200, 2**32, unmask(2**24)),
     ),
     (
+        "0803 1200 20ab939eabb424 2804 35a78d9d88",  # int32 [], an offset of 41 bits
+        TensorEntry(DType.int32, (), 4, 0, 0x123456789AB, unmask(0x889D8DA7)),
+    ),
+    (
         "0801 1200 2804",  # the one crc whose masked form is 0 is left out
         TensorEntry(DType.float32, (), 4, 0, 0, 0x8A942EBE),
     ),

@@ -70,6 +70,11 @@ def test_split_undoes_join(names):
     assert split_path(path) == names
 
 
+def test_the_path_of_a_child_without_a_name_is_that_of_the_root():
+    """So its children need to be told from the root's."""
+    assert [join_path("", "a", of_root=each) for each in (True, False, None)] == ["a", "/a", "a"]
+
+
 def test_the_root_has_no_names():
     assert split_path("") == []
     assert split_path("d/") == ["d", ""]  # but an object may have the empty name
