@@ -41,7 +41,7 @@ def class_names(optimizers: Iterable[Optimizer], names: Mapping[str, str]) -> li
 
 
 def _of_keras(optimizer: Optimizer, names: Mapping[str, str]) -> str:
-    if optimizer.generation == "keras3" and optimizer.node is None:  # in a weights file
+    if optimizer.generation == "keras3" and optimizer.node is None and not optimizer.slots:  # a weights file
         return "unknown"
     scope = names.get(optimizer.iterations or "", "").rpartition("/")[0].rpartition("/")[2]
     scope = scope or optimizer.path.rpartition("/")[2] if optimizer.node is None else scope

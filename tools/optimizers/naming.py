@@ -1,4 +1,4 @@
-"""Finds optimizers by names of variables: those of TF1, and legacy ones of Keras in TF1 code."""
+"""Finds optimizers by names of variables: those of TF1, legacy ones of Keras in TF1 code, and those of Keras 2.11 and later."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tensorbundle.tools.optimizers.optimizer import Optimizer
 from tensorbundle.tools.optimizers.table import (
     AVERAGES,
     HYPERPARAMETERS,
+    KERAS_SLOTS,
     LEGACY_ROLES,
     TF1_CLASSES,
     TF1_SCALAR,
@@ -31,6 +32,7 @@ _MAX_PARTS: Final = 100
 _MAX_DIGITS: Final = 3  # of an optimizer's slots
 _SCALARS: Final = ("beta", "local_step", "current_loss_scale", "good_steps")  # how names of TF1_SCALAR begin
 _POWER: Final = re.compile(r"(?P<scope>(?:.*/)?)beta1_power(?P<number>(?:_\d+)?)", re.DOTALL)
+_RATES: Final = ("learning_rate", "current_learning_rate")
 # Keras without `tf.keras` gives slots no names of their own.
 _NAMELESS: Final = re.compile(r"Variable(_\d+)?")
 
@@ -44,9 +46,9 @@ def optimizers_in_names(variables: Mapping[str, str], shapes: Mapping[str, Shape
 
     Returns:
         TF1's as one `Optimizer`; one more for each further optimizer of the same variables, and for moving averages;
-        one for each legacy optimizer of Keras.
+        one for each of Keras.
     """
-    legacy = _legacy(variables, shapes)
+    legacy = [*_legacy(variables, shapes), *_keras(variables, shapes)]
     taken = {key for each in legacy for key in each.owned}
     rest = {name: key for name, key in variables.items() if key not in taken}
     return [*_Tf1(rest, variables, shapes).found(), *legacy]
@@ -267,3 +269,62 @@ def tell_momentums_apart(optimizer: Optimizer) -> None:
             ("rms_momentum" if role == "momentum" else role, variable): key
             for (role, variable), key in optimizer.slots.items()
         }
+
+
+def _keras(variables: Mapping[str, str], shapes: Mapping[str, Shape]) -> list[Optimizer]:
+    """Optimizers of Keras 2.11 and later by the names of their variables.
+
+    `Adam/m/dense/kernel` is a slot of `dense/kernel` if that is stored with this shape, and so is the number of steps.
+    """
+    if not any(name.endswith("iteration") for name in variables):
+        return []
+    flat: dict[str, list[str]] = defaultdict(list)
+    for name in variables:
+        flat[name.replace("/", "_")].append(name)
+    found: dict[str, Optimizer] = {}
+    for name, key in variables.items():
+        for scope, slot in _scopes(name):
+            meant = _keras_slot(scope, slot, variables, flat)
+            if meant is None or axes_of(meant[0], shapes[variables[meant[1]]], shapes[key]) is None:
+                continue
+            generation: Generation = "keras2" if "/" in slot else "keras3"
+            optimizer = found.setdefault(scope, Optimizer(generation, scope))
+            optimizer.slots.setdefault((meant[0], variables[meant[1]]), key)
+            break
+    for scope, optimizer in found.items():
+        optimizer.iterations = variables.get(f"{scope}/iteration", variables.get("iteration"))
+        for each in _RATES:
+            rate = variables.get(f"{scope}/{each}", variables.get(each) if len(found) == 1 else None)
+            if rate is not None:
+                optimizer.scalars[each] = rate
+        if _class_in(scope) == "nadam" and f"{scope}/Variable" in variables:
+            optimizer.scalars["momentum_cache"] = variables[f"{scope}/Variable"]
+    return [each for each in found.values() if each.iterations is not None]
+
+
+def _scopes(name: str) -> Iterator[tuple[str, str]]:
+    """The scopes of a name that show the class of an optimizer, each with the rest of the name."""
+    parts = name.split("/", _MAX_PARTS)
+    for end, part in enumerate(parts[:-1], 1):
+        if _class_in(part) in KERAS_SLOTS:
+            yield "/".join(parts[:end]), "/".join(parts[end:])
+
+
+def _class_in(scope: str) -> str:
+    """The class that the last part of an optimizer's scope shows, as in `KERAS_SLOTS`: `RMSprop_1` and `rm_sprop` are `rmsprop`."""
+    return re.sub(r"_\d+$", "", scope.rpartition("/")[2]).replace("_", "").lower()
+
+
+def _keras_slot(
+    scope: str, slot: str, variables: Mapping[str, str], flat: Mapping[str, Sequence[str]]
+) -> tuple[str, str] | None:
+    """The role of a slot and its variable's name, by the slot's name in the scope of its optimizer."""
+    roles = KERAS_SLOTS[_class_in(scope)]
+    first, _, variable = slot.partition("/")
+    if variable:
+        return (roles[first], variable) if first in roles and variable in variables else None
+    for start in (place for place, char in enumerate(slot) if char == "_"):
+        named = flat.get(slot[:start], ())
+        if slot[start + 1 :] in roles and len(named) == 1:
+            return roles[slot[start + 1 :]], named[0]
+    return None

@@ -40,6 +40,7 @@ __all__ = [
     "KERAS_LISTS",
     "KERAS_ORDERS",
     "KERAS_SCALARS",
+    "KERAS_SLOTS",
     "KERAS_SUFFIXES",
     "KERAS_SUFFIXES_OF",
     "LEGACY_CLASSES",
@@ -213,6 +214,22 @@ KERAS_SUFFIXES_OF: Final = {
     "_average_gradients": {"velocity": "rms", "momentum": "rms_momentum", "average_gradient": "mg"},
     "adam_velocities": {"momentum": "muon"},
     "momentums": {"momentum": MOMENTUM},
+}
+# Slots by the names of variables alone, as `convert --to tf1` stores them: `Adam/m/dense/kernel` of Keras 2.11 to 2.15 and
+# tf_keras (optimizers/optimizer.py, `add_variable_from_reference`), `adam/dense_kernel_momentum` of Keras 3. By the class,
+# which the scope shows, in lower case and without '_'. Muon is not here: its names do not tell its slots from Adam's.
+_ADAM: Final = {"m": "m", "v": "v", "vhat": "vhat", "momentum": "m", "velocity": "v", "velocity_hat": "vhat"}
+_EVERY: Final = {"average": "average", "gradient_accumulator": "gradient_accumulator"}
+KERAS_SLOTS: Final[dict[str, dict[str, str]]] = {
+    **dict.fromkeys(("adam", "adamw", "nadam", "lamb"), _ADAM | _EVERY),
+    "adamax": {"m": "m", "u": "v", "momentum": "m", "norm": "v", **_EVERY},
+    "sgd": {"m": MOMENTUM, "momentum": MOMENTUM, **_EVERY},
+    "lion": {"m": "m", "momentum": "m", **_EVERY},
+    "rmsprop": {"velocity": "rms", "momentum": "rms_momentum", "average_gradient": "mg", **_EVERY},
+    "adagrad": {"accumulator": "accumulator", **_EVERY},
+    "adadelta": {"accumulated_grad": "accum_grad", "accumulated_delta_var": "accum_var", **_EVERY},
+    "ftrl": {"accumulator": "accumulator", "linear": "linear", **_EVERY},
+    "schedulefreeadamw": {"momentum": "schedule_free", "velocity": "v", **_EVERY},
 }
 # The order of `_variables` in Keras 3; the first attribute that the optimizer has applies. Blocks follow each other; in
 # a block, all roles of a variable are side by side. Averages and accumulated gradients, if any, come before the blocks.

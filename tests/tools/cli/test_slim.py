@@ -63,7 +63,10 @@ def test_many_are_counted_and_listed_with_long(run, tmp_path):
 def test_error(run, tmp_path):
     source = write(tmp_path / "m", {"a": np.float32(1)})
     message = check_refusal(run, tmp_path, "slim", source, tmp_path / "out")
-    assert message == f"{source}: no optimizer state was found; 'drop' takes patterns"
+    assert (
+        message
+        == f"{source}: no optimizer state was found; 'drop' removes what patterns match, such as '*/Adam*'"
+    )
 
 
 def test_an_output_that_exists_is_refused_in_one_line(run, tmp_path, source):

@@ -62,7 +62,10 @@ def slim(draft: Draft) -> list[str]:
     state = optimizers.state
     found = [key for key in draft.tensors if key in state]
     if not found:
-        raise ConflictError("no optimizer state was found; 'drop' takes patterns", path=draft.prefix)
+        raise ConflictError(
+            "no optimizer state was found; 'drop' removes what patterns match, such as '*/Adam*'",
+            path=draft.prefix,
+        )
     if draft.graph is not None:
         with draft.editing_graph() as graph:
             for each in optimizers.found:
