@@ -8,7 +8,7 @@ import pytest
 
 import tensorbundle as tb
 from support.published import EXPANDED, IMAGE_MODELS, STAGES, TOP
-from tensorbundle.tools import TransferOptions, rewrite
+from tensorbundle.tools import TransferOptions, diff, rewrite
 
 if os.environ.get("TENSORBUNDLE_REQUIRE_TRANSFORMERS"):
     import torch
@@ -152,6 +152,7 @@ def test_transformers_computes_the_same(name, tmp_path):
         recipe=f"hf:{name}",
         options=TransferOptions(metadata={"format": "pt"}),
     )
+    assert diff(tmp_path / "ckpt", folder / "model.safetensors", recipe=f"hf:{name}").equal
     (folder / "config.json").write_text(json.dumps(config))
     model, report = getattr(transformers, kind).from_pretrained(folder, output_loading_info=True)
     assert not [each for each in report["missing_keys"] if "num_batches_tracked" not in each], report

@@ -9,7 +9,7 @@ import pytest
 
 import tensorbundle as tb
 from support.published import HIDDEN, INNER, LENGTH, MODELS, WORDS
-from tensorbundle.tools import TransferOptions, rewrite
+from tensorbundle.tools.cli import main
 
 if os.environ.get("TENSORBUNDLE_REQUIRE_TRANSFORMERS"):
     import torch
@@ -240,12 +240,9 @@ def test_transformers_computes_the_same(name, tmp_path):
             weights[key] = values.astype("f8")
     folder = tmp_path / "hf"
     folder.mkdir()
-    rewrite(
-        tmp_path / "ckpt",
-        folder / "model.safetensors",
-        recipe=f"hf:{name}",
-        options=TransferOptions(metadata={"format": "pt"}),
-    )
+    both, recipe = [str(tmp_path / "ckpt"), str(folder / "model.safetensors")], ["--recipe", f"hf:{name}"]
+    assert main(["rewrite", *both, *recipe, "--metadata", "format=pt"]) == 0
+    assert main(["diff", *both, *recipe]) == 0
     (folder / "config.json").write_text(json.dumps({"model_type": name, **config}))
     model, report = getattr(transformers, kind).from_pretrained(folder, output_loading_info=True)
     assert not report["missing_keys"], report

@@ -10,7 +10,7 @@ import tensorbundle as tb
 from support.keras import keras
 from support.tensorflow import tf
 from tensorbundle.errors import ConflictError
-from tensorbundle.tools import TransferOptions, convert, rewrite
+from tensorbundle.tools import TransferOptions, convert, diff, rewrite
 from tensorbundle.tools.cli import main
 
 h5py = pytest.importorskip("h5py")
@@ -174,6 +174,7 @@ def test_keras_3_loads_the_weights_of_a_tf_keras_model(name, how, tmp_path):
         given["template"] = tmp_path / "fresh.weights.h5"
     target = tmp_path / ("out.h5" if how == "legacy" else "out.weights.h5")
     convert(source, target, **given)
+    assert diff(source, target).equal
     new.load_weights(target)
     np.testing.assert_allclose(outputs(new), outputs(old), rtol=1e-4, atol=1e-5)
 
@@ -276,7 +277,7 @@ def write_legacy(model, path):
 
 @pytest.mark.every_keras
 @pytest.mark.parametrize("in_turn", [False, True])
-def test_the_kerases_have_layers_in_different_orders(in_turn, tmp_path):
+def test_the_kerases_have_layers_in_different_orders(in_turn, tmp_path, capsys):
     """No way exchanges layers of equal shapes: each is right, or refused."""
     models, readers = ({number: unsorted(number, in_turn=in_turn) for number in (2, 3)} for _ in range(2))
     old = models[2]
@@ -285,6 +286,8 @@ def test_the_kerases_have_layers_in_different_orders(in_turn, tmp_path):
         model.save_weights(tmp_path / f"{number}.weights.h5")
     old.save_weights(tmp_path / "2.h5")
     write_legacy(models[3], tmp_path / "3.h5")
+    assert main(["check", str(tmp_path / "2.h5"), "--against", str(tmp_path / "3.h5")]) == 0
+    assert "layers of equal shapes may get each other's weights" in capsys.readouterr().out
 
     def loads(number, source, name, **given):
         convert(tmp_path / source, tmp_path / name, **given)
@@ -312,10 +315,13 @@ def test_the_kerases_have_layers_in_different_orders(in_turn, tmp_path):
         assert same(loads(2, "3.h5", "back-3", **back), models[3])
 
 
-def test_automatic_names_are_enough(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "of", [lambda model: {"model": model}, lambda model: {"root": model}], ids=["model", "root"]
+)
+def test_automatic_names_are_enough(of, tmp_path, capsys):
     old = model_of(2, "sequential")
     randomize(old)
-    tf.train.Checkpoint(model=old).save(tmp_path / "ckpt")
+    tf.train.Checkpoint(**of(old)).save(tmp_path / "ckpt")
     assert main(["convert", str(tmp_path / "ckpt-1"), str(tmp_path / "out.weights.h5")]) == 0
     assert "save counter" in capsys.readouterr().out
     new = model_of(3, "sequential")
@@ -332,5 +338,6 @@ def test_back_into_a_checkpoint_of_tf_keras(name, kind, tmp_path):
     old = model_of(2, name)
     tf.train.Checkpoint(model=old).write(str(tmp_path / "fresh"))
     convert(tmp_path / kind, tmp_path / "ckpt", to="tf2", template=tmp_path / "fresh")
+    assert diff(tmp_path / kind, tmp_path / "ckpt").equal
     tf.train.Checkpoint(model=old).read(str(tmp_path / "ckpt")).assert_consumed()
     np.testing.assert_allclose(outputs(old), outputs(new), rtol=1e-4, atol=1e-5)

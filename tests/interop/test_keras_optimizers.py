@@ -7,7 +7,7 @@ import pytest
 
 from support.keras import keras, train
 from support.tensorflow import tf
-from tensorbundle.tools import convert
+from tensorbundle.tools import convert, diff
 
 pytest.importorskip("h5py")
 
@@ -100,6 +100,7 @@ def test_into_keras_3(number, name, tmp_path):
     losses(old, BEFORE)
     save(number, old, tmp_path / "ckpt")
     convert(tmp_path / "ckpt", tmp_path / "out.weights.h5")
+    assert diff(tmp_path / "ckpt", tmp_path / "out.weights.h5").equal
     new = model_of(3, make)
     load(new, tmp_path / "out.weights.h5")
     assert_goes_on(old, new)
@@ -115,6 +116,7 @@ def test_back_into_tf_keras(name, tmp_path):
     old.optimizer.build(old.trainable_variables)
     save(2, old, tmp_path / "fresh")
     convert(tmp_path / "new.weights.h5", tmp_path / "ckpt", to="tf2", template=tmp_path / "fresh")
+    assert diff(tmp_path / "new.weights.h5", tmp_path / "ckpt").equal
     old.load_weights(tmp_path / "ckpt").assert_consumed()
     assert_goes_on(new, old)
 
@@ -128,6 +130,7 @@ def test_back_into_a_legacy_optimizer(name, tmp_path):
     old.optimizer._create_all_weights(old.trainable_variables)
     save(2, old, tmp_path / "fresh")
     convert(tmp_path / "new.keras", tmp_path / "ckpt", to="tf2", template=tmp_path / "fresh")
+    assert diff(tmp_path / "new.keras", tmp_path / "ckpt").equal
     old.load_weights(tmp_path / "ckpt").assert_consumed()
     assert_goes_on(new, old)
 
@@ -148,6 +151,7 @@ def test_what_the_template_tells(name, tmp_path):
     new = model_of(3, make)
     new.save_weights(tmp_path / "fresh.weights.h5")
     convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", template=tmp_path / "fresh.weights.h5")
+    assert diff(tmp_path / "ckpt", tmp_path / "out.weights.h5").equal
     load(new, tmp_path / "out.weights.h5")
     assert_goes_on(old, new)
 

@@ -178,6 +178,14 @@ RESTORE_CAUSES: Final = (
         "Keras loads a legacy .h5 file by the order of layers: its first layer that has weights into the model's first, and so on",
         ("make the model with the layers and sizes of the one that A is from",),
     ),
+    Cause(
+        "legacy-writers",
+        "tf_keras and Keras 3 have the layers in dictionaries and lists in different orders, which is all that a legacy .h5 file "
+        "has; of these two, each wrote one, and layers of equal shapes may get each other's weights: {layers}",
+        (
+            "save A as .weights.h5, which has names for them: model.save_weights('model.weights.h5') where A is from",
+        ),
+    ),
     Cause("unused-variables", "A has what the model does not have, which Keras ignores"),
     Cause(
         "keras-3",

@@ -13,7 +13,11 @@ from tensorbundle.tools.keras.lost import left_out_by_keras_3, variables_text
 from tensorbundle.tools.operations.editing.selection import slim
 from tensorbundle.tools.operations.editing.values import set_values
 from tensorbundle.tools.operations.restoring.advice import Advice, FoundCause, Place, fill_in
-from tensorbundle.tools.operations.restoring.keras_causes import conversion_cause, find_keras_causes
+from tensorbundle.tools.operations.restoring.keras_causes import (
+    conversion_cause,
+    exchanged_layers,
+    find_keras_causes,
+)
 from tensorbundle.tools.operations.restoring.move_search import MoveSearch, renaming
 from tensorbundle.tools.operations.restoring.outcomes import counted
 from tensorbundle.tools.operations.restoring.restructuring import restructuring
@@ -49,7 +53,7 @@ def find_causes(forecast: Forecast, source: Source, target: RestoreTarget) -> li
     """
     lost = _lost(source)
     if all(each.status == "restored" for each in forecast.findings):
-        return lost
+        return [*lost, *exchanged_layers(forecast, source, target)]
     trials = Trials(forecast, source, target)
     if forecast.way == "keras":
         return fill_in(list(find_keras_causes(trials)), source.path)

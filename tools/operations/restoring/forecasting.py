@@ -61,12 +61,14 @@ class Source:
         graph: its object graph, or None if it is name-based.
         entries: its tensors, without the object graph.
         layers: of a legacy file of Keras weights, the keys of each layer's weights.
+        writer: the Keras that wrote that file, if it says so.
     """
 
     path: str
     graph: ObjectGraph | None
     entries: dict[str, TensorEntry]
     layers: list[list[str]] | None = None
+    writer: KerasVersion | None = None
 
     @classmethod
     def read(cls, path: Path) -> Source:
@@ -76,8 +78,9 @@ class Source:
             BundleError: as `open_checkpoint`, or the object graph is damaged.
         """
         with open_checkpoint(path) as checkpoint:
-            layers = legacy_layers(checkpoint.index.attributes)
-            return cls(str(path), checkpoint.object_graph, _entries(checkpoint), layers)
+            attributes = checkpoint.index.attributes
+            layers, writer = legacy_layers(attributes), legacy_writer(attributes)
+            return cls(str(path), checkpoint.object_graph, _entries(checkpoint), layers, writer)
 
     @property
     def is_keras_weights(self) -> bool:

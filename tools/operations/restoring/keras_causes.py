@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
@@ -23,15 +24,18 @@ from tensorbundle.tools.operations.restoring.outcomes import counted
 from tensorbundle.tools.rewriting.draft import Draft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from tensorbundle.entries import TensorEntry
     from tensorbundle.tools.operations.restoring.advice import Arguments
+    from tensorbundle.tools.operations.restoring.forecasting import RestoreTarget, Source
     from tensorbundle.tools.operations.restoring.outcomes import Forecast
     from tensorbundle.tools.operations.restoring.trials import Trials
 
-__all__ = ["conversion_cause", "find_keras_causes"]
+__all__ = ["conversion_cause", "exchanged_layers", "find_keras_causes"]
 
 _SHOWN: Final = 3
+Shape = tuple[int, ...]
 
 
 def find_keras_causes(trials: Trials) -> Iterator[FoundCause]:
@@ -69,6 +73,42 @@ def find_keras_causes(trials: Trials) -> Iterator[FoundCause]:
         yield FoundCause.of("optimizer-size", state, trials.advice("or remove the state", command, slim))
     if unused and not missing:
         yield FoundCause.of("unused-variables", unused)
+
+
+def exchanged_layers(forecast: Forecast, source: Source, target: RestoreTarget) -> Iterator[FoundCause]:
+    """That layers of equal shapes have their names in another order in a legacy file that the other Keras wrote."""
+    if source.layers is None or target.layers is None or {source.writer, target.writer} != {2, 3}:
+        return
+    own, wanted = (_inner_layers(each.layers or [], each.entries) for each in (source, target))
+    alike: dict[tuple[Shape, ...], list[str]] = defaultdict(list)
+    places = zip(own, _ranks(own), wanted, _ranks(wanted), strict=False)
+    for (name, shapes), rank, (other, _), other_rank in places:
+        if rank != other_rank:
+            alike[shapes].append(f"{name!r} to {other!r}")
+    found = [each for layers in alike.values() if len(layers) > 1 for each in layers]
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        yield FoundCause.of("legacy-writers", (), layers=", ".join(found[:_SHOWN]) + more)
+
+
+def _inner_layers(
+    layers: Iterable[Sequence[str]], entries: Mapping[str, TensorEntry]
+) -> list[tuple[str, tuple[Shape, ...]]]:
+    """The layers with weights in a legacy file, by the names of these, with the shapes, in order."""
+    found: dict[str, list[Shape]] = {}
+    for key in itertools.chain.from_iterable(layers):
+        found.setdefault(key.rpartition("/")[0], []).append(entries[key].shape)
+    return [(scope.rpartition("/")[2], tuple(shapes)) for scope, shapes in found.items()]
+
+
+def _ranks(layers: Iterable[tuple[str, object]]) -> list[tuple[str, int]]:
+    """What names say of the order of layers: `dense_7` and `dense_3` are the second and the first one called `dense`."""
+    bases = [(base_of(name), int(name.removeprefix(base_of(name)).strip("_") or 0)) for name, _ in layers]
+    numbers = {
+        base: sorted({number for other, number in bases if other == base})
+        for base in {each for each, _ in bases}
+    }
+    return [(base, numbers[base].index(number)) for base, number in bases]
 
 
 def conversion_cause(trials: Trials) -> FoundCause:

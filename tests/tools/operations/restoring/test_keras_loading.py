@@ -180,6 +180,35 @@ def test_a_legacy_file_is_loaded_by_order(layers, failure, found, tmp_path):
         assert cause.kind == "legacy-order"
 
 
+def write_named(path, names, writer):
+    """A legacy file with a dense layer of each name."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = names
+        file.attrs["keras_version"] = writer
+        for name in names:
+            weights = [f"net/{name}/kernel", f"net/{name}/bias"]
+            file.create_group(name).attrs["weight_names"] = weights
+            for each, shape in zip(weights, DENSE, strict=True):
+                file[name][each] = np.zeros(shape, "f4")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "writer", "told"),
+    [
+        (["dense_5", "dense_4"], "2.15.0", ["'dense_5' to 'dense', 'dense_4' to 'dense_1'"]),
+        (["dense_4", "dense_5"], "2.15.0", []),
+        (["dense_1", "dense"], "3.8.0", []),
+    ],
+)
+def test_layers_that_two_kerases_may_exchange(names, writer, told, tmp_path, capsys):
+    a = write_named(tmp_path / "a.h5", names, writer)
+    b = write_named(tmp_path / "b.h5", ["dense", "dense_1"], "3.15.1")
+    assert [each.what.partition("weights: ")[2] for each in causes(a, b)] == told
+    assert main(["check", str(a), "--against", str(b)]) == 0
+    assert ("each other's weights" in capsys.readouterr().out) == bool(told)
+
+
 def test_a_legacy_file_and_files_of_other_kinds(tmp_path):
     legacy = write_legacy(tmp_path / "a.h5", [DENSE])
     weights = write(tmp_path / "b.weights.h5", {"layers/dense": DENSE})
