@@ -72,35 +72,44 @@ def seek(block: bytes, target: bytes, size: int | None = None) -> tuple[bytes, i
     if limit == 0:
         return None
 
-    def restart_key(index: int) -> tuple[bytes, int]:
-        pos = FIXED32.unpack_from(block, limit + 4 * index)[0]
+    def restart_point(index: int) -> int:
+        pos: int = FIXED32.unpack_from(block, limit + 4 * index)[0]
         if pos >= limit:
             raise CorruptionError(
                 f"restart point {index} at {pos}, entries end at {limit}", offset=limit + 4 * index
             )
-        shared, unshared, taken, key_start = _sizes(block, pos, limit)
-        if shared or key_start + unshared + taken > limit:
+        return pos
+
+    def restart_key(index: int) -> bytes:
+        pos = restart_point(index)
+        shared, unshared, taken, start = _sizes(block, pos, limit)
+        if shared or start + unshared + taken > limit:
             raise _bad_entry(pos, shared, unshared, taken, limit, None)
-        return block[key_start : key_start + unshared], pos
+        return block[start : start + unshared]
 
     low, high = 0, count - 1  # the last restart point whose key is not after the target
     while low < high:
         middle = (low + high + 1) // 2
-        if restart_key(middle)[0] <= target:
+        if restart_key(middle) <= target:
             low = middle
         else:
             high = middle - 1
-    begun = pos = restart_key(low)[1]
+    begun = pos = restart_point(low)
     key = b""
     while pos < limit:
         start = pos
-        shared, unshared, taken, pos = _sizes(block, pos, limit)
-        end = pos + unshared + taken
+        shared, unshared, taken = block[pos], block[pos + 1], block[pos + 2]  # as in `iterate`
+        if (shared | unshared | taken) < 0x80:
+            pos += 3
+        else:
+            shared, unshared, taken, pos = _sizes(block, pos, limit)
+        value_start = pos + unshared
+        end = value_start + taken
         if end > limit or shared > len(key):
             raise _bad_entry(start, shared, unshared, taken, limit, key)
-        key = key[:shared] + block[pos : pos + unshared]
+        key = key[:shared] + block[pos:value_start]
         if key >= target:
-            return key, pos + unshared, end, begun
+            return key, value_start, end, begun
         pos = end
     return None
 

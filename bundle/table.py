@@ -229,6 +229,21 @@ class TableReader:
             offset=self.handles[first + 1].offset,
         )
 
+    def previous_key(self, key: bytes) -> bytes | None:
+        """The last key before `key`, or None; decodes one data block, or a second one.
+
+        Raises:
+            CorruptionError: a data block that was read is damaged.
+        """
+        number = bisect.bisect_left(self.separators, key)
+        for each in (number, number - 1):
+            if 0 <= each < len(self.handles):
+                items = self.block_items(each)
+                place = bisect.bisect_left(items, key, key=_KEY)
+                if place:
+                    return items[place - 1][0]
+        return None
+
     def _from(self, number: int, key: bytes) -> tuple[bytes, memoryview] | None:
         """The first key of a data block that is not before `key`, and its value; None if all are before it.
 

@@ -410,6 +410,12 @@ def test_the_next_key(opened):
     assert [table.next_key(b"b") for _ in range(20)] == [b"c"] * 20  # the block is decoded as a whole
 
 
+def test_the_previous_key(opened):
+    table = opened(assemble(block([(b"a", b""), (b"c", b"")]), block([(b"~0x", b"")])))
+    keys = [b"", b"a", b"b", b"c~", b"~0x", b"~0y", b"~2"]
+    assert [table.previous_key(key) for key in keys] == [None, None, b"a", b"c", b"c", b"~0x", b"~0x"]
+
+
 def test_a_next_key_is_not_looked_for_in_many_blocks(opened):
     table = opened(assemble(*[block([(b"a%d" % number, b"")]) for number in range(3)]))
     with pytest.raises(

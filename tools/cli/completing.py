@@ -7,7 +7,6 @@ it back in an environment variable, and nothing but the index of a checkpoint is
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import sys
@@ -27,7 +26,7 @@ __all__ = ["TABLE", "answer", "table_of"]
 
 TABLE: Final = "TENSORBUNDLE_COMPLETION"  # the environment variable with the table
 _SPECIAL: Final = re.compile(r"[^\w@%+=:,./-]")  # for bash
-_MOST: Final = 2000  # candidates; a shell asks before it shows a hundred
+_MOST: Final = 1000  # names; a shell asks before it shows a hundred
 # What the metavariable of an argument says of its values. Of `KEY=...`, the part before the sign counts.
 _KINDS: Final = {
     "CKPT": "checkpoint",
@@ -119,7 +118,7 @@ def answer(arguments: Sequence[str], table: str, described: Mapping[str, str]) -
     if shell == "bash":
         breaks = os.environ.get("COMP_WORDBREAKS", "=:")
         cut = 0 if quote else max((current.rfind(each) for each in "=:" if each in breaks), default=-1) + 1
-    for word, text in itertools.islice(candidates, _MOST):
+    for word, text in candidates:
         if not word.isprintable() or (quote and quote in word):
             continue  # nothing of a checkpoint reaches a terminal raw
         if shell == "bash":

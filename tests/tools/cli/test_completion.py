@@ -172,6 +172,21 @@ def test_names_with_control_characters_are_left_out(complete, tmp_path):
     assert complete("tensorbundle", "show", str(tmp_path / "m"), "a")[1] == ["ab"]
 
 
+@pytest.mark.parametrize("form", ["m", "m.npz"])
+def test_of_many_names_the_last_one_says_what_all_have_in_common(tmp_path, form):
+    names = ["-", *(f"a/{number:02d}/x" for number in range(20)), "b"]
+    with tb.create(tmp_path / "m") as writer:
+        for name in names:
+            writer.add(name, 1)
+    np.savez(tmp_path / "m.npz", **dict.fromkeys(names, 1))
+    with tb.open(tmp_path / form) as ckpt:
+        assert names_from(ckpt.index, "a/", 3) == ["a/00/", "a/01/", "a/02/", "a/19/"]
+        assert names_from(ckpt.index, "a/1", 3) == ["a/10/", "a/11/", "a/12/", "a/19/"]
+        assert names_from(ckpt.index, "", 2) == ["-", "a/", "b"]
+        assert names_from(ckpt.index, "", 1) == ["-", "b"]
+        assert names_from(ckpt.index, "a/0", 20) == [f"a/{number:02d}/" for number in range(10)]
+
+
 @pytest.fixture
 def read_blocks(tmp_path, monkeypatch):
     """The names of an index, and how many blocks were read and keys were decoded for them."""
@@ -199,8 +214,9 @@ def test_few_blocks_of_a_large_index_are_read(tmp_path, read_blocks):
         assert read_blocks(ckpt.index, "") == (["a/", "b/", "c"], 2, 0)
         assert read_blocks(ckpt.index, "a/0999") == ([f"a/0999{digit}/" for digit in range(10)], 1, 0)
         names, read, decoded = read_blocks(ckpt.index, "a/", 2000)
-        assert names == [f"a/{number:05d}/" for number in range(2000)]
-        assert read == decoded == 1
+        assert names == [*(f"a/{number:05d}/" for number in range(2000)), "a/09999/"]
+        assert read == 2  # one for the first names, another for the last
+        assert decoded == 1
 
 
 def test_an_answer_imports_little(table):
