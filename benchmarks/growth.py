@@ -26,6 +26,7 @@ BY_TENSORS: dict[str, Callable[[Path, Path], list[object]]] = {
     "ls": lambda source, out: ours("ls", source),
     "rename": lambda source, out: ours("rename", source, out / "model.ckpt", "/=scope/"),
     "convert to TF2": lambda source, out: ours("convert", "--to", "tf2", source, out / "model.ckpt-1"),
+    "graph, one level": lambda source, out: ours("graph", "--depth", "1", objects(source)),
 }
 BY_BYTES: dict[str, Callable[[Path, Path], list[object]]] = {
     "copy": lambda source, out: ours("compact", source, out / "model.ckpt"),
@@ -33,6 +34,11 @@ BY_BYTES: dict[str, Callable[[Path, Path], list[object]]] = {
     "to safetensors": lambda source, out: ours("convert", source, out / "model.safetensors"),
     "verify": lambda source, out: ours("verify", source),
 }
+
+
+def objects(source: Path) -> Path:
+    """The object-based checkpoint with the same tensors."""
+    return source.with_name("objects.ckpt-1")
 
 
 def main() -> None:
@@ -61,6 +67,8 @@ def measure(runner: Runner, tensors: list[int], sizes: list[int]) -> dict[str, o
             if unit == "bytes":
                 what = ["name-based", source, "--size", number, "--tensors", 200]
             runner.run([*program("make_checkpoint"), *what])
+            if unit == "tensors":
+                runner.run(ours("convert", "--to", "tf2", source, objects(source)))
             for name, command in jobs.items():
                 runner.prepare([], 0, 0)
                 run = runner.run(command(source, runner.out))

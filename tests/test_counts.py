@@ -1,8 +1,9 @@
-"""What fixed jobs ask of storage, counted: files opened, reads, writes, flushes and bytes.
+"""What fixed jobs ask of storage and of memory, counted: files opened, reads, writes, flushes, bytes and allocations.
 
 Unlike times, these are the same on every machine. A change that makes one of them larger needs a reason.
 """
 
+import gc
 import os
 import sys
 from collections import Counter
@@ -182,6 +183,28 @@ def calls(job):
     finally:
         sys.setprofile(None)
     return count
+
+
+def kept(job):
+    """How many allocations a job's result holds, for each of the tensors."""
+    job()  # the first time, modules are imported and what is cached is made
+    gc.collect()
+    before = sys.getallocatedblocks()
+    result = job()
+    gc.collect()
+    count = sys.getallocatedblocks() - before
+    assert result is not None
+    return count / TENSORS
+
+
+def test_what_is_kept_in_memory_for_each_tensor(disk):
+    with tb.open("d/m", store=disk) as ckpt:
+        # The key, the entry, its offset, its checksum, and the pair of key and entry.
+        assert kept(lambda: list(ckpt.entries())) == pytest.approx(5, abs=0.1)
+        # The key as text; the tensor, its expression, the key there, the entry, its offset and its checksum.
+        assert kept(lambda: Draft.of(ckpt)) == pytest.approx(7, abs=0.1)
+        # Both keys; the planned entry, its origin, the entry, its offset, its checksum, and the range.
+        assert kept(lambda: Draft.of(ckpt).plan(last=True)) == pytest.approx(8, abs=0.1)
 
 
 JOBS = {

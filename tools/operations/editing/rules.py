@@ -67,6 +67,8 @@ class Rule:
 
     def apply(self, name: str) -> str | None:
         """The new name, or None if the rule does not match."""
+        if self.scope is not None:  # as the pattern does, several times as fast
+            return _scope_of(self.new) + name[len(self.scope) :] if name.startswith(self.scope) else None
         new, count = self.pattern.subn(
             self.replacement, name
         )  # `expand` would parse the replacement again for each
@@ -86,7 +88,7 @@ def parse_rule(old: str, new: str) -> Rule:
     if old.endswith("/") or new.endswith("/"):
         if not (old.endswith("/") and new.endswith("/")):
             raise BundleError(f"rename {text!r}: a scope ends in '/' on both sides")
-        scope, target = (each if each != "/" else "" for each in (old, new))
+        scope, target = _scope_of(old), _scope_of(new)
         pattern = re.compile(rf"\A{re.escape(scope)}(.*)\Z", re.DOTALL)
         return Rule(text, pattern, _literal(target) + r"\g<1>", old, new, scope=scope)
     literal, wildcards, end = [""], [], 0
@@ -112,6 +114,11 @@ def parse_rule(old: str, new: str) -> Rule:
     replacement = pieces[0] + "".join(rf"\g<{number}>{part}" for number, part in enumerate(pieces[1:], 1))
     fewer = f"{fault}: what the others match would be lost from the names; --regex replaces parts of names"
     return Rule(text, glob, replacement, old, new, fault=fewer if new.count("*") < len(wildcards) else None)
+
+
+def _scope_of(side: str) -> str:
+    """What a side of a rule for a scope means: '/' is the root, which adds nothing to names."""
+    return "" if side == "/" else side
 
 
 def has_wildcards(text: str) -> bool:
