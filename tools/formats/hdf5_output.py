@@ -17,7 +17,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, ConflictError
 from tensorbundle.keys import decode_key
 from tensorbundle.tools.formats.hdf5_index import hdf5
-from tensorbundle.tools.formats.listed_index import is_text
+from tensorbundle.tools.formats.listed_index import is_text, listed
 from tensorbundle.tools.formats.single_file import SingleFileOutput
 from tensorbundle.tools.rewriting.appending import append_entries
 from tensorbundle.tools.rewriting.plan import Carried, Converted
@@ -103,7 +103,12 @@ def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEnt
     links.set_char_encoding(h5py.h5t.CSET_UTF8)
     first: dict[object, str] = {}
     places = []
-    groups = {decode_key(each.key) for each in plan.entries}  # which must not be groups
+    keys = [decode_key(each.key) for each in plan.entries]
+    datasets = set(keys)  # which can't be groups
+    if inside := [f"{key!r} in {above!r}" for key in keys for above in _above(key) if above in datasets]:
+        raise ConflictError(
+            f"HDF5 has no dataset in a dataset: {listed(inside)}; rename or remove one of each", path=path
+        )
     with _writing(path, empty), h5py.File(empty, "w") as file:
         for group, attributes in plan.attributes.items():
             target = file.require_group(group) if group else file
@@ -115,8 +120,6 @@ def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEnt
                     target.attrs[name] = value
         for each in plan.entries:
             key, entry = decode_key(each.key), each.origin.entry
-            if not groups.isdisjoint(_above(key)):
-                raise ConflictError("a group of its path is the path of another tensor", path=path, key=key)
             identity = _identity(each)
             if identity is not None and identity in first:
                 file[key] = file[first[identity]]

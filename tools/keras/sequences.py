@@ -106,6 +106,7 @@ def legacy_groups(
             "load from a legacy .h5 file; convert to .weights.h5",
             key=model.path,
         )
+    ordering.must_be_known(model)
     old = _Order(ordering, 2, layers, doubtful=True).groups(model)
     if version == 2:
         same = _Order(ordering, 2, layers, doubtful=False).groups(model)

@@ -100,16 +100,29 @@ class Ordering:
             ConflictError: it is not known which variables are trained, and the order depends on it.
         """
         known = list(self.trained(layer))
-        unknown = [each.name for each, is_trained in known if is_trained is None]
-        if unknown and len(known) > 1:
-            raise ConflictError(
-                f"which of the variables {quoted(unknown)} are trained is not known, and Keras stores those "
-                "first; give --trainable PATTERN or --non-trainable PATTERN",
-                key=layer.path,
-            )
+        if unknown := self._unknown(layer):
+            raise ConflictError(_which(unknown), key=layer.path)
         return [
             *(each for each, is_trained in known if is_trained is not False),
             *(each for each, is_trained in known if is_trained is False),
+        ]
+
+    def must_be_known(self, model: Layer) -> None:
+        """Refuse a model with layers whose order is not known.
+
+        Raises:
+            ConflictError: there are such layers; the reason has the variables of all of them.
+        """
+        unknown = {layer: names for layer in model.walk() if (names := self._unknown(layer))}
+        if len(unknown) > 1:
+            raise ConflictError(
+                _which([_join(each.path, name) for each in unknown for name in unknown[each]])
+            )
+
+    def _unknown(self, layer: Layer) -> list[str]:
+        """The variables of a layer of which it is not known whether they are trained, where the order depends on it."""
+        return [
+            each.name for each, is_trained in self.trained(layer) if is_trained is None and len(layer.own) > 1
         ]
 
     def trained(self, layer: Layer) -> Iterator[tuple[Variable, bool | None]]:
@@ -130,6 +143,7 @@ def weights_of(model: Layer, classes: Classes, ordering: Ordering) -> list[Weigh
             and says what helps.
         BundleError: the config describes another model.
     """
+    ordering.must_be_known(model)
     walk = _Walk(classes, ordering)
     walk.add(model, "", classes.described, "")
     if walk.unknown:
@@ -140,6 +154,13 @@ def weights_of(model: Layer, classes: Classes, ordering: Ordering) -> list[Weigh
             "file that the model wrote (--template FRESH.weights.h5); or convert to a legacy .h5 file, which needs no classes"
         )
     return walk.weights
+
+
+def _which(unknown: list[str]) -> str:
+    return (
+        f"which of the variables {quoted(unknown)} are trained is not known, and Keras stores those first; give --trainable "
+        "PATTERN or --non-trainable PATTERN"
+    )
 
 
 class _Walk:

@@ -240,6 +240,10 @@ def test_variables_whose_order_is_not_known():
         ConflictError, match=r"key 'block': which of the variables 'w', 'count_of' are trained is not known"
     ):
         paths(nested)
+    with pytest.raises(
+        ConflictError, match=r"^which of the variables 'a/v', 'a/w', 'b/x', 'b/y' are trained"
+    ):
+        paths({"a": {"v": "v", "w": "w"}, "b": {"x": "x", "y": "y"}})
     assert list(paths(nested, told=lambda variable: variable.name == "count_of").values()) == [
         "block/count_of",
         "block/w",
