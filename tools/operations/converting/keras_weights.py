@@ -28,6 +28,7 @@ from tensorbundle.tools.keras.lost import left_out_by_keras_3
 from tensorbundle.tools.keras.sequences import legacy_groups, legacy_layers, legacy_writer
 from tensorbundle.tools.keras.template import groups_of, weights_by_template
 from tensorbundle.tools.keras.weights import Ordering, weights_of
+from tensorbundle.tools.operations.converting.fitting import refuse_conflicts
 from tensorbundle.tools.operations.converting.keras_optimizer import (
     OPTIMIZER,
     state_for_weights,
@@ -225,16 +226,14 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
             f"the file has nothing for {', '.join(map(repr, missing[:_SHOWN]))}", path=draft.prefix
         )
     tensors = dict(template.tensors)
+    conflicts = [
+        f"{path!r} is {draft.tensors[path].spec}, the template has {tensors[variable.key].spec}"
+        for path, variable in pairs
+        if draft.tensors[path].spec != tensors[variable.key].spec
+    ]
+    refuse_conflicts(conflicts, draft.prefix, "; cast or reshape them first")
     for path, variable in pairs:
-        source, target = draft.tensors[path], tensors[variable.key]
-        if source.spec != target.spec:
-            raise ConflictError(
-                f"{source.dtype} {list(source.shape)}, the template has {target.dtype} {list(target.shape)}; "
-                "cast or reshape it first",
-                path=draft.prefix,
-                key=path,
-            )
-        tensors[variable.key] = replace(source, matched="matched with the template")
+        tensors[variable.key] = replace(draft.tensors[path], matched="matched with the template")
     state = state_from_weights(draft, template, layer, known, model.beta_1)
     tensors |= state.tensors
     used = {path for path, _ in pairs} | state.used

@@ -8,7 +8,7 @@ import pytest
 import tensorbundle as tb
 from support.golden import GOLDEN
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError
-from tensorbundle.tools import convert, diff, info, slim, verify
+from tensorbundle.tools import cast, convert, diff, info, slim, verify
 from tensorbundle.tools.formats import hdf5_output
 
 h5py = pytest.importorskip("h5py")
@@ -384,3 +384,13 @@ def test_the_template_must_be_of_the_same_model(tmp_path):
     with pytest.raises(BundleError):
         convert(tmp_path / "out.weights.h5", tmp_path / "back", to="tf2", template=tmp_path / "other")
     assert not list(tmp_path.glob("back*"))
+
+
+def test_every_conflict_of_types_is_listed(tmp_path):
+    write(tmp_path / "ckpt", {"layer-0": dense("dense"), "layer-1": dense("dense_1")})
+    convert(tmp_path / "ckpt", tmp_path / "m.weights.h5")
+    cast(tmp_path / "ckpt", tmp_path / "half", {"*kernel*": "float16"})
+    with pytest.raises(
+        ConflictError, match="vars/0' is .*, the template has .*dense_1/vars/0' is .*; cast or reshape"
+    ):
+        convert(tmp_path / "m.weights.h5", tmp_path / "back", to="tf2", template=tmp_path / "half")
