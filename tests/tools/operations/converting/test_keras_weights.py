@@ -391,6 +391,6 @@ def test_every_conflict_of_types_is_listed(tmp_path):
     convert(tmp_path / "ckpt", tmp_path / "m.weights.h5")
     cast(tmp_path / "ckpt", tmp_path / "half", {"*kernel*": "float16"})
     with pytest.raises(
-        ConflictError, match="vars/0' is .*, the template has .*dense_1/vars/0' is .*; cast or reshape"
+        ConflictError, match=r"vars/0' is .*, the template has .*dense_1/vars/0' is .*; cast or reshape"
     ):
         convert(tmp_path / "m.weights.h5", tmp_path / "back", to="tf2", template=tmp_path / "half")
