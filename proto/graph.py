@@ -72,7 +72,7 @@ class ObjectGraph:
         """
         graph = cls.__new__(cls)
         graph.nodes = decode_nodes(data)
-        check_paths(graph.root, len(data))
+        check_paths(graph.nodes, len(data))
         graph.stored = data
         return graph
 
@@ -88,7 +88,7 @@ class ObjectGraph:
             CorruptionError: as for `parse`, for paths that are too long.
         """
         data = encode_nodes(self.nodes)
-        check_paths(self.root, len(data))
+        check_paths(self.nodes, len(data))
         if self.stored is None or self.stored == data:
             return data
         return self.stored if is_encoding_of(data, len(self.nodes), self.stored) else data

@@ -17,7 +17,7 @@ from tensorbundle.proto.nodes import Slot
 from tensorbundle.proto.paths import escape_name, slot_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tensorbundle.proto.nodes import Node
 
@@ -72,23 +72,28 @@ def walk(root: Node) -> Iterator[tuple[str, Node]]:
         yield paths[node], node
 
 
-def check_paths(root: Node, nbytes: int) -> None:
-    """Refuse a graph whose paths need too much memory, without building them.
+def check_paths(nodes: Sequence[Node], nbytes: int) -> None:
+    """Refuse a graph whose paths need too much memory, without building them; its first node is the root.
 
     Raises:
         CorruptionError: they have far more characters in total than the graph has bytes (`nbytes`), as in a chain of 1,500 objects.
     """
     allowed = min(MAX_PATHS, MAX_PATH_RATIO * nbytes + (1 << 20))
-    sizes: dict[Node, int] = {}
+    variables = {slot.variable for node in nodes for slot in node.slots}
+    sizes: dict[
+        Node, int
+    ] = {}  # of objects that other paths continue; most objects are variables without slots
     total = 0
-    for node, parent, edge in reach(root):
+    for node, parent, edge in reach(nodes[0]):
         if parent is None:
-            sizes[node] = 0
+            size = 0
         elif isinstance(edge, Slot):
-            sizes[node] = sizes[edge.variable] + sizes[parent] + len(edge.name)
+            size = sizes[edge.variable] + sizes[parent] + len(edge.name)
         else:
-            sizes[node] = sizes[parent] + 1 + len(escape_name(edge))
-        total += sizes[node]
+            size = sizes[parent] + 1 + len(escape_name(edge))
+        if node.children or node.slots or node in variables:
+            sizes[node] = size
+        total += size
         if total > allowed:
             raise paths_too_long(allowed)
 
