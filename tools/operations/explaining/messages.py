@@ -132,8 +132,8 @@ MESSAGES: Final = (
     _message(
         "version",
         r"Checkpoint (min consumer|producer) version|Checkpoint disallows consumer version|shuts out readers of version|"
-        r"produced by a newer version of TensorFlow",
-        "TensorFlow core/public/version.h, CheckVersions",
+        r"produced by a newer version of TensorFlow|Unable to load checkpoint saved in future version of TensorFlow",
+        "TensorFlow core/public/version.h, CheckVersions, and python/checkpoint/restore.py",
         "The checkpoint says that readers of this version must not read it.",
         *("newer-version", "changed"),
     ),
@@ -149,7 +149,8 @@ MESSAGES: Final = (
     _message(
         "state-file",
         r"Couldn't find 'checkpoint' file or checkpoints in given directory|Invalid checkpoint state loaded from|"
-        r"couldn't match files for checkpoint|Can't load save_path when it is None",
+        r"couldn't match files for checkpoint|Can't load save_path when it is None|"
+        r"No checkpoint specified \(save_path=None\)",
         "TensorFlow python/checkpoint/checkpoint_management.py",
         "The directory has no state file 'checkpoint' that names a checkpoint which is there: latest_checkpoint returns None.",
         *("moved-directory", "wrong-path"),
@@ -163,6 +164,33 @@ MESSAGES: Final = (
         *("wrong-path", "not-copied", "glob-prefix"),
     ),
     _message(
+        "no-saved-model",
+        r"SavedModel file does not exist at|Could not find SavedModel \.pb",
+        "TensorFlow python/saved_model/loader_impl.py",
+        "There is no saved_model.pb in this directory: it is not a SavedModel, or not its top directory. A checkpoint is "
+        "restored by tf.train.Checkpoint, and has no saved_model.pb.",
+        *("wrong-path", "not-copied"),
+        advice=("'tensorbundle info PATH' says what is there",),
+    ),
+    _message(
+        "merge",
+        r"Merging bundles with conflicting|Duplicate tensor keyed by|At least one prefix checkpoint file must exist|"
+        r"attempting to merge in a non-slice bundle entry",
+        f"{_BUNDLE}, MergeBundles",
+        "The parts that a save wrote can't be merged: some are missing, or are those of another save.",
+        *("partial-save", "other-checkpoint"),
+        advice=("'tensorbundle manage DIR' lists saves that were not merged",),
+    ),
+    _message(
+        "v1-list",
+        r"Failed to find the saved tensor slices at the beginning of the checkpoint file",
+        "TensorFlow core/util/tensor_slice_reader.cc, TensorSliceReader::LoadShard",
+        "The file is a table, but not a V1 checkpoint: the record that lists its tensors is missing. The index of a V2 "
+        "checkpoint is one, if it was renamed.",
+        *("wrong-path", "changed"),
+        advice=(VERIFY, SALVAGE),
+    ),
+    _message(
         "no-space",
         r"No space left on device|Disk quota exceeded|\bENOSPC\b",
         "the operating system",
@@ -173,7 +201,8 @@ MESSAGES: Final = (
     _message(
         "key-not-found",
         r"Key (?P<key>\S+) not found in checkpoint|Tensor name \"?(?P<tensor>[^\s\"]+)\"? not found in checkpoint|"
-        r"Restoring from checkpoint failed\. This is most likely due to a Variable name",
+        r"Restoring from checkpoint failed\. This is most likely due to a Variable name|"
+        r"Tensor \S+ is not found in \S+ checkpoint",
         "TensorFlow core/kernels/save_restore_tensor.cc and python/training/saver.py",
         "The program looks for a variable by its name, and the checkpoint has none of this name.",
         *("other-structure", "object-based", "optimizer-left", "truncated"),
@@ -190,12 +219,21 @@ MESSAGES: Final = (
         "assign-shape",
         r"Assign requires shapes of both tensors to match|Shape of variable .* doesn't match with shape of tensor|"
         r"Received incompatible tensor with shape|incompatible with the tensor's shape|"
-        r"Tensor's shape .* is not compatible with supplied shape|The shape of the target variable .* and the shape of the "
-        r"target value|Shapes? .* (?:and .* )?(?:are|is) incompatible|Layer weight shape .* not compatible with provided "
-        r"weight shape|Shape mismatch in layer",
+        r"Tensor's shape .* is not compatible with supplied shape|The shape of the target variable .*?and the shape of the "
+        r"target value|shape_and_slice spec .*does not match the shape|Shapes? .* (?:and .* )?(?:are|is) incompatible|Layer weight shape .* not compatible with provided "
+        r"weight shape|Shape mismatch in (?:layer|model)|has shape .* not compatible with provided weight shape|"
+        r"most likely due to a mismatch between the current graph and the graph from the checkpoint",
         "TensorFlow python/training/saving/saveable_object_util.py and Keras variables",
         "A stored tensor has another shape than the variable that it is for.",
         "other-shape",
+        advice=(CHECK,),
+    ),
+    _message(
+        "uninitialized",
+        r"Attempting to use uninitialized value|This could mean that (?:the|this) variable (?:was uninitialized|has been deleted)",
+        "TensorFlow core/kernels/variable_ops.cc and resource_variable_ops.cc",
+        "A variable was neither restored nor initialised: the restore did not include it.",
+        *("other-structure", "not-initialized"),
         advice=(CHECK,),
     ),
     # Restores of objects
@@ -236,6 +274,16 @@ MESSAGES: Final = (
         *("one-in-checkpoint", "shared-key", "other-structure"),
         advice=(CHECK,),
     ),
+    _message(
+        "other-attributes",
+        r"expects checkpointed values but checkpoint does not contain serialized tensors|does not expect checkpointed values "
+        r"but checkpoint contains|Size for (?:saveable_objects|serialized_tensors) for Trackable",
+        "TensorFlow python/checkpoint/restore.py",
+        "An object of the program saves other values than the object in its place in the checkpoint: it has another class, or "
+        "its class is of another version.",
+        *("other-structure", "newer-version"),
+        advice=(CHECK,),
+    ),
     # Keras
     _message(
         "keras-layer-variables",
@@ -251,7 +299,7 @@ MESSAGES: Final = (
         "keras-layer-count",
         r"Layer count mismatch when loading weights|You are trying to load a weight file containing \d+ layers into a model "
         r"with \d+ layers|A total of \d+ objects could not be loaded|Weight count mismatch for |expects \d+ "
-        r"weight\(s\)|Unable to load weights saved in HDF5 format into a subclassed Model",
+        r"weight\(s\)|expects \d+ top-level weight\(s\)|Unable to (?:synchronously )?open object|Unable to load weights saved in HDF5 format into a subclassed Model",
         "Keras saving/saving_lib.py and legacy/saving/legacy_h5_format.py",
         "The layers of the file and of the model are not the same.",
         *("other-structure", "other-layers", "not-built"),
@@ -262,7 +310,8 @@ MESSAGES: Final = (
         r"File format not supported: filepath=|Keras 3 only supports V3 `?\.keras`? files and legacy H5|"
         r"The filename must end in `?\.weights\.h5`?|Invalid filename: expected a? ?`?\.keras`? extension|"
         r"load_weights\(\).*\.weights\.h5|legacy SavedModel format is not supported by `load_model\(\)` in Keras 3|"
-        r"`?\.weights\.h5`? or `?\.keras`? or",
+        r"`?\.weights\.h5`? or `?\.keras`? or|`save_format` argument is deprecated in Keras 3|`by_name` only supports loading|"
+        r"Invalid filepath extension for saving|must end in `?\.weights\.json`? when",
         "Keras saving/saving_api.py",
         "Keras 3 was asked to load a file of a kind that it does not read.",
         "keras-3",
@@ -271,10 +320,28 @@ MESSAGES: Final = (
         "keras-optimizer",
         r"legacy TF-?Keras optimizer|You are trying to restore a checkpoint from a legacy Keras optimizer|"
         r"Skipping variable loading for optimizer|optimizer '?\S*'? (?:because )?it has \d+ variables whereas the saved "
-        r"optimizer has \d+ variables|has \d+ variables whereas the saved optimizer",
+        r"optimizer has \d+ variables|has \d+ variables whereas the saved optimizer|You are calling `set_weights\(\)` on an "
+        r"optimizer that has not yet been built",
         "tf_keras optimizers/optimizer.py and Keras optimizers/base_optimizer.py",
         "The optimizer's state has another layout than this optimizer expects.",
-        "other-optimizer",
+        *("other-optimizer", "not-built"),
+    ),
+    _message(
+        "weights-only",
+        r"No model config found in the file|Checkpoint does not contain model configuration",
+        "Keras legacy/saving/legacy_h5_format.py and saving/saving_api.py",
+        "load_model was given a file that has weights, and no model: save_weights or save_weights_only=True wrote it.",
+        "weights-only",
+    ),
+    _message(
+        "keras-archive",
+        r"File not found: filepath=|(?:BadZipFile|zipfile).*File is not a zip file|"
+        r"Unable to (?:synchronously )?open file \(truncated file: eof = |HDF5 dataset too large to load safely|"
+        r"Malformed HDF5 dataset shape|Not allowed: H5 file",
+        "Keras saving/saving_lib.py, and HDF5",
+        "The file is not there, is not what its name says, or was not copied completely.",
+        *("wrong-path", "truncated", "foreign-content", "impossible-entry"),
+        advice=(VERIFY,),
     ),
     _message(
         "hdf5",

@@ -196,6 +196,11 @@ RESTORE_CAUSES: Final = (
         ),
     ),
     Cause(
+        "weights-only",
+        "the file has weights and no model",
+        ("make the model with the code that made it, and call model.load_weights(path)",),
+    ),
+    Cause(
         "keras-weights",
         "A is a file of Keras weights, which TensorFlow does not restore[[; and it can't be converted: {why}]]",
     ),

@@ -36,6 +36,89 @@ TEXTS = [
     ),
     ("Data loss: truncated block read", ["block-checksum"], "truncated"),
     (
+        "AssertionError: No checkpoint specified (save_path=None); nothing is",
+        ["state-file"],
+        "moved-directory",
+    ),
+    ("Unable to load checkpoint saved in future version of TensorFlow.", ["version"], "newer-version"),
+    ("Tensor bert/x is not found in ./ckpt checkpoint {'a': [1]}", ["key-not-found"], "other-structure"),
+    ("Attempting to use uninitialized value dense/kernel", ["uninitialized"], "other-structure"),
+    (
+        "Error while reading resource variable w from Container: localhost. This could mean that the variable was uninitialized.",
+        ["uninitialized"],
+        "other-structure",
+    ),
+    (
+        "shape in shape_and_slice spec [2,3] does not match the shape stored in checkpoint: [3,2]",
+        ["assign-shape"],
+        "other-shape",
+    ),
+    (
+        (
+            "Restoring from checkpoint failed. This is most likely due to a mismatch between the current graph and the graph from "
+            "the checkpoint."
+        ),
+        ["assign-shape"],
+        "other-shape",
+    ),
+    (
+        "The shape of the target variable and the shape of the target value in `variable.assign(value)` must match.",
+        ["assign-shape"],
+        "other-shape",
+    ),
+    ("Shape mismatch in model for top-level weight x.", ["assign-shape"], "other-shape"),
+    (
+        "Optimizer variable m has shape (3,) not compatible with provided weight shape (4,).",
+        ["assign-shape"],
+        "other-shape",
+    ),
+    (
+        "SavedModel file does not exist at: foo/{saved_model.pbtxt|saved_model.pb}",
+        ["no-saved-model"],
+        "wrong-path",
+    ),
+    ("Merging bundles with conflicting endianness; inputs corrupted?", ["merge"], "partial-save"),
+    ("Duplicate tensor keyed by a encountered, when merging prefix: m", ["merge"], "partial-save"),
+    (
+        "Failed to find the saved tensor slices at the beginning of the checkpoint file: m.index",
+        ["v1-list"],
+        "wrong-path",
+    ),
+    (
+        "Trackable X expects checkpointed values but checkpoint does not contain serialized tensors for node_id: 4.",
+        ["other-attributes"],
+        "other-structure",
+    ),
+    (
+        "Size for saveable_objects for Trackable: 2 did not match the size for serialized_tensors for checkpoint: 1.",
+        ["other-attributes"],
+        "other-structure",
+    ),
+    (
+        "KeyError: \"Unable to synchronously open object (object 'vars' doesn't exist)\"",
+        ["keras-layer-count"],
+        "other-structure",
+    ),
+    ("The `save_format` argument is deprecated in Keras 3.", ["keras-3-format"], "keras-3"),
+    ("Invalid filepath extension for saving. Please add either a", ["keras-3-format"], "keras-3"),
+    (
+        "You are calling `set_weights()` on an optimizer that has not yet been built.",
+        ["keras-optimizer"],
+        "other-optimizer",
+    ),
+    ("No model config found in the file at m.h5.", ["weights-only"], "weights-only"),
+    (
+        "Checkpoint does not contain model configuration. This checkpoint may have been saved",
+        ["weights-only"],
+        "weights-only",
+    ),
+    ("zipfile.BadZipFile: File is not a zip file", ["keras-archive"], "wrong-path"),
+    (
+        "Unable to synchronously open file (truncated file: eof = 2048, sblock->base_addr = 0, stored_eof = 4096)",
+        ["keras-archive"],
+        "wrong-path",
+    ),
+    (
         (
             "TensorBundle at m shard 0 (24 bytes): Checksum does not match: stored 2020883037 vs. calculated on the restored "
             "bytes 2464715202"
