@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -50,6 +51,10 @@ _PACKAGES: Final = {
 _REFUSALS: Final = (400, 403)
 _SILENT_SECONDS: Final = 30
 _PACKAGES_OF_HTTP: Final = {"http": "aiohttp", "https": "aiohttp"}
+
+# What these libraries log is in the errors that they raise; where no handler is, Python prints it, with tracebacks.
+for _library in ("fsspec", "s3fs", "gcsfs", "adlfs", "aiobotocore", "botocore", "azure", "google"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,8 @@ class RemoteStore:
             MissingFileError, UnreadableFileError: as `_look`.
         """
         fs, name = self.locate(path)
+        if not (is_s3(fs) or is_http(fs)):
+            return None  # and no server has answered yet
         try:
             end = patiently(lambda: fetch_end(fs, name, NEAR_BYTES))
         except Exception as error:

@@ -92,28 +92,50 @@ def test_tasks_have_no_bytes_and_are_one_for_each_shard(s3, remote, workers):
     assert max(sizes) < 4000
 
 
-def test_a_worker_that_is_killed_in_the_middle(s3, remote, source, workers):
-    """Its task runs again on another one, and what it left half-written is in nobody's way."""
-    killed = threading.Event()
-
-    def kill(_, request):
-        if request.method in ("PUT", "POST") and "00003-of-00006" in request.path and not killed.is_set():
-            killed.set()
-            for pid in workers.scheduler_info_pids():
-                os.kill(pid, signal.SIGKILL)
-        return
-
+def killing_a_worker(workers, methods):
+    """A fault that kills a worker when a request about one of the data shards comes, and the event of that."""
     from distributed import Client
 
+    killed = threading.Event()
     with Client(workers.scheduler_address, set_as_default=False) as client:
-        pids = list(client.run(os.getpid).values())
-    workers.scheduler_info_pids = lambda: pids[:1]
-    s3.log.fault = kill
+        pid = next(iter(client.run(os.getpid).values()))
+
+    def kill(_, request):
+        if request.method in methods and "00003-of-00006" in request.path and not killed.is_set():
+            killed.set()
+            os.kill(pid, signal.SIGKILL)
+
+    return kill, killed
+
+
+def test_a_worker_that_is_killed_in_the_middle(s3, remote, source, workers):
+    """Its task runs again on another one, and what it left half-written is in nobody's way, and is deleted."""
+    s3.log.fault, killed = killing_a_worker(workers, ("PUT", "POST"))
     with cluster(workers.scheduler_address) as executor:
         extract(remote, "s3://bucket/new/model", "*", options=TransferOptions(executor=executor))
     assert killed.is_set()
     for path in source.parent.glob("model.*"):
         assert s3.content(f"new/{path.name}") == path.read_bytes()
+    assert s3.uploads() == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_reads(s3, remote, workers, run):
+    alone = run("hash", remote).out
+    s3.log.fault, killed = killing_a_worker(workers, ("GET",))
+    assert run("hash", remote, "--scheduler", workers.scheduler_address).out == alone
+    assert killed.is_set()
+
+
+def test_a_pool_of_processes_writes_the_same_bytes(source):
+    from concurrent.futures import ProcessPoolExecutor
+
+    cast(source, source.parent / "one", {"t*": "bfloat16"}, options=TransferOptions(data="copy"))
+    with ProcessPoolExecutor(2) as executor:
+        options = TransferOptions(data="copy", executor=executor)
+        cast(source, source.parent / "two", {"t*": "bfloat16"}, options=options)
+    for path in source.parent.glob("one.*"):
+        assert path.with_name(path.name.replace("one", "two")).read_bytes() == path.read_bytes()
 
 
 def test_one_large_tensor_is_cut_over_tasks(s3, tmp_path, workers, monkeypatch):

@@ -1,5 +1,6 @@
 """Checkpoints behind URLs, in fsspec's memory file system: read, written, refused."""
 
+import logging
 import pickle
 import sys
 import threading
@@ -18,7 +19,7 @@ from tensorbundle.errors import (
     MissingFileError,
     UnsupportedError,
 )
-from tensorbundle.storage import downloads, pool, readahead, store_of, uploads
+from tensorbundle.storage import downloads, faults, pool, readahead, store_of, uploads
 from tensorbundle.storage.remote import RemoteStore
 from tensorbundle.storage.settings import storage_options
 from tensorbundle.tools import convert, extract
@@ -450,3 +451,17 @@ def counted(do, calls):
         return do(*arguments)
 
     return call
+
+
+def test_a_question_without_a_request_is_no_answer(monkeypatch):
+    """Else a server that nobody reached yet is taken for one that is busy, and is waited for."""
+    monkeypatch.setattr(faults, "_answered", threading.Event())
+    assert not RemoteStore({}, {}).is_file("memory://nowhere/x.index", reading_end=True)
+    assert not faults._answered.is_set()
+
+
+def test_what_libraries_log_is_not_printed(monkeypatch):
+    """Python prints warnings and errors for which no logger has a handler."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    for name in ("gcsfs.retry", "s3fs", "google.auth"):
+        assert logging.getLogger(name).hasHandlers()
