@@ -14,7 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from jobs import JOBS, OURS, Sources
-from measure import SETS
+from measure import JOBS_OF, SETS
 from running import Runner, parse_size
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("old")
     parser.add_argument("new", nargs="?")
-    parser.add_argument("--only", nargs="+", choices=JOBS, default=list(JOBS), metavar="JOB")
+    parser.add_argument("--only", nargs="+", choices=JOBS, default=JOBS_OF["quick"], metavar="JOB")
     parser.add_argument("--size", type=parse_size, default=SETS["quick"]["size"])
     parser.add_argument("--rounds", type=int, default=SETS["quick"]["rounds"])
     parser.add_argument("--directory", help="where files are written; a temporary directory by default")

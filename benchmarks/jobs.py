@@ -56,10 +56,14 @@ class Sources:
         self.runner, self.size, self.tensors = runner, size, tensors
 
     def prefix(self, kind: str) -> Path:
-        """One of: `name-based` and `object-based`, of 200 tensors; `many`, of tiny ones; `few`, of ten."""
+        """One of: `name-based` and `object-based`, of 200 tensors; `many`, of tiny ones; `few`, of ten; a shape of `SHAPES`."""
         prefix = self.runner.scratch / kind / "model.ckpt"
-        if not prefix.parent.exists():
-            prefix.parent.mkdir()
+        if prefix.parent.exists():
+            return prefix
+        prefix.parent.mkdir()
+        if kind == "shards":
+            self.runner.run(ours("reshard", self.prefix("name-based"), prefix, "--shards", 64))
+        else:
             count = {"many": self.tensors, "few": 10}.get(kind, 200)
             like = "many" if kind in {"many", "few"} else kind
             self.runner.run(
@@ -202,6 +206,23 @@ def _copy(sources: Sources) -> Job:
     return Job("copy", title, commands, check, {"cp, sync": 0.7}, reads=files, volume=bytes_of(files))
 
 
+def _copy_shape(kind: str) -> Callable[[Sources], Job]:
+    def job(sources: Sources) -> Job:
+        source, files, out = sources.prefix(kind), sources.files(kind), sources.runner.out
+
+        def check(contender: str, run: Measurement) -> None:
+            with tb.open(source) as before, tb.open(out / "model.ckpt") as after:
+                sizes = [[(key, entry.crc32c) for key, entry in each.entries()] for each in (before, after)]
+                assert sizes[0] == sizes[1]
+
+        commands = {OURS: ours("compact", source, out / "model.ckpt"), "cp, sync": [*CP, *files, out]}
+        title = f"copy of {SHAPES[kind]}"
+        reach = {"cp, sync": 0.7}
+        return Job(f"copy-{kind}", title, commands, check, reach, reads=files, volume=bytes_of(files))
+
+    return job
+
+
 def _to_safetensors(sources: Sources) -> Job:
     source, files, out = sources.prefix("name-based"), sources.files("name-based"), sources.runner.out
 
@@ -319,6 +340,12 @@ def is_the_conversion_of(source: Path, prefix: Path, target: str) -> None:
             np.testing.assert_array_equal(after[keys[key]], before[key])
 
 
+SHAPES = {
+    "adam": "a BERT with Adam's slots",
+    "embedding": "one embedding table",
+    "single": "one tensor",
+    "shards": "64 data shards",
+}
 JOBS: dict[str, Callable[[Sources], Job]] = {
     "help": _help,
     "ls": _ls,
@@ -328,6 +355,7 @@ JOBS: dict[str, Callable[[Sources], Job]] = {
     "to-tf2": _convert("tf2"),
     "to-tf1": _convert("tf1"),
     "copy": _copy,
+    **{f"copy-{kind}": _copy_shape(kind) for kind in SHAPES},
     "to-safetensors": _to_safetensors,
     "from-safetensors": _from_safetensors,
     "cast": _cast,

@@ -4,7 +4,7 @@ Each round runs every contender of a job once, as a whole process, with the file
 hand (`programs/back_memory.py`) and a pause after the run before. Results are written to `results/SET.json`, job by job:
 jobs that are not measured this time stay in it. `report.py` makes docs/performance.md of them.
 
-`quick` takes about five minutes and 2 GB of disk; `full`, with 4 GB checkpoints, takes about an hour, 17 GB of disk and,
+`quick` takes about five minutes and 2 GB of disk; `full`, with 4 GB checkpoints and copies of more shapes, takes about an hour, 17 GB of disk and,
 for TensorFlow, 14 GB of memory.
 """
 
@@ -18,7 +18,7 @@ import os
 import platform
 from pathlib import Path
 
-from jobs import JOBS, Sources
+from jobs import JOBS, SHAPES, Sources
 from running import Runner, is_installed, parse_size
 
 RESULTS = Path(__file__).parent / "results"
@@ -27,13 +27,14 @@ SETS = {
     "full": {"size": "4GB", "tensors": 1_000_000, "rounds": 5, "pause": 5.0},
 }
 PACKAGES = ("numpy", "protobuf", "crc32c", "ml_dtypes", "tensorflow", "safetensors")
+JOBS_OF = {"quick": [each for each in JOBS if each.removeprefix("copy-") not in SHAPES], "full": list(JOBS)}
 NEEDED = {"tensorflow", "safetensors"}  # contenders that are packages
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("set", choices=SETS, nargs="?", default="quick")
-    parser.add_argument("--only", nargs="+", choices=JOBS, default=list(JOBS), metavar="JOB")
+    parser.add_argument("--only", nargs="+", choices=JOBS, metavar="JOB")
     parser.add_argument("--size", type=parse_size, help="bytes of a checkpoint")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--directory", help="where files are written; a temporary directory by default")
@@ -45,7 +46,7 @@ def main() -> None:
     size = args.size or parse_size(chosen["size"])
     with Runner.started(args.directory) as runner:
         sources = Sources(runner, size, chosen["tensors"])
-        for name in args.only:
+        for name in args.only or JOBS_OF[args.set]:
             job = measure(name, runner, sources, args.rounds or chosen["rounds"], chosen["pause"])
             known = results["jobs"] | {name: job}
             results["jobs"] = {each: known[each] for each in JOBS if each in known}

@@ -50,6 +50,27 @@ def many_shapes(tensors: int) -> dict[str, tuple[int, ...]]:
     return dict(sorted(out.items()))
 
 
+def adam_shapes(nbytes: int, layers: int = 24) -> dict[str, tuple[int, ...]]:
+    """A BERT-like encoder and the two slots of Adam for each variable, `nbytes` in all: widths follow from the size."""
+    width = max(
+        8, int((nbytes / 12 / (12 * layers + 30)) ** 0.5)
+    )  # 12 w**2 a layer, and 30 w rows of w embeddings
+    model: dict[str, tuple[int, ...]] = {"bert/embeddings/word_embeddings": (30 * width, width)}
+    for layer in range(layers):
+        for part in PARTS:
+            inner = 4 * width if "mlp" in part else width
+            shape = (width, inner) if part.startswith("mlp/up") else (inner, width)
+            vector = (inner if part == "mlp/up/bias" else width,)
+            model[f"bert/encoder/layer_{layer}/{part}"] = shape if part.endswith("kernel") else vector
+    slots = {f"{name}/{slot}": shape for name, shape in model.items() for slot in ("adam_m", "adam_v")}
+    return dict(sorted((model | slots).items()))
+
+
+def embedding_shapes(nbytes: int) -> dict[str, tuple[int, ...]]:
+    """A table of 16 columns with as many rows as `nbytes` take (10 million at 640 MB), and a small tower."""
+    return {"tower/kernel": (16, 256), "users/embedding": (max(1, nbytes // 64), 16)}
+
+
 def random_chunks(nbytes: int, random: np.random.Generator) -> Iterator[np.ndarray]:
     """Normally distributed float32 values in chunks, `nbytes` in all."""
     while nbytes > 0:
