@@ -212,6 +212,8 @@ class CheckpointState:
     def write(self, store: Store | None = None) -> None:
         """Replace the directory's state file atomically, and flush it to disk.
 
+        A new one is readable by no more than the latest checkpoint.
+
         Raises:
             MissingFileError: no such directory.
             UnsupportedError: as for `encode`.
@@ -220,9 +222,13 @@ class CheckpointState:
         """
         if self.latest_path == self.path:
             raise ConflictError("the state file has this name; save under another one", path=self.path)
+        from tensorbundle.storage.staging import readable_like  # which reading does not need
+
         contents = self.encode()
         store = store or store_of(self.directory)
-        with store.stage(self.path, overwrite=True) as staging:
+        latest = self.latest if self.latest_path else ""
+        like = (index_path(latest), latest)  # of a V1 checkpoint, its file
+        with readable_like(like), store.stage(self.path, overwrite=True) as staging:
             with staging.writer(self.path) as file:
                 file.write(contents)
             staging.commit()

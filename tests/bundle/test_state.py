@@ -275,6 +275,16 @@ class TestWriting:
             write_state(tmp_path, ["a\udcff"])
         assert snapshot(tmp_path) == {}
 
+    @pytest.mark.parametrize("name", ["m.index", "m"])
+    def test_a_new_one_is_readable_by_no_more_than_the_checkpoint(self, tmp_path, name):
+        (tmp_path / name).touch(mode=0o600)
+        state = CheckpointState.of_prefixes(str(tmp_path), str(tmp_path / "m"))
+        state.write()
+        assert (tmp_path / "checkpoint").stat().st_mode & 0o777 == 0o600
+        (tmp_path / "checkpoint").chmod(0o644)
+        state.write()
+        assert (tmp_path / "checkpoint").stat().st_mode & 0o777 == 0o644
+
     def test_the_file_itself_is_no_checkpoint(self, tmp_path):
         with pytest.raises(tb.ConflictError, match="the state file has this name"):
             write_state(tmp_path, [str(tmp_path / "checkpoint")])
