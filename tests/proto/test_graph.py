@@ -669,6 +669,15 @@ def test_paths_that_no_memory_holds_are_refused():
         ObjectGraph.parse(message.SerializeToString())
 
 
+def test_long_paths_of_slot_variables_are_refused():
+    """A thousand slots of one variable with a long name, which is in the path of each."""
+    kernel, optimizer = variable("long"), Node()
+    optimizer.slots = [Slot(f"s{number}", kernel, variable("slot")) for number in range(1000)]
+    graph = ObjectGraph(Node(children={"x" * 20_000: kernel, "optimizer": optimizer}))
+    with pytest.raises(tb.CorruptionError, match=r"more than [0-9]+ characters in total"):
+        ObjectGraph.parse(graph.encode())
+
+
 def test_move_below_itself_wraps_an_object(trained):
     model = trained["model"]
     changed = trained.move({"model": "model/net"})
