@@ -44,8 +44,12 @@ def resolve_prefix(path: str, store: Store | None = None) -> str:
         CorruptionError: the directory's state file can't be read.
     """
     store = (store or store_of(path)).remembering()
-    if foreign_ending(path) is not None and store.is_file(path):
-        return path
+    if foreign_ending(path) is not None:
+        if store.is_file(path):
+            return path
+        listed = f"{path}.index.json"  # of several files, each with a number in this name
+        if foreign_ending(listed) is not None and store.is_file(listed):
+            return listed
     if not path.endswith("/") and _has_index(path, store):
         return path
     if path and store.is_directory(path):

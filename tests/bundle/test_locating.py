@@ -367,3 +367,15 @@ def test_an_index_that_is_no_regular_file(make, tmp_path):
     make(tmp_path / "m.index")
     with pytest.raises(tb.MissingFileError, match=r"m\.index: not a regular file but a (pipe|directory)"):
         resolve_prefix(str(tmp_path / "m"))
+
+
+def test_a_set_of_files_has_the_name_that_it_was_written_by(tmp_path):
+    listed = tmp_path / "m.safetensors.index.json"
+    listed.touch()
+    assert resolve_prefix(str(tmp_path / "m.safetensors")) == str(listed)
+    (tmp_path / "m.safetensors").touch()
+    assert resolve_prefix(str(tmp_path / "m.safetensors")) == str(tmp_path / "m.safetensors")
+    with pytest.raises(tb.MissingFileError, match=r"n.safetensors: no such file"):
+        resolve_prefix(str(tmp_path / "n.safetensors"))
+    with pytest.raises(tb.MissingFileError, match=r"n.npz: no such file"):
+        resolve_prefix(str(tmp_path / "n.npz"))

@@ -10,7 +10,7 @@ from tensorbundle.errors import UnsupportedError
 if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.plan import Output
 
-__all__ = ["output_of"]
+__all__ = ["WITH_TEXTS", "output_of"]
 
 # Modules are imported when an output needs them: HDF5's needs NumPy, which linking does not.
 _OUTPUTS: Final = {
@@ -20,6 +20,7 @@ _OUTPUTS: Final = {
     ".h5": "hdf5_output.Hdf5Output",
     ".hdf5": "hdf5_output.Hdf5Output",
 }
+WITH_TEXTS: Final = (".safetensors", ".safetensors.index.json", ".h5", ".hdf5")  # beside the tensors
 _ONLY_READ: Final = {
     ".keras": "a .keras file has the model's config besides its weights",
     ".weights.json": "weights of Keras in several files are only read",

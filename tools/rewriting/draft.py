@@ -250,6 +250,8 @@ class Draft:
             plan.entries = sorted_by(plan.entries, source_place)
         plan.entries = self.layout.assign(plan.entries)
         plan.shards = self.layout.shards or 0
+        if self.layout.max_bytes is not None:
+            plan.shards = 1 + max((each.shard for each in plan.entries), default=0)
         return plan
 
     def _add_graph(self, plan: Plan, graph: bytes) -> None:

@@ -102,6 +102,15 @@ def test_the_same_bytes_come_back(tmp_path):
     assert (tmp_path / "kept.safetensors").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
 
 
+def test_options_that_a_format_has_no_place_for(bundle, tmp_path):
+    for name in ("out.npz", "out"):
+        with pytest.raises(ConflictError, match="no text beside the tensors; leave out --metadata"):
+            rewrite(bundle, tmp_path / name, options=TransferOptions(metadata={"format": "tf"}))
+    with pytest.raises(UnsupportedError, match="files: npz is written as one file"):
+        rewrite(bundle, tmp_path / "out.npz", options=TransferOptions(max_shard_bytes=1))
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_editing_on_the_way(tmp_path):
     write_safetensors(tmp_path / "m.safetensors")
     rewrite(
@@ -194,6 +203,7 @@ def test_a_sharded_set_is_replaced_at_once(tmp_path):
         index = json.loads((tmp_path / "out.safetensors.index.json").read_text())
         assert set(index["weight_map"].values()) <= files
         assert_has(tmp_path / "out.safetensors.index.json")
+        assert_has(tmp_path / "out.safetensors")  # the name that was given
     assert len(files) == 4  # one more than the first time
     rewrite(
         tmp_path / "out.safetensors.index.json",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.keys import encode_key
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key
-from tensorbundle.tools.formats.outputs import output_of
+from tensorbundle.tools.formats.outputs import WITH_TEXTS, output_of
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import LeftOut
 from tensorbundle.tools.rewriting.planning import Layout
@@ -38,6 +38,10 @@ def finish(draft: Draft, destination: str, options: TransferOptions) -> None:
         draft.layout = Layout(max_bytes=options.max_shard_bytes)
         draft.must_copy = True
     output = output_of(destination)
+    if options.metadata and not destination.endswith(WITH_TEXTS):
+        raise ConflictError(
+            "this format has no text beside the tensors; leave out --metadata (metadata)", path=destination
+        )
     if output is None:
         return
     if not isinstance(draft.output, BundleOutput):
