@@ -280,6 +280,9 @@ def read_ordered_string(buf: bytes, pos: int) -> tuple[bytes, int]:
     return _ESCAPE.sub(lambda escape: escape[0][:1], found[1]), found.end()
 
 
+@functools.lru_cache(
+    maxsize=1 << 14
+)  # slices of one tensor have few lengths, and starts that are encoded several times
 def encode_ordered_int(value: int) -> bytes:
     """A signed number in 1 to 10 bytes, whose first bits give the length, as in UTF-8."""
     magnitude = value if value >= 0 else ~value

@@ -366,6 +366,7 @@ def encode_shape(shape: Iterable[int]) -> bytes:
     return bytes(out)
 
 
+@functools.lru_cache(maxsize=1024)  # a checkpoint has few distinct ones
 def parse_shape(message: bytes) -> tuple[int, ...]:
     """The shape in an encoded TensorShapeProto, in elements.
 

@@ -37,6 +37,7 @@ TRAILER_BYTES: Final = 1 + 4
 # Where a request takes long:
 _AT_ONCE_BYTES: Final = 256 << 20  # of blocks that follow each other and are all needed
 _SMALL_BYTES: Final = 8 << 20  # of blocks that are read together although few of them are needed
+_RECENT: Final = 2  # blocks that are kept: slices are in another block than the entry of their tensor
 _MUCH: Final = 4  # part of a block that lookups decode, after which it is decoded as a whole
 BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
 UNCOMPRESSED, SNAPPY = 0, 1
@@ -100,6 +101,23 @@ class Footer(NamedTuple):
         return handles.ljust(2 * MAX_HANDLE_BYTES, b"\0") + _MAGIC.pack(TABLE_MAGIC)
 
 
+class _Block:
+    """A data block that lookups have read: slices are looked up one by one, and restart points may be far apart.
+
+    Attributes:
+        number: its place among the data blocks.
+        data: its bytes, possibly followed by others.
+        size: how many bytes it has.
+        decoded: how many of them lookups have decoded.
+        items: its contents, once they were decoded as a whole.
+    """
+
+    def __init__(self, number: int, data: bytes, size: int) -> None:
+        self.number, self.data, self.size = number, data, size
+        self.decoded = 0
+        self.items: list[tuple[bytes, bytes]] | None = None
+
+
 class TableReader:
     """Reads a table: one key by binary search, or everything in order.
 
@@ -126,11 +144,7 @@ class TableReader:
         """
         self._file = file
         self.compressed = 0
-        self._last_block: tuple[int, bytes, int] | None = None
-        # Bytes of that block that lookups decoded, then its contents: slices are looked up one by one, and restart points
-        # may be far apart.
-        self._decoded = 0
-        self._last_items: tuple[int, list[tuple[bytes, bytes]]] | None = None
+        self._recent: tuple[_Block, ...] = ()  # of the last lookups, the latest first
         self.separators: list[bytes] = []
         self.handles: list[BlockHandle] = []
         if blocks is not None:
@@ -250,43 +264,49 @@ class TableReader:
         Raises:
             CorruptionError: the block is damaged.
         """
-        last = self._last_block  # once: threads that look things up at the same time change it
-        if last is None or last[0] != number:
-            block, size = self._load(self.handles[number], f"data block {number}")
-            # A second lookup of a tensor of gigabytes is unlikely.
-            self._last_block = (number, block, size) if size < 4 * BLOCK_BYTES else None
-            self._decoded = 0
-        else:
-            _, block, size = last
-            if _MUCH * self._decoded > size:
-                items = self._all_of(number, block, size)
-                place = bisect.bisect_left(items, key, key=_KEY)
-                return (items[place][0], memoryview(items[place][1])) if place < len(items) else None
+        block = self._block(number)
+        if _MUCH * block.decoded > block.size:
+            items = self._all_of(block)
+            place = bisect.bisect_left(items, key, key=_KEY)
+            return (items[place][0], memoryview(items[place][1])) if place < len(items) else None
         try:
-            found = seek(block, key, size)
+            found = seek(block.data, key, block.size)
         except CorruptionError as error:
             raise self._inside(self.handles[number], error) from None
         if found is None:
-            self._decoded = size  # possibly
+            block.decoded = block.size  # possibly
             return None
         found_key, start, end, begun = found
-        self._decoded += end - begun
-        return found_key, memoryview(block)[start:end]
+        block.decoded += end - begun
+        return found_key, memoryview(block.data)[start:end]
 
-    def _all_of(self, number: int, block: bytes, size: int) -> list[tuple[bytes, bytes]]:
-        """Every key and value of the block that the last lookup read.
+    def _block(self, number: int) -> _Block:
+        """A data block; kept for more lookups unless it is large, as a second one of a tensor of gigabytes is unlikely.
 
         Raises:
             CorruptionError: the block is damaged.
         """
-        known = self._last_items
-        if known is None or known[0] != number:
+        recent = self._recent  # once: threads that look things up at the same time change it
+        for each in recent:
+            if each.number == number:
+                return each
+        block = _Block(number, *self._load(self.handles[number], f"data block {number}"))
+        if block.size < 4 * BLOCK_BYTES:
+            self._recent = (block, *recent[: _RECENT - 1])
+        return block
+
+    def _all_of(self, block: _Block) -> list[tuple[bytes, bytes]]:
+        """Every key and value of a block.
+
+        Raises:
+            CorruptionError: the block is damaged.
+        """
+        if block.items is None:
             try:
-                known = number, iterate(block, size)
+                block.items = iterate(block.data, block.size)
             except CorruptionError as error:
-                raise self._inside(self.handles[number], error) from None
-            self._last_items = known
-        return known[1]
+                raise self._inside(self.handles[block.number], error) from None
+        return block.items
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value, in key order.
