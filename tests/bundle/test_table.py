@@ -440,6 +440,16 @@ def test_many_lookups_in_one_block_decode_it_once(tmp_path, monkeypatch):
     assert len(calls) < 50
 
 
+def test_lookups_in_two_blocks_by_turns_read_each_once(opened, monkeypatch):
+    """Slices are in another block than the entries of their tensors."""
+    reader = opened(assemble([(b"a", b"1"), (b"b", b"2")], [(b"c", b"3"), (b"d", b"4")]))
+    loaded = []
+    real = TableReader._load
+    monkeypatch.setattr(TableReader, "_load", lambda *args: loaded.append(args) or real(*args))
+    assert [reader.get(key) for key in (b"a", b"c", b"b", b"d", b"a")] == [b"1", b"3", b"2", b"4", b"1"]
+    assert len(loaded) == 2
+
+
 def test_lookups_far_apart_decode_little_of_a_block(tmp_path, monkeypatch):
     """Those of completion skip all tensors of a scope."""
     items = [(b"%06d" % number, b"value") for number in range(10_000)]
