@@ -262,11 +262,24 @@ def test_a_pool_of_processes_that_breaks(source):
     assert not list(source.parent.glob("new*"))
 
 
-def test_a_scheduler_that_is_lost(source):
+def connection_of_dask():
+    from distributed.comm.core import CommClosedError
+
+    return CommClosedError("in <TCP (closed) ConnectionPool.gather>: Stream is closed")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: RuntimeError("task-1 cancelled for reason: scheduler-connection-lost.\\nClient lost it"),
+        connection_of_dask,
+    ],
+)
+def test_a_scheduler_that_is_lost(source, error):
     class Lost(Executor):
         def map(self, *_):
             yield from ()
-            raise RuntimeError("task-1 cancelled for reason: scheduler-connection-lost.\\nClient lost it")
+            raise error()
 
     with pytest.raises(
         BundleError, match=r"scheduler was lost; .* run the same command again; .* with --resume"

@@ -38,7 +38,7 @@ def _of_process(result: Callable[[], Result]) -> Result:
         raise
     except Exception as error:
         what = " ".join(str(error).replace("\\n", " ").split())[:300]
-        if "scheduler-connection-lost" in what:  # of Dask
+        if "scheduler-connection-lost" in what or type(error).__name__ == "CommClosedError":  # of Dask
             reason = "the connection to the scheduler was lost"
             advice = (
                 "check that it is running, and run the same command again; data shards that workers still complete "
