@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["TABLE", "answer", "table_of"]
 
 TABLE: Final = "TENSORBUNDLE_COMPLETION"  # the environment variable with the table
-_SPECIAL: Final = re.compile(r"[^\w@%+=:,./-]")  # for bash
+# What bash needs a backslash before, and what can't be written, by the quote that is open.
+_SPECIAL: Final = {"": r"[^\w@%+=:,./-]", '"': r"[\\$`\"]", "'": "(?!)"}
+_IMPOSSIBLE: Final = {'"': "!", "'": "'"}
 _MOST: Final = 1000  # names; a shell asks before it shows a hundred
 # What the metavariable of an argument says of its values. Of `KEY=...`, the part before the sign counts.
 _KINDS: Final = {
@@ -112,6 +114,8 @@ def answer(arguments: Sequence[str], table: str, described: Mapping[str, str]) -
     quote = ""
     if shell == "bash":
         words, quote = _words(words[0])
+    elif shell == "fish":
+        words[-1] = _words(words[-1])[0][-1]  # which it gives as it is typed, and quotes anew
     *before, current = words[1:] or [""]
     kind, candidates = _candidates(before, current, _parse(table), described)
     sys.stdout.write(f"{kind}\n")
@@ -119,10 +123,10 @@ def answer(arguments: Sequence[str], table: str, described: Mapping[str, str]) -
         breaks = os.environ.get("COMP_WORDBREAKS", "=:")
         cut = 0 if quote else max((current.rfind(each) for each in "=:" if each in breaks), default=-1) + 1
     for word, text in candidates:
-        if not word.isprintable() or (quote and quote in word):
+        if not word.isprintable() or (quote and _IMPOSSIBLE[quote] in word):
             continue  # nothing of a checkpoint reaches a terminal raw
         if shell == "bash":
-            rest = word[cut:] if quote else _SPECIAL.sub(r"\\\g<0>", word[cut:])
+            rest = re.sub(_SPECIAL[quote], r"\\\g<0>", word[cut:])
             sys.stdout.write(f"{rest}\n")
         else:
             sys.stdout.write(f"{word}\t{text}\n" if shell == "fish" and text else f"{word}\n")
@@ -138,6 +142,9 @@ def _words(line: str) -> tuple[list[str], str]:
         if quote:
             if char == quote:
                 quote = ""
+            elif char == "\\" and quote == '"' and line[position : position + 1] in tuple('\\$`"'):
+                words[-1] += line[position]
+                position += 1
             else:
                 words[-1] += char
         elif char in "'\"":

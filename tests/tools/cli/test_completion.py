@@ -50,7 +50,14 @@ def path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     with tb.create(tmp_path / "run/m") as writer:
-        for name in ("dense/kernel", "dense/bias", "other words/x", f"hostile{HOSTILE}/x"):
+        for name in (
+            "dense/kernel",
+            "dense/bias",
+            "other words/x",
+            f"hostile{HOSTILE}/x",
+            "quotes\"\\'",
+            "exclaimed!",
+        ):
             writer.add(name, np.float32(1))
     return tmp_path
 
@@ -99,12 +106,18 @@ def test_in_fish(run, path):
     (path / "script").write_text(run("completion", "fish").out, encoding="utf-8")
     asked = "; ".join(
         f"complete -C '{line}'"
-        for line in ("tensorbundle conv", "tensorbundle show run/m de", "tensorbundle show run/m host")
+        for line in (
+            "tensorbundle conv",
+            "tensorbundle show run/m de",
+            'tensorbundle show run/m "oth',
+            r"tensorbundle show run/m other\\ w",
+            "tensorbundle show run/m host",
+        )
     )
     command = ["fish", "--no-config", "-c", f"source script; {asked}"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert found[:2] == [f"convert\t{COMMANDS['convert']}", "dense/"]
-    assert found[2].startswith("hostile")
+    assert found[:4] == [f"convert\t{COMMANDS['convert']}", "dense/", "other words/", "other words/"]
+    assert found[4].startswith("hostile")
     assert not (path / "pwned").exists()
 
 
@@ -153,6 +166,15 @@ def test_objects_are_completed_by_their_paths(complete):
         ('tensorbundle show run/m "oth', ["other words/"]),
         (r"tensorbundle show run/m other\ wo", [r"other\ words/"]),
         ("tensorbundle show run/m 'dense/k", ["dense/kernel"]),
+        ("tensorbundle show run/m 'hos", [f"hostile{HOSTILE}/"]),
+        ('tensorbundle show run/m "hos', [r"hostile\$(touch pwned)\`touch pwned\`/"]),
+        (r'tensorbundle show run/m "hostile\$(', [r"hostile\$(touch pwned)\`touch pwned\`/"]),
+        (r'tensorbundle show run/m "quo', [r"quotes\"\\'"]),
+        ("tensorbundle show run/m 'quo", []),
+        ("tensorbundle show run/m quo", [r"quotes\"\\\'"]),
+        ('tensorbundle show run/m "exc', []),
+        ("tensorbundle show run/m 'exc", ["exclaimed!"]),
+        ("tensorbundle show run/m exc", [r"exclaimed\!"]),
     ],
 )
 def test_words_of_bash(complete, path, line, found):
