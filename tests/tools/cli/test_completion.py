@@ -210,12 +210,13 @@ def test_of_many_names_the_last_one_says_what_all_have_in_common(tmp_path, form)
 
 
 @pytest.fixture
-def read_blocks(tmp_path, monkeypatch):
-    """The names of an index, and how many blocks were read and keys were decoded for them."""
+def read_blocks(monkeypatch):
+    """The names of a checkpoint, and how many blocks were read and keys were decoded for them."""
 
-    def ask(index, text, most=2000):
+    def ask(path, text, most=2000):
         loaded, decoded = [], []
-        with monkeypatch.context() as patch:
+        with tb.open(path) as ckpt, monkeypatch.context() as patch:
+            index = ckpt.index
             load, whole = index.table._load, index.table._all_of
             patch.setattr(index.table, "_load", lambda *args: loaded.append(args) or load(*args))
             patch.setattr(index.table, "_all_of", lambda *args: decoded.append(args) or whole(*args))
@@ -233,12 +234,12 @@ def test_few_blocks_of_a_large_index_are_read(tmp_path, read_blocks):
         writer.add("c", 1)
     with tb.open(tmp_path / "m") as ckpt:
         assert len(ckpt.index.table.handles) > 6
-        assert read_blocks(ckpt.index, "") == (["a/", "b/", "c"], 2, 0)
-        assert read_blocks(ckpt.index, "a/0999") == ([f"a/0999{digit}/" for digit in range(10)], 1, 0)
-        names, read, decoded = read_blocks(ckpt.index, "a/", 2000)
-        assert names == [*(f"a/{number:05d}/" for number in range(2000)), "a/09999/"]
-        assert read == 2  # one for the first names, another for the last
-        assert decoded == 1
+    assert read_blocks(tmp_path / "m", "") == (["a/", "b/", "c"], 2, 0)
+    assert read_blocks(tmp_path / "m", "a/0999") == ([f"a/0999{digit}/" for digit in range(10)], 1, 0)
+    names, read, decoded = read_blocks(tmp_path / "m", "a/", 2000)
+    assert names == [*(f"a/{number:05d}/" for number in range(2000)), "a/09999/"]
+    assert read == 2  # one for the first names, another for the last
+    assert decoded == 1
 
 
 def test_an_answer_imports_little(table):
