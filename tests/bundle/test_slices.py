@@ -49,6 +49,7 @@ def test_keys_sort_after_the_header_and_before_names():
 def test_unknown_fields_and_any_order_are_accepted():
     #              field 9: 1 | extent: length 3, field 7: "x", start 2 | field 3: 4 bytes
     assert TensorSlice.parse(raw('4801 0a07 1003 3a01"x" 0802 1d00000000')) == TensorSlice(((2, 3),))
+    assert TensorSlice.parse(raw("0a06 0802 1003 1805")) == TensorSlice(((2, 3),))  # field 3: 5
 
 
 def test_a_slice_may_be_empty():

@@ -448,6 +448,11 @@ def test_lookups_in_two_blocks_by_turns_read_each_once(opened, monkeypatch):
     monkeypatch.setattr(TableReader, "_load", lambda *args: loaded.append(args) or real(*args))
     assert [reader.get(key) for key in (b"a", b"c", b"b", b"d", b"a")] == [b"1", b"3", b"2", b"4", b"1"]
     assert len(loaded) == 2
+    monkeypatch.setattr(table, "BLOCK_BYTES", 1)  # all blocks are large, then, and none is kept
+    reader = opened(assemble([(b"a", b"1")]))
+    loaded.clear()
+    assert [reader.get(b"a"), reader.get(b"a")] == [b"1", b"1"]
+    assert len(loaded) == 2
 
 
 def test_lookups_far_apart_decode_little_of_a_block(tmp_path, monkeypatch):
