@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import os
 import tempfile
 import threading
@@ -65,10 +64,10 @@ class Body:
     """The body of a response."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
+        self._data = data
 
-    async def read(self, size: int) -> bytes:
-        return self._data.read(size)
+    async def read(self) -> bytes:
+        return self._data
 
     def close(self) -> None:
         pass
@@ -107,7 +106,9 @@ class LinkedFiles(LocalFileSystem):
         first, last = span.split("-")
         start = int(first) if first else max(0, size - int(last))
         end = min(size, int(last) + 1) if first else size
-        data = await asyncio.to_thread(_bytes_of, name, start, end)  # while others are answered
+        with open(name, "rb") as file:
+            file.seek(start)
+            data = file.read(end - start)
         await asyncio.sleep(DOWN.take(len(data)))
         return {"Body": Body(data), "ContentRange": f"bytes {start}-{end - 1}/{size}", "ETag": "1"}
 
@@ -117,12 +118,6 @@ class LinkedFiles(LocalFileSystem):
             os.pwrite(descriptor, data, offset)
         finally:
             os.close(descriptor)
-
-
-def _bytes_of(name: str, start: int, end: int) -> bytes:
-    with open(name, "rb") as file:
-        file.seek(start)
-        return file.read(end - start)
 
 
 class Row(NamedTuple):

@@ -6,7 +6,6 @@ requests are made here. Other libraries are asked for the bytes alone.
 
 from __future__ import annotations
 
-import io
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,12 +13,11 @@ from tensorbundle.errors import UnsupportedError
 from tensorbundle.storage.faults import REFUSED, ShortBodyError, code_of, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["Fetched", "fetch", "fetch_end", "is_http", "is_s3", "version_of"]
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_CHUNK_BYTES: Final = 1 << 18
 _NO_SUCH_RANGE: Final = (400, 405, 416, 501)
 _VERSIONS: Final = ("ETag", "etag", "generation", "md5Hash", "mtime", "last_modified", "Last-Modified")
 _VERSIONS_OF_MEMORY: Final = ("created", "modified")
@@ -117,7 +115,7 @@ async def _from_s3(fs: Any, name: str, span: str) -> _Response:
         "get_object", Bucket=bucket, Key=key, Range=f"bytes={span}", **more, **fs.req_kw
     )
     try:
-        data = await _received(response["Body"].read)
+        data = await response["Body"].read()
     finally:
         response["Body"].close()
     return _checked(data, response.get("ContentRange"), response.get("ETag"))
@@ -133,17 +131,9 @@ async def _from_http(fs: Any, name: str, span: str) -> _Response:
             raise UnsupportedError(
                 "the server ignores byte ranges and sends whole files; download the files, or use another server"
             )
-        data = await _received(response.content.read)
+        data = await response.read()
         version = response.headers.get("ETag") or response.headers.get("Last-Modified")
         return _checked(data, response.headers.get("Content-Range"), version)
-
-
-async def _received(read: Callable[[int], Awaitable[bytes]]) -> bytes:
-    """The body of a response; the libraries' own way to read all of it has it in memory twice."""
-    body = io.BytesIO()
-    while chunk := await read(_CHUNK_BYTES):
-        body.write(chunk)
-    return body.getvalue()
 
 
 def _checked(data: bytes, header: str | None, version: str | None) -> _Response:
