@@ -539,3 +539,17 @@ def test_a_block_beyond_the_end_is_refused_where_requests_take_long(tmp_path):
     with pytest.raises(CorruptionError, match="the blocks end at"):
         list(reader.items())
     file.close()
+
+
+@pytest.mark.parametrize(("size", "reads"), [(4 * BLOCK_BYTES - 100, 1), (4 * BLOCK_BYTES, 3)])
+def test_only_blocks_that_are_not_large_are_kept(opened, monkeypatch, size, reads):
+    """A large one has one tensor, or a slice, which is looked up once."""
+    value = bytes(size)
+    reader = opened(table_bytes([(b"a", value)]))
+    read = LocalFile.read
+    offsets = []
+    monkeypatch.setattr(
+        LocalFile, "read", lambda file, offset, size: offsets.append(offset) or read(file, offset, size)
+    )
+    assert [reader.get(b"a") == value for _ in range(3)] == [True, True, True]
+    assert offsets == [0] * reads
