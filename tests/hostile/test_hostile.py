@@ -87,3 +87,10 @@ def test_values_that_numpy_can_not_have_are_refused_by_name(argv, tmp_path, caps
     assert main([str(places.get(each, each)) for each in argv]) == 2
     assert f"{source}: key 'a': NumPy can't have an array of shape [1, " in capsys.readouterr().err
     assert not [*tmp_path.glob("out*")]
+
+
+def test_dictionaries_in_each_other_are_refused(tmp_path, capsys):
+    """Each may be a layer, so that all of its contents would be looked at twice as often as those around it."""
+    source = INPUTS["diamonds"].make(tmp_path, 35 * 40)
+    assert main(["convert", str(source), str(tmp_path / "out.weights.h5")]) == 2
+    assert "may be dictionaries of layers" in capsys.readouterr().err

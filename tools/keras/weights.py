@@ -56,6 +56,9 @@ _TRAINED: Final = frozenset(
         *("depthwise_kernel", "pointwise_kernel", "alpha", "scale", "concat_score_weight"),
     )
 )
+# What may be a dictionary is visited twice, with all that is in it: so many visits of layers are allowed.
+_VISITS: Final = 1000
+_VISITS_OF_EACH: Final = 16
 _SHOWN: Final = 10
 
 
@@ -144,7 +147,7 @@ def weights_of(model: Layer, classes: Classes, ordering: Ordering) -> list[Weigh
         BundleError: the config describes another model.
     """
     ordering.must_be_known(model)
-    walk = _Walk(classes, ordering)
+    walk = _Walk(classes, ordering, _VISITS + _VISITS_OF_EACH * sum(1 for _ in model.walk()))
     walk.add(model, "", classes.described, "")
     if walk.unknown:
         shown = "; ".join(walk.unknown[:_SHOWN])
@@ -166,8 +169,9 @@ def _which(unknown: list[str]) -> str:
 class _Walk:
     """Walks a model as Keras does, and records where the values of each layer are stored."""
 
-    def __init__(self, classes: Classes, ordering: Ordering) -> None:
+    def __init__(self, classes: Classes, ordering: Ordering, visits: int) -> None:
         self.weights: list[Weight] = []
+        self._visits = visits  # that are left
         self.unknown: list[str] = []
         self._classes = classes
         self._ordering = ordering
@@ -177,6 +181,7 @@ class _Walk:
         """Add a layer and the layers in it, unless it was reached before."""
         if layer in self._seen:
             return
+        self._visit(layer)
         self._seen.add(layer)
         name = described.name if described is not None else ""
         for number, variable in enumerate(self._ordering.order(layer)):
@@ -201,6 +206,14 @@ class _Walk:
                 self._add_items(part, below, inner, dictionaries)
                 self._seen |= after
 
+    def _visit(self, layer: Layer) -> None:
+        self._visits -= 1
+        if self._visits < 0:
+            raise ConflictError(
+                f"too many objects in each other may be dictionaries of layers, as {layer.path!r}: give the model's config "
+                "(--config model.json)"
+            )
+
     def _add_listed(self, layer: Layer, path: str, described: Described | None) -> None:
         listed = layer.listed or []
         inner: Iterable[Described | None] = [None] * len(listed)
@@ -221,6 +234,7 @@ class _Walk:
             items.sort(key=lambda each: int(each[0]))
         numbering = Numbering()
         for position, (_, item) in enumerate(items):
+            self._visit(item)
             if item.is_list or (item.may_be_dictionary and dictionaries.has(item)):
                 self._add_items(item, _join(path, numbering.name("container")), (), dictionaries)
             else:
