@@ -84,7 +84,8 @@ def _settle(trained: Program, fresh: Program, layouts: tuple[str, str]) -> None:
     """Let layers that nothing can tell apart be who they seem to be.
 
     Layers without names are known by their attributes, or else by their order: where as many of one class are on both
-    sides, exchanging two of them, or removing one and adding another, changes nothing that anyone could see.
+    sides, exchanging two of them, or removing one and adding another, changes nothing that anyone could see, also if the
+    last one is new.
     """
     by_attribute = trained.form == "attributes" and not {"tf1", "slim"} & {*layouts}
     # Keras 2 stores no names of models in sequential ones.
@@ -116,10 +117,11 @@ def _settle_layers(layers: list[Layer], others: list[Layer], by_attribute: bool,
     for kind in {each.class_name for each in unnamed}:
         ours = [each for each in unnamed if each.class_name == kind]
         theirs = [each for each in others_unnamed if each.class_name == kind]
-        same = [each.spec() for each in ours] == [each.spec() for each in theirs]
-        if same and not by_attribute:
+        alike = [one.spec() == other.spec() for one, other in zip(ours, theirs, strict=False)]
+        if len(ours) == len(theirs) and all(alike[:-1]) and not by_attribute:  # the last one may be a new head
             for one, other in zip(ours, theirs, strict=True):
-                _identify(one, other)
+                if one.spec() == other.spec():
+                    _identify(one, other)
     names = {*map(name_of, layers)} & {*map(name_of, others)} - {None}
     if [each.spec() for each in layers] == [each.spec() for each in others]:
         at = {name_of(each): number for number, each in enumerate(layers)}
