@@ -24,6 +24,7 @@ __all__ = [
     "UnsupportedError",
     "cannot_read",
     "check_word",
+    "listed",
     "near_hint",
     "near_names",
     "quoted",
@@ -155,9 +156,14 @@ def near_hint(name: str, known: Iterable[str]) -> str:
 
 def quoted(names: Iterable[str]) -> str:
     """Names for a message, in quotes: the first ten, and how many more there are."""
-    found = list(names)
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"{', '.join(map(repr, found[:_SHOWN]))}{more}"
+    return listed(map(repr, names))
+
+
+def listed(texts: Iterable[str], *, separator: str = ", ", most: int = _SHOWN) -> str:
+    """The first few texts for a message, and how many more there are."""
+    found = list(texts)
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return separator.join(found[:most]) + more
 
 
 def check_word(what: str, value: object, allowed: Sequence[str]) -> str:

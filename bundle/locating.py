@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import MissingFileError, near_hint, near_names
+from tensorbundle.errors import MissingFileError, listed, near_hint, near_names
 from tensorbundle.filenames import (
     STATE_FILE,
     bundle_prefix,
@@ -189,5 +189,4 @@ def what_is_there(prefixes: Iterable[str]) -> str:
     names = [repr(name) if name else "one without a name (give its directory)" for name in prefixes]
     if not names:
         return "no checkpoint is there"
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"found {', '.join(names[:3])}{more}"
+    return f"found {listed(names, most=3)}"

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError, near_names
+from tensorbundle.errors import ConflictError, near_names, quoted
 from tensorbundle.proto.paths import attribute_key, escape_name, key_path
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _ROOT: Final = "(root)"
 _SLOT: Final = re.compile(
     r"(?P<optimizer>\(root\).*)'s state '(?P<slot>.*)' for (?P<variable>\(root\).*)", re.DOTALL
 )
-_SHOWN: Final = 10
 
 
 class Naming:
@@ -75,10 +74,9 @@ class Naming:
             values = [key for key in by_path if key.endswith(attribute_key(""))]
             if len(values) == 1 and not set(by_name) - set(by_path):
                 return values[0]  # of an object with several tensors
-            shown = ", ".join(map(repr, found[:_SHOWN]))
             what = "is the path of one object and the full name of another" if by_path and by_name else ""
             raise ConflictError(
-                f"{name!r} {what or f'means {len(found)} tensors'}; a key says which: {shown}",
+                f"{name!r} {what or f'means {len(found)} tensors'}; a key says which: {quoted(found)}",
                 path=self.prefix,
             )
         return found[0] if found else None

@@ -118,7 +118,8 @@ def _settle_layers(layers: list[Layer], others: list[Layer], by_attribute: bool,
         ours = [each for each in unnamed if each.class_name == kind]
         theirs = [each for each in others_unnamed if each.class_name == kind]
         alike = [one.spec() == other.spec() for one, other in zip(ours, theirs, strict=False)]
-        if len(ours) == len(theirs) and all(alike[:-1]) and not by_attribute:  # the last one may be a new head
+        # The last one may be a new head.
+        if len(ours) == len(theirs) and all(alike[:-1]) and not by_attribute:
             for one, other in zip(ours, theirs, strict=True):
                 if one.spec() == other.spec():
                     _identify(one, other)

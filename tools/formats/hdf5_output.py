@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle.arrays import np
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import BundleError, ConflictError
+from tensorbundle.errors import BundleError, ConflictError, listed
 from tensorbundle.keys import decode_key
 from tensorbundle.tools.formats.hdf5_index import hdf5
-from tensorbundle.tools.formats.listed_index import is_text, listed
+from tensorbundle.tools.formats.listed_index import MOST_SHOWN, is_text
 from tensorbundle.tools.formats.single_file import SingleFileOutput
 from tensorbundle.tools.rewriting.appending import append_entries
 from tensorbundle.tools.rewriting.plan import Carried, Converted
@@ -107,7 +107,8 @@ def _make_empty(empty: str, plan: Plan, path: str) -> list[tuple[int, PlannedEnt
     datasets = set(keys)  # which can't be groups
     if inside := [f"{key!r} in {above!r}" for key in keys for above in _above(key) if above in datasets]:
         raise ConflictError(
-            f"HDF5 has no dataset in a dataset: {listed(inside)}; rename or remove one of each", path=path
+            f"HDF5 has no dataset in a dataset: {listed(inside, most=MOST_SHOWN)}; rename or remove one of each",
+            path=path,
         )
     with _writing(path, empty), h5py.File(empty, "w") as file:
         for group, attributes in plan.attributes.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.entries import BundleHeader, StoredRange, TensorEntry
-from tensorbundle.errors import UnsupportedError
+from tensorbundle.errors import UnsupportedError, listed
 from tensorbundle.index import Index
 
 if TYPE_CHECKING:
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from tensorbundle.storage.protocols import Store
 
-__all__ = ["ListedIndex", "is_text", "listed", "refuse"]
+__all__ = ["MOST_SHOWN", "ListedIndex", "is_text", "refuse"]
 
-_SHOWN: Final = 20
+MOST_SHOWN: Final = 20  # in one message
 
 
 class ListedIndex(Index):
@@ -83,20 +83,14 @@ class ListedIndex(Index):
         """Nothing is open."""
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names in one line; only some of them if there are many."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
-
-
 def refuse(faults: Sequence[str], path: str, what: str) -> None:
     """Refuse a file because of faults of its members.
 
     Raises:
-        UnsupportedError: there are faults; the reason has all of them.
+        UnsupportedError: there are faults; the reason lists them.
     """
     if faults:
-        raise UnsupportedError(f"{what}: {listed(faults)}", path=path)
+        raise UnsupportedError(f"{what}: {listed(faults, most=MOST_SHOWN)}", path=path)
 
 
 def is_text(name: str) -> bool:

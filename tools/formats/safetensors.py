@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
-from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
+from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError, listed
 from tensorbundle.limits import MAX_HEADER_BYTES
 from tensorbundle.slices import MAX_RANK
-from tensorbundle.tools.formats.listed_index import is_text, listed
+from tensorbundle.tools.formats.listed_index import MOST_SHOWN, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -153,7 +153,7 @@ def parse_header(header: bytes, file_size: int) -> Header:
     _check_ranges(parsed, file_size)
     if unsupported:
         raise UnsupportedError(
-            f"types that TensorFlow does not have: {listed(unsupported)}", offset=LENGTH.size
+            f"types that TensorFlow does not have: {listed(unsupported, most=MOST_SHOWN)}", offset=LENGTH.size
         )
     return parsed
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.entries import StoredRange
-from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
+from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, listed
 from tensorbundle.keys import encode_key
 from tensorbundle.limits import MAX_HEADER_BYTES
 from tensorbundle.storage.paths import dirname, join
-from tensorbundle.tools.formats.listed_index import ListedIndex, listed
+from tensorbundle.tools.formats.listed_index import MOST_SHOWN, ListedIndex
 from tensorbundle.tools.formats.safetensors import (
     INDEX_ENDING,
     LENGTH,
@@ -49,7 +49,7 @@ class SafetensorsIndex(ListedIndex):
             missing = [name for name, file in weights.items() if name not in headers[numbers[file]].tensors]
             if missing:
                 raise CorruptionError(
-                    f"tensors that the named files do not have: {listed([repr(each) for each in missing])}",
+                    f"tensors that the named files do not have: {listed(map(repr, missing), most=MOST_SHOWN)}",
                     path=path,
                 )
             homes = {name: numbers[file] for name, file in weights.items()}

@@ -28,7 +28,6 @@ __all__ = ["LegacyGroup", "legacy_groups", "legacy_layers", "legacy_writer", "va
 Shape = tuple[int, ...]
 Attributes = Mapping[str, Mapping[str, str | list[str]]]  # by the path of a group
 _WHOLE_MODEL: Final = "model_weights"  # the group with the weights in the file of a whole model
-_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def legacy_groups(
     """
     if model.own:
         raise UnsupportedError(
-            f"the model itself has variables ({', '.join(repr(each.name) for each in model.own[:_SHOWN])}), which Keras can't "
+            f"the model itself has variables ({quoted(each.name for each in model.own)}), which Keras can't "
             "load from a legacy .h5 file; convert to .weights.h5",
             key=model.path,
         )

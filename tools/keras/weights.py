@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError, quoted
+from tensorbundle.errors import ConflictError, listed, quoted
 from tensorbundle.tools.keras.classes import Classes, config_error
 from tensorbundle.tools.keras.naming import Numbering
 from tensorbundle.tools.keras.sublayers import Dictionaries
@@ -59,7 +59,6 @@ _TRAINED: Final = frozenset(
 # What may be a dictionary is visited twice, with all that is in it: so many visits of layers are allowed.
 _VISITS: Final = 1000
 _VISITS_OF_EACH: Final = 16
-_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +149,9 @@ def weights_of(model: Layer, classes: Classes, ordering: Ordering) -> list[Weigh
     walk = _Walk(classes, ordering, _VISITS + _VISITS_OF_EACH * sum(1 for _ in model.walk()))
     walk.add(model, "", classes.described, "")
     if walk.unknown:
-        shown = "; ".join(walk.unknown[:_SHOWN])
-        more = f" and {len(walk.unknown) - _SHOWN} more" if len(walk.unknown) > _SHOWN else ""
+        shown = listed(walk.unknown, separator="; ")
         raise ConflictError(
-            f"the classes of these layers are not known: {shown}{more}. Give the model's config (--config model.json) or a "
+            f"the classes of these layers are not known: {shown}. Give the model's config (--config model.json) or a "
             "file that the model wrote (--template FRESH.weights.h5); or convert to a legacy .h5 file, which needs no classes"
         )
     return walk.weights

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, listed
 from tensorbundle.tools.matching.deciding import match
-from tensorbundle.tools.matching.sides import Side, listed
+from tensorbundle.tools.matching.sides import Side
 
 if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.draft import Draft
@@ -22,7 +22,7 @@ def keys_in(draft: Draft, other: Draft) -> dict[str, str]:
     """
     meant, doubts = corresponding(draft, other)
     if doubts:
-        shown = listed([Side.of(other).label(key) for key in doubts])
+        shown = listed([Side.of(other).label(key) for key in doubts], separator="; ")
         raise ConflictError(
             f"names do not tell which tensors here are {shown} of {other.prefix}; convert --template {other.prefix} "
             "--map FILE gives it the same structure",

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, quoted
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
 from tensorbundle.tools.matching.items import Item
 from tensorbundle.tools.matching.values import checksum_of, is_telling
@@ -17,7 +17,7 @@ from tensorbundle.tools.rewriting.expressions import Stored
 from tensorbundle.tools.rewriting.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from tensorbundle.proto.graph import Node, ObjectGraph
     from tensorbundle.proto.naming import Naming
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Number",
     "Side",
-    "listed",
 ]
 
-_SHOWN: Final = 10
 _UNNAMED: Final = re.compile(r"(?:[Vv]ariable(?:_\d+)?)?")  # full names of variables without one of their own
 
 Number = int | float
@@ -103,7 +101,7 @@ class Side:
         if len(keys) > 1 and there in keys:
             return there
         if len(keys) > 1:
-            paths = ", ".join(repr(self.paths.get(key, key)) for key in keys[:_SHOWN])
+            paths = quoted(self.paths.get(key, key) for key in keys)
             raise ConflictError(
                 f"{len(keys)} variables are called {name!r}; an object path says which: {paths}",
                 path=self.draft.prefix,
@@ -187,9 +185,3 @@ def _scalar(tensor: DraftTensor) -> Number | None:
     with Reading() as reading:
         value = tensor.expression.read((), reading)
     return int(value) if dtype.is_integer else float(value)
-
-
-def listed(texts: Sequence[str]) -> str:
-    """The first few texts in one line, and how many more there are."""
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return "; ".join(texts[:_SHOWN]) + more

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, quoted
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.optimizers.table import axes_of
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SlotAxes", "slots_of"]
 
-_SHOWN: Final = 10
 
 # By the key of a slot: its role, and the axes of the variable that it has.
 SlotAxes = dict[str, tuple[str, "Shape"]]
@@ -38,7 +37,7 @@ def slots_of(draft: Draft, key: str, optimizers: Optimizers | None = None) -> Sl
         more = f" and {len(doubtful) - 1} more" if len(doubtful) > 1 else ""
         raise ConflictError(
             f"{slot!r}{more} may be a slot of this variable or of another one, the checkpoint does not say which: "
-            f"{', '.join(map(repr, candidates[:_SHOWN]))}; 'slim' removes the optimizer's state",
+            f"{quoted(candidates)}; 'slim' removes the optimizer's state",
             path=draft.prefix,
             key=key,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
+from tensorbundle.errors import listed
 from tensorbundle.specs import Spec
 from tensorbundle.tools.cli.arguments import add_scheduler
 from tensorbundle.tools.cli.console import columns, counted, escape, left_out_lines
@@ -118,9 +119,8 @@ def _totals(found: Comparison, *, everything: bool) -> Iterator[str]:
         yield f"only {escape(found.only_graph)} has an object graph"
     yield from left_out_lines(found.left_out, everything=everything, option="--all")
     if found.doubtful:
-        shown = ", ".join(escape(each) for each in found.doubtful[:_SHOWN])
-        more = f" and {len(found.doubtful) - _SHOWN} more" if len(found.doubtful) > _SHOWN else ""
-        yield f"compared by key, although their names differ, and they may be other variables: {shown}{more}"
+        shown = listed(map(escape, found.doubtful), most=_SHOWN)
+        yield f"compared by key, although their names differ, and they may be other variables: {shown}"
 
 
 def _row(each: Difference) -> list[str]:

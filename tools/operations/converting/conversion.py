@@ -16,6 +16,7 @@ from tensorbundle.errors import (
     CorruptionError,
     TensorNotFoundError,
     UnsupportedError,
+    listed,
 )
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.proto.paths import (
@@ -257,11 +258,9 @@ def _refuse_clashes(holders: dict[str, list[tuple[str, str]]], names: NamesFrom,
     ]
     if not clashes:
         return
-    more = f" and {len(clashes) - _SHOWN} more" if len(clashes) > _SHOWN else ""
+    shown = listed(clashes, separator="; ", most=_SHOWN)
     hint = "" if names == "keys" else "; --names keys takes object paths instead"
-    raise ConflictError(
-        f"variables without a distinct TF1 name: {'; '.join(clashes[:_SHOWN])}{more}{hint}", path=prefix
-    )
+    raise ConflictError(f"variables without a distinct TF1 name: {shown}{hint}", path=prefix)
 
 
 def why_nameless(graph: ObjectGraph, keys: Iterable[str]) -> dict[str, str]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, listed
 from tensorbundle.proto.paths import SAVE_COUNTER, attribute_key
-from tensorbundle.tools.matching.sides import listed
 from tensorbundle.tools.rewriting.draft import DraftTensor
 from tensorbundle.tools.rewriting.expressions import Constant
 
@@ -81,7 +80,7 @@ def refuse_conflicts(conflicts: Sequence[str], prefix: str, hint: str = "") -> N
         ConflictError: there are some.
     """
     if conflicts:
-        raise ConflictError(f"types or shapes differ: {listed(conflicts)}{hint}", path=prefix)
+        raise ConflictError(f"types or shapes differ: {listed(conflicts, separator='; ')}{hint}", path=prefix)
 
 
 def refuse_leftovers(
@@ -91,11 +90,11 @@ def refuse_leftovers(
     reasons = []
     if missing and not fitting.allow_missing:
         reasons.append(
-            f"{len(missing)} missing, which --allow-missing (allow_missing=True) allows: {listed(missing)}"
+            f"{len(missing)} missing, which --allow-missing (allow_missing=True) allows: {listed(missing, separator='; ')}"
         )
     if unused and not fitting.allow_unused:
         reasons.append(
-            f"{len(unused)} left over, which --allow-unused (allow_unused=True) allows: {listed(unused)}"
+            f"{len(unused)} left over, which --allow-unused (allow_unused=True) allows: {listed(unused, separator='; ')}"
         )
     if reasons:
         raise ConflictError(f"does not match {other}: {'; '.join(reasons)}{hint}", path=prefix)

@@ -12,6 +12,7 @@ from tensorbundle.errors import (
     CorruptionError,
     MissingFileError,
     TensorNotFoundError,
+    quoted,
 )
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
 from tensorbundle.storage import store_of
@@ -64,7 +65,6 @@ WEIGHTS_ENDING: Final = ".weights.h5"
 HDF5_ENDINGS: Final = (".h5", ".hdf5")
 _DATASET: Final = re.compile(r"(?:.+/)?vars/\d{1,9}", re.DOTALL)
 _MAX_CONFIG_BYTES: Final = 100_000_000
-_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +222,7 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
     placed = {variable.key for _, variable in pairs}
     missing = [each.key for each in layer.variables() if each.key not in placed]
     if missing:
-        raise TensorNotFoundError(
-            f"the file has nothing for {', '.join(map(repr, missing[:_SHOWN]))}", path=draft.prefix
-        )
+        raise TensorNotFoundError(f"the file has nothing for {quoted(missing)}", path=draft.prefix)
     tensors = dict(template.tensors)
     conflicts = [
         f"{path!r} is {draft.tensors[path].spec}, the template has {tensors[variable.key].spec}"
@@ -392,9 +390,8 @@ def _check_names(draft: Draft) -> None:
     """
     wrong = [key for key in draft.tensors if not _DATASET.fullmatch(key)]
     if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise ConflictError(
-            f"a weights file has names such as 'layers/dense/vars/0', not {', '.join(map(repr, wrong[:_SHOWN]))}{more}; map "
+            f"a weights file has names such as 'layers/dense/vars/0', not {quoted(wrong)}; map "
             "them (--map FILE)",
             path=draft.prefix,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.errors import ConflictError, UnsupportedError, listed
 from tensorbundle.keys import encode_key
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key
 from tensorbundle.tools.formats.outputs import WITH_TEXTS, output_of
@@ -118,10 +118,9 @@ def _leave_out(draft: Draft, *, allow_unused: bool) -> None:
     if not reasons:
         return
     if not allow_unused:
-        shown = "; ".join(f"{key!r}: {reason}" for key, reason in list(reasons.items())[:_SHOWN])
-        more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+        shown = listed((f"{key!r}: {reason}" for key, reason in reasons.items()), separator="; ", most=_SHOWN)
         raise UnsupportedError(
-            f"these tensors can't be stored: {shown}{more}; leave them out with --allow-unused (allow_unused)",
+            f"these tensors can't be stored: {shown}; leave them out with --allow-unused (allow_unused)",
             path=draft.prefix,
         )
     draft.left_out += [LeftOut(key, reason) for key, reason in reasons.items()]

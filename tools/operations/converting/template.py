@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.errors import ConflictError, TensorNotFoundError, near_names
+from tensorbundle.errors import ConflictError, TensorNotFoundError, listed, near_names
 from tensorbundle.proto.paths import SAVE_COUNTER, key_path
 from tensorbundle.tools.matching.placing import Placing
-from tensorbundle.tools.matching.sides import Side, listed
+from tensorbundle.tools.matching.sides import Side
 from tensorbundle.tools.operations.converting.fitting import (
     COUNTER,
     KEPT,
@@ -170,7 +170,7 @@ class _Template:
         if self.placing.contradictions:
             raise ConflictError(
                 "names and paths contradict each other; give rules (--map FILE) for: "
-                + listed(self._choices(self.placing.contradictions)),
+                + listed(self._choices(self.placing.contradictions), separator="; "),
                 path=self.source.draft.prefix,
             )
 
@@ -188,7 +188,7 @@ class _Template:
         doubts = self._choices(missing)
         if not doubts:
             return ""
-        return f"; names, paths and shapes are not enough to decide; give rules (--map FILE) for: {listed(doubts)}"
+        return f"; names, paths and shapes are not enough to decide; give rules (--map FILE) for: {listed(doubts, separator='; ')}"
 
     def finish(self, counter: int | None) -> None:
         """Make the draft from the matches, or raise an error."""
@@ -254,7 +254,7 @@ class _Template:
         }
         if doubtful:
             slot, candidates = next(iter(doubtful.items()))
-            shown = listed([self.source.label(each) for each in candidates])
+            shown = listed([self.source.label(each) for each in candidates], separator="; ")
             return f"; {self.source.label(slot)} may be a slot of any of these, the checkpoint does not say which: {shown}"
         slots = {key for each in self.source.optimizers for key in each.slots.values()}
         idle = [

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.errors import ConflictError, UnsupportedError, listed
 from tensorbundle.tools.patterns import Pattern
 from tensorbundle.tools.rewriting.expressions import Cast
 from tensorbundle.tools.rewriting.rounding import integer_range
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.draft import Draft
 
 __all__ = ["cast"]
-
-_SHOWN: Final = 10
 
 
 def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = False) -> None:
@@ -69,11 +67,8 @@ def cast(draft: Draft, rules: Mapping[str, DType | str], *, allow_lossy: bool = 
         if _is_lossy(draft.tensors[key].dtype, target)
     ]
     if lossy and not allow_lossy:
-        shown = ", ".join(lossy[:_SHOWN]) + (
-            f" and {len(lossy) - _SHOWN} more" if len(lossy) > _SHOWN else ""
-        )
         raise ConflictError(
-            f"more than rounding would be lost, such as fractions: {shown}; --allow-lossy (allow_lossy) casts nevertheless",
+            f"more than rounding would be lost, such as fractions: {listed(lossy)}; --allow-lossy (allow_lossy) casts nevertheless",
             path=draft.prefix,
         )
     for key, target in chosen.items():

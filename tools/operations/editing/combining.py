@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 from tensorbundle.arrays import np
 from tensorbundle.boxes import find_overlap
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, quoted
 from tensorbundle.filenames import part_prefixes, parts_prefix
 from tensorbundle.index import BundleIndex
 from tensorbundle.keys import decode_key
@@ -30,7 +30,6 @@ __all__ = ["PREFERENCES", "Prefer", "average", "merge"]
 
 Prefer = Literal["first", "last"]
 PREFERENCES: Final = get_args(Prefer)
-_SHOWN: Final = 10
 
 
 def merge(drafts: Sequence[tuple[str, Draft]], prefer: Prefer | None = None) -> Draft:
@@ -213,10 +212,8 @@ def _join_roots(
 
 
 def _refuse(clashes: Sequence[str], first: Draft, draft: Draft) -> None:
-    shown = ", ".join(map(repr, clashes[:_SHOWN]))
-    more = f" and {len(clashes) - _SHOWN} more" if len(clashes) > _SHOWN else ""
     raise ConflictError(
-        f"both this and {first.prefix} have {shown}{more}; --prefer first or last decides, NAME=CKPT keeps both",
+        f"both this and {first.prefix} have {quoted(clashes)}; --prefer first or last decides, NAME=CKPT keeps both",
         path=draft.prefix,
     )
 
@@ -227,8 +224,7 @@ def _must_agree(draft: Draft, last: Draft) -> dict[str, str]:
     extra = [key for key in draft.tensors if key not in last.tensors]
     for keys, without in ((missing, draft), (extra, last)):
         if keys:
-            shown = ", ".join(map(repr, keys[:_SHOWN]))
-            raise ConflictError(f"has no {shown}{' ...' if len(keys) > _SHOWN else ''}", path=without.prefix)
+            raise ConflictError(f"has no {quoted(keys)}", path=without.prefix)
     there = keys_in(draft, last)
     for key, tensor in last.tensors.items():
         mine = draft.tensors[there[key]]

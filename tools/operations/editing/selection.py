@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import ConflictError, quoted
 from tensorbundle.proto.paths import SAVE_COUNTER, attribute_key
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.patterns import select
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.draft import Draft
 
 __all__ = ["drop", "extract", "slim"]
-
-_SHOWN: Final = 10
 
 
 def drop(draft: Draft, patterns: Sequence[str]) -> None:
@@ -45,9 +43,8 @@ def extract(draft: Draft, patterns: Sequence[str]) -> None:
     left = {id(tensor) for tensor in draft.tensors.values()}  # their keys may have changed
     lost = [key for key, tensor in wanted.items() if id(tensor) not in left]
     if lost:
-        shown = ", ".join(map(repr, lost[:_SHOWN])) + (" ..." if len(lost) > _SHOWN else "")
         raise ConflictError(
-            f"slot variables can't be kept without their variable and their optimizer: {shown}",
+            f"slot variables can't be kept without their variable and their optimizer: {quoted(lost)}",
             path=draft.prefix,
         )
 

@@ -6,10 +6,10 @@ import math
 import re
 from dataclasses import replace
 from types import EllipsisType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tensorbundle.boxes import whole_box
-from tensorbundle.errors import ConflictError, UnsupportedError
+from tensorbundle.errors import ConflictError, UnsupportedError, quoted
 from tensorbundle.tools.operations.editing.values import add_tensor, find_key
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.optimizers.following import slots_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["concat", "reshape", "split", "transpose"]
 
-_SHOWN: Final = 10
 
 Value = TypeVar("Value")
 
@@ -155,7 +154,7 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
     for tail, parts in by_tail.items():
         if len(parts) != len(keys):
             raise ConflictError(
-                f"{parts[0]!r} is a slot that not all of {', '.join(map(repr, keys[:_SHOWN]))} have; drop it first",
+                f"{parts[0]!r} is a slot that not all of {quoted(keys)} have; drop it first",
                 path=draft.prefix,
             )
         expressions = [draft.tensors[each].expression for each in parts]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.dtypes import DType
+from tensorbundle.errors import listed
 from tensorbundle.proto.paths import SAVE_COUNTER
 from tensorbundle.tools.keras.lost import left_out_by_keras_3, variables_text
 from tensorbundle.tools.operations.editing.selection import slim
@@ -126,9 +127,8 @@ def _moved(trials: Trials) -> Iterator[FoundCause]:
                 for old, new in move.rules
                 if new not in move.aside
             ]
-            more = f"; and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
             cause = FoundCause.of(
-                "other-names", explained, examples=pairs, names="; ".join(texts[:_SHOWN]) + more
+                "other-names", explained, examples=pairs, names=listed(texts, separator="; ", most=_SHOWN)
             )
         arguments = [f"{old}={new}" for move in moves for old, new in move.rules]
         edit = renaming(moves)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
-from tensorbundle.errors import BundleError
+from tensorbundle.errors import BundleError, listed
 from tensorbundle.tools.keras.naming import base_of
 from tensorbundle.tools.operations.converting.keras_weights import (
     HDF5_ENDINGS,
@@ -62,7 +62,9 @@ def find_keras_causes(trials: Trials) -> Iterator[FoundCause]:
             Advice("to see what could be which", ("suggest", Place.SOURCE, target)),
         )
         if counts:
-            yield FoundCause.of("other-layers", findings, [compare], counts="; ".join(counts[:_SHOWN]))
+            yield FoundCause.of(
+                "other-layers", findings, [compare], counts=listed(counts, separator="; ", most=_SHOWN)
+            )
         else:
             yield FoundCause.of("missing-variables", findings, [compare])
     if shapes:
@@ -87,8 +89,7 @@ def exchanged_layers(forecast: Forecast, source: Source, target: RestoreTarget) 
             alike[shapes].append(f"{name!r} to {other!r}")
     found = [each for layers in alike.values() if len(layers) > 1 for each in layers]
     if found:
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        yield FoundCause.of("legacy-writers", (), layers=", ".join(found[:_SHOWN]) + more)
+        yield FoundCause.of("legacy-writers", (), layers=listed(found, most=_SHOWN))
 
 
 def _inner_layers(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from tensorbundle.boxes import intersect, whole_box
 from tensorbundle.dtypes import DType
+from tensorbundle.errors import listed
 from tensorbundle.markup import html_table
 from tensorbundle.specs import shape_text
 
@@ -212,4 +213,4 @@ def counted(found: Sequence[object], what: str) -> str:
 
 def some(found: Sequence[str]) -> str:
     """The first few of some names, for a message."""
-    return ", ".join(map(repr, found[:_SHOWN])) + (", ..." if len(found) > _SHOWN else "")
+    return listed(map(repr, found), most=_SHOWN)
