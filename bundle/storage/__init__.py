@@ -17,6 +17,7 @@ A *name* is a path or a URL, as text. A *store* has the files with such names: `
 - `pool.py`: the threads that wait for servers.
 - `readahead.py`: parts of a file that are on their way while earlier ones are used.
 - `downloads.py`: a file behind a URL, open for reading.
+- `s3.py`: requests to S3 that write files, in parts.
 - `uploads.py`: files while they are written to a URL.
 - `publishing.py`: the files of one output behind URLs, the index last.
 - `remote.py`: files behind URLs, by fsspec; imported when a URL is met.

@@ -20,18 +20,9 @@ from tensorbundle.storage.paths import basename, dirname, join
 from tensorbundle.storage.pool import submit
 from tensorbundle.storage.protocols import Upload
 from tensorbundle.storage.publishing import PublishedFiles
+from tensorbundle.storage.s3 import S3Parts, begin_s3, call_s3, complete_s3, part_bytes, uploads_to_s3
 from tensorbundle.storage.settings import current_options
-from tensorbundle.storage.uploads import (
-    RemoteWriter,
-    S3Parts,
-    begin_s3,
-    call_s3,
-    complete_s3,
-    must_have,
-    part_bytes,
-    upload,
-    uploads_to_s3,
-)
+from tensorbundle.storage.uploads import RemoteWriter, must_have, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,8 +9,8 @@ import pytest
 
 import tensorbundle as tb
 from tensorbundle.storage.readahead import MAX_PARTS
+from tensorbundle.storage.s3 import PARTS_IN_FLIGHT, part_bytes
 from tensorbundle.storage.spans import PART_BYTES
-from tensorbundle.storage.uploads import PARTS_IN_FLIGHT, part_bytes
 from tensorbundle.tools import extract
 
 PAGE = (Path(__file__).parents[2] / "docs" / "remote.md").read_text(encoding="utf-8")

@@ -100,11 +100,11 @@ def test_s3_may_stop_to_receive_in_the_middle_of_a_part(s3, monkeypatch):
     """Which no time-out of the library ends: those begin when a request has been sent."""
     assert not RemoteStore().exists("s3://bucket/run/file")  # the library is ready
     s3.log.clear()
-    monkeypatch.setattr("tensorbundle.storage.uploads._SECONDS", 0.5)
-    monkeypatch.setattr("tensorbundle.storage.uploads._SLOWEST", 1e9)
+    monkeypatch.setattr("tensorbundle.storage.s3._SECONDS", 0.5)
+    monkeypatch.setattr("tensorbundle.storage.s3._SLOWEST", 1e9)
 
     def stop(number, _):
-        monkeypatch.setattr("tensorbundle.storage.uploads._SECONDS", 60)
+        monkeypatch.setattr("tensorbundle.storage.s3._SECONDS", 60)
         return None if number else "hang"
 
     s3.log.fault = stop
