@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError, UnsupportedError, quoted
 from tensorbundle.tools.keras.order import below, uncertain
-from tensorbundle.tools.keras.sublayers import sublayers_of
+from tensorbundle.tools.keras.sublayers import scope_of, sublayers_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -62,16 +63,27 @@ class _Order:
                 groups.append(LegacyGroup(f"layer_{number:05d}", list(kept.values())))
         return groups
 
-    def subtree(self, layer: Layer, seen: set[Layer]) -> Iterator[tuple[Variable, bool]]:
-        """The variables of a layer and of those in it, and whether each is trained."""
+    def subtree(
+        self, layer: Layer, seen: set[Layer], inside: Layer | None = None
+    ) -> Iterator[tuple[Variable, bool]]:
+        """The variables of a layer, which may be inside another one, and of those in it, and whether each is trained."""
         if layer in seen:
             return
         seen.add(layer)
         trained = dict(self.ordering.trained(layer))
-        for each in self.ordering.order(layer):
+        ordered = self.ordering.order(layer)
+        if self.version == 2 and self.doubtful and inside and self._may_be_variables(layer, inside):
+            ordered.sort(key=attrgetter("name"))
+        for each in ordered:
             yield each, trained[each] is not False
         for part in below(layer, self.version, self.layers, doubtful=self.doubtful):
-            yield from self.subtree(part, seen)
+            yield from self.subtree(part, seen, layer)
+
+    def _may_be_variables(self, layer: Layer, inside: Layer) -> bool:
+        """Whether this may be a dictionary of variables: their names are in no scope of its own, and not those of a layer."""
+        if len(layer.own) < 2 or self.ordering.is_named(layer) or (self.layers and layer.node in self.layers):
+            return False
+        return scope_of(layer) == scope_of(inside)
 
 
 def legacy_groups(
@@ -111,8 +123,8 @@ def legacy_groups(
         same = _Order(ordering, 2, layers, doubtful=False).groups(model)
         if exchanged := _exchanged(old, same, shapes):
             raise ConflictError(
-                f"whether {quoted(exchanged)} are of layers in a dictionary, which tf_keras has in the order of its keys, is "
-                "not told by their names; use .weights.h5"
+                f"whether {quoted(exchanged)} are in a dictionary, or of layers in one, which tf_keras has in the order of its "
+                "keys, is not told by their names; use .weights.h5"
             )
         return old
     groups = _Order(ordering, 3, layers, doubtful=False).groups(model)
@@ -130,7 +142,7 @@ def legacy_groups(
             )
     if version is None and (exchanged := _exchanged(groups, old, shapes)):
         raise ConflictError(
-            f"{quoted(exchanged)}, of layers in a dictionary, have equal shapes: tf_keras has them in the order of its keys, "
+            f"{quoted(exchanged)}, which may be in a dictionary, have equal shapes: tf_keras has them in the order of its keys, "
             "Keras 3 as they were added to it; say whose .h5 file it is (--keras 2 or --keras 3), or use .weights.h5"
         )
     return groups

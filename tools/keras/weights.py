@@ -127,6 +127,11 @@ class Ordering:
             each.name for each, is_trained in self.trained(layer) if is_trained is None and len(layer.own) > 1
         ]
 
+    @staticmethod
+    def is_named(layer: Layer) -> bool:
+        """Whether all variables of a layer have names that layers of Keras give."""
+        return all(each.name in _NOT_TRAINED or each.name in _TRAINED for each in layer.own)
+
     def trained(self, layer: Layer) -> Iterator[tuple[Variable, bool | None]]:
         """A layer's variables and whether each is trained: as the user said, by its name, or by the optimizer."""
         some_are = any(each.key in self._trained for each in layer.own)  # of a frozen layer, none is

@@ -69,11 +69,32 @@ def test_tf_keras_sorts_dictionaries(name):
     assert legacy(nested, 3) == [*before, f"{path}/z", f"{path}/a", *after]
     assert legacy(nested, 2) == [*before, f"{path}/a", f"{path}/z", *after]
     with pytest.raises(
-        ConflictError, match=rf"'{path}/z/kernel/.*, of layers in a dictionary, .*--keras 2 or --keras 3"
+        ConflictError, match=rf"'{path}/z/kernel/.*, which may be in a dictionary, .*--keras 2 or --keras 3"
     ):
         legacy(nested)
     shapes = {f"{path}/z/kernel/.ATTRIBUTES/VARIABLE_VALUE": (3,)}
     assert legacy(nested, shapes=shapes) == legacy(nested, 3)  # the wrong order is an error of Keras's loader
+
+
+@pytest.mark.parametrize("version", [None, 2])
+def test_a_layer_or_a_dictionary_of_variables(version):
+    """tf_keras has variables that are in a dictionary in the order of its keys, too."""
+
+    def names(nested, version):
+        graph = ObjectGraph.from_nested({"outer": {"w": "net/outer/w", "e": nested}})
+        every = Ordering(lambda variable: True)
+        groups = legacy_groups(read_layers("", graph.root), every, SHAPES, version=version)
+        return [variable.name for group in groups for variable in group.variables]
+
+    variables = layer("net/outer", "y", "b")
+    with pytest.raises(
+        ConflictError, match=r"'outer/e/y/.*may be in a dictionary|in a dictionary, or of layers"
+    ):
+        names(variables, version)
+    assert names(variables, 3) == ["w", "y", "b"]
+    assert names(layer("net/outer", "b", "y"), version) == ["w", "b", "y"]
+    assert names(layer("net/outer/e", "y", "b"), version) == ["w", "y", "b"]
+    assert names(layer("net/outer", "gamma", "beta"), version) == ["w", "gamma", "beta"]
 
 
 def test_what_may_be_a_dictionary_or_a_layer():
