@@ -4,7 +4,7 @@ Each round runs every contender of a job once, as a whole process, with the file
 hand (`programs/back_memory.py`) and a pause after the run before. Results are written to `results/SET.json`, job by job:
 jobs that are not measured this time stay in it. `report.py` makes docs/performance.md of them.
 
-`quick` takes about five minutes and 2 GB of disk; `full`, with 4 GB checkpoints and copies of more shapes, takes about an hour, 17 GB of disk and,
+`quick` takes about ten minutes and 2 GB of disk; `full`, with 4 GB checkpoints and copies of more shapes, takes about an hour, 17 GB of disk and,
 for TensorFlow, 14 GB of memory.
 """
 
