@@ -311,6 +311,14 @@ class LocalStore:
         del reading_end
         return os.path.isfile(path)
 
+    def is_special(self, path: str) -> bool:
+        """See `Disk`."""
+        try:
+            mode = os.lstat(path).st_mode
+        except OSError:
+            return False
+        return not os.path.isfile(path) if stat.S_ISLNK(mode) else not stat.S_ISREG(mode)
+
     def is_directory(self, path: str) -> bool:
         """See `Store`."""
         return os.path.isdir(path or ".")

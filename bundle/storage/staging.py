@@ -66,8 +66,12 @@ class Disk(Protocol):
     def same_file(self, path: str, other: str) -> bool:
         """Whether two names refer to the same file; False if one does not exist."""
 
-    def is_file(self, path: str) -> bool:
-        """Whether a file of this name exists, and no directory, device or pipe."""
+    def is_special(self, path: str) -> bool:
+        """Whether a directory, device, pipe or broken link has this name.
+
+        One look: others may remove or replace a file of this name meanwhile, so `exists` and then `is_file` may tell of
+        two states.
+        """
 
     def is_directory(self, path: str) -> bool:
         """Whether a directory of this name exists."""
@@ -122,7 +126,7 @@ class RenamedFiles:
     def create(self, final: str, *, replace: bool = False) -> str:
         """See `Staging`; the file then exists and is empty."""
         replace = replace or self._overwrite
-        if replace and self._disk.exists(final) and not self._disk.is_file(final):
+        if replace and self._disk.is_special(final):
             raise ConflictError("exists, and is not a regular file; give another name", path=final)
         temporary = temporary_name(final)
         # Registered before it exists, so that an interrupt leaves no unknown file.

@@ -259,6 +259,9 @@ class MemoryDisk:
         del reading_end
         return path in self._names
 
+    def is_special(self, path: str) -> bool:
+        return path in self._directories
+
     def is_directory(self, path: str) -> bool:
         return path in self._directories
 

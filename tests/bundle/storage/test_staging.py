@@ -60,12 +60,28 @@ def test_without_locks_nothing_is_held(tmp_path, monkeypatch):
     assert snapshot(tmp_path) == {}
 
 
-def test_only_regular_files_are_replaced(tmp_path):
-    os.mkfifo(tmp_path / "a")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("none", path)])
+def test_only_regular_files_are_replaced(tmp_path, make):
+    make(tmp_path / "a")
     staged = staging_in(tmp_path, overwrite=True)
     with pytest.raises(tb.ConflictError, match="not a regular file"):
         staged.create(str(tmp_path / "a"))
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_that_another_removes_meanwhile_is_no_conflict(tmp_path, monkeypatch):
+    """Another writer may replace the checkpoint between two looks at one name."""
+    stat_of = os.lstat
+
+    def remove_after(path, **options):
+        status = stat_of(path, **options)
+        os.unlink(path)
+        return status
+
+    (tmp_path / "a").touch()
+    monkeypatch.setattr(os, "lstat", remove_after)
+    staging_in(tmp_path, overwrite=True).create(str(tmp_path / "a"))
+    assert not (tmp_path / "a").exists()
 
 
 def test_files_get_the_permissions_of_any_new_file(tmp_path):
