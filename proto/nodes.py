@@ -11,22 +11,21 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from google.protobuf.message import DecodeError
-
 from tensorbundle.coding import encode_varint, read_varint
 from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.limits import MIN_NODES, NODE_BYTES
-from tensorbundle.proto import checkpoint_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from google.protobuf.wrappers_pb2 import BoolValue
 
+    from tensorbundle.proto import checkpoint_pb2
+
+    _Type = checkpoint_pb2.TrackableObjectGraph.TrackableObject
+
 _NODES: Final = 0x0A  # the tag of a node
 _AT_ONCE: Final = 1000  # nodes
-
-_Type = checkpoint_pb2.TrackableObjectGraph.TrackableObject
 
 __all__ = ["Attribute", "Node", "RegisteredSaver", "Slot", "decode_nodes", "encode_nodes", "is_encoding_of"]
 
@@ -191,6 +190,12 @@ def _nodes_and_ends(data: bytes) -> tuple[int, list[int]]:
 
 
 def _parsed(data: bytes) -> checkpoint_pb2.TrackableObjectGraph:
+    from google.protobuf.message import (
+        DecodeError,  # which takes longer to import than most commands need otherwise
+    )
+
+    from tensorbundle.proto import checkpoint_pb2
+
     message = checkpoint_pb2.TrackableObjectGraph()
     try:
         message.ParseFromString(data)
@@ -255,12 +260,12 @@ def _add_mark(node: Node, mark: BoolValue, _nodes: Sequence[Node]) -> None:
     node.has_checkpoint_values = mark.value
 
 
-_FIELDS: Final[dict[int, Callable[[Node, Any, Sequence[Node]], None]]] = {
-    _Type.CHILDREN_FIELD_NUMBER: _add_children,
-    _Type.ATTRIBUTES_FIELD_NUMBER: _add_attributes,
-    _Type.SLOT_VARIABLES_FIELD_NUMBER: _add_slots,
-    _Type.REGISTERED_SAVER_FIELD_NUMBER: _add_saver,
-    _Type.HAS_CHECKPOINT_VALUES_FIELD_NUMBER: _add_mark,
+_FIELDS: Final[dict[int, Callable[[Node, Any, Sequence[Node]], None]]] = {  # by their numbers in the schema
+    1: _add_children,
+    2: _add_attributes,
+    3: _add_slots,
+    4: _add_saver,
+    5: _add_mark,
 }
 
 
@@ -331,7 +336,7 @@ def _text(tag: bytes, value: str) -> bytes:
 
 
 def _has_unknown_fields(message: checkpoint_pb2.TrackableObjectGraph) -> bool:
-    known = checkpoint_pb2.TrackableObjectGraph()
+    known = type(message)()
     known.CopyFrom(message)
     known.DiscardUnknownFields()
     return known.ByteSize() != message.ByteSize()

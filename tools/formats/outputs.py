@@ -10,17 +10,18 @@ from tensorbundle.errors import UnsupportedError
 if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.plan import Output
 
-__all__ = ["WITH_TEXTS", "output_of"]
+__all__ = ["HDF5_ENDINGS", "WEIGHTS_ENDING", "WITH_TEXTS", "output_of"]
 
+WEIGHTS_ENDING: Final = ".weights.h5"  # of Keras 3
+HDF5_ENDINGS: Final = (".h5", ".hdf5")
 # Modules are imported when an output needs them: HDF5's needs NumPy, which linking does not.
 _OUTPUTS: Final = {
     ".safetensors": "safetensors_output.SafetensorsOutput",
     ".safetensors.index.json": "safetensors_output.SafetensorsOutput",
     ".npz": "npz_output.NpzOutput",
-    ".h5": "hdf5_output.Hdf5Output",
-    ".hdf5": "hdf5_output.Hdf5Output",
+    **dict.fromkeys(HDF5_ENDINGS, "hdf5_output.Hdf5Output"),
 }
-WITH_TEXTS: Final = (".safetensors", ".safetensors.index.json", ".h5", ".hdf5")  # beside the tensors
+WITH_TEXTS: Final = (".safetensors", ".safetensors.index.json", *HDF5_ENDINGS)  # beside the tensors
 _ONLY_READ: Final = {
     ".keras": "a .keras file has the model's config besides its weights",
     ".weights.json": "weights of Keras in several files are only read",

@@ -13,6 +13,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.slices import readable_key
 from tensorbundle.storage.behind import BUFFERS, WriteBehind
 from tensorbundle.storage.paths import is_url
+from tensorbundle.tools.rewriting.expressions import Constant
 from tensorbundle.tools.rewriting.options import Written
 from tensorbundle.tools.rewriting.ordered import in_order, one_at_a_time
 from tensorbundle.tools.rewriting.pieces import PIECE_BYTES, Computed, Whole, cut, move
@@ -239,4 +240,6 @@ def _content(planned: PlannedEntry) -> Content:
         return origin.range
     if isinstance(origin, Literal):
         return origin.payload
+    if isinstance(origin.expression, Constant) and (payload := origin.expression.payload) is not None:
+        return payload
     return Computed(origin.expression, 0, math.prod(origin.expression.shape))

@@ -6,7 +6,6 @@ beside the data of another checkpoint is found; copying checks every checksum.
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, cast
@@ -17,15 +16,6 @@ from tensorbundle.storage.paths import is_url
 from tensorbundle.storage.protocols import SharingError
 from tensorbundle.tools.rewriting.aliasing import append_aliased
 from tensorbundle.tools.rewriting.appending import check_sample, check_wholes, sources_of
-from tensorbundle.tools.rewriting.multipart import (
-    MultipartShard,
-    PartRange,
-    SentRange,
-    aborting,
-    obstacle,
-    send,
-    split,
-)
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.ordered import in_order, next_result, one_at_a_time
 from tensorbundle.tools.rewriting.plan import Carried
@@ -35,9 +25,11 @@ from tensorbundle.writer import BundleWriter, refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor
 
     from tensorbundle.entries import StoredRange, TensorEntry
     from tensorbundle.storage.protocols import Store
+    from tensorbundle.tools.rewriting.multipart import MultipartShard, PartRange, SentRange
     from tensorbundle.tools.rewriting.options import TransferOptions
     from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
 
@@ -179,6 +171,8 @@ def undivided(
     plan: Plan, path: str, options: TransferOptions, sizes: Mapping[str, int]
 ) -> dict[str, list[int]]:
     """The sizes of large data shards of the bundle `path` that are one task each of a cluster, by the reasons why."""
+    from tensorbundle.tools.rewriting.multipart import obstacle  # for clusters only
+
     shared = plan.output.shared(plan, path, options, sizes)
     found: dict[str, list[int]] = {}
     for group in _groups(plan, _split(plan.entries, shared)[1], one=bool(shared)):
@@ -259,7 +253,10 @@ def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[byte
         # next one begins before it has ended, as that takes requests which move no bytes.
         together = min(options.jobs, max(2, options.jobs // 2)) if any(map(_is_remote, jobs)) else 1
         yield from (result for _, result in in_order(_write_shard, alone, jobs=together))
-    elif isinstance(options.executor, ThreadPoolExecutor):
+        return
+    from concurrent.futures import ThreadPoolExecutor  # imported by whoever made an executor
+
+    if isinstance(options.executor, ThreadPoolExecutor):
         progress = one_at_a_time(options.progress)
         yield from options.executor.map(_write_shard, [replace(job, progress=progress) for job in jobs])
     else:
@@ -276,6 +273,8 @@ def _run_elsewhere(
     jobs: list[_Job], executor: Executor, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[dict[bytes, TensorEntry], Written]]:
     """Let other processes write data shards; large ones in ranges of parts, where the store has multipart uploads."""
+    from tensorbundle.tools.rewriting.multipart import aborting, split  # for clusters only
+
     shards: list[MultipartShard | None] = []
     with aborting(shards):
         shards += [None if job.resume else split(job.store, job.name, job.entries) for job in jobs]
@@ -297,6 +296,8 @@ def _run_elsewhere(
 
 
 def _do(task: _Job | PartRange) -> tuple[dict[bytes, TensorEntry], Written] | SentRange:
+    from tensorbundle.tools.rewriting.multipart import PartRange, send  # for clusters only
+
     return send(task) if isinstance(task, PartRange) else _write_shard(task)
 
 

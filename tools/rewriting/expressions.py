@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 CHUNK_ELEMENTS: Final = 1 << 18
+_WHOLE: Final = (DType.int32, DType.int64)  # of counters
 
 
 class Expression(Protocol):
@@ -498,24 +499,36 @@ class Constant:
     """Values that are given.
 
     Attributes:
-        values: in the array type of `dtype`.
+        given: an array in the type of `dtype`, or one number.
         name: where they come from, as a plan shows it; may be empty.
         dtype: their data type.
     """
 
-    values: Array
+    given: Array | float
     name: str
     dtype: DType
 
     @classmethod
     def scalar(cls, value: float, dtype: DType, name: str = "") -> Constant:
         """One number."""
-        return cls(np.array(value, dtype.numpy), name, dtype)
+        return cls(value, name, dtype)
+
+    @property
+    def values(self) -> Array:
+        """In the array type of `dtype`."""
+        return np.asarray(self.given, self.dtype.numpy)
+
+    @property
+    def payload(self) -> bytes | None:
+        """The bytes of one whole number, as they are stored; None of other values, which NumPy encodes."""
+        if isinstance(self.given, int) and self.dtype in _WHOLE:
+            return self.given.to_bytes(self.dtype.itemsize, "little", signed=True)
+        return None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Their shape."""
-        return tuple(self.values.shape)
+        return () if isinstance(self.given, (int, float)) else tuple(self.given.shape)
 
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""

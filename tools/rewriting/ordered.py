@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from tensorbundle.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
 __all__ = ["Jobs", "in_order", "next_result", "one_at_a_time"]
 
@@ -19,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _AHEAD: Final = 4  # items waiting for each thread
 _AHEAD_OF_PROCESSES: Final = 1000  # items waiting, however many processes there are
-Jobs = int | Executor  # threads, or who does the work instead
+Jobs: TypeAlias = "int | Executor"  # threads, or who does the work instead
 
 
 def next_result(results: Iterator[Result]) -> Result | None:
@@ -67,8 +66,13 @@ def in_order(
         for item in items:
             yield item, work(item)
         return
-    executor = jobs if isinstance(jobs, Executor) else ThreadPoolExecutor(jobs)
-    ahead = jobs * _AHEAD if isinstance(jobs, int) else _AHEAD_OF_PROCESSES
+    executor: Executor
+    if isinstance(jobs, int):
+        from concurrent.futures import ThreadPoolExecutor  # and `logging`: only where it is needed
+
+        executor, ahead = ThreadPoolExecutor(jobs), jobs * _AHEAD
+    else:
+        executor, ahead = jobs, _AHEAD_OF_PROCESSES
     waiting: deque[tuple[Item, Future[Result]]] = deque()
 
     def first() -> tuple[Item, Result]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Protocol
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import ConflictError, UnsupportedError
-from tensorbundle.markup import html_table
 from tensorbundle.payloads import encode_strings
 from tensorbundle.slices import readable_key
 from tensorbundle.specs import shape_text
@@ -184,6 +183,8 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """The first entries with their origins, as a table in a notebook."""
+        from tensorbundle.markup import html_table  # for notebooks only
+
         rows = (
             (
                 readable_key(each.key),

@@ -14,7 +14,6 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.keys import decode_key
-from tensorbundle.markup import html_table
 from tensorbundle.storage.paths import is_url
 from tensorbundle.storage.staging import readable_like
 from tensorbundle.tools.rewriting.aliasing import repeated_bytes
@@ -74,6 +73,8 @@ class Summary:
 
     def _repr_html_(self) -> str:
         """The fields that are set, as a table in a notebook."""
+        from tensorbundle.markup import html_table  # for notebooks only
+
         rows = [(name, value) for name, value in self.to_json().items() if value not in (None, (), {})]
         return html_table(f"wrote {self.prefix}", ("field", "value"), rows, len(rows))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.cli.writing import add_source_and_destination, add_writing_arguments, run_step
+from tensorbundle.tools.formats.outputs import HDF5_ENDINGS
 from tensorbundle.tools.operations.converting.conversion import NAMES_FROM, TARGETS
-from tensorbundle.tools.operations.converting.keras_weights import HDF5_ENDINGS
 from tensorbundle.tools.operations.steps.conversion import Convert
 
 if TYPE_CHECKING:

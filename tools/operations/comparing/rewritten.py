@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tensorbundle.checkpoint import Checkpoint
-from tensorbundle.tools.operations.converting.keras_weights import WEIGHTS_ENDING
+from tensorbundle.tools.formats.outputs import WEIGHTS_ENDING
 from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.steps.recipe import read_recipes, step_of
 from tensorbundle.tools.operations.steps.step import StepContext, apply_steps

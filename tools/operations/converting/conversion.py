@@ -30,12 +30,8 @@ from tensorbundle.proto.paths import (
 )
 from tensorbundle.storage.paths import basename
 from tensorbundle.tools.operations.converting.fitting import save_counter
-from tensorbundle.tools.operations.converting.structure_fitting import fit_structure
-from tensorbundle.tools.operations.converting.template import fit_template
-from tensorbundle.tools.optimizers.finding import USUAL_ROOTS
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import LeftOut
-from tensorbundle.tools.rewriting.v1_output import V1Output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -128,6 +124,8 @@ def to_tf1(draft: Draft, *, root: str | None = None, names: NamesFrom = "auto") 
         ConflictError: variables without a distinct name; the reason lists them.
         TensorNotFoundError: `root` was given and does not exist.
     """
+    from tensorbundle.tools.optimizers.finding import USUAL_ROOTS  # and all that is known of optimizers
+
     graph = draft.graph
     if graph is None:
         raise UnsupportedError("name-based (TF1) already; --to tf2 is the other way", path=draft.prefix)
@@ -184,10 +182,14 @@ def fit(
             else None,
         )
     if template is not None:
+        from tensorbundle.tools.operations.converting.template import fit_template  # and all of the matching
+
         fit_template(draft, template, rules, counter=counter, fitting=fitting)
     elif rules:
         raise BundleError("rules (--map) go with a template (--template); a structure names variables itself")
     elif structure is not None:
+        from tensorbundle.tools.operations.converting.structure_fitting import fit_structure
+
         fit_structure(draft, structure, counter=counter, fitting=fitting)
 
 
@@ -197,6 +199,8 @@ def to_v1(draft: Draft) -> None:
     Raises:
         UnsupportedError: a tensor of a type that TensorFlow does not write to V1 files; the reason counts the others.
     """
+    from tensorbundle.tools.rewriting.v1_output import V1Output  # for few outputs
+
     draft.write_to(V1Output())
 
 

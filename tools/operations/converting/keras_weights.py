@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
 
 __all__ = [
-    "HDF5_ENDINGS",
-    "WEIGHTS_ENDING",
     "KerasModel",
     "are_keras_weights",
     "from_keras_weights",
@@ -61,8 +59,6 @@ __all__ = [
     "to_legacy_weights",
 ]
 
-WEIGHTS_ENDING: Final = ".weights.h5"
-HDF5_ENDINGS: Final = (".h5", ".hdf5")
 _DATASET: Final = re.compile(r"(?:.+/)?vars/\d{1,9}", re.DOTALL)
 _MAX_CONFIG_BYTES: Final = 100_000_000
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.errors import ConflictError, UnsupportedError, listed
 from tensorbundle.keys import encode_key
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, attribute_key
-from tensorbundle.tools.formats.outputs import WITH_TEXTS, output_of
+from tensorbundle.tools.formats.outputs import HDF5_ENDINGS, WEIGHTS_ENDING, WITH_TEXTS, output_of
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import LeftOut
 from tensorbundle.tools.rewriting.planning import Layout
@@ -66,17 +66,13 @@ def finish(draft: Draft, destination: str, options: TransferOptions) -> None:
 def _rename(draft: Draft, destination: str) -> None:
     """Give tensors the names that the format uses."""
     # Imported here because most outputs do not need it.
-    from tensorbundle.tools.operations.converting.keras_weights import (
-        HDF5_ENDINGS,
-        WEIGHTS_ENDING,
-        KerasModel,
-        to_keras_weights,
-        to_legacy_weights,
-    )
-
     if destination.endswith(WEIGHTS_ENDING):
+        from tensorbundle.tools.operations.converting.keras_weights import KerasModel, to_keras_weights
+
         to_keras_weights(draft, KerasModel())
     elif draft.graph is not None and destination.endswith(HDF5_ENDINGS):
+        from tensorbundle.tools.operations.converting.keras_weights import KerasModel, to_legacy_weights
+
         to_legacy_weights(draft, KerasModel())
     elif draft.graph is not None:
         _name_by_paths(draft)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.errors import ConflictError, quoted
 from tensorbundle.proto.paths import SAVE_COUNTER, attribute_key
-from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.patterns import select
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ def slim(draft: Draft) -> list[str]:
     Raises:
         ConflictError: there is no optimizer state.
     """
+    from tensorbundle.tools.optimizers.finding import Optimizers  # which patterns do without
+
     optimizers = Optimizers.of_draft(draft)
     state = optimizers.state
     found = [key for key in draft.tensors if key in state]

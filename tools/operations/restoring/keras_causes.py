@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError, listed
+from tensorbundle.tools.formats.outputs import HDF5_ENDINGS, WEIGHTS_ENDING
 from tensorbundle.tools.keras.naming import base_of
 from tensorbundle.tools.operations.converting.keras_weights import (
-    HDF5_ENDINGS,
-    WEIGHTS_ENDING,
     KerasModel,
     from_keras_weights,
     to_keras_weights,

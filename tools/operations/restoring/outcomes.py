@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 from tensorbundle.boxes import intersect, whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import listed
-from tensorbundle.markup import html_table
 from tensorbundle.specs import shape_text
 
 if TYPE_CHECKING:
@@ -144,6 +143,8 @@ class Forecast:
 
     def _repr_html_(self) -> str:
         """The assertions and the objects that would not be restored, as tables in a notebook."""
+        from tensorbundle.markup import html_table  # for notebooks only
+
         passed = [(name, "passes" if value is True else value) for name, value in self.assertions().items()]
         odd = [(each.path, each.status, each.detail) for each in self.findings if each.status != "restored"]
         title = f"{len(self.findings) - len(odd):,} of {len(self.findings):,} objects restored"

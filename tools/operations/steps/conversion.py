@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from tensorbundle.errors import BundleError, check_word
-from tensorbundle.tools.formats.outputs import output_of
-from tensorbundle.tools.matching.placing import RESHAPED
+from tensorbundle.tools.formats.outputs import HDF5_ENDINGS, WEIGHTS_ENDING, output_of
 from tensorbundle.tools.operations.converting.conversion import (
     NAMES_FROM,
     TARGETS,
@@ -20,25 +19,18 @@ from tensorbundle.tools.operations.converting.conversion import (
     to_v2,
 )
 from tensorbundle.tools.operations.converting.fitting import MISSING, Fitting
-from tensorbundle.tools.operations.converting.keras_weights import (
-    HDF5_ENDINGS,
-    WEIGHTS_ENDING,
-    KerasModel,
-    from_keras_weights,
-    is_keras_weights,
-    to_keras_weights,
-    to_legacy_weights,
-)
-from tensorbundle.tools.operations.converting.structures import read_structure
 from tensorbundle.tools.operations.editing.renaming import rename
 from tensorbundle.tools.operations.editing.rules import parse_rule, read_map
 from tensorbundle.tools.operations.steps.step import Step, flag, number, options, path, table, text, texts
+
+# What a kind of conversion needs is imported when one is made: names of variables for Keras, the matching of tensors.
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tensorbundle.tools.keras.order import KerasVersion
     from tensorbundle.tools.operations.converting.conversion import NamesFrom, Target
+    from tensorbundle.tools.operations.converting.keras_weights import KerasModel
     from tensorbundle.tools.operations.editing.rules import Rule
     from tensorbundle.tools.operations.steps.step import StepContext
     from tensorbundle.tools.rewriting.draft import Draft
@@ -127,15 +119,16 @@ class Convert(Step):
     def apply(self, draft: Draft, context: StepContext) -> Draft:
         """Convert, and note which tensors of the output the source lacks."""
         counter = saves_in_name(context.destination) if self.save_counter else None
-        if self.fitting.allow_reshape and (
-            self.template is None or self.to is None or is_keras_weights(draft)
-        ):
+        from_keras = self.template is not None and self._is_keras_weights(draft)
+        if self.fitting.allow_reshape and (self.template is None or self.to is None or from_keras):
             raise BundleError(
                 "values are reshaped (--allow-reshape, allow_reshape) for the template of a program only"
             )
         if self.to is None:
             self._to_other_format(draft, context)
-        elif self.template is not None and self.to == "tf2" and is_keras_weights(draft):
+        elif self.template is not None and self.to == "tf2" and from_keras:
+            from tensorbundle.tools.operations.converting.keras_weights import from_keras_weights
+
             from_keras_weights(draft, context.open(self.template), self._model())
         elif self.config is not None or self.trainable or self.non_trainable or self.keras is not None:
             raise BundleError(
@@ -153,7 +146,15 @@ class Convert(Step):
             to_v2(draft)
         return draft
 
+    @staticmethod
+    def _is_keras_weights(draft: Draft) -> bool:
+        from tensorbundle.tools.operations.converting.keras_weights import is_keras_weights
+
+        return is_keras_weights(draft)
+
     def _model(self) -> KerasModel:
+        from tensorbundle.tools.operations.converting.keras_weights import KerasModel
+
         return KerasModel(
             self.root, self.config, self.trainable, self.non_trainable, self.fitting.beta_1, self.keras
         )
@@ -175,9 +176,13 @@ class Convert(Step):
         if self.rules:
             rename(draft, self.rules)
         if destination.endswith(WEIGHTS_ENDING):
+            from tensorbundle.tools.operations.converting.keras_weights import to_keras_weights
+
             template = None if self.template is None else context.open(self.template)
             to_keras_weights(draft, self._model(), template)
         elif destination.endswith(HDF5_ENDINGS):
+            from tensorbundle.tools.operations.converting.keras_weights import to_legacy_weights
+
             to_legacy_weights(draft, self._model())
         elif self.names == "full-names" and draft.graph is not None:
             to_tf1(draft, root=self.root, names=self.names)
@@ -189,6 +194,9 @@ class Convert(Step):
             )
         if self.to is None:
             raise TypeError("a conversion to another format has no structure")
+        from tensorbundle.tools.matching.placing import RESHAPED
+        from tensorbundle.tools.operations.converting.structures import read_structure
+
         fit(
             draft,
             self.to,
