@@ -20,12 +20,12 @@ import importlib
 import re
 import struct
 from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from tensorbundle.errors import CorruptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = [
     "FIXED32",
@@ -40,6 +40,7 @@ __all__ = [
     "encode_varint",
     "fields",
     "find_flipped_bit",
+    "find_lost",
     "mask",
     "read_ordered_int",
     "read_ordered_string",
@@ -124,6 +125,41 @@ def find_flipped_bit(difference: int, size: int) -> tuple[int, int] | None:
             if k < 8 * size:
                 return size - 1 - k // 8, 7 - k % 8
         difference = _multiply_modulo(back, difference)
+    return None
+
+
+def find_lost(
+    data: bytes, places: Sequence[int], byte: bytes, count: Literal[1, 2], expected: int
+) -> tuple[int, ...] | None:
+    """The places where `byte`, inserted once or twice, gives the data the CRC-32C `expected`; None if there are none.
+
+    Args:
+        data: the bytes.
+        places: where `byte` may be inserted, in ascending order.
+        byte: the byte.
+        count: how often.
+        expected: the CRC-32C of the data with it.
+
+    A byte inserted at i of n changes the checksum of the first i bytes by d, and the one of all by d * x**(8 * (n - i)); a
+    byte at a later place j multiplies that by x**8, and adds what it changes alone.
+    """
+    view, crc, done = memoryview(data), 0, 0
+    changes = []
+    for place in places:
+        crc, done = crc32c(view[done:place], crc), place
+        changes.append(crc ^ crc32c(byte, crc))
+    difference = crc32c(view[done:], crc) ^ expected
+    alone: dict[int, int] = {}  # the change by one byte to its place
+    factor, end = 1 << 31, len(data)  # x**0
+    for place, change in zip(reversed(places), reversed(changes), strict=True):
+        factor, end = _multiply_modulo(factor, _shift(end - place)), place
+        alone[_multiply_modulo(factor, change)] = place
+    if count == 1:
+        return (alone[difference],) if difference in alone else None
+    for change, place in alone.items():
+        later = alone.get(difference ^ _multiply_modulo(_shift(1), change), -1)
+        if later > place:
+            return place, later
     return None
 
 

@@ -317,3 +317,21 @@ def test_malformed_ordered_string(encoded):
     with pytest.raises(CorruptionError, match="not an ordered-code string") as caught:
         coding.read_ordered_string(b"?" + bytes.fromhex(encoded), 1)
     assert caught.value.offset == 1
+
+
+def test_lost_bytes():
+    data = bytes(range(256)) * 40
+    places = range(100, 9000, 97)
+    for at in (places[0], places[20], places[-1]):
+        expected = coding.crc32c(data[:at] + b"\r" + data[at:])
+        assert coding.find_lost(data, places, b"\r", 1, expected) == (at,)
+        assert coding.find_lost(data, [place for place in places if place != at], b"\r", 1, expected) is None
+        assert coding.find_lost(data, places, b"\n", 1, expected) is None
+        assert coding.find_lost(data, places, b"\r", 2, expected) is None
+    first, second = places[3], places[70]
+    expected = coding.crc32c(data[:first] + b"\r" + data[first:second] + b"\r" + data[second:])
+    assert coding.find_lost(data, places, b"\r", 2, expected) == (first, second)
+    assert coding.find_lost(data, places, b"\r", 1, expected) is None
+    twice = coding.crc32c(data[:first] + b"\r\r" + data[first:])
+    assert coding.find_lost(data, places, b"\r", 2, twice) is None
+    assert coding.find_lost(data, [], b"\r", 2, twice) is None

@@ -14,6 +14,8 @@
 - `overview.py`: a summary in one screen: `info`.
 - `problems.py`: the problems that `verify` finds, as data.
 - `blocks.py`: finds the blocks of an index whose end is lost.
+- `sectors.py`: damaged sectors among the bytes of tensors.
+- `conversions.py`: data shards that were copied as text.
 - `damage.py`: how bytes were damaged, as far as they tell it.
 - `fingerprint.py`: whether a SavedModel still has the variables that it was saved with.
 - `zeros.py`: zero bytes in place of tensors.

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from itertools import islice
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.block import iterate
 from tensorbundle.coding import FIXED32, crc32c, find_flipped_bit, unmask
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import CorruptionError
+from tensorbundle.errors import BundleError, CorruptionError
 from tensorbundle.payloads import payload_checksum
 from tensorbundle.storage.content import describe_content
 from tensorbundle.table import FOOTER_BYTES, TRAILER_BYTES, BlockHandle, Footer
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.blocks import find_blocks
+from tensorbundle.tools.operations.inspecting.conversions import REPLACEMENT, conversion_of_shard
+from tensorbundle.tools.operations.inspecting.sectors import sector_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tensorbundle.entries import TensorEntry
 
 __all__ = ["INDEX_BYTES", "Damage", "cause_of_index"]
 
 INDEX_BYTES: Final = 16 << 20  # of an index that are examined
-_FILE_BYTES: Final = 64 << 20  # of a data shard, to look for conversions
 _TENSOR_BYTES: Final = 16 << 20  # of a tensor
 _MOST_TENSORS: Final = 32  # that are examined
 _FEW: Final = 3  # tensors that are searched for flipped bits: in many, some would be found by chance
 _FLIPPED_BYTES: Final = 4 << 20
 _SHIFTS: Final = 16
-_SECTORS: Final = (512, 4096)
-_REPLACEMENT: Final = b"\xef\xbf\xbd"  # decoders of UTF-8 put this in place of invalid bytes
-_SAME: Final = re.compile(rb"([^\0])\1{511,}", re.DOTALL)
 
 
 def cause_of_index(data: bytes, place: int | None = None, ending: str | None = None) -> str | None:
@@ -53,8 +50,8 @@ def cause_of_index(data: bytes, place: int | None = None, ending: str | None = N
         restored = data.replace(b"\r\n", b"\n")
         if _ends_well(restored) and not _ends_well(data):
             return cause_line("line-endings", how="LF became CRLF")
-    if data.count(_REPLACEMENT) > 2:
-        return cause_line("text-conversion", count=data.count(_REPLACEMENT))
+    if data.count(REPLACEMENT) > 2:
+        return cause_line("text-conversion", count=data.count(REPLACEMENT))
     zeros = len(data) - len(data.rstrip(b"\0"))
     if zeros >= FOOTER_BYTES:
         return cause_line("zero-tail", start=len(data) - zeros)
@@ -125,34 +122,43 @@ class Damage:
         *,
         big_endian: bool,
     ) -> None:
-        """For a file of `size` bytes, with all entries in it; `read` returns bytes by offset and number."""
+        """For a file of `size` bytes, with the entries of all tensors in it, also where it is too short for them.
+
+        `read` returns bytes by offset and number.
+        """
         self._read, self._size, self._big_endian = read, size, big_endian
+        self._entries = entries
         self._by_content = {(entry.nbytes, entry.crc32c): key for key, entry in reversed(entries)}
         self._shift = size - max((entry.offset + entry.nbytes for _, entry in entries), default=0)
         self._looked_at = 0
-        self._whole: str | None = None
-        self._checked_whole = False
 
     def cause(self, key: str, entry: TensorEntry, *, failed: int) -> str | None:
         """Why this tensor's checksum is wrong, if its bytes tell; `failed` is the number of tensors with wrong ones."""
         self._looked_at += 1
         if self._looked_at > _MOST_TENSORS or entry.nbytes > _TENSOR_BYTES:
-            return self._of_whole()
+            return self.of_whole
         data = self._read(entry.offset, entry.nbytes)
         if entry.dtype is DType.string:
-            return self._byte_order(entry, data) or self._of_whole()
+            return self._byte_order(entry, data) or self.of_whole
         if not entry.dtype.itemsize:
-            return self._of_whole()
+            return self.of_whole
         computed = crc32c(data)
         other = self._by_content.get((entry.nbytes, computed))
         if other is not None and other != key and entry.nbytes >= 8:
             return cause_line("other-tensor", other=other)
         return (
-            self._of_whole()
+            self.of_whole
             or self._shifted(entry)
             or self._bit(entry, computed, failed)
-            or _sector_in(entry.offset, data)
+            or sector_in(entry, data, big_endian=self._big_endian)
         )
+
+    @cached_property
+    def of_whole(self) -> str | None:
+        """The cause that the whole file was copied as text, or None, also if it can't be read."""
+        with contextlib.suppress(BundleError):
+            return conversion_of_shard(self._read, self._size, [entry for _, entry in self._entries])
+        return None
 
     def _byte_order(self, entry: TensorEntry, data: bytes) -> str | None:
         """The cause that strings have another byte order than the header says, or None."""
@@ -165,20 +171,6 @@ class Damage:
         except CorruptionError:
             return None
         return cause_line("byte-order", order="little" if self._big_endian else "big") if right else None
-
-    def _of_whole(self) -> str | None:
-        """The cause that the whole file was converted as text, or None."""
-        if not self._checked_whole and self._size <= _FILE_BYTES:
-            self._checked_whole = True
-            data = self._read(0, self._size)
-            feeds, pairs = data.count(b"\n"), data.count(b"\r\n")
-            if pairs and feeds == pairs == self._shift:
-                self._whole = cause_line("line-endings", how="LF became CRLF")
-            elif self._shift < 0 and not pairs and feeds and -self._shift <= feeds and self._size > 1 << 20:
-                self._whole = cause_line("line-endings", how="CRLF became LF")
-            elif data.count(_REPLACEMENT) > 2 + len(data) // 1000:
-                self._whole = cause_line("text-conversion", count=data.count(_REPLACEMENT))
-        return self._whole
 
     def _shifted(self, entry: TensorEntry) -> str | None:
         near = range(1, _SHIFTS + 1) if 8 <= entry.nbytes <= 1 << 16 else ()
@@ -197,43 +189,3 @@ class Damage:
         return (
             None if found is None else cause_line("flipped-bit", bit=found[1], offset=entry.offset + found[0])
         )
-
-    @staticmethod
-    def common_sector(entries: Iterable[TensorEntry]) -> str | None:
-        """The sector that several damaged tensors all have bytes in, if there is one."""
-        places = [(each.offset, each.offset + each.nbytes - 1) for each in entries if each.nbytes]
-        if len(places) < 2:
-            return None
-        for size in _SECTORS:
-            first = max(start // size for start, _ in places)
-            last = min(end // size for _, end in places)
-            if first == last:
-                return cause_line(
-                    "damaged-sector", size=size, start=first * size, how="are in all of these tensors"
-                )
-        return None
-
-
-def _sector_in(offset: int, data: bytes) -> str | None:
-    """A run of one byte, or a repeated sector, among the bytes of a tensor."""
-    size = _SECTORS[0]
-    runs = list(islice(_SAME.finditer(data), 2))
-    if len(runs) == 1:
-        start, stop = (offset + each for each in runs[0].span())
-        # Several such runs, or one of most of the tensor, may be valid values.
-        if (start % size == 0 or stop % size == 0) and 2 * (stop - start) < len(data):
-            how = f"are all {data[runs[0].start()]:#04x}"
-            return cause_line("damaged-sector", size=stop - start, start=start, how=how)
-    seen: dict[bytes, int] = {}
-    twice = []
-    for at in range(-offset % size, len(data) - size + 1, size):
-        sector = data[at : at + size]
-        if sector in seen:
-            twice.append((seen[sector], at))
-        seen.setdefault(sector, at)
-    if len(twice) == 1 and len(seen) >= 8:
-        first, second = (offset + each for each in twice[0])
-        return cause_line(
-            "damaged-sector", size=size, start=second, how=f"are the same as those from offset {first:#x} on"
-        )
-    return None

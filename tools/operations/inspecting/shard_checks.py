@@ -11,6 +11,7 @@ from tensorbundle.storage.content import describe_content
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.damage import Damage
 from tensorbundle.tools.operations.inspecting.layout import Layout
+from tensorbundle.tools.operations.inspecting.sectors import common_sector
 from tensorbundle.tools.operations.inspecting.zeros import cause_in_bytes, is_zero
 from tensorbundle.tools.rewriting.checking import checked
 from tensorbundle.tools.rewriting.ranges import TensorRange
@@ -108,8 +109,16 @@ class ShardChecks:
         finally:
             failed = {each.key for each, _ in [*outside, *failures]}
             content = _foreign_content(file, [each for each in ordered if each.key not in failed])
-            self._explain_ranges(file, outside, content)
-            self._explain_checksums(file, ordered, dict(ranges), failures, content)
+            if outside or failures:
+                distinct_entries = {each.stored: (each.key, entry) for each, entry in ranges}
+                damage = Damage(
+                    file.read,
+                    file.size,
+                    list(distinct_entries.values()),
+                    big_endian=ranges[0][0].stored.big_endian,
+                )
+                self._explain_ranges(file, outside, content or (None if self._quick else damage.of_whole))
+                self._explain_checksums(file, ordered, dict(ranges), failures, content, damage)
 
     def _check_layout(self, file: RandomAccessFile, ranges: list[TensorRange]) -> None:
         """Find bytes that no tensor, or several tensors, refer to; only ranges that overlap in part are a fault."""
@@ -124,14 +133,14 @@ class ShardChecks:
             overlap = CorruptionError(reason, path=file.path, offset=each.start, key=keys[each.second])
             self._report.add("overlap", overlap, severity="warning")
 
-    def _explain_ranges(self, file: RandomAccessFile, failures: list[_Failure], content: str | None) -> None:
+    def _explain_ranges(self, file: RandomAccessFile, failures: list[_Failure], whole: str | None) -> None:
         ends = [each.end for each, _ in failures]
         needed = max(ends, default=0)
         kind = "truncated" if file.size else "empty-file"
         cut = cause_line(kind, size=file.size, needed=needed, missing=needed - file.size)
         for (_, error), end in zip(failures, ends, strict=True):
             if end > file.size:
-                self._report.add("truncated", error, cause=content or cut)
+                self._report.add("truncated", error, cause=whole or cut)
             else:
                 self._report.add("size", error, cause=cause_line("impossible-entry"))
 
@@ -142,15 +151,8 @@ class ShardChecks:
         entries: Mapping[TensorRange, TensorEntry],
         failures: list[_Failure],
         content: str | None,
+        damage: Damage,
     ) -> None:
-        if not failures:
-            return
-        damage = Damage(
-            file.read,
-            file.size,
-            [(each.key, entries[each]) for each in ranges],
-            big_endian=ranges[0].stored.big_endian,
-        )
         causes = [
             content
             or cause_in_bytes(file, each.stored)
@@ -168,7 +170,7 @@ class ShardChecks:
                 other = cause_line("mostly-other-checkpoint", changed=changed, telling=telling)
             else:
                 unknown = zip(failures, causes, strict=True)
-                other = damage.common_sector(entries[each] for (each, _), cause in unknown if cause is None)
+                other = common_sector(entries[each] for (each, _), cause in unknown if cause is None)
         for (_, error), cause in zip(failures, causes, strict=True):
             self._report.add(
                 "checksum",

@@ -88,6 +88,39 @@ def test_a_sector_that_two_tensors_share(tmp_path):
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "complex64", "int64", "bool", "int8"])
+@pytest.mark.parametrize("size", [512, 4096])
+@pytest.mark.parametrize("content", ["random", "text"])
+def test_a_sector_of_bytes_that_are_no_such_numbers(tmp_path, dtype, size, content):
+    random = np.random.default_rng(1)
+    values = random.normal(0, 5 if dtype.startswith("int") else 0.1, 40_000)
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("a", np.zeros(100, np.float32))
+        writer.add("w", (values > 0) if dtype == "bool" else values.astype(dtype))
+    text = b"Sectors of other files are often text, or parts of programs. " * 80
+    start = 3 * 4096
+    change(tmp_path / DATA, set_bytes(start, random.bytes(size) if content == "random" else text[:size]))
+    expected = (
+        f"a damaged sector: the {size} bytes from offset {start:#x} on are not like the rest of the tensor"
+    )
+    assert causes(tmp_path) == {"w": expected}
+
+
+@pytest.mark.parametrize(
+    ("start", "size"),
+    [(4096, 4), (4000, 400), (4000, 1024), (4096, 8192)],
+    ids=["a number", "less than a sector", "no whole sector", "most of it"],
+)
+def test_other_bytes_that_are_no_sector(tmp_path, start, size):
+    """Also where the tensor has parts of different kinds, as biases of LSTMs have."""
+    random = np.random.default_rng(1)
+    parts = [random.normal(mean, 0.01, 1000) for mean in (0, 1, 0, 100)]
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("w", np.concatenate(parts).astype(np.float32))
+    change(tmp_path / DATA, set_bytes(start, random.bytes(size)))
+    assert causes(tmp_path)["w"].startswith("its bytes changed")
+
+
 def test_shifted_data(ckpt):
     change(ckpt / DATA, lambda data: b"head" + data)
     assert causes(ckpt)["c"] == "the data is shifted by +4 bytes: found at offset 0xfa04"
@@ -109,6 +142,40 @@ def test_line_endings(tmp_path):
     assert causes(tmp_path) == {
         "w": "line endings were converted (LF became CRLF): the file was copied as text"
     }
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pairs"),
+    [
+        ([1000, 5000, 800, 3000, 50], [9000]),
+        ([1000, 5000, 800, 3000, 50], [9000, 13000]),
+        ([1000, 5000, 800, 3000, 50], [9000, 13000, 17001, 30000]),
+        ([1000, 5000], [5000, 6000, 7000, 3000]),
+        ([150_000, 50], [9000, 100_000, 100_010, 500_000]),
+    ],
+    ids=["one", "two in one", "more", "three in one", "only their absence tells"],
+)
+def test_line_ends_of_dos_that_were_converted(tmp_path, sizes, pairs):
+    random = np.random.default_rng(1)
+    with tb.create(tmp_path / "m") as writer:
+        for number, size in enumerate(sizes):
+            writer.add(f"t{number}", random.normal(0, 0.1, size).astype(np.float32))
+    data = bytearray((tmp_path / DATA).read_bytes().replace(b"\r\n", b"\r\r"))
+    for pair in pairs:
+        data[pair : pair + 2] = b"\r\n"
+    entries = {}
+    with tb.open(tmp_path / "m", verify=False) as ckpt:
+        for key, entry in ckpt.index.raw_entries():
+            content = data[entry.offset : entry.offset + entry.nbytes]
+            entries[key] = entry._replace(crc32c=crc32c(content))
+    write_bundle(tmp_path / "m", entries)
+    (tmp_path / DATA).write_bytes(data)
+    assert causes(tmp_path) == {}
+    (tmp_path / DATA).write_bytes(data.replace(b"\r\n", b"\n"))
+    expected = "line endings were converted (CRLF became LF): the file was copied as text"
+    found = causes(tmp_path)
+    assert set(found.values()) == {expected}
+    assert found[f"t{len(sizes) - 1}"] == expected
 
 
 def test_text_conversion(ckpt):
