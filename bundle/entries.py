@@ -26,7 +26,7 @@ from tensorbundle.coding import (
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.limits import MAX_RANK, MAX_SHARDS
-from tensorbundle.slices import TensorSlice
+from tensorbundle.slices import TensorSlice, readable_key
 from tensorbundle.specs import Spec
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def parse_entries(
                 yield key, parse_entry(value)
                 continue
         except (CorruptionError, UnsupportedError) as error:
-            raise error.locate(key=key.decode("utf-8", "surrogateescape")) from None
+            raise error.locate(key=readable_key(key)) from None
         stored = value[-4] | value[-3] << 8 | value[-2] << 16 | value[-1] << 24
         rotated = (stored - MASK_DELTA) & _INT32_BITS  # unmask, inlined
         crc = (rotated >> 17 | rotated << 15) & _INT32_BITS

@@ -22,7 +22,7 @@ from tensorbundle.entries import (
 from tensorbundle.errors import CorruptionError, TensorNotFoundError, UnsupportedError, near_names
 from tensorbundle.filenames import index_path, shard_path
 from tensorbundle.keys import decode_key, encode_key
-from tensorbundle.slices import TensorSlice, slice_key_start
+from tensorbundle.slices import TensorSlice, readable_key, slice_key_start
 from tensorbundle.storage import store_of
 from tensorbundle.table import TableReader
 
@@ -280,7 +280,7 @@ class BundleIndex(Index):
         try:
             return next(parse_entries(((key, value),), self._specs))[1]
         except (CorruptionError, UnsupportedError) as error:
-            raise _outside(error, self.path, decode_key(key)) from None
+            raise _outside(error, self.path, readable_key(key)) from None
 
     def _value(self, key: bytes) -> bytes | None:
         if "header" in self.__dict__:

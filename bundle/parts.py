@@ -18,7 +18,7 @@ from tensorbundle.entries import BundleHeader, StoredRange
 from tensorbundle.errors import CorruptionError, MissingFileError
 from tensorbundle.filenames import index_path, part_prefixes
 from tensorbundle.index import BundleIndex, Index
-from tensorbundle.keys import decode_key
+from tensorbundle.slices import readable_key
 from tensorbundle.storage import store_of
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class PartsIndex(Index):
             raise CorruptionError(
                 "several parts of this save contain this tensor, and not as slices",
                 path=self.prefix,
-                key=decode_key(key),
+                key=readable_key(key),
             )
         return first._replace(slices=tuple(part for each in entries for part in each.slices))
 

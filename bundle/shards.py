@@ -19,8 +19,9 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.gathering import gather
-from tensorbundle.keys import decode_key, encode_key
+from tensorbundle.keys import encode_key
 from tensorbundle.payloads import decode_strings, payload_checksum
+from tensorbundle.slices import readable_key
 from tensorbundle.storage.content import describe_content
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class ShardReader:
             raise UnsupportedError(
                 f"{self._index.file_format} files contain encoded values, not bytes",
                 path=self._index.path,
-                key=decode_key(key),
+                key=readable_key(key),
             )
         return _read(key, self._open(key, entry, stored), stored)
 
@@ -145,7 +146,7 @@ class ShardReader:
             dtype = entry.dtype.numpy
             check_shape(entry.shape, entry.dtype)
         except UnsupportedError as error:
-            raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
+            raise error.locate(path=self._index.prefix, key=readable_key(key)) from None
         swapped = stored.big_endian and entry.dtype.swap_width > 1
         verify = verify and stored.crc32c is not None
         plain = not swapped and entry.dtype is not DType.string
@@ -202,7 +203,7 @@ class ShardReader:
         try:
             check_shape(shape, entry.dtype)
         except UnsupportedError as error:
-            raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
+            raise error.locate(path=self._index.prefix, key=readable_key(key)) from None
         size = math.prod(shape) * entry.dtype.itemsize
         with _naming(key):
             if shard.mapped is None and size:
@@ -255,7 +256,7 @@ class ShardReader:
             check_shape(shape, entry.dtype)
             must_tile([common for common, _, _, _ in parts], shape)
         except (CorruptionError, UnsupportedError) as error:
-            raise error.locate(path=self._index.prefix, key=decode_key(key)) from None
+            raise error.locate(path=self._index.prefix, key=readable_key(key)) from None
         out = np.empty(shape, entry.dtype.numpy)
         for common, whole, slice_key, stored in parts:
             if common == whole or stored.dtype is DType.string:
@@ -312,7 +313,7 @@ def _naming(key: bytes) -> Iterator[None]:
     try:
         yield
     except BundleError as error:
-        raise error.locate(key=decode_key(key)) from None
+        raise error.locate(key=readable_key(key)) from None
 
 
 def _runs_of(box: Box, shape: tuple[int, ...], itemsize: int, base: int) -> list[tuple[int, int]]:
@@ -364,7 +365,7 @@ def _chunks(shard: _OpenShard, stored: StoredRange) -> Iterator[memoryview]:
 
 
 def _located(error: CorruptionError, key: bytes, stored: StoredRange) -> CorruptionError:
-    return CorruptionError(error.reason, path=stored.path, offset=stored.offset, key=decode_key(key))
+    return CorruptionError(error.reason, path=stored.path, offset=stored.offset, key=readable_key(key))
 
 
 def _basic(array: Array, region: object) -> Array:

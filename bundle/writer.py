@@ -21,8 +21,8 @@ from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
 from tensorbundle.errors import ArgumentError, BundleError, ConflictError, UnsupportedError
 from tensorbundle.filenames import index_path, is_member_name, shard_path
 from tensorbundle.index import BundleIndex
-from tensorbundle.keys import decode_key
 from tensorbundle.members import shards_of
+from tensorbundle.slices import readable_key
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename
 from tensorbundle.table import TableWriter
@@ -228,7 +228,7 @@ class BundleWriter:
         if key == HEADER_KEY:
             raise ArgumentError("a tensor needs a key of at least one byte, and valid Unicode")
         if key in self.entries:
-            raise ConflictError("two tensors with one key", path=self.prefix, key=decode_key(key))
+            raise ConflictError("two tensors with one key", path=self.prefix, key=readable_key(key))
 
     def put(self, key: bytes, entry: TensorEntry) -> None:
         """Add an index entry unchanged.

@@ -473,7 +473,7 @@ def test_a_damaged_piece(opened):
         with pytest.raises(tb.CorruptionError, match="crc32c of 16 bytes") as caught:
             ckpt.read("p", region)
         assert caught.value.offset == 16
-        assert caught.value.key == "\0p\0\1\1\2\udc81\udc81\udc80\x7f"
+        assert caught.value.key == "p[1,1:-]"
     assert ckpt.read("p", 0).tolist() == VALUES[0].tolist()
     assert ckpt.read("p", np.s_[1, 3:]).shape == (1,)  # of part of a piece it can't be known
     assert tb.open(ckpt.prefix, verify=False)["p"].shape == (3, 4)

@@ -26,7 +26,7 @@ from tensorbundle.boxes import (
 )
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
-from tensorbundle.keys import decode_key
+from tensorbundle.slices import readable_key
 from tensorbundle.tools.rewriting.rounding import in_range, rounded, saturated
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Stored:
         try:
             must_tile([common for common, _, _, _ in needed], shape)
         except CorruptionError as error:
-            raise error.locate(path=self.index.prefix, key=decode_key(self.key)) from None
+            raise error.locate(path=self.index.prefix, key=readable_key(self.key)) from None
         out = np.empty(shape, self.dtype.numpy)
         for common, home, key, entry in needed:
             out[relative(common, box)] = reading.read(self.index, key, entry, relative(common, home))
@@ -185,7 +185,7 @@ class Stored:
         yield self
 
     def __str__(self) -> str:
-        return self.key.decode("utf-8", "surrogateescape")
+        return readable_key(self.key)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,8 +12,8 @@ from tensorbundle.boxes import corners, must_cover, must_tile, whole_box
 from tensorbundle.coding import combine_crc32c
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import CorruptionError, UnsupportedError
-from tensorbundle.keys import decode_key
 from tensorbundle.shards import check_shape
+from tensorbundle.slices import readable_key
 from tensorbundle.tools.rewriting.expressions import Region, Stored
 from tensorbundle.tools.rewriting.plan import Carried, Converted, PlannedEntry
 
@@ -88,11 +88,11 @@ class _Values:
                 if stored.stored_slices:
                     must_tile([part.box(stored.shape) for part, _, _ in stored.stored_slices], stored.shape)
             except (CorruptionError, UnsupportedError) as error:
-                raise error.locate(path=stored.index.prefix, key=decode_key(stored.key)) from None
+                raise error.locate(path=stored.index.prefix, key=readable_key(stored.key)) from None
         try:
             check_shape(self.expression.shape, self.expression.dtype)
         except UnsupportedError as error:
-            raise error.locate(key=decode_key(self.key)) from None
+            raise error.locate(key=readable_key(self.key)) from None
         self._is_computable = True
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from tensorbundle.errors import CorruptionError
-from tensorbundle.keys import decode_key
 from tensorbundle.payloads import payload_checksum
+from tensorbundle.slices import readable_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +51,7 @@ class TensorRange:
     @classmethod
     def of(cls, index: Index, key: bytes, entry: TensorEntry, stored: StoredRange) -> TensorRange:
         """The range of a tensor of a checkpoint."""
-        return cls(index.store, stored, decode_key(key), entry.dtype, entry.elements)
+        return cls(index.store, stored, readable_key(key), entry.dtype, entry.elements)
 
     @property
     def end(self) -> int:

@@ -13,8 +13,8 @@ from tensorbundle.coding import combine_crc32c, crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.gathering import gather
-from tensorbundle.keys import decode_key
 from tensorbundle.shards import ShardReader, check_shape, swap_bytes
+from tensorbundle.slices import readable_key
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Reading:
         try:
             check_shape(entry.shape, entry.dtype)
         except UnsupportedError as error:
-            raise error.locate(path=index.prefix, key=decode_key(key)) from None
+            raise error.locate(path=index.prefix, key=readable_key(key)) from None
         stored = index.stored(key, entry)
         if stored is None:
             values = index.values(key, entry, box)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import CorruptionError, MissingFileError, UnsupportedError
-from tensorbundle.keys import decode_key
+from tensorbundle.slices import readable_key
 from tensorbundle.storage.paths import is_url
 from tensorbundle.storage.staging import readable_like
 from tensorbundle.tools.rewriting.aliasing import repeated_bytes
@@ -162,7 +162,7 @@ def check_sources(plan: Plan) -> dict[str, int]:
         stored = origin.stored if origin is not None else index.stored(key, entry)
         if stored is not None and stored.big_endian and entry.dtype is DType.variant:
             raise UnsupportedError(
-                "a big-endian variant can't be rewritten", path=index.prefix, key=decode_key(key)
+                "a big-endian variant can't be rewritten", path=index.prefix, key=readable_key(key)
             )
         path = index.shard_path(entry.shard) if stored is None else stored.path
         if path not in sizes:
@@ -171,14 +171,14 @@ def check_sources(plan: Plan) -> dict[str, int]:
                 _expect_files(plan)
             if not index.store.is_file(path):
                 raise MissingFileError(
-                    "no such file: this data shard is missing", path=path, key=decode_key(key)
+                    "no such file: this data shard is missing", path=path, key=readable_key(key)
                 )
             sizes[path] = index.store.size(path)
         if stored is not None:
             try:
                 check_range(entry, stored, sizes[path])
             except CorruptionError as error:
-                raise error.locate(key=decode_key(key)) from None
+                raise error.locate(key=readable_key(key)) from None
             if origin is None or not shares:
                 source = index.path, key, stored.offset, stored.nbytes
                 if source not in counted:

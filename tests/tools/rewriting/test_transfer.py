@@ -30,6 +30,7 @@ from tensorbundle.coding import crc32c
 from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.filenames import shard_path
 from tensorbundle.index import BundleIndex
+from tensorbundle.slices import readable_key
 from tensorbundle.tools import Summary, TransferOptions, average, cast, convert
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import Literal, Plan, PlannedEntry
@@ -224,12 +225,7 @@ class TestCopying:
         """By file, offset and key; nothing is left at the destination."""
         with tb.open(source) as ckpt:
             places = [
-                (
-                    ckpt.index.shard_path(entry.shard),
-                    entry.offset,
-                    entry.nbytes,
-                    key.decode("utf-8", "surrogateescape"),
-                )
+                (ckpt.index.shard_path(entry.shard), entry.offset, entry.nbytes, readable_key(key))
                 for key, entry in ckpt.index.raw_entries()
                 if not entry.slices
             ]

@@ -260,7 +260,7 @@ class _Verification:
                 shape = UnsupportedError(
                     f"NumPy can't have the shape {list(entry.shape)}, so this tensor can't be read",
                     path=index.path,
-                    key=decode_key(key),
+                    key=readable_key(key),
                 )
                 self._report.add("shape", shape, severity="warning")
 
@@ -284,7 +284,9 @@ class _Verification:
         bundle = isinstance(index, BundleIndex)  # in V1 files, slice keys are not names
         for key in self._entries if bundle and self._complete else ():
             if key.startswith(b"\0") and key not in listed and is_slice_key(key):
-                orphan = CorruptionError("a slice that no tensor lists", path=index.path, key=decode_key(key))
+                orphan = CorruptionError(
+                    "a slice that no tensor lists", path=index.path, key=readable_key(key)
+                )
                 self._report.add(
                     "orphan-slice",
                     orphan,

@@ -23,9 +23,9 @@ from tensorbundle.errors import (
 )
 from tensorbundle.filenames import index_path, parse_shard_name, shard_path
 from tensorbundle.index import BundleIndex, Index
-from tensorbundle.keys import decode_key
 from tensorbundle.members import is_file, shards_of
 from tensorbundle.payloads import payload_checksum
+from tensorbundle.slices import readable_key
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename, final_name, is_url, split
 from tensorbundle.table import TRAILER_BYTES
@@ -125,7 +125,7 @@ class FoundIndex(Index):
             try:
                 check_range(entry, stored, file.size)
             except CorruptionError as error:
-                raise error.locate(key=decode_key(key)) from None
+                raise error.locate(key=readable_key(key)) from None
             checksum = payload_checksum(
                 entry.dtype, entry.elements, entry.nbytes, big_endian=stored.big_endian
             )
@@ -232,7 +232,7 @@ def _add(found: FoundIndex, key: bytes, value: bytes, doubt: str | None) -> None
         entry = next(parse_entries(iter([(key, value)])))[1]
     except (CorruptionError, UnsupportedError) as error:
         if doubt is None:
-            found.unreadable.append(f"{decode_key(key)}: {error.reason}")
+            found.unreadable.append(f"{readable_key(key)}: {error.reason}")
         return
     if doubt is not None:
         if key in found.entries_found:
@@ -292,7 +292,7 @@ def index_like(prefix: str, sibling: Index, progress: Callable[[int], None] | No
             try:
                 computed = found.checksum(key, entry)
             except CorruptionError as error:
-                found.unreadable.append(f"{decode_key(key)}: {error.reason}")
+                found.unreadable.append(f"{readable_key(key)}: {error.reason}")
                 continue
             if computed != entry.crc32c:
                 found.doubtful[key] = "its layout is another checkpoint's, and its checksum was computed"
