@@ -91,14 +91,14 @@ class CheckpointWriter:
     def add_chunks(
         self,
         key: str,
-        dtype: DType | str,
+        dtype: str | type | np.dtype[Any],
         shape: Iterable[int],
         chunks: Iterable[bytes | bytearray | memoryview | Array],
     ) -> TensorEntry:
         """Add a numeric tensor from an iterable of buffers with its bytes, little-endian, in C order; none is kept in memory.
 
-        Bytes and arrays of uint8 are stored unchanged. Other arrays must have the declared type and little-endian
-        elements.
+        The type is a name such as `"bfloat16"`, a `DType`, or a type of NumPy. Bytes and arrays of uint8 are stored unchanged.
+        Other arrays must have the declared type and little-endian elements.
 
         Raises:
             ConflictError: the key exists already.
@@ -106,7 +106,7 @@ class CheckpointWriter:
                 or a type that is not numeric.
             BundleError: no such type.
         """
-        kind = DType.named(dtype)
+        kind = _dtype(dtype)
         if not kind.itemsize:
             raise ArgumentError(f"tensors of type {kind} can't be added as chunks", path=self.prefix, key=key)
         self._bundle.check_key(encode_key(key))
@@ -208,6 +208,21 @@ class CheckpointWriter:
             self._bundle.abort()
             raise
         self._bundle.commit()
+
+
+def _dtype(given: str | type | np.dtype[Any]) -> DType:
+    """The type that a name or a NumPy type means.
+
+    Raises:
+        ArgumentError: neither a name nor a type.
+        BundleError: no type has this name.
+        UnsupportedError: TensorFlow has no such type.
+    """
+    if isinstance(given, (type, np.dtype)):
+        return DType.of(np.dtype(given))
+    if not isinstance(given, str):
+        raise ArgumentError(f"no data type {given!r}")
+    return DType.named(given)
 
 
 def as_array(values: ArrayLike) -> Array:

@@ -313,7 +313,7 @@ def test_add_chunks(prefix, chunks):
         assert ckpt["k"].tobytes() == bytes(range(24))
 
 
-@pytest.mark.parametrize("dtype", [tb.DType.int4, "int4"])
+@pytest.mark.parametrize("dtype", [tb.DType.int4, "int4", ml_dtypes.int4, np.dtype(ml_dtypes.int4)])
 def test_add_chunks_takes_types_and_their_names(prefix, dtype):
     with tb.create(prefix) as writer:
         writer.add_chunks("k", dtype, (), [b"\x07"])
@@ -330,6 +330,8 @@ def test_add_chunks_takes_types_and_their_names(prefix, dtype):
         ("string", [1], [b"\1"], ValueError, "tensors of type string can't be added as chunks"),
         ("variant", [], [], ValueError, "tensors of type variant can't be added as chunks"),
         ("float33", [], [b"1234"], tb.BundleError, "no data type 'float33'; near: "),
+        (None, [], [b"1234"], tb.ArgumentError, "no data type None"),
+        (np.longdouble, [], [b"1234"], tb.UnsupportedError, "has no TensorFlow counterpart"),
         (
             "float32",
             [1],

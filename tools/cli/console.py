@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TextIO, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from tensorbundle.errors import BundleError
     from tensorbundle.tools.rewriting.plan import LeftOut
 
 __all__ = [
@@ -266,6 +267,12 @@ class Console:
         """Print a message on standard error; nothing with `--quiet`."""
         if not self.quiet:
             print_message(line, self._err)
+
+    def error(self, command: str, error: BundleError) -> None:
+        """Print why something could not be done on standard error, also with `--quiet`; with `--json` as an object, too."""
+        print_message(f"tensorbundle {command}: {error}", self._err)
+        fields = {"error": error.kind, "path": error.path, "offset": error.offset, "key": error.key}
+        self.record({**fields, "message": error.reason})
 
     def flush(self) -> None:
         """Write buffered output.

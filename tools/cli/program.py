@@ -126,27 +126,26 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         _discard_output()  # the reader of our output has closed it
         return 0
     except BundleError as error:
-        if getattr(args, "json", False):
-            _print_error(error)
-        return _fail(name, str(error))
+        return _fail(name, error, args)
     except OSError as error:
         # Errors of an open descriptor have no file name: the likely cause is a full disk during output.
         where = error.filename or getattr(args, "destination", None) or getattr(args, "checkpoint", None)
         where = where or STANDARD_OUTPUT
         if where == STANDARD_OUTPUT:
             _discard_output()
-        return _fail(name, f"{where}: {error.strerror or error}")
+        return _fail(name, BundleError(error.strerror or str(error), path=where), args)
     except MemoryError:
-        return _fail(name, "not enough memory")
+        return _fail(name, BundleError("not enough memory"), args)
     except KeyboardInterrupt:
-        _fail(name, "interrupted")
+        _fail(name, BundleError("interrupted"), args)
         return 130
     except Exception as error:
         if os.environ.get(DEBUG):
             import traceback
 
             traceback.print_exc()
-        return _fail(name, f"unexpected {type(error).__name__}: {error}; please report it")
+        reason = f"unexpected {type(error).__name__}: {error}; please report it"
+        return _fail(name, BundleError(reason), args)
     finally:
         gc.set_threshold(*thresholds)
         for number, handler in previous.items():
@@ -165,18 +164,11 @@ def _call(command: Command, args: argparse.Namespace, console: Console) -> int:
         return command.run(args, console)
 
 
-def _print_error(error: BundleError) -> None:
-    """Print an error as a JSON object on standard output."""
-    import json
-
-    fields = {"error": error.kind, "path": error.path, "offset": error.offset, "key": error.key}
+def _fail(name: str, error: BundleError, args: argparse.Namespace | None) -> int:
+    console = Console(as_json=args is not None and args.json)
     with contextlib.suppress(OSError):  # standard error says it all the same
-        sys.stdout.write(f"{json.dumps(fields | {'message': error.reason})}\n")
-        sys.stdout.flush()
-
-
-def _fail(command: str, message: str) -> int:
-    print_message(f"tensorbundle {command}: {message}", sys.stderr)
+        console.error(name, error)
+        console.flush()
     return COULD_NOT
 
 

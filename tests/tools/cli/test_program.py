@@ -422,6 +422,9 @@ def test_errors_are_one_line(run, monkeypatch, error, message):
 
     monkeypatch.setattr("tensorbundle.tools.cli.commands.ls.open_checkpoint", fail)
     assert run.error("ls", "m") == message
+    [record] = run("ls", "m", "--json", status=2).records
+    assert list(record) == ["error", "path", "offset", "key", "message"]
+    assert record["error"] == ("damaged" if isinstance(error, tb.BundleError) else "failed")
 
 
 @pytest.mark.parametrize("debug", [False, True])

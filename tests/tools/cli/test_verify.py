@@ -702,10 +702,12 @@ def test_several_checkpoints(run, ckpt, tmp_path):
     write(tmp_path / "other", seed=2)
     flip(tmp_path / "other" / FIRST, 3)
     output = run("verify", ckpt / "m", tmp_path / "other/m", tmp_path / "none", "--json", status=2)
-    first, problem, second = output.records
+    first, problem, second, error = output.records
+    assert (error["error"], error["path"]) == ("missing-file", str(tmp_path / "none"))
     assert (first["prefix"], first["problems"]) == (str(ckpt / "m"), 0)
     assert problem["prefix"] == second["prefix"] == str(tmp_path / "other/m")
     assert output.err.startswith(f"tensorbundle verify: {tmp_path / 'none'}: no checkpoint of this name")
+    assert output.err == run("verify", ckpt / "m", tmp_path / "none", "--json", "--quiet", status=2).err
     assert run("verify", ckpt / "m", tmp_path / "other/m", status=1).out.count("checked") == 2
     assert "which checkpoint?" in run.error("verify")
 
@@ -739,6 +741,13 @@ def test_every_checkpoint_of_a_directory(run, ckpt):
         (str(ckpt / "n"), 0),
     ]
     assert run("verify", "--all", ckpt, "--quick").out.count("index and layout checked: no problems") == 2
+
+
+def test_a_directory_without_checkpoints(run, tmp_path):
+    (tmp_path / "below").mkdir()
+    assert run.error("verify", "--all", tmp_path) == f"{tmp_path}: no checkpoint in this directory"
+    write(tmp_path / "below")
+    assert run.error("verify", "--all", tmp_path) == f"{tmp_path}: no checkpoint in this directory"
 
 
 def test_quick_reads_no_data(run, ckpt, monkeypatch):

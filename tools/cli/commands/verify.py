@@ -60,7 +60,7 @@ def _reports(
         except BundleError as error:
             if len(args.checkpoints) == 1 and args.all is None:
                 raise
-            console.note(f"tensorbundle verify: {error}")
+            console.error("verify", error)
             yield None
     if args.all is not None:
         yield from verify_all(args.all, quick=args.quick, jobs=jobs, progress=progress)

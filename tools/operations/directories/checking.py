@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tensorbundle.errors import BundleError
+from tensorbundle.errors import BundleError, MissingFileError
 from tensorbundle.filenames import STATE_FILE
 from tensorbundle.members import is_file
 from tensorbundle.storage.paths import join
@@ -55,10 +55,12 @@ def verify_all(
         progress: as for `verify`.
 
     Raises:
-        MissingFileError: no such directory.
+        MissingFileError: no such directory, or neither a checkpoint nor a state file in it.
         OSError: it can't be read.
     """
     found = _survey(str(directory))
+    if not found.checkpoints and found.state is None and found.trouble is None:
+        raise MissingFileError("no checkpoint in this directory", path=str(directory))
     for prefix in dict.fromkeys(each.prefix for each in found.checkpoints if each.files):
         try:
             yield verify_checkpoint(prefix, quick=quick, jobs=jobs, progress=progress)
