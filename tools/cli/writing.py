@@ -249,7 +249,7 @@ def _print_plan(
     console.table(rows, right=(4,))
     if unchanged:
         console.summary(f"{counted(unchanged, 'tensor')} unchanged and not listed (--long lists them)")
-    of_it_dead = f" ({human_bytes(dead)} of it dead)" if dead > DEAD_BYTES else ""
+    of_it_dead = f" ({human_bytes(dead)} of it dead)" if dead else ""
     console.summary(
         f"{counted(plan.tensors, 'tensor')}: {human_bytes(total_shared)} to share{of_it_dead}, {human_bytes(read)} to read, "
         f"{human_bytes(written)} and the index to write, in about {human_bytes(memory)} of memory"
@@ -325,13 +325,17 @@ def _summary_lines(summary: Summary, *, everything: bool) -> Iterator[str]:
     shared = f"{human_bytes(summary.bytes_shared)} shared"
     if summary.sharing is not None:
         shared += f" ({escape(summary.sharing)})"
+    much_is_dead = summary.bytes_dead > DEAD_BYTES
+    if summary.bytes_dead:
+        shared += f", {human_bytes(summary.bytes_dead)} of it dead"
+        shared += "" if much_is_dead else " ('compact' reclaims them)"
     changes = [f"{count} {what}" for what, count in summary.changes.items() if count]
     tensors = counted(summary.tensors, "tensor") + (f" ({', '.join(changes)})" if changes else "")
     yield (
         f"{escape(summary.prefix)}: {tensors}, {shared}, {human_bytes(summary.bytes_written)} written, "
         f"{human_bytes(summary.bytes_read)} read, {summary.seconds:.3f} s"
     )
-    if summary.bytes_dead > DEAD_BYTES:
+    if much_is_dead:
         command = shell("compact", summary.prefix, "NEW")
         yield (
             f"{human_bytes(summary.bytes_dead)} of the shared bytes belong to no tensor; '{escape(command)}' "
