@@ -46,6 +46,7 @@ __all__ = [
     "read_ordered_string",
     "read_ordered_uint",
     "read_varint",
+    "read_varints",
     "signed64",
     "unmask",
 ]
@@ -63,6 +64,7 @@ _ESCAPE: Final = re.compile(rb"\0\xff|\xff\0")
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli, bit-reflected
 _STEPS: Final = 4096  # powers of x between those that `find_flipped_bit` compares
 
+_RUN: Final = 256  # varints of one byte that are read at once
 _ONE_BYTE: Final = tuple(bytes([value]) for value in range(0x80))  # most varints
 VARINT, I64, LEN, I32 = 0, 1, 2, 5  # protobuf wire types
 
@@ -236,6 +238,31 @@ def read_varint(buf: bytes | memoryview, pos: int, limit: int | None = None) -> 
     else:
         raise CorruptionError(f"varint cut short after {end - start} bytes", offset=start)
     raise CorruptionError("varint wider than 64 bits", offset=start)
+
+
+def read_varints(buf: bytes | memoryview, pos: int, count: int) -> tuple[list[int], int]:
+    """The unsigned values of up to `count` varints from `pos` on, and the position just past them.
+
+    They are fewer if the buffer ends before the last one does. Runs of values below 128, as most are, cost little.
+
+    Raises:
+        CorruptionError: a varint is wider than 64 bits.
+    """
+    values: list[int] = []
+    end = len(buf)
+    while len(values) < count and pos < end:
+        run = bytes(buf[pos : pos + min(count - len(values), _RUN)])
+        if run.isascii():
+            values += run
+            pos += len(run)
+            continue
+        stop = pos + len(run)
+        while pos < stop and len(values) < count:
+            if end - pos < MAX_VARINT_BYTES and all(byte > 0x7F for byte in buf[pos:]):
+                return values, pos
+            value, pos = read_varint(buf, pos)
+            values.append(value)
+    return values, pos
 
 
 def signed64(value: int) -> int:

@@ -15,10 +15,11 @@ Checksums are computed in one pass over chunks of any size, so memory is bounded
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tensorbundle.coding import crc32c, encode_varint, mask, read_varint
+from tensorbundle.coding import crc32c, encode_varint, mask, read_varint, read_varints
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError
 
@@ -97,25 +98,21 @@ class _StringChecksum:
 
     def _take_lengths(self, buf: bytes) -> bytes:
         pos = 0
-        lengths: list[int] = []
         while self._lengths_due:
-            if len(buf) - pos < 10 and not _varint_ends(buf, pos) and self._left:
+            lengths, pos = read_varints(buf, pos, min(self._lengths_due, _LENGTHS_AT_ONCE))
+            if not lengths:
                 break  # the next chunk has the rest of it
-            length, pos = read_varint(buf, pos)
-            self._bodies += length
-            if self._bodies > self._left + len(buf) - pos:
-                raise CorruptionError(
-                    f"string lengths add up to {self._bodies} bytes, {self._left + len(buf) - pos} are left"
-                )
-            self._lengths_due -= 1
-            lengths.append(length)
-            if len(lengths) == _LENGTHS_AT_ONCE:
-                self._crc = _extend_with_lengths(self._crc, lengths, self._order)
-                lengths.clear()
-        self._crc = _extend_with_lengths(self._crc, lengths, self._order)
-        if self._lengths_due or (len(buf) - pos < 4 and self._left):
+            self._lengths_due -= len(lengths)
+            self._bodies += sum(lengths)
+            rest = len(buf) - pos + self._left
+            if self._bodies > rest:
+                raise CorruptionError(f"string lengths add up to {self._bodies} bytes, {rest} are left")
+            self._crc = _extend_with_lengths(self._crc, lengths, self._order)
+        if self._left and (self._lengths_due or len(buf) - pos < 4):
             self._head = buf[pos:]
             return b""
+        if self._lengths_due:
+            raise CorruptionError(f"the lengths of {self._lengths_due} strings are cut short")
         stored = buf[pos : pos + 4]
         if stored != struct.pack(f"{self._order}I", mask(self._crc)):
             raise CorruptionError(
@@ -196,16 +193,9 @@ def decode_strings(buf: memoryview, elements: int, *, big_endian: bool = False) 
     lengths = _StringChecksum(elements, len(buf), big_endian)
     lengths.update(buf)
     lengths.finish()
-    sizes, pos = [], 0
-    for _ in range(elements):
-        size, pos = read_varint(buf, pos)
-        sizes.append(size)
-    pos += 4
-    out = []
-    for size in sizes:
-        out.append(bytes(buf[pos : pos + size]))
-        pos += size
-    return out
+    sizes, pos = read_varints(buf, 0, elements)
+    ends = list(itertools.accumulate(sizes, initial=pos + 4))
+    return [bytes(buf[start:end]) for start, end in itertools.pairwise(ends)]
 
 
 def encode_strings(values: Sequence[bytes]) -> tuple[bytes, int, int]:

@@ -81,6 +81,20 @@ def test_a_varint_ends_before_the_limit():
         coding.read_varint(data, 0, 1)
 
 
+@pytest.mark.parametrize("values", [[], [5] * 600, [1] * 255 + [300] * 3 + [0] * 300, [2**64 - 1, 0, 128]])
+def test_varints_are_read_together_as_one_by_one(values):
+    data = b"".join(map(coding.encode_varint, values))
+    assert coding.read_varints(b"?" + data + b"?", 1, len(values)) == (values, 1 + len(data))
+    assert coding.read_varints(memoryview(data), 0, len(values) + 1) == (values, len(data))
+
+
+def test_varints_end_before_one_that_is_cut():
+    assert coding.read_varints(bytes.fromhex("05ac02ac"), 0, 3) == ([5, 300], 3)
+    assert coding.read_varints(bytes.fromhex("ffff"), 0, 3) == ([], 0)
+    with pytest.raises(CorruptionError, match="varint wider than 64 bits"):
+        coding.read_varints(bytes.fromhex("05ffffffffffffffffffff"), 0, 3)
+
+
 # Checksums
 
 

@@ -115,7 +115,7 @@ HELLO = STRINGS[1][1]
         ),
         (raw("808080808080c0 01 00000000"), 1, r"string lengths add up to \d+ bytes, 4 are left"),
         (raw("ffffffffffffffffffff01 00000000"), 1, "varint wider than 64 bits"),
-        (raw("8080"), 1, "varint cut short after 2 bytes"),
+        (raw("8080"), 1, "the lengths of 1 strings are cut short"),
         (
             raw('05 05 b56f994e "helloworld"'),
             2,
