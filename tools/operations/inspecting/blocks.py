@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, overload
 
 from tensorbundle.block import DATA_RESTART_INTERVAL, iterate
-from tensorbundle.coding import crc32c, find_flipped_bit, mask, read_varint, unmask
+from tensorbundle.coding import UINT64_MASK, crc32c, find_flipped_bit, mask, read_varint, unmask
 from tensorbundle.errors import CorruptionError
 from tensorbundle.limits import MAX_KEY_RATIO, MAX_RECORD_BYTES, MAX_SNAPPY_RATIO
 from tensorbundle.table import SNAPPY, TRAILER_BYTES, UNCOMPRESSED
@@ -26,7 +26,7 @@ __all__ = ["METAINDEX", "FileBytes", "FoundBlock", "find_blocks", "is_sound", "l
 
 # The metaindex block with its trailer: always empty, and after all data blocks.
 METAINDEX: Final = b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0"
-_STEPS_PER_BYTE: Final = 2  # entries, and elements of compressed blocks, that are tried for each byte
+_STEPS_PER_BYTE: Final = 1  # entries, and elements of compressed blocks, that are tried for each byte
 _BYTES_PER_STEP: Final = 1024  # of a checksum, which take as long as one entry
 _LONGEST: Final = MAX_RECORD_BYTES + (1 << 20)  # bytes of a block, with one large value
 _PAGE_BYTES: Final = 1 << 20
@@ -40,6 +40,10 @@ _SEARCHED_BYTES: Final = 4096  # at a time
 _START_BYTES: Final = 16  # that are matched
 _COMPRESSED_HEAD: Final = (
     7  # bytes of a compressed block, at most, before the first one of its contents, which is 0
+)
+# What is before the bytes of a literal of a compressed block: its length is in the tag, or in 1 to 4 bytes after it.
+_LITERAL: Final = re.compile(
+    rb"(?:[%b]|\xf0.|\xf4..|\xf8...|\xfc....)\Z" % re.escape(bytes(range(0, 0xF0, 4))), re.DOTALL
 )
 
 
@@ -103,8 +107,12 @@ def find_blocks(
     at = end = 0
     while 0 <= at < len(data) and budget[0] > 0:
         block = _block_at(data, at, budget) if at == end or _has_value(data, at, value) else None
-        for start in range(max(end, at - _COMPRESSED_HEAD), at + 1) if block is None else ():
-            block = block or _compressed_at(data, start, at if at > end else None, elements)
+        if block is None and at == end:
+            block = _compressed_at(data, at, None, elements)
+        elif block is None and _LITERAL.search(head := data[max(end, at - _COMPRESSED_HEAD) : at]):
+            starts = range(at - len(head), at)
+            tried = (_compressed_at(data, start, at, elements) for start in starts)
+            block = next(filter(None, tried), None)
         if block is not None:
             if not block.items:
                 return
@@ -175,7 +183,7 @@ def _ends(data: bytes | FileBytes, start: int, budget: list[int]) -> Iterator[in
     while pos < len(data) and pos - start < _LONGEST and budget[0] > 0:
         budget[0] -= 1
         head = data[pos : pos + _ENTRY_HEAD_BYTES]
-        if head[:4] == _FIRST_RESTART:
+        if head.startswith(_FIRST_RESTART):
             for restarts in {max(1, -(-count // DATA_RESTART_INTERVAL)), max(1, count)}:
                 end = pos + 4 * restarts + 4
                 if end + TRAILER_BYTES > len(data) or _number(data, end - 4) != restarts:
@@ -186,7 +194,8 @@ def _ends(data: bytes | FileBytes, start: int, budget: list[int]) -> Iterator[in
         if sizes is None:
             return
         shared, unshared, size, used = sizes
-        if shared > key_size or not (shared or unshared or not pos):
+        # Keys ascend; only the first of a file is empty. Each restart, at least every 16th entry, shares nothing.
+        if shared > key_size or not (unshared or not pos) or (shared and not count % DATA_RESTART_INTERVAL):
             return
         key_size = shared + unshared
         pos += used + unshared + size
@@ -207,6 +216,7 @@ def _compressed_at(
     except CorruptionError:
         return None
     made, pos = 0, start + at
+    budget[0] -= 1
     while made < size <= _LONGEST and pos < len(data) and budget[0] > 0:
         budget[0] -= 1
         tag = data[pos]
@@ -249,13 +259,20 @@ def _sizes(head: bytes) -> tuple[int, int, int, int] | None:
     """
     if len(head) > 3 and head[0] < 0x80 and head[1] < 0x80 and head[2] < 0x80:  # nearly always
         return head[0], head[1], head[2], 3
-    try:
-        shared, at = read_varint(head, 0)
-        unshared, at = read_varint(head, at)
-        size, at = read_varint(head, at)
-    except CorruptionError:
-        return None
-    return shared, unshared, size, at
+    sizes: list[int] = []
+    value = shift = 0
+    for used, byte in enumerate(head, 1):  # as `read_varint`, which would be called very often
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte > 0x7F:
+            continue
+        if value > UINT64_MASK:
+            return None
+        sizes.append(value)
+        if len(sizes) == 3:
+            return sizes[0], sizes[1], sizes[2], used
+        value = shift = 0
+    return None
 
 
 def mended_block(data: bytes | FileBytes, start: int, end: int) -> tuple[FoundBlock, int, int] | None:
@@ -332,8 +349,8 @@ def _decompressed(data: bytes | FileBytes, start: int, end: int) -> bytes:
             length, back = (length - 1 & 7) + 4, back | head[0] >> 5 << 8
         if not 0 < back <= len(out):
             break
-        for _ in range(length):
-            out.append(out[-back])
+        repeated = bytes(out[-back:][:length])
+        out += (repeated * -(-length // len(repeated)))[:length]
         pos += 1 + width
     return bytes(out)
 
@@ -348,7 +365,7 @@ def _loose_entries(data: bytes | FileBytes, start: int, end: int) -> Iterator[tu
         shared, unshared, size, used = sizes
         value = pos + used + unshared
         stop = value + size
-        if shared > len(key) or stop > end or (not shared + unshared and key):
+        if shared > len(key) or stop > end or (not shared + unshared and pos > start):
             return
         allowed -= shared + unshared
         following = key[:shared] + data[pos + used : value]
