@@ -58,7 +58,7 @@ def test_bytes_that_are_none_take_bounded_time(data, monkeypatch):
     real = blocks._sizes
     monkeypatch.setattr(blocks, "_sizes", lambda *args: seen.append(1) or real(*args))
     assert list(find_blocks(data)) == []
-    assert len(seen) <= 4 * len(data) + 1000
+    assert len(seen) <= 2 * len(data) + 1000
 
 
 def test_loose_entries():
