@@ -118,7 +118,7 @@ FILE_CAUSES: Final = (
     Cause("shrank", "the file shrank while it was read", ("wait until it is written, and try again",)),
     Cause(
         "lost-end",
-        "the end of the index is lost; its first {count} entries can be read",
+        "the end of the index is lost[[; its first {count} entries can be read]]",
         (SALVAGE,),
     ),
     Cause(

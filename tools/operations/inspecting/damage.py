@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.block import iterate
-from tensorbundle.coding import FIXED32, crc32c, find_flipped_bit, unmask
+from tensorbundle.coding import FIXED32, crc32c, find_flipped_bit, find_lost, unmask
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, CorruptionError
 from tensorbundle.payloads import payload_checksum
 from tensorbundle.storage.content import describe_content
 from tensorbundle.table import FOOTER_BYTES, TRAILER_BYTES, BlockHandle, Footer
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
-from tensorbundle.tools.operations.inspecting.blocks import find_blocks
+from tensorbundle.tools.operations.inspecting.blocks import find_blocks, is_sound
 from tensorbundle.tools.operations.inspecting.conversions import REPLACEMENT, conversion_of_shard
 from tensorbundle.tools.operations.inspecting.sectors import sector_in
 
@@ -27,6 +28,7 @@ __all__ = ["INDEX_BYTES", "Damage", "cause_of_index"]
 
 INDEX_BYTES: Final = 16 << 20  # of an index that are examined
 _TENSOR_BYTES: Final = 16 << 20  # of a tensor
+_START: Final = b"\0\0"  # of every index: its first key, which is empty, has no bytes in common with another and none of its own
 _MOST_TENSORS: Final = 32  # that are examined
 _FEW: Final = 3  # tensors that are searched for flipped bits: in many, some would be found by chance
 _FLIPPED_BYTES: Final = 4 << 20
@@ -58,13 +60,51 @@ def cause_of_index(data: bytes, place: int | None = None, ending: str | None = N
     if len(data) < FOOTER_BYTES:
         return cause_line("truncated")
     footer = _footer(data)
+    sound = _ends_well(data)
+    cause = None
+    if footer is not None and not sound:
+        cause = _cause_of_shift(data, footer.index_handle)
     if footer is not None and place is not None:
-        return _cause_of_block(data, footer.index_handle, place)
-    if not _ends_well(data):
+        cause = cause or _cause_of_block(data, footer.index_handle, place)
+    if sound and place is None and data[:1] == b"\0" and not data.startswith(_START):
+        return cause_line("foreign-content", content="a table of another program, such as LevelDB")
+    if cause is None and not sound:
         count = sum(len(block.items) for block in find_blocks(data))
         if count:
             return cause_line("lost-end", count=count)
+        if data.startswith(_START):
+            return cause_line("lost-end")
+    return cause
+
+
+def _cause_of_shift(data: bytes, index: BlockHandle) -> str | None:
+    """Why the index block is some bytes before or after its place; None if it is not."""
+    for shift in (each for near in range(1, _SHIFTS + 1) for each in (-near, near)):
+        start = index.offset + shift
+        if start >= 0 and _is_sound(data, start, index.size):
+            if -shift in (1, 2) and _lacks_returns(data, start, index.size, -shift):
+                return cause_line("line-endings", how="CRLF became LF")
+            return cause_line("shifted", shift=shift, offset=start)
     return None
+
+
+def _lacks_returns(data: bytes, start: int, size: int, count: int) -> bool:
+    """Whether the first block with a wrong checksum lacks so many carriage returns, and the file has none before line feeds.
+
+    The index block begins at `start`, and has `size` bytes.
+    """
+    try:
+        handles = [BlockHandle.parse(value)[0] for _, value in iterate(data[start : start + size])]
+    except CorruptionError:
+        return False
+    first = next((each for each in handles if not _is_sound(data, each.offset, each.size)), None)
+    if first is None or b"\r\n" in data:
+        return False
+    end = first.offset + first.size + 1 - count
+    block = data[first.offset : end]
+    feeds = [found.start() for found in re.finditer(b"\n", block)]
+    expected = unmask(int.from_bytes(data[end : end + 4], "little"))
+    return find_lost(block, feeds, b"\r", 1 if count == 1 else 2, expected) is not None
 
 
 def _cause_of_block(data: bytes, index: BlockHandle, place: int) -> str | None:
@@ -104,11 +144,16 @@ def _ends_well(data: bytes) -> bool:
     footer = _footer(data)
     if footer is None:
         return False
-    end = footer.index_handle.offset + footer.index_handle.size
-    stored = data[footer.index_handle.offset : end + 5]
-    return end + 5 <= len(data) - FOOTER_BYTES and unmask(int.from_bytes(stored[-4:], "little")) == crc32c(
-        stored[:-4]
+    index = footer.index_handle
+    return index.offset + index.size + TRAILER_BYTES <= len(data) - FOOTER_BYTES and _is_sound(
+        data, index.offset, index.size
     )
+
+
+def _is_sound(data: bytes, start: int, size: int) -> bool:
+    """Whether there is a block with a right checksum."""
+    end = start + size + TRAILER_BYTES
+    return size > 0 and end <= len(data) and is_sound(data, start, end - 4)
 
 
 class Damage:

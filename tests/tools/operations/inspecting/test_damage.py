@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
-from support.bundles import write_bundle
+from support.bundles import table_bytes, write_bundle
 from tensorbundle.coding import crc32c, find_flipped_bit
 from tensorbundle.entries import BundleHeader
-from tensorbundle.table import FOOTER_BYTES, Footer
+from tensorbundle.table import FOOTER_BYTES, BlockHandle, Footer
 from tensorbundle.tools import verify
 from tensorbundle.tools.operations.inspecting.damage import cause_of_index
 
@@ -221,6 +221,18 @@ def blocks_end(data):
             "all zeros: these bytes were never",
         ),
         (lambda data: b"1234" + data[-FOOTER_BYTES:], None),
+        (lambda data: data[:80], "the end of the index is lost"),
+        (
+            lambda data: data[:-20] + b"!" * 20,
+            "the end of the index is lost; its first 41 entries can be read",
+        ),
+        (
+            lambda data: data[:-FOOTER_BYTES] + Footer(BlockHandle(0, 0), BlockHandle(0, 0)).encode(),
+            "the end of the index is lost; its first 41 entries can be read",
+        ),
+        (lambda data: data[:70] + data[73:], "the data is shifted by -3 bytes: found at offset 0x"),
+        (lambda data: data[:70] + b"new" + data[70:], "the data is shifted by +3 bytes: found at offset 0x"),
+        (lambda data: table_bytes([(b"a", b"b")]), "a table of another program, such as LevelDB"),
     ],
     ids=[
         "html",
@@ -235,6 +247,12 @@ def blocks_end(data):
         "bytes",
         "block",
         "footer",
+        "first bytes",
+        "end",
+        "nowhere",
+        "fewer",
+        "more",
+        "leveldb",
     ],
 )
 def test_causes_in_an_index(tmp_path, edit, expected):
@@ -251,3 +269,25 @@ def test_causes_in_an_index(tmp_path, edit, expected):
     else:
         assert found.startswith(expected)
     assert cause_of_index(data) is None
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_line_ends_of_dos_that_were_converted_in_an_index(tmp_path, pairs):
+    with tb.create(tmp_path / "m") as writer:
+        for number in range(40):
+            name = "\r\n" if number % 20 == 1 and number < 20 * pairs else "\n"
+            writer.add(f"{number:02}{name}{number:02}", np.float32(number))
+    data = (tmp_path / "m.index").read_bytes()
+    assert data.count(b"\r\n") == pairs
+    found = cause_of_index(data.replace(b"\r\n", b"\n"), 0)
+    assert found == "line endings were converted (CRLF became LF): the file was copied as text"
+    changed = data.replace(b"\r\n", b"\n").replace(b"\n", b"\t")
+    assert (
+        cause_of_index(changed, 0)
+        == f"the data is shifted by {-pairs} bytes: found at offset {find(data) - pairs:#x}"
+    )
+
+
+def find(data):
+    """Where the index block of an index begins."""
+    return Footer.parse(data[-FOOTER_BYTES:]).index_handle.offset
