@@ -145,9 +145,9 @@ def _nothing_at(path: str, prefix: str, store: Store) -> MissingFileError:
         there = prefixes_in(directory, store)
         return MissingFileError(f"{what}; {what_is_there(near_names(base, there) or there)}", path=path)
     if shards:
+        are = f"are {len(shards)} data shards" if len(shards) > 1 else "is 1 data shard"
         return MissingFileError(
-            f"no such file, although there are {len(shards)} data shards of that name: without its index, "
-            "a checkpoint can't be read",
+            f"no such file, although there {are} of that name: without its index, a checkpoint can't be read",
             path=index_path(prefix),
         )
     if not store.is_directory(directory):

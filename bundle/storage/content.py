@@ -7,9 +7,12 @@ from typing import Final
 
 from tensorbundle.storage.paths import basename, dirname
 
-__all__ = ["HEAD_BYTES", "describe_content", "describe_file", "describe_name"]
+__all__ = ["HEAD_BYTES", "describe_content", "describe_file", "describe_name", "describe_text"]
 
 HEAD_BYTES: Final = 4096  # that tell what a file is
+_PICKLE: Final = (
+    "a Python pickle; if it is a PyTorch checkpoint, save its tensors as safetensors, and give that file"
+)
 # An offset from the first byte that is not white space, the bytes there, and their meaning.
 _SIGNATURES: Final = (
     (0, b"version https://git-lfs", "a Git-LFS pointer: fetch the real file with 'git lfs pull'"),
@@ -22,20 +25,18 @@ _SIGNATURES: Final = (
     (
         4,
         b"TFL3",
-        "a TensorFlow Lite model, with its weights inside: give the checkpoint or the SavedModel that it was made from",
+        "a TensorFlow Lite model: give the checkpoint or the SavedModel that it was made from",
     ),
     (8, b'{"', "a safetensors file, which is read if its name ends in .safetensors"),
     (0, b"\x89HDF", "an HDF5 file (Keras weights), which is read if its name ends in .h5"),
     (0, b"\x93NUMPY", "a NumPy array file, not a TensorFlow checkpoint"),
-    (
-        0,
-        b"\x80\x02",
-        "a Python pickle; if it is a PyTorch checkpoint, save its tensors as safetensors, and give that file",
-    ),
+    *((0, b"\x80" + version, _PICKLE) for version in (b"\x02", b"\x03", b"\x04\x95", b"\x05\x95")),
+    (0, b"GGUF", "a GGUF file: give the checkpoint that it was made from"),
     (0, b"node {", "a graph as text (GraphDef), without values: give the checkpoint of its variables"),
     (0, b"<!DOCTYPE", "an HTML page: the download failed"),
     (0, b"<!doctype", "an HTML page: the download failed"),
     (0, b"<html", "an HTML page: the download failed"),
+    (0, b"<?xml", "an XML document, as a server's errors are: the download failed"),
 )
 _ZIP: Final = b"PK\x03\x04"
 _ZIP_NAME: Final = 30  # where the name of a zip archive's first member begins
@@ -71,7 +72,10 @@ _NAMES: Final = (
         "a file of a save that died, or is being written right now: give a checkpoint that is complete",
     ),
     (r".*\.(pt|pth)", "a PyTorch checkpoint: save its tensors as safetensors, and give that file"),
+    (r".*\.onnx", "an ONNX model: give the checkpoint that it was made from"),
 )
+_NO_TEXT: Final = re.compile(rb"[^\t\n\f\r -\xff]|\x7f")
+_LONGEST_CHARACTER: Final = 4  # bytes of UTF-8, of which the end of the first bytes may cut one
 
 
 def describe_content(head: bytes) -> str | None:
@@ -98,6 +102,18 @@ def describe_name(path: str) -> str | None:
     return None
 
 
+def describe_text(head: bytes) -> str | None:
+    """A description of a file with these first bytes, if they are text, as only the state file's are; otherwise None."""
+    if not head or _NO_TEXT.search(head):
+        return None
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        if error.start <= len(head) - _LONGEST_CHARACTER:
+            return None
+    return "text: an error message in place of the file, or something else"
+
+
 def describe_file(path: str, head: bytes) -> str | None:
     """A description of a file that can't be read, by its first bytes or else by its name; None if neither is known."""
-    return describe_content(head) or describe_name(path)
+    return describe_content(head) or describe_name(path) or describe_text(head)

@@ -200,7 +200,7 @@ def test_shards_without_index(run):
     (run / "m-1.index").unlink()
     for given in ("m-1", "m-1.data-00000-of-00001", "m-1.index"):
         with pytest.raises(
-            tb.MissingFileError, match="there are 1 data shards of that name: without its index"
+            tb.MissingFileError, match="there is 1 data shard of that name: without its index"
         ) as caught:
             resolve_prefix(str(run / given))
         assert caught.value.path == str(run / "m-1.index")

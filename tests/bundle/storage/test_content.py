@@ -8,7 +8,7 @@ import pytest
 
 import tensorbundle as tb
 from support.directories import write_checkpoints
-from tensorbundle.storage.content import describe_content, describe_name
+from tensorbundle.storage.content import describe_content, describe_name, describe_text
 
 
 def archive(member):
@@ -38,6 +38,9 @@ def tar():
         (b"PK\x03\x04", "a zip archive"),
         ((50).to_bytes(8, "little") + b'{"a":{"dtype":"F32"', "a safetensors file"),
         (b'\nnode {\n  name: "a"', "a graph as text"),
+        (b"\x80\x04\x95\x10", "a Python pickle"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML document"),
+        (b"GGUF\3\0\0\0", "a GGUF file"),
     ],
 )
 def test_by_its_first_bytes(head, meaning):
@@ -55,6 +58,7 @@ def test_by_its_first_bytes(head, meaning):
         ("m.ckpt-1.meta", "the graph of a checkpoint, without its values"),
         ("m.data-00000-of-00001.tempstate1234567", "a file of a save that died"),
         ("model.pt", "a PyTorch checkpoint"),
+        ("model.onnx", "an ONNX model"),
         ("m.ckpt-1", None),
         ("checkpoint", None),
     ],
@@ -62,6 +66,25 @@ def test_by_its_first_bytes(head, meaning):
 def test_by_its_name(path, meaning):
     found = describe_name(path)
     assert found == meaning or found.startswith(meaning)
+
+
+@pytest.mark.parametrize(
+    ("head", "is_text"),
+    [
+        (b'{"error": "not found"}', True),
+        (b"a line\r\n\tand another\n", True),
+        ("größer".encode(), True),
+        ("größer".encode()[:-4], True),
+        ("größer €".encode()[:-1], True),
+        ("größer".encode("latin-1"), False),
+        (b"", False),
+        (b"text\0", False),
+        (b"\x1b[0mtext", False),
+        (b"text\x7f", False),
+    ],
+)
+def test_text(head, is_text):
+    assert (describe_text(head) is not None) is is_text
 
 
 def test_opening_says_what_it_is(tmp_path):

@@ -319,7 +319,7 @@ def no_index(directory):
     path = copy("guide-tf1", directory) / "tf1-ckpt"
     path.with_name("tf1-ckpt.index").unlink()
     return path, (
-        "{0}.index: no such file, although there are 1 data shards of that name: without its index, "
+        "{0}.index: no such file, although there is 1 data shard of that name: without its index, "
         "a checkpoint can't be read"
     )
 

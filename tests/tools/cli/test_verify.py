@@ -193,7 +193,7 @@ def test_the_operation_returns_data(ckpt):
         ),
         (
             lambda path: flip(path / FIRST, 4024),  # the last string's last character
-            ("error", "checksum", "words", FIRST, 4008, crc(17), CHANGED),
+            ("error", "checksum", "words", FIRST, 4008, crc(17), flipped(6, 4024)),
         ),
         (
             lambda path: (path / SECOND).unlink(),

@@ -12,7 +12,7 @@ from tensorbundle.coding import FIXED32, crc32c, find_flipped_bit, find_lost, un
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import BundleError, CorruptionError
 from tensorbundle.payloads import payload_checksum
-from tensorbundle.storage.content import describe_content
+from tensorbundle.storage.content import describe_content, describe_text
 from tensorbundle.table import FOOTER_BYTES, TRAILER_BYTES, BlockHandle, Footer
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.blocks import find_blocks, is_sound
@@ -20,7 +20,7 @@ from tensorbundle.tools.operations.inspecting.conversions import REPLACEMENT, co
 from tensorbundle.tools.operations.inspecting.sectors import sector_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorbundle.entries import TensorEntry
 
@@ -28,11 +28,19 @@ __all__ = ["INDEX_BYTES", "Damage", "cause_of_index"]
 
 INDEX_BYTES: Final = 16 << 20  # of an index that are examined
 _TENSOR_BYTES: Final = 16 << 20  # of a tensor
-_START: Final = b"\0\0"  # of every index: its first key, which is empty, has no bytes in common with another and none of its own
+_START: Final = b"\0\0"  # of every index: its first key is empty
+_ARCHIVES: Final = (".npz", ".keras")
+_ARCHIVE_START: Final = b"PK\3\4"
+_ARCHIVE_END: Final = b"PK\5\6"
+_ARCHIVE_END_BYTES: Final = 22
+_MANY_PAIRS: Final = (
+    8  # of carriage return and line feed: bytes have none of so many line feeds alone by chance
+)
 _MOST_TENSORS: Final = 32  # that are examined
 _FEW: Final = 3  # tensors that are searched for flipped bits: in many, some would be found by chance
 _FLIPPED_BYTES: Final = 4 << 20
 _SHIFTS: Final = 16
+_FEW_STRINGS: Final = 1000  # of a tensor that is searched for elsewhere
 
 
 def cause_of_index(data: bytes, place: int | None = None, ending: str | None = None) -> str | None:
@@ -46,18 +54,23 @@ def cause_of_index(data: bytes, place: int | None = None, ending: str | None = N
     if not data:
         return cause_line("empty-file")
     content = describe_content(data[:4096])
-    if content is not None and not (ending and content.endswith(ending)):
+    if ending is None or not ending.endswith(".json"):
+        content = content or describe_text(data[:4096])
+    archive = ending in _ARCHIVES and data.startswith(_ARCHIVE_START)
+    if content is not None and not archive and not (ending and content.endswith(ending)):
         return cause_line("foreign-content", content=content)
-    if b"\r\n" in data and data.count(b"\n") == data.count(b"\r\n"):
+    pairs = data.count(b"\r\n")
+    if pairs and data.count(b"\n") == pairs:
         restored = data.replace(b"\r\n", b"\n")
-        if _ends_well(restored) and not _ends_well(data):
+        if pairs > _MANY_PAIRS or (_ends_well(restored) and not _ends_well(data)):
             return cause_line("line-endings", how="LF became CRLF")
     if data.count(REPLACEMENT) > 2:
         return cause_line("text-conversion", count=data.count(REPLACEMENT))
     zeros = len(data) - len(data.rstrip(b"\0"))
     if zeros >= FOOTER_BYTES:
         return cause_line("zero-tail", start=len(data) - zeros)
-    if len(data) < FOOTER_BYTES:
+    at = data.rfind(_ARCHIVE_END)
+    if len(data) < FOOTER_BYTES or (archive and not 0 <= at <= len(data) - _ARCHIVE_END_BYTES):
         return cause_line("truncated")
     footer = _footer(data)
     sound = _ends_well(data)
@@ -173,30 +186,45 @@ class Damage:
         """
         self._read, self._size, self._big_endian = read, size, big_endian
         self._entries = entries
+        self._by_content: dict[tuple[int, int | None], str]
         self._by_content = {(entry.nbytes, entry.crc32c): key for key, entry in reversed(entries)}
         self._shift = size - max((entry.offset + entry.nbytes for _, entry in entries), default=0)
         self._looked_at = 0
+        self._found: int | None = None  # by how much a tensor's bytes are shifted
+        self._left = size  # bytes that are examined of tensors after the first ones
 
     def cause(self, key: str, entry: TensorEntry, *, failed: int) -> str | None:
         """Why this tensor's checksum is wrong, if its bytes tell; `failed` is the number of tensors with wrong ones."""
         self._looked_at += 1
-        if self._looked_at > _MOST_TENSORS or entry.nbytes > _TENSOR_BYTES:
+        if entry.nbytes > _TENSOR_BYTES:
             return self.of_whole
+        if self._looked_at > _MOST_TENSORS:
+            self._left -= entry.nbytes
+            known = self._found is not None and self._left >= 0 and not self.of_whole
+            return self._shifted(entry, [self._found or 0]) if known else self.of_whole
         data = self._read(entry.offset, entry.nbytes)
-        if entry.dtype is DType.string:
-            return self._byte_order(entry, data) or self.of_whole
-        if not entry.dtype.itemsize:
-            return self.of_whole
-        computed = crc32c(data)
+        computed = self._checksum(entry, data)
         other = self._by_content.get((entry.nbytes, computed))
         if other is not None and other != key and entry.nbytes >= 8:
             return cause_line("other-tensor", other=other)
         return (
-            self.of_whole
-            or self._shifted(entry)
+            self._byte_order(entry, data)
+            or self.of_whole
+            or self._shifted(entry, self._shifts_of(entry))
             or self._bit(entry, computed, failed)
-            or sector_in(entry, data, big_endian=self._big_endian)
+            or (sector_in(entry, data, big_endian=self._big_endian) if entry.dtype.itemsize else None)
         )
+
+    def _checksum(self, entry: TensorEntry, data: bytes, *, other_order: bool = False) -> int | None:
+        """The checksum of a tensor with these bytes; None if they are not the encoding of its strings or variants."""
+        try:
+            checksum = payload_checksum(
+                entry.dtype, entry.elements, entry.nbytes, big_endian=self._big_endian is not other_order
+            )
+            checksum.update(data)
+            return checksum.finish()
+        except CorruptionError:
+            return None
 
     @cached_property
     def of_whole(self) -> str | None:
@@ -207,28 +235,31 @@ class Damage:
 
     def _byte_order(self, entry: TensorEntry, data: bytes) -> str | None:
         """The cause that strings have another byte order than the header says, or None."""
-        try:
-            checksum = payload_checksum(
-                entry.dtype, entry.elements, entry.nbytes, big_endian=not self._big_endian
-            )
-            checksum.update(data)
-            right = checksum.finish() == entry.crc32c
-        except CorruptionError:
-            return None
-        return cause_line("byte-order", order="little" if self._big_endian else "big") if right else None
+        if entry.dtype is DType.string and self._checksum(entry, data, other_order=True) == entry.crc32c:
+            return cause_line("byte-order", order="little" if self._big_endian else "big")
+        return None
 
-    def _shifted(self, entry: TensorEntry) -> str | None:
-        near = range(1, _SHIFTS + 1) if 8 <= entry.nbytes <= 1 << 16 else ()
-        for shift in (self._shift, *near, *(-each for each in near)):
+    def _shifts_of(self, entry: TensorEntry) -> Iterator[int]:
+        """The shifts that a tensor may have: as others, as the file's size tells, and small ones."""
+        yield from (self._shift if self._found is None else self._found, self._shift)
+        if entry.dtype.itemsize and 8 <= entry.nbytes <= 1 << 16:
+            yield from range(1, _SHIFTS + 1)
+            yield from range(-1, -_SHIFTS - 1, -1)
+
+    def _shifted(self, entry: TensorEntry, shifts: Iterable[int]) -> str | None:
+        if entry.elements > _FEW_STRINGS and not entry.dtype.itemsize:
+            return None
+        for shift in shifts:
             start = entry.offset + shift
             if not shift or start < 0 or start + entry.nbytes > self._size:
                 continue
-            if crc32c(self._read(start, entry.nbytes)) == entry.crc32c:
+            if self._checksum(entry, self._read(start, entry.nbytes)) == entry.crc32c:
+                self._found = shift
                 return cause_line("shifted", shift=shift, offset=start)
         return None
 
-    def _bit(self, entry: TensorEntry, computed: int, failed: int) -> str | None:
-        if failed > _FEW or entry.nbytes > _FLIPPED_BYTES:
+    def _bit(self, entry: TensorEntry, computed: int | None, failed: int) -> str | None:
+        if computed is None or failed > _FEW or entry.nbytes > _FLIPPED_BYTES:
             return None
         found = find_flipped_bit(computed ^ entry.crc32c, entry.nbytes)
         return (

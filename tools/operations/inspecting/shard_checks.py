@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnreadableFileError
 from tensorbundle.keys import encode_key
-from tensorbundle.storage.content import describe_content
+from tensorbundle.storage.content import describe_content, describe_text
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.damage import Damage
 from tensorbundle.tools.operations.inspecting.layout import Layout
@@ -108,7 +108,8 @@ class ShardChecks:
             self._report.tensors += 0 if self._quick else len(inside)
         finally:
             failed = {each.key for each, _ in [*outside, *failures]}
-            content = _foreign_content(file, [each for each in ordered if each.key not in failed])
+            fine = [each for each in ordered if each.key not in failed]
+            content = _foreign_content(file, fine, several=bool(outside) or len(failures) > 1)
             if outside or failures:
                 distinct_entries = {each.stored: (each.key, entry) for each, entry in ranges}
                 damage = Damage(
@@ -179,9 +180,13 @@ class ShardChecks:
             )
 
 
-def _foreign_content(file: RandomAccessFile, fine: list[TensorRange]) -> str | None:
-    """The kind of a file that is not a data shard, if its first bytes tell it and are in none of the `fine` tensors."""
+def _foreign_content(file: RandomAccessFile, fine: list[TensorRange], *, several: bool) -> str | None:
+    """The kind of a file that is not a data shard, if its first bytes tell it and are in none of the `fine` tensors.
+
+    One tensor may be text, but not `several` of which none is fine.
+    """
     head = file.read(0, min(file.size, _HEAD_BYTES))
     if not head.strip(b"\0") or any(each.stored.nbytes and each.stored.offset < 16 for each in fine):
         return None
-    return describe_content(head)
+    is_any_fine = any(each.stored.nbytes for each in fine)
+    return describe_content(head) or (describe_text(head) if several and not is_any_fine else None)

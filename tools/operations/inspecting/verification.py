@@ -173,7 +173,10 @@ class _Verification:
                 self._report.bytes += index.check(key, entry, self._progress)
                 self._report.tensors += 1
             except BundleError as error:
-                self._report.add("values", error.locate(path=index.path, key=readable_key(key)))
+                changed = cause_line("changed") if isinstance(error, CorruptionError) else None
+                self._report.add(
+                    "values", error.locate(path=index.path, key=readable_key(key)), cause=changed
+                )
 
     def _check_parts(self, index: PartsIndex) -> None:
         """Check each part of a save that was not merged; the entries are then those of all parts."""

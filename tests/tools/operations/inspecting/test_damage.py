@@ -126,6 +126,62 @@ def test_shifted_data(ckpt):
     assert causes(ckpt)["c"] == "the data is shifted by +4 bytes: found at offset 0xfa04"
 
 
+@pytest.mark.parametrize("inserted", [b"x", b"seventeen bytes..", b""])
+def test_shifted_strings_and_tensors_after_many_others(tmp_path, inserted):
+    """Of a shift that was found once, others are known, also strings."""
+    random = np.random.default_rng(1)
+    with tb.create(tmp_path / "m") as writer:
+        for number in range(40):
+            writer.add(f"t{number:02}", random.integers(1 << 32, size=300, dtype=np.uint32))
+        writer.add("words", np.array([b"one", b"two"], object))
+        writer.add("z", random.integers(1 << 32, size=300, dtype=np.uint32))
+    change(tmp_path / DATA, lambda data: inserted + data if inserted else data[3:])
+    found = causes(tmp_path)
+    assert len(found) == 42
+    shift = len(inserted) or -3
+    gone = {"t00", "z"} if shift < 0 else set()  # its bytes were lost; it is outside of the file
+    for key in found.keys() - gone:
+        assert found[key].startswith(f"the data is shifted by {shift:+} bytes: "), key
+
+
+def test_a_flipped_bit_in_a_string(tmp_path):
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("words", np.array([b"one", b"two" * 1000, b"three"], object))
+    change(tmp_path / DATA, lambda data: data.__setitem__(2000, data[2000] ^ 2))
+    assert causes(tmp_path)["words"].startswith("bit 1 of the byte at offset 0x7d0 is flipped: ")
+
+
+def test_text_in_place_of_a_shard(ckpt):
+    (ckpt / DATA).write_bytes(b'{"message": "Not Found"}')
+    assert set(causes(ckpt).values()) == {"text: an error message in place of the file, or something else"}
+
+
+def test_a_tensor_of_text_is_no_text_file(tmp_path):
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("text", np.frombuffer(b"characters " * 900, np.uint8))
+    change(tmp_path / DATA, lambda data: data.__setitem__(2000, data[2000] ^ 2))
+    assert causes(tmp_path)["text"].startswith("bit 1 of the byte at offset 0x7d0 is flipped: ")
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda data: data[:2000], "the file was cut short"),
+        (lambda data: data[:-1], "the file was cut short"),
+        (lambda data: data.replace(b"\n", b"\r\n"), "line endings were converted (LF became CRLF)"),
+        (lambda data: b"<html>" + data, "an HTML page"),
+        (lambda data: b"hello", "text: "),
+        (lambda data: data[:2000] + b"\x07" + data[2001:], "its bytes changed after they were written"),
+    ],
+)
+def test_causes_in_an_archive(tmp_path, edit, expected):
+    path = tmp_path / "m.npz"
+    np.savez(path, a=np.frombuffer(b"line\n" * 800, np.uint8))
+    path.write_bytes(edit(path.read_bytes()))
+    [problem] = verify(path).problems
+    assert problem.cause.startswith(expected)
+
+
 def test_the_bytes_of_another_tensor(tmp_path):
     with tb.create(tmp_path / "m") as writer:
         for key in "abcd":
