@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.matching.steps import MAX_STEPS, NUMBERED, Step, read_name
+from tensorbundle.tools.optimizers.ends import Ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -128,14 +129,12 @@ def scopes_in_front(
     """
     ours, theirs = _unique(left), _unique(right)
     claims: dict[tuple[str, bool], list[tuple[Item, Item]]] = defaultdict(list)
-    for name, item in theirs.items():
-        for scope, rest in _splits(name):
-            if rest in ours and _speaks(rest) and may_be(ours[rest], item):
-                claims[scope, True].append((ours[rest], item))
-    for name, item in ours.items():
-        for scope, rest in _splits(name):
-            if rest in theirs and _speaks(rest) and may_be(item, theirs[rest]):
-                claims[scope, False].append((item, theirs[rest]))
+    for scope, rest, item in _scoped(theirs, ours):
+        if _speaks(rest) and may_be(ours[rest], item):
+            claims[scope, True].append((ours[rest], item))
+    for scope, rest, item in _scoped(ours, theirs):
+        if _speaks(rest) and may_be(item, theirs[rest]):
+            claims[scope, False].append((item, theirs[rest]))
     sizes: dict[Item, list[int]] = defaultdict(list)  # of the scopes that claim an item
     for pairs in claims.values():
         for pair in pairs:
@@ -159,14 +158,16 @@ def _speaks(name: str) -> bool:
     return len(steps) == 1 or any(step.is_given for step in steps[:-1])
 
 
-def _splits(name: str) -> Iterator[tuple[str, str]]:
-    """The scopes that a name begins with, and the rest."""
-    end = name.find("/")
-    for _ in range(MAX_STEPS):
-        if end < 0:
-            return
-        yield name[: end + 1], name[end + 1 :]
-        end = name.find("/", end + 1)
+def _scoped(names: Mapping[str, Item], others: Iterable[str]) -> Iterator[tuple[str, str, Item]]:
+    """Each name that is another one in a scope: the scope, the other name, and the item.
+
+    Names with very many scopes are not read.
+    """
+    ends = Ends(others)
+    for name, item in names.items():
+        for rest in ends.of(name) if name.count("/") <= MAX_STEPS else ():
+            if rest != name:
+                yield name[: len(name) - len(rest)], rest, item
 
 
 def natural(item: Item) -> tuple[list[list[tuple[bool, int, str]]], str]:

@@ -3,6 +3,7 @@
 - `table.py`: the names of slots, scalars and lists of each class of each generation, and the roles that they mean.
 - `optimizer.py`: `Optimizer`, the state of one optimizer of any generation.
 - `nodes.py`: which objects of a graph are optimizers, and which optimizers they wrap.
+- `ends.py`: which of many names others end with, part by part.
 - `naming.py`: optimizers found by names of variables.
 - `lists.py`: which variable a slot in a list belongs to.
 - `graphs.py`: optimizers in an object graph.

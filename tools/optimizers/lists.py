@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.proto.graph import Node
-from tensorbundle.tools.optimizers.naming import tails
+from tensorbundle.tools.optimizers.ends import Ends
 from tensorbundle.tools.optimizers.nodes import generation_of
 from tensorbundle.tools.optimizers.table import (
     BOOKKEEPING,
@@ -202,11 +202,12 @@ class _Lists:
                     by_length[len(slots)][number][role] = self._keys[slot]
                     self._optimizer.lists.setdefault(role, {})[number] = self._keys[slot]
         named[""] = [key for key in self._keys.values() if key not in self._private]
+        ends = Ends(named)
         known: dict[object, tuple[str, ...]] = {}  # many positions may have equal names and shapes
         for places in by_length.values():
             candidates = {}
             for number, here in places.items():
-                meant = [_variable_in(names[slot], named) for slot in here.values()]
+                meant = [_variable_in(names[slot], ends) for slot in here.values()]
                 like = tuple(meant), tuple((role, self._shapes[slot]) for role, slot in here.items())
                 if like not in known:
                     known[like] = self._candidates(
@@ -281,12 +282,12 @@ def numbered(node: Node | None) -> dict[int, Node]:
     return {number: children[name] for number, name in numbers}
 
 
-def _variable_in(slot: str, named: Mapping[str, object]) -> str | None:
+def _variable_in(slot: str, ends: Ends) -> str | None:
     """The variable's name in a slot's name; empty if the slot's name has none, None if no variable has that name."""
     if slot in _NAMELESS:
         return ""
     # At least its role precedes the variable's name.
-    return next((each for each in tails(slot.partition("/")[2]) if each in named), None)
+    return next(ends.of(slot.partition("/")[2]), None)
 
 
 def _full_name(node: Node) -> str:

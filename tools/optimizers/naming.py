@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from tensorbundle.tools.optimizers.ends import Ends
 from tensorbundle.tools.optimizers.optimizer import Optimizer
 from tensorbundle.tools.optimizers.table import (
     AVERAGES,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.optimizers.optimizer import Generation
     from tensorbundle.tools.optimizers.table import Shape
 
-__all__ = ["optimizers_in_names", "tails"]
+__all__ = ["optimizers_in_names"]
 
 _MAX_PARTS: Final = 100
 _MAX_DIGITS: Final = 3  # of an optimizer's slots
@@ -52,16 +54,6 @@ def optimizers_in_names(variables: Mapping[str, str], shapes: Mapping[str, Shape
     taken = {key for each in legacy for key in each.owned}
     rest = {name: key for name, key in variables.items() if key not in taken}
     return [*_Tf1(rest, variables, shapes).found(), *legacy]
-
-
-def tails(name: str) -> Iterator[str]:
-    """A name, then the same without its first part, without its first two parts, and so on."""
-    start = 0
-    for _ in range(_MAX_PARTS):
-        yield name[start:]  # faster than joining parts
-        start = name.find("/", start) + 1
-        if not start:
-            return
 
 
 class _Tf1:
@@ -124,7 +116,11 @@ class _Tf1:
 
     def _variable(self, stem: str) -> str | None:
         """The variable of a slot: an optimizer in a `variable_scope` puts the scope before the variable's name."""
-        return next((tail for tail in tails(stem) if tail in self._variables), None)
+        return stem if stem in self._variables else next(self._ends.of(stem), None)
+
+    @functools.cached_property
+    def _ends(self) -> Ends:
+        return Ends(self._variables)
 
     def _assign(self, scope: str, name: str, variable: str, slots: Mapping[int, str]) -> None:
         """Add slots to the optimizer that has none of that role for the variable yet: several may train it."""

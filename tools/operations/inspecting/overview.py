@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tensorbundle.index import Index
     from tensorbundle.tools.optimizers.optimizer import Optimizer
 
-__all__ = ["Info", "dead_bytes", "info"]
+__all__ = ["Info", "dead_bytes", "info", "info_of"]
 
 _META_BYTES: Final = 4 << 20  # of a graph's file, to find the version in
 _KINDS: Final = {"v1": "V1"}  # of file formats; others are called as they are
@@ -85,11 +85,11 @@ def info(path: Path) -> Info:
         CorruptionError: its index is damaged.
     """
     with open_checkpoint(path) as checkpoint:
-        return _info(checkpoint)
+        return info_of(checkpoint, dict(checkpoint.entries()))
 
 
-def _info(checkpoint: Checkpoint) -> Info:
-    entries = dict(checkpoint.entries())
+def info_of(checkpoint: Checkpoint, entries: Mapping[str, TensorEntry]) -> Info:
+    """The summary of an open checkpoint, whose entries are known; otherwise like `info`."""
     optimizers = Optimizers()
     names: dict[str, str] = {}  # by key
     notes = []

@@ -52,7 +52,12 @@ _FEW_DIMENSIONS: Final = 32  # that an array has in every version of NumPy
 
 
 def verify_checkpoint(
-    path: Path, *, quick: bool = False, jobs: Jobs = 1, progress: Callable[[int], None] | None = None
+    path: Path,
+    *,
+    quick: bool = False,
+    jobs: Jobs = 1,
+    progress: Callable[[int], None] | None = None,
+    index: Index | None = None,
 ) -> Report:
     """Check a checkpoint, and not the directory it is in: index, layout, every checksum, slices and object graph.
 
@@ -61,12 +66,13 @@ def verify_checkpoint(
         quick: skip the checks that read data shards: checksums and the object graph.
         jobs: the number of threads that check checksums, or an executor for that.
         progress: told how many bytes are done.
+        index: the checkpoint's, if it is open; it stays open.
 
     Raises:
         MissingFileError: there is no checkpoint at `path`.
         OSError: the index can't be read.
     """
-    return _Verification(str(path), progress, quick=quick, jobs=jobs).run()
+    return _Verification(str(path), progress, quick=quick, jobs=jobs).run(index)
 
 
 class _Verification:
@@ -79,18 +85,18 @@ class _Verification:
         self._entries: dict[bytes, TensorEntry] = {}
         self._complete = True  # every block of the index was read: missing entries do not exist
 
-    def run(self) -> Report:
+    def run(self, opened: Index | None) -> Report:
         prefix = resolve_prefix(self._given)
         self._report.prefix = prefix
         try:
-            index = self._open(prefix)
+            index = opened or self._open(prefix)
         except (CorruptionError, UnsupportedError) as error:
             self._add_index_fault(prefix, error)
             return self._report
         except MissingFileError as error:  # one of several V1 files
             self._report.add("missing-shard", error, cause=cause_line("not-copied"))
             return self._report
-        with index:
+        with index if opened is None else contextlib.nullcontext():
             if isinstance(index, BundleIndex):
                 self._read_index(index)
                 self._check_shapes(index)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle import __version__
-from tensorbundle.checkpoint import open_checkpoint
+from tensorbundle.checkpoint import Checkpoint, open_checkpoint
 from tensorbundle.errors import BundleError, UnsupportedError
 from tensorbundle.keys import decode_key
 from tensorbundle.members import shards_of
@@ -18,7 +18,7 @@ from tensorbundle.storage.paths import basename, dirname
 from tensorbundle.tools.operations.comparing.differences import diff
 from tensorbundle.tools.operations.inspecting.histograms import Histogram
 from tensorbundle.tools.operations.inspecting.layout import Layout
-from tensorbundle.tools.operations.inspecting.overview import info
+from tensorbundle.tools.operations.inspecting.overview import info, info_of
 from tensorbundle.tools.operations.inspecting.passes import flat_values, over_tensors
 from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, numbers
 from tensorbundle.tools.operations.inspecting.verification import verify_checkpoint
@@ -30,7 +30,7 @@ from tensorbundle.tools.optimizers.finding import Optimizers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tensorbundle.checkpoint import Checkpoint, Path
+    from tensorbundle.checkpoint import Path
     from tensorbundle.dtypes import Array
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
@@ -95,9 +95,12 @@ def _title(about: Info) -> str:
 
 
 def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], None] | None) -> dict[str, Any]:
-    with open_checkpoint(path, verify=False) as checkpoint:
+    with (
+        open_checkpoint(path, verify=False) as checkpoint,
+        Checkpoint(checkpoint.prefix, index=checkpoint.index) as verified,
+    ):
         entries = dict(checkpoint.entries())
-        about = info(path)
+        about = info_of(verified, entries)
         state: set[str] = set()
         full_names: dict[str, str] = {}
         graph = None
@@ -123,7 +126,7 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
             "tensors": _tensors(entries, state, full_names),
             "graph": graph,
             "shards": list(_shards(checkpoint, entries)),
-            "problems": _problems(path, quick=not values),
+            "problems": _problems(path, checkpoint.index, quick=not values),
         }
         if values:
             stats: list[dict[str, Any] | None] = []
@@ -226,8 +229,8 @@ def _numbers(index: Index) -> Iterable[int]:
     return sorted(shard for shard, of in shards_of(index.prefix, index.store) if of == count)
 
 
-def _problems(path: Path, *, quick: bool) -> list[dict[str, Any]]:
-    found = verify_checkpoint(path, quick=quick).problems
+def _problems(path: Path, index: Index, *, quick: bool) -> list[dict[str, Any]]:
+    found = verify_checkpoint(path, quick=quick, index=index).problems
     listed = [each.to_json() for each in found[:_MOST_PROBLEMS]]
     if len(found) > _MOST_PROBLEMS:
         more = f"{len(found) - _MOST_PROBLEMS} more problems; 'tensorbundle verify' lists all"

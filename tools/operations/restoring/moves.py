@@ -130,8 +130,12 @@ def _votes(
 
 def _starts(name: str) -> Iterator[int]:
     """The places where the last parts of a name begin: of the whole name, or of its last eight parts, first."""
-    starts = [0, *(number + 1 for number, char in enumerate(name) if char == "/")]
-    yield from starts[-_TAIL:]
+    starts: list[int] = []
+    slash = len(name)
+    while slash >= 0 and len(starts) < _TAIL:
+        slash = name.rfind("/", 0, slash)
+        starts.append(slash + 1)
+    yield from reversed(starts)
 
 
 def _rules(
