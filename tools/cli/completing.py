@@ -238,15 +238,13 @@ def _checkpoints(current: str) -> Iterator[str]:
 
 def _names(checkpoint: str, current: str) -> list[str]:
     """Names in a checkpoint that begin with `current`; none if it can't be read."""
-    from tensorbundle.checkpoint import open_checkpoint  # not needed for options
-    from tensorbundle.tools.operations.inspecting.completing import names_from
+    from tensorbundle.tools.operations.inspecting.completing import names_at  # not needed for options
 
     if not checkpoint or is_url(checkpoint):  # a network is too slow for this
         return []
     if checkpoint.startswith("~/"):  # which no shell has expanded for us
         checkpoint = os.environ.get("HOME", "~") + checkpoint[1:]
     try:
-        with open_checkpoint(checkpoint) as opened:
-            return names_from(opened.index, current, _MOST)
+        return names_at(checkpoint, current, _MOST)
     except (BundleError, OSError):
         return []

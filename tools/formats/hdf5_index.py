@@ -22,6 +22,7 @@ from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
 from tensorbundle.keys import decode_key, encode_key
 from tensorbundle.limits import MAX_DATASETS, MAX_EXPANDED_BYTES, MAX_EXPANSION, MAX_GROUP_DEPTH
 from tensorbundle.storage.nearby import NearbyFile
+from tensorbundle.tools.formats.hdf5_names import WEIGHTS
 from tensorbundle.tools.formats.listed_index import ListedIndex, refuse
 from tensorbundle.tools.formats.zips import InflatedFile, members_of
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Hdf5Index", "KerasArchiveIndex", "hdf5"]
 
 _FILTERS: Final = frozenset((1, 2, 3, 4, 5, 6, 32000))  # built into HDF5 and h5py
-_WEIGHTS: Final = "model.weights.h5"
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -206,9 +206,9 @@ class KerasArchiveIndex(Hdf5Index):
 
     def _stream(self, file: RandomAccessFile) -> tuple[io.BufferedIOBase | io.RawIOBase, int | None]:
         """See `Hdf5Index`; compressed weights are unpacked to a temporary file."""
-        member = next((each for each in members_of(file) if each.name == _WEIGHTS), None)
+        member = next((each for each in members_of(file) if each.name == WEIGHTS), None)
         if member is None:
-            raise CorruptionError(f"no member {_WEIGHTS!r}: not a Keras model", path=self.path)
+            raise CorruptionError(f"no member {WEIGHTS!r}: not a Keras model", path=self.path)
         if not member.deflated:
             return _Stream(file, member.start, member.size), member.start
         unpacked = self._opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  which closes it

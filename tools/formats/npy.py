@@ -8,6 +8,7 @@ version 1.0, four from 2.0 on), then the text of a Python dictionary with `descr
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import struct
 import warnings
@@ -88,6 +89,7 @@ def npy_size(start: bytes) -> int:
     return int(before + size)
 
 
+@functools.lru_cache(maxsize=256)  # many arrays of a file have the same shape, and parsing takes long
 def parse_npy(header: bytes) -> Array:
     """Parse the header: the first `npy_size` bytes of a file.
 

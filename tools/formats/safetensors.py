@@ -18,9 +18,8 @@ import json
 import math
 import re
 import struct
-from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the decoder's own function for strings
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
@@ -81,8 +80,7 @@ _NAMES: Final = {dtype: name for name, dtype in DTYPES.items() if dtype is not N
 _RANKS: Final = {dtype: number for number, dtype in enumerate(DTYPES.values()) if dtype is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The header of one file.
 
     Attributes:
@@ -92,8 +90,8 @@ class Header:
     """
 
     size: int
-    tensors: dict[str, TensorEntry] = field(default_factory=dict)
-    metadata: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, TensorEntry]
+    metadata: dict[str, str]
 
 
 def header_size(start: bytes, file_size: int) -> int:
@@ -127,7 +125,7 @@ def parse_header(header: bytes, file_size: int) -> Header:
         UnsupportedError: types that TensorFlow does not have; the reason names all of them.
     """
     scanner = _Scanner(_text(header[LENGTH.size :], LENGTH.size))
-    parsed = Header(len(header))
+    parsed = Header(len(header), {}, {})
     unsupported: list[str] = []
     if not scanner.text.startswith("{"):
         raise CorruptionError(

@@ -11,10 +11,10 @@ to more than 4 GiB and more than a hundredfold is refused (the limits of Keras's
 
 from __future__ import annotations
 
+import re
 import struct
 import threading
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from tensorbundle.errors import BundleError, CorruptionError, UnsupportedError
@@ -23,12 +23,15 @@ from tensorbundle.limits import MAX_DIRECTORY_BYTES, MAX_EXPANDED_BYTES, MAX_EXP
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["InflatedFile", "Member", "Readable", "members_of"]
+__all__ = ["InflatedFile", "Member", "Readable", "beginnings_of", "members_of"]
 
 _END: Final = struct.Struct("<4s4H2LH")  # signature, 2 disks, 2 counts, size, offset, comment length
 _END64_LOCATOR: Final = struct.Struct("<4sLQL")
 _END64: Final = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
+_LENGTHS: Final = struct.Struct(
+    "<8xH18x3H"
+)  # of `_CENTRAL`: the flags, and the lengths of name, extra field and comment
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _MAX_COMMENT: Final = 0xFFFF
 _STORED: Final = 0
@@ -49,8 +52,7 @@ class Readable(Protocol):
         """The `size` bytes at `offset`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One file in an archive.
 
     Attributes:
@@ -107,6 +109,27 @@ def members_of(file: Readable) -> list[Member]:
             raise CorruptionError("two members of this name", path=file.path, offset=header, key=each.name)
         names.add(each.name)
     return [each for each, _ in found]
+
+
+def beginnings_of(file: Readable, start: bytes) -> set[bytes]:
+    """The names of members that begin with `start`, up to the character after the next '/'; nothing else is checked.
+
+    Names that are neither ASCII nor UTF-8 keep their bytes.
+
+    Raises:
+        CorruptionError: not a zip archive, or a damaged one.
+        UnsupportedError: it is split.
+    """
+    try:
+        directory = _find_directory(file)
+    except (CorruptionError, UnsupportedError) as error:
+        raise error.locate(path=file.path) from None
+    data = file.read(directory.offset, directory.size)
+    # Before the name of the next entry there are zero bytes, so no match takes a '/' from it.
+    found = re.findall(
+        rb"PK\x01\x02.{24}(..).{16}(?=(%b[^/\0]*+(?:/[^\0])?+))" % re.escape(start), data, re.DOTALL
+    )
+    return {name[: int.from_bytes(size, "little")] for size, name in set(found)}
 
 
 def _find_directory(file: Readable) -> _Directory:

@@ -14,7 +14,6 @@ from support.terminal import typed
 from tensorbundle.tools.cli.arguments import load, parser_of
 from tensorbundle.tools.cli.catalog import COMMANDS
 from tensorbundle.tools.cli.completing import TABLE, table_of
-from tensorbundle.tools.operations.inspecting.completing import names_from
 
 SAMPLE = GOLDEN / "sample"
 COMPINIT = "autoload -U compinit; compinit -u -D; "
@@ -192,54 +191,6 @@ def test_names_with_control_characters_are_left_out(complete, tmp_path):
         for name in ("a\x1b[31m", "a\nb", "ab"):
             writer.add(name, 1)
     assert complete("tensorbundle", "show", str(tmp_path / "m"), "a")[1] == ["ab"]
-
-
-@pytest.mark.parametrize("form", ["m", "m.npz"])
-def test_of_many_names_the_last_one_says_what_all_have_in_common(tmp_path, form):
-    names = ["-", *(f"a/{number:02d}/x" for number in range(20)), "b"]
-    with tb.create(tmp_path / "m") as writer:
-        for name in names:
-            writer.add(name, 1)
-    np.savez(tmp_path / "m.npz", **dict.fromkeys(names, 1))
-    with tb.open(tmp_path / form) as ckpt:
-        assert names_from(ckpt.index, "a/", 3) == ["a/00/", "a/01/", "a/02/", "a/19/"]
-        assert names_from(ckpt.index, "a/1", 3) == ["a/10/", "a/11/", "a/12/", "a/19/"]
-        assert names_from(ckpt.index, "", 2) == ["-", "a/", "b"]
-        assert names_from(ckpt.index, "", 1) == ["-", "b"]
-        assert names_from(ckpt.index, "a/0", 20) == [f"a/{number:02d}/" for number in range(10)]
-
-
-@pytest.fixture
-def read_blocks(monkeypatch):
-    """The names of a checkpoint, and how many blocks were read and keys were decoded for them."""
-
-    def ask(path, text, most=2000):
-        loaded, decoded = [], []
-        with tb.open(path) as ckpt, monkeypatch.context() as patch:
-            index = ckpt.index
-            load, whole = index.table._load, index.table._all_of
-            patch.setattr(index.table, "_load", lambda *args: loaded.append(args) or load(*args))
-            patch.setattr(index.table, "_all_of", lambda *args: decoded.append(args) or whole(*args))
-            return names_from(index, text, most), len(loaded), len({args[0] for args in decoded})
-
-    return ask
-
-
-@pytest.mark.slow
-def test_few_blocks_of_a_large_index_are_read(tmp_path, read_blocks):
-    with tb.create(tmp_path / "m") as writer:
-        for scope in ("a", "b"):
-            for number in range(10_000):
-                writer.add(f"{scope}/{number:05d}/{'x' * 60}", np.int8(0))
-        writer.add("c", 1)
-    with tb.open(tmp_path / "m") as ckpt:
-        assert len(ckpt.index.table.handles) > 6
-    assert read_blocks(tmp_path / "m", "") == (["a/", "b/", "c"], 2, 0)
-    assert read_blocks(tmp_path / "m", "a/0999") == ([f"a/0999{digit}/" for digit in range(10)], 1, 0)
-    names, read, decoded = read_blocks(tmp_path / "m", "a/", 2000)
-    assert names == [*(f"a/{number:05d}/" for number in range(2000)), "a/09999/"]
-    assert read == 1  # for the last name; the first ones are in the block with the header
-    assert decoded == 1
 
 
 def test_an_answer_imports_little(table):
