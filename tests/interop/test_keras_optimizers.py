@@ -7,6 +7,7 @@ import pytest
 
 from support.keras import keras, train
 from support.tensorflow import tf
+from tensorbundle.errors import ConflictError
 from tensorbundle.tools import convert, diff
 
 pytest.importorskip("h5py")
@@ -152,6 +153,53 @@ def test_what_the_template_tells(name, tmp_path):
     new.save_weights(tmp_path / "fresh.weights.h5")
     convert(tmp_path / "ckpt", tmp_path / "out.weights.h5", template=tmp_path / "fresh.weights.h5")
     assert diff(tmp_path / "ckpt", tmp_path / "out.weights.h5").equal
+    load(new, tmp_path / "out.weights.h5")
+    assert_goes_on(old, new)
+
+
+def with_custom_layer(number):
+    """A model whose layer has variables, all of one shape, in a dictionary and in a list in another order than they were made."""
+    of = keras(number)
+    of.utils.set_random_seed(1)
+
+    class Custom(of.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            variable = of.Variable if number == 3 else tf.Variable
+            start, z, a, end = (
+                variable(RNG.random((3, 3)).astype("f4"), name=each) for each in ("s", "z", "a", "e")
+            )
+            self.start, self.items, self.end = start, {"z": z, "a": a}, end
+
+        def build(self, shape):
+            first, second = (self.add_weight(name=each, shape=(3, 3)) for each in ("first", "second"))
+            self.list = [second, first]
+            self.built = True
+
+        def call(self, inputs):
+            for each in (self.start, self.items["z"], self.end, self.items["a"], *self.list):
+                inputs = inputs + 0.5 * tf.tanh(inputs @ each)
+            return inputs
+
+    model = of.Sequential([of.Input((3,)), Custom(), of.layers.Dense(2)])
+    model.compile(of.optimizers.Adam(0.01), "mse")
+    if number == 3:
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@pytest.mark.every_keras
+def test_variables_in_lists_and_dictionaries(tmp_path):
+    old, new = with_custom_layer(2), with_custom_layer(3)
+    losses(old, BEFORE)
+    save(2, old, tmp_path / "ckpt")
+    with pytest.raises(ConflictError, match=r"dictionaries of variables"):
+        convert(tmp_path / "ckpt", tmp_path / "out.weights.h5")
+    new.save_weights(tmp_path / "fresh.weights.h5")
+    template = tmp_path / "fresh.weights.h5"
+    convert(
+        tmp_path / "ckpt", tmp_path / "out.weights.h5", template=template, keras=3
+    )  # files tell since 3.6
     load(new, tmp_path / "out.weights.h5")
     assert_goes_on(old, new)
 

@@ -5,6 +5,7 @@
 - `lost.py`: the layers that Keras 3 leaves out of its checkpoints.
 - `classes.py`: the class of each layer: from configs and SavedModels, or guessed by the names of variables.
 - `sublayers.py`: the layers of a subclassed model or layer, in and out of dictionaries.
+- `dictionaries.py`: dictionaries of variables, which are those of the layer around them.
 - `order.py`: the order of layers, where the versions of Keras differ.
 - `weights.py`: where each variable of a model is stored in a `.weights.h5` file.
 - `sequences.py`: the variables of a model in order, as legacy files and optimizers have them.

@@ -9,6 +9,7 @@ Lists, tuples and dictionaries are nodes too.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -16,11 +17,11 @@ from tensorbundle.errors import ConflictError, UnsupportedError, quoted
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, join_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from tensorbundle.proto.graph import Node, ObjectGraph
 
-__all__ = ["Layer", "Variable", "find_model", "read_layers", "written_by_keras_3"]
+__all__ = ["Layer", "Variable", "find_model", "is_layer", "read_layers", "written_by_keras_3"]
 
 MAX_DEPTH: Final = 100
 _LISTED: Final = re.compile(r"layer(?:_with_weights)?-(\d{1,9})")
@@ -93,8 +94,10 @@ class Layer:
         sequential: whether that model is a Sequential one; None if the checkpoint does not tell.
         parts: its other sublayers, by attribute, in the order stored.
         is_list: whether it is certainly a list or a tuple.
-        may_be_dictionary: whether it may be a dictionary: in a checkpoint, one looks the same as a layer without
+        is_dictionary: whether its own variables are known to be the items of a dictionary, and so those of a layer around it.
+        may_be_dictionary: whether it may be a dictionary of layers: in a checkpoint, one looks the same as a layer without
             variables of its own.
+        dictionaries: the objects in it that are dictionaries of its variables.
     """
 
     path: str
@@ -104,7 +107,21 @@ class Layer:
     sequential: bool | None = None
     parts: dict[str, Layer] = field(default_factory=dict)
     is_list: bool = False
+    is_dictionary: bool = False
     may_be_dictionary: bool = False
+    dictionaries: set[Node] = field(default_factory=set)
+
+    def absorb(self, dictionaries: Iterable[Layer]) -> None:
+        """Take the variables in these objects, which are in it at any depth, for its own: Keras does so with a dictionary."""
+        for each in dictionaries:
+            if not each.is_list:
+                each.is_dictionary = each.may_be_dictionary = True
+                self.dictionaries.add(each.node)
+        self.own = _own(self.node, self.path, self.dictionaries)
+
+    def own_by_key(self) -> list[Variable]:
+        """Its own variables as tf_keras has them: those in a dictionary in the order of its keys (`tf.nest.flatten`)."""
+        return _own(self.node, self.path, self.dictionaries, by_key=True) if self.dictionaries else self.own
 
     @property
     def has_variables(self) -> bool:
@@ -192,30 +209,73 @@ def _read(path: str, node: Node, known: dict[Node, Layer], depth: int) -> Layer:
         elif first is not None and first.has_variables:
             layer.sequential = True  # a Functional model begins with an input layer, which has no variables
     for name, child in node.children.items():
-        key = _key(child)
-        if key and (path or name != SAVE_COUNTER):  # which `Checkpoint(model)` gives the model
-            layer.own.append(Variable(name, key, _full_name(child)))
-        elif name not in _BOOKKEEPING and not (listed is not None and _LISTED.fullmatch(name)):
+        if not (_key(child) or name in _BOOKKEEPING or (listed is not None and _LISTED.fullmatch(name))):
             part = _read(join_path(path, name), child, known, depth + 1)
-            if part.is_list and part.own:  # a list of variables: they are the layer's own
-                layer.own += part.own
             if part.listed is not None or part.parts or (part.own and not part.is_list):
                 layer.parts[name] = part
-    if {"adapt_mean", "adapt_variance"} <= {each.name for each in layer.own}:
-        # tf_keras's Normalization also stores values computed from these.
-        layer.own = [each for each in layer.own if each.name not in ("mean", "variance")]
-    layer.own = list({each.key: each for each in reversed(layer.own)}.values())[
-        ::-1
-    ]  # also in a list of them
+    layer.own = _own(node, path)
     layer.parts = {
         name: part for name, part in layer.parts.items() if part is not layer and part.has_variables
     }
     if listed is None:
-        layer.is_list = bool(node.children) and all(map(_NUMBER.fullmatch, node.children))
-        layer.may_be_dictionary = bool(layer.parts) and not (
-            layer.own or _INNER & node.children.keys() or written_by_keras_3(node)
-        )
+        layer.is_list = _is_list(node)
+        layer.may_be_dictionary = bool(layer.parts) and not layer.own and not is_layer(layer)
     return layer
+
+
+def is_layer(layer: Layer) -> bool:
+    """Whether an object is certainly a layer, by its attributes."""
+    has_inner = not _INNER.isdisjoint(layer.node.children)
+    return layer.listed is not None or has_inner or written_by_keras_3(layer.node)
+
+
+def _own(
+    node: Node, path: str, dictionaries: Collection[Node] = (), *, by_key: bool = False
+) -> list[Variable]:
+    """The variables of a layer, with those in its lists, and in these dictionaries, in the order in which they were made.
+
+    tf_keras's `add_weight` stores a variable by its name, where an earlier one of that name is lost, and attributes,
+    lists and dictionaries store it again.
+    """
+    found = [*_variables(node, path, dictionaries, set(), by_key=by_key)]
+    if {"adapt_mean", "adapt_variance"} <= {each.name for each, _ in found}:
+        # tf_keras's Normalization also stores values computed from these.
+        found = [pair for pair in found if pair[0].name not in ("mean", "variance")]
+    named = Counter({each.key: each.full_name for each, _ in found}.values())
+    last = {each.key: number for number, (each, _) in enumerate(found)}
+    made = {
+        each.key: number
+        for number, (each, direct) in reversed([*enumerate(found)])
+        if direct and named[each.full_name] == 1
+    }
+    first = {each.key: each for each, _ in reversed(found)}
+    return sorted(first.values(), key=lambda each: made.get(each.key, last[each.key]))
+
+
+def _variables(
+    node: Node,
+    path: str,
+    dictionaries: Collection[Node],
+    seen: set[Node],
+    *,
+    by_key: bool,
+    direct: bool = True,
+) -> Iterator[tuple[Variable, bool]]:
+    """The variables of an object and of the lists in it, and whether each is the object's own; some several times."""
+    children = node.children
+    for name in sorted(children) if by_key and node in dictionaries else children:
+        child = children[name]
+        key = _key(child)
+        if key and (path or name != SAVE_COUNTER):  # which `Checkpoint(model)` gives the model
+            yield Variable(name, key, _full_name(child)), direct
+        elif name not in _BOOKKEEPING and child not in seen and (_is_list(child) or child in dictionaries):
+            seen.add(child)
+            below = join_path(path, name)
+            yield from _variables(child, below, dictionaries, seen, by_key=by_key, direct=False)
+
+
+def _is_list(node: Node) -> bool:
+    return bool(node.children) and all(map(_NUMBER.fullmatch, node.children))
 
 
 def _is_listed(node: Node) -> bool:

@@ -1,16 +1,49 @@
-"""Names of groups in a Keras weights file (keras/src/saving/saving_lib.py, keras/src/utils/naming.py)."""
+"""Names of groups in a Keras weights file (keras/src/saving/saving_lib.py, keras/src/utils/naming.py), and of weights."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Final
 
-__all__ = ["Numbering", "base_of", "snake_case", "walk_order"]
+__all__ = ["NOT_TRAINED", "TRAINED", "Numbering", "base_of", "snake_case", "walk_order"]
 
 _NOT_A_WORD = re.compile(r"\W+")
 _WORD = re.compile("(.)([A-Z][a-z]+)")
 _BOUNDARY = re.compile("([a-z])([A-Z])")
 _NUMBERED = re.compile(r"(.+?)(?:_\d{1,9})?")
+
+# Variables of Keras's own layers: those that are not trained, and those that are.
+NOT_TRAINED: Final = frozenset(
+    (
+        *(
+            "moving_mean",
+            "moving_variance",
+            "moving_stddev",
+            "renorm_mean",
+            "renorm_stddev",
+            "mean",
+            "variance",
+        ),
+        *("adapt_mean", "adapt_variance", "count", "vector_u", "u", "sn_u", "idf_weights"),
+    )
+)
+TRAINED: Final = frozenset(
+    (
+        *(
+            "kernel",
+            "_kernel",
+            "bias",
+            "_bias",
+            "gamma",
+            "beta",
+            "embeddings",
+            "_embeddings",
+            "recurrent_kernel",
+        ),
+        *("depthwise_kernel", "pointwise_kernel", "alpha", "scale", "concat_score_weight"),
+    )
+)
 
 
 def snake_case(class_name: str) -> str:

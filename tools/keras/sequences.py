@@ -13,14 +13,16 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError, UnsupportedError, quoted
+from tensorbundle.tools.keras.dictionaries import absorb_dictionaries
+from tensorbundle.tools.keras.layers import Layer, read_layers
 from tensorbundle.tools.keras.order import below, uncertain
-from tensorbundle.tools.keras.sublayers import scope_of, sublayers_of
+from tensorbundle.tools.keras.sublayers import sublayers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from tensorbundle.proto.graph import Node
-    from tensorbundle.tools.keras.layers import Layer, Variable
+    from tensorbundle.tools.keras.layers import Variable
     from tensorbundle.tools.keras.order import KerasVersion
     from tensorbundle.tools.keras.weights import Ordering
 
@@ -63,27 +65,16 @@ class _Order:
                 groups.append(LegacyGroup(f"layer_{number:05d}", list(kept.values())))
         return groups
 
-    def subtree(
-        self, layer: Layer, seen: set[Layer], inside: Layer | None = None
-    ) -> Iterator[tuple[Variable, bool]]:
-        """The variables of a layer, which may be inside another one, and of those in it, and whether each is trained."""
+    def subtree(self, layer: Layer, seen: set[Layer]) -> Iterator[tuple[Variable, bool]]:
+        """The variables of a layer and of those in it, and whether each is trained."""
         if layer in seen:
             return
         seen.add(layer)
-        trained = dict(self.ordering.trained(layer))
-        ordered = self.ordering.order(layer)
-        if self.version == 2 and self.doubtful and inside and self._may_be_variables(layer, inside):
-            ordered.sort(key=attrgetter("name"))
-        for each in ordered:
-            yield each, trained[each] is not False
+        trained = {each.key: is_trained for each, is_trained in self.ordering.trained(layer)}
+        for each in self.ordering.order(layer, self.version):
+            yield each, trained[each.key] is not False
         for part in below(layer, self.version, self.layers, doubtful=self.doubtful):
-            yield from self.subtree(part, seen, layer)
-
-    def _may_be_variables(self, layer: Layer, inside: Layer) -> bool:
-        """Whether this may be a dictionary of variables: their names are in no scope of its own, and not those of a layer."""
-        if len(layer.own) < 2 or self.ordering.is_named(layer) or (self.layers and layer.node in self.layers):
-            return False
-        return scope_of(layer) == scope_of(inside)
+            yield from self.subtree(part, seen)
 
 
 def legacy_groups(
@@ -118,16 +109,30 @@ def legacy_groups(
             key=model.path,
         )
     ordering.must_be_known(model)
-    old = _Order(ordering, 2, layers, doubtful=True).groups(model)
+    other = read_layers(model.path, model.node)  # if what may be a dictionary of variables is one
+    doubtful = [] if layers else absorb_dictionaries(other)
+    if other.own:
+        raise ConflictError(
+            f"the names of variables do not say whether {quoted(doubtful)} are layers or dictionaries of variables of the model, "
+            "which Keras can't load from a legacy .h5 file; convert to .weights.h5, with a file that the model wrote "
+            "(--template FRESH.weights.h5)"
+        )
+    models = [model, other] if doubtful else [model]
+    old, *others = (_Order(ordering, 2, layers, doubtful=True).groups(each) for each in models)
     if version == 2:
-        same = _Order(ordering, 2, layers, doubtful=False).groups(model)
-        if exchanged := _exchanged(old, same, shapes):
+        others += (_Order(ordering, 2, layers, doubtful=False).groups(each) for each in models)
+        if exchanged := _exchanged(old, others, shapes):
             raise ConflictError(
                 f"whether {quoted(exchanged)} are in a dictionary, or of layers in one, which tf_keras has in the order of its "
                 "keys, is not told by their names; use .weights.h5"
             )
         return old
-    groups = _Order(ordering, 3, layers, doubtful=False).groups(model)
+    groups, *others3 = (_Order(ordering, 3, layers, doubtful=False).groups(each) for each in models)
+    if exchanged := _exchanged(groups, others3, shapes):
+        raise ConflictError(
+            f"whether {quoted(exchanged)} are in a dictionary, whose variables Keras has among those of the layer around it, is "
+            "not told by their names; use .weights.h5, with a file that the model wrote (--template FRESH.weights.h5)"
+        )
     for each in uncertain(model, shapes, layers):
         if each.contradicted:
             raise ConflictError(
@@ -140,7 +145,7 @@ def legacy_groups(
                 "known: it depends on when they were added to their lists; say that it has (--keras 3), or use "
                 ".weights.h5, which has names for them"
             )
-    if version is None and (exchanged := _exchanged(groups, old, shapes)):
+    if version is None and (exchanged := _exchanged(groups, [old, *others], shapes)):
         raise ConflictError(
             f"{quoted(exchanged)}, which may be in a dictionary, have equal shapes: tf_keras has them in the order of its keys, "
             "Keras 3 as they were added to it; say whose .h5 file it is (--keras 2 or --keras 3), or use .weights.h5"
@@ -149,14 +154,15 @@ def legacy_groups(
 
 
 def _exchanged(
-    groups: list[LegacyGroup], others: list[LegacyGroup], shapes: Mapping[str, Shape]
+    groups: list[LegacyGroup], others: list[list[LegacyGroup]], shapes: Mapping[str, Shape]
 ) -> list[str]:
-    """The keys of variables that another order exchanges without an error; none if shapes differ somewhere."""
-    pairs = zip(_flat(groups), _flat(others), strict=True)
-    different = [(one.key, other.key) for one, other in pairs if one.key != other.key]
-    if any(shapes.get(one) != shapes.get(other) for one, other in different):
-        return []
-    return [one for one, _ in different]
+    """The keys of variables that one of these orders exchanges without an error; none if shapes differ somewhere."""
+    for other in others:
+        pairs = zip(_flat(groups), _flat(other), strict=True)
+        different = [(one.key, other.key) for one, other in pairs if one.key != other.key]
+        if different and all(shapes.get(one) == shapes.get(other) for one, other in different):
+            return [one for one, _ in different]
+    return []
 
 
 def _flat(groups: list[LegacyGroup]) -> list[Variable]:
@@ -206,6 +212,7 @@ def variables_of(model: Layer, version: KerasVersion, layers: Collection[Node] =
 
     tf_keras has those of the model itself last (tf_keras/src/engine/training.py, `trainable_weights`).
     """
+    own: Callable[[Layer], list[Variable]] = Layer.own_by_key if version == 2 else attrgetter("own")
     found: list[Variable] = []
     seen = {model}
 
@@ -213,8 +220,8 @@ def variables_of(model: Layer, version: KerasVersion, layers: Collection[Node] =
         for part in below(layer, version, layers, doubtful=True):
             if part not in seen:
                 seen.add(part)
-                found.extend(part.own)
+                found.extend(own(part))
                 add(part)
 
     add(model)
-    return [*found, *model.own] if version == 2 else [*model.own, *found]
+    return [*found, *own(model)] if version == 2 else [*own(model), *found]

@@ -98,6 +98,8 @@ class Dictionaries:
 
     def has(self, layer: Layer) -> bool | None:
         """Whether an object that may be one is a dictionary; None if nothing tells."""
+        if layer.is_dictionary:
+            return True
         if self._layers:
             return layer.node not in self._layers
         inner = _out_of_lists(layer)
@@ -130,7 +132,7 @@ def _items(layer: Layer) -> list[Layer]:
 
 def _out_of_lists(layer: Layer) -> list[Layer]:
     """The sublayers of a layer by its attributes, with the items of lists in their place, each once."""
-    return list(flattened(layer, lambda _: False))
+    return list(flattened(layer, lambda each: each.is_dictionary))
 
 
 def _is_dictionary(layer: Layer, inner: list[Layer], scopes: list[Scope], *, alone: bool) -> bool | None:

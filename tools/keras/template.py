@@ -22,7 +22,7 @@ from tensorbundle.tools.keras.sublayers import Dictionaries, flattened
 from tensorbundle.tools.keras.weights import Ordering, Weight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tensorbundle.tools.keras.layers import Layer, Variable
     from tensorbundle.tools.keras.order import KerasVersion
@@ -226,7 +226,7 @@ class _Filling:
         return list(order.values())
 
     def _shapes_in(self, layer: Layer) -> tuple[Shape, ...]:
-        return tuple(sorted(self._shapes[each.key] for each in layer.variables()))
+        return tuple(self._of(layer.variables()))
 
     def _fits(self, part: Layer, group: Group) -> bool:
         """Whether a possible dictionary is a layer: the groups have the names of its attributes."""
@@ -310,23 +310,54 @@ class _Filling:
     def _in_order(self, layer: Layer, group: Group) -> list[Variable]:
         """The variables of a layer, in the order of the group."""
         wanted = group.variables or []
-        shapes = [self._shapes[each.key] for each in layer.own]
-        if sorted(shapes) != sorted(wanted):
+        if self._of(layer.own) != sorted(wanted):
+            self._absorb_dictionaries(layer, group)
+        if self._of(layer.own) != sorted(wanted):
             raise TensorNotFoundError(
-                f"group {group.path!r} of the template has variables of shapes {wanted}, {layer.path!r} has {shapes}"
+                f"group {group.path!r} of the template has variables of shapes {wanted}, {layer.path!r} has "
+                f"{[self._shapes[each.key] for each in layer.own]}"
             )
+        # Names of layers are in files of Keras 3 only.
+        versions: list[KerasVersion] = [self._version] if self._version else [3] if group.name else [3, 2]
         try:
-            ordered = self._ordering.order(layer)
-            if [self._shapes[each.key] for each in ordered] == wanted:
-                return ordered
+            ordered = [self._ordering.order(layer, each) for each in versions]
         except ConflictError:
-            pass
+            ordered = []
+        ordered = [each for each in ordered if [self._shapes[one.key] for one in each] == wanted]
+        if any(each != ordered[0] for each in ordered):
+            raise ConflictError(
+                f"tf_keras has the variables {quoted(each.name for each in layer.own)}, of which some are in a dictionary, in the "
+                "order of its keys, Keras 3 as they were added to it; say which of them wrote the weights file (--keras 2 or "
+                "--keras 3)",
+                key=layer.path,
+            )
+        if ordered:
+            return ordered[0]
         orders = itertools.permutations(layer.own) if len(layer.own) <= _MAX_PERMUTED else ()
         fitting = [each for each in orders if [self._shapes[one.key] for one in each] == wanted]
         if len(fitting) != 1:
             self._ordering.order(layer)  # its error says what would help
             raise ConflictError("its variables have another order than the template's", key=layer.path)
         return list(fitting[0])
+
+    def _absorb_dictionaries(self, layer: Layer, group: Group) -> None:
+        """Take objects without a group of their own for dictionaries of variables, if the layer then has those of its group."""
+        listed = group.groups.get("layers", Group(""))
+        layers = {each.shapes for each in listed.groups.values()}
+        found: list[Layer] = []
+        for name, part in layer.parts.items():
+            inner = group.groups.get(name) or group.groups.get(name.lstrip("_"))
+            if inner is None and self._shapes_in(part) not in layers:
+                found += part.walk()
+            elif inner is not None and inner.variables is None:
+                found.append(part)
+        own = {each.key: each for part in (layer, *found) for each in part.own}
+        if self._of(own.values()) == sorted(group.variables or ()):
+            layer.absorb(found)
+
+    def _of(self, variables: Iterable[Variable]) -> list[Shape]:
+        """The shapes of variables, sorted."""
+        return sorted(self._shapes[each.key] for each in variables)
 
 
 def _writer(model: Layer, sublayers: Mapping[Layer, Layer]) -> KerasVersion:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError, listed, quoted
 from tensorbundle.tools.keras.classes import Classes, config_error
-from tensorbundle.tools.keras.naming import Numbering
+from tensorbundle.tools.keras.dictionaries import doubts
+from tensorbundle.tools.keras.naming import NOT_TRAINED, TRAINED, Numbering
 from tensorbundle.tools.keras.sublayers import Dictionaries
 
 if TYPE_CHECKING:
@@ -22,40 +23,10 @@ if TYPE_CHECKING:
 
     from tensorbundle.tools.keras.classes import Described
     from tensorbundle.tools.keras.layers import Layer, Variable
+    from tensorbundle.tools.keras.order import KerasVersion
 
 __all__ = ["Ordering", "Weight", "weights_of"]
 
-# Variables of Keras's own layers: those that are not trained, and those that are.
-_NOT_TRAINED: Final = frozenset(
-    (
-        *(
-            "moving_mean",
-            "moving_variance",
-            "moving_stddev",
-            "renorm_mean",
-            "renorm_stddev",
-            "mean",
-            "variance",
-        ),
-        *("adapt_mean", "adapt_variance", "count", "vector_u", "u", "sn_u", "idf_weights"),
-    )
-)
-_TRAINED: Final = frozenset(
-    (
-        *(
-            "kernel",
-            "_kernel",
-            "bias",
-            "_bias",
-            "gamma",
-            "beta",
-            "embeddings",
-            "_embeddings",
-            "recurrent_kernel",
-        ),
-        *("depthwise_kernel", "pointwise_kernel", "alpha", "scale", "concat_score_weight"),
-    )
-)
 # What may be a dictionary is visited twice, with all that is in it: so many visits of layers are allowed.
 _VISITS: Final = 1000
 _VISITS_OF_EACH: Final = 16
@@ -95,18 +66,19 @@ class Ordering:
         self._told = told
         self._trained = frozenset(trained)
 
-    def order(self, layer: Layer) -> list[Variable]:
-        """The variables of a layer, in order.
+    def order(self, layer: Layer, version: KerasVersion = 3) -> list[Variable]:
+        """The variables of a layer, in the order of a version of Keras.
 
         Raises:
             ConflictError: it is not known which variables are trained, and the order depends on it.
         """
-        known = list(self.trained(layer))
+        trained = {each.key: is_trained for each, is_trained in self.trained(layer)}
+        own = layer.own_by_key() if version == 2 else layer.own
         if unknown := self._unknown(layer):
             raise ConflictError(_which(unknown), key=layer.path)
         return [
-            *(each for each, is_trained in known if is_trained is not False),
-            *(each for each, is_trained in known if is_trained is False),
+            *(each for each in own if trained[each.key] is not False),
+            *(each for each in own if trained[each.key] is False),
         ]
 
     def must_be_known(self, model: Layer) -> None:
@@ -127,18 +99,13 @@ class Ordering:
             each.name for each, is_trained in self.trained(layer) if is_trained is None and len(layer.own) > 1
         ]
 
-    @staticmethod
-    def is_named(layer: Layer) -> bool:
-        """Whether all variables of a layer have names that layers of Keras give."""
-        return all(each.name in _NOT_TRAINED or each.name in _TRAINED for each in layer.own)
-
     def trained(self, layer: Layer) -> Iterator[tuple[Variable, bool | None]]:
         """A layer's variables and whether each is trained: as the user said, by its name, or by the optimizer."""
         some_are = any(each.key in self._trained for each in layer.own)  # of a frozen layer, none is
         for each in layer.own:
             told = self._told(each)
-            if told is None and (each.name in _NOT_TRAINED or each.name in _TRAINED):
-                told = each.name in _TRAINED
+            if told is None and (each.name in NOT_TRAINED or each.name in TRAINED):
+                told = each.name in TRAINED
             yield each, each.key in self._trained if told is None and some_are else told
 
 
@@ -146,11 +113,16 @@ def weights_of(model: Layer, classes: Classes, ordering: Ordering) -> list[Weigh
     """The datasets of a `.weights.h5` file, in the order of the model.
 
     Raises:
-        ConflictError: needed classes of layers, or the order of variables, are not known; the reason names the layers
+        ConflictError: needed classes of layers, the order of variables, or which objects are layers is not known; the reason names the layers
             and says what helps.
         BundleError: the config describes another model.
     """
     ordering.must_be_known(model)
+    if doubtful := doubts(model, classes.by_node):
+        raise ConflictError(
+            f"the names of variables do not say whether {quoted(doubtful)} are layers or dictionaries of variables; give a file "
+            "that the model wrote (--template FRESH.weights.h5)"
+        )
     walk = _Walk(classes, ordering, _VISITS + _VISITS_OF_EACH * sum(1 for _ in model.walk()))
     walk.add(model, "", classes.described, "")
     if walk.unknown:
@@ -199,7 +171,7 @@ class _Walk:
             below = _join(path, attribute)
             before = set(self._seen)
             is_dictionary = dictionaries.has(part) if part.may_be_dictionary else False
-            if part.is_list or (is_dictionary and self._classes.by_node):
+            if part.is_list or part.is_dictionary or (is_dictionary and self._classes.by_node):
                 self._add_items(part, below, inner, dictionaries)
                 continue
             self.add(part, below, inner[0] if inner else None, how or "by its attribute")

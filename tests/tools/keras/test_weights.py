@@ -235,7 +235,7 @@ def test_classes_from_the_graph_of_an_old_saved_model():
 
 
 def test_variables_whose_order_is_not_known():
-    nested = {"block": {"w": "block/w", "count_of": "block/count_of"}}
+    nested = {"block": {"w": "block/w", "count_of": "block/count_of"}, "stem": {"kernel": "stem/kernel"}}
     with pytest.raises(
         ConflictError, match=r"key 'block': which of the variables 'w', 'count_of' are trained is not known"
     ):
@@ -247,6 +247,7 @@ def test_variables_whose_order_is_not_known():
     assert list(paths(nested, told=lambda variable: variable.name == "count_of").values()) == [
         "block/count_of",
         "block/w",
+        "stem/kernel",
     ]
 
 

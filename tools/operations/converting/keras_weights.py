@@ -24,6 +24,7 @@ from tensorbundle.tools.keras.classes import (
     parse_keras_metadata,
     parse_saved_model,
 )
+from tensorbundle.tools.keras.dictionaries import absorb_dictionaries
 from tensorbundle.tools.keras.layers import find_model, read_layers
 from tensorbundle.tools.keras.lost import left_out_by_keras_3
 from tensorbundle.tools.keras.sequences import legacy_groups, legacy_layers, legacy_writer
@@ -104,8 +105,8 @@ def to_keras_weights(draft: Draft, model: KerasModel, template: Draft | None = N
     if template is not None and model.config is not None:
         raise BundleError("give a config (config) or a template (template), not both", path=draft.prefix)
     lost = left_out_by_keras_3(graph, Optimizers.of_draft(draft)) if template is not None else []
-    layer, ordering = _model_of(draft, graph, model, has_more=bool(lost))
     known = _classes(draft, graph, model)
+    layer, ordering = _model_of(draft, graph, model, known.by_node, has_more=bool(lost))
     if template is not None:
         shapes = {key: tensor.shape for key, tensor in draft.tensors.items()}
         weights = weights_by_template(layer, _groups(template), shapes, ordering, lost, model.version)
@@ -139,11 +140,10 @@ def to_legacy_weights(draft: Draft, model: KerasModel) -> None:
     graph = draft.graph
     if graph is None:
         return
-    layer, ordering = _model_of(draft, graph, model)
+    layers = _classes(draft, graph, model).by_node
+    layer, ordering = _model_of(draft, graph, model, layers)
     tensors: dict[str, DraftTensor] = {}
-    groups = _legacy_groups(
-        draft, layer, ordering, _classes(draft, graph, model).by_node, model, model.version
-    )
+    groups = _legacy_groups(draft, layer, ordering, layers, model, model.version)
     attributes: dict[str, dict[str, str | list[str]]] = {
         "": {
             "layer_names": [each.name for each in groups],
@@ -194,8 +194,8 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
             "Keras weights need a template with an object graph; rename the tensors instead",
             path=template.prefix,
         )
-    layer, ordering = _model_of(template, graph, model)
     known = _classes(template, graph, model).by_node
+    layer, ordering = _model_of(template, graph, model, known)
     legacy = legacy_layers(draft.attributes)
     pairs: list[tuple[str, Variable]] = []
     if legacy is None:
@@ -244,7 +244,7 @@ def from_keras_weights(draft: Draft, template: Draft, model: KerasModel) -> None
 
 
 def _model_of(
-    draft: Draft, graph: ObjectGraph, model: KerasModel, *, has_more: bool = False
+    draft: Draft, graph: ObjectGraph, model: KerasModel, layers: Collection[Node], *, has_more: bool = False
 ) -> tuple[Layer, Ordering]:
     """The layers of the model in a draft, and the known facts about the order of their variables.
 
@@ -252,6 +252,7 @@ def _model_of(
         draft: of the checkpoint.
         graph: its objects.
         model: what is known of the model.
+        layers: the objects that a SavedModel says are layers; empty if there is none.
         has_more: whether variables of layers are known that are not among the objects of the model.
     """
     try:
@@ -259,6 +260,8 @@ def _model_of(
     except BundleError as error:
         raise error.locate(path=draft.prefix) from None
     layer = read_layers(path, node)
+    if layers:
+        absorb_dictionaries(layer, layers)
     if not layer.has_variables and not has_more:
         raise ConflictError(
             f"object {path!r} has no layers with variables; say which is the model (--root PATH)",
