@@ -193,15 +193,24 @@ class Damage:
         self._found: int | None = None  # by how much a tensor's bytes are shifted
         self._left = size  # bytes that are examined of tensors after the first ones
 
-    def cause(self, key: str, entry: TensorEntry, *, failed: int) -> str | None:
-        """Why this tensor's checksum is wrong, if its bytes tell; `failed` is the number of tensors with wrong ones."""
+    def cause(self, key: str, entry: TensorEntry, *, failed: int, zeros: str | None) -> str | None:
+        """Why this tensor's checksum is wrong, if its bytes tell.
+
+        Args:
+            key: its key.
+            entry: its entry.
+            failed: how many tensors in the file have wrong checksums.
+            zeros: the cause that it has zeros, if it has. In a file that was converted or shifted, these may be another's.
+        """
         self._looked_at += 1
         if entry.nbytes > _TENSOR_BYTES:
-            return self.of_whole
+            return self.of_whole or zeros
         if self._looked_at > _MOST_TENSORS:
             self._left -= entry.nbytes
             known = self._found is not None and self._left >= 0 and not self.of_whole
-            return self._shifted(entry, [self._found or 0]) if known else self.of_whole
+            return (self._shifted(entry, [self._found or 0]) if known else self.of_whole) or zeros
+        if zeros is not None:
+            return self.of_whole or self._shifted(entry, self._shifts_of(entry)) or zeros
         data = self._read(entry.offset, entry.nbytes)
         computed = self._checksum(entry, data)
         other = self._by_content.get((entry.nbytes, computed))

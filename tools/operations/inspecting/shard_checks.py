@@ -156,8 +156,9 @@ class ShardChecks:
     ) -> None:
         causes = [
             content
-            or cause_in_bytes(file, each.stored)
-            or damage.cause(each.key, entries[each], failed=len(failures))
+            or damage.cause(
+                each.key, entries[each], failed=len(failures), zeros=cause_in_bytes(file, each.stored)
+            )
             for each, _ in failures
         ]
         other = None

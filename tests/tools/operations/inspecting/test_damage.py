@@ -144,6 +144,20 @@ def test_shifted_strings_and_tensors_after_many_others(tmp_path, inserted):
         assert found[key].startswith(f"the data is shifted by {shift:+} bytes: "), key
 
 
+def test_zeros_of_another_tensor(tmp_path):
+    """Where the data is shifted, some tensors are zero because others were."""
+    random = np.random.default_rng(1)
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("a", random.integers(1 << 32, size=300, dtype=np.uint32))
+        writer.add("m", np.zeros(3000, np.float32))
+        writer.add("w", random.integers(1 << 32, size=100, dtype=np.uint32))
+    data = (tmp_path / DATA).read_bytes()
+    (tmp_path / DATA).write_bytes(data[:600] + bytes(range(1, 251)) * 4 + data[600:])
+    found = causes(tmp_path)
+    assert found["w"].startswith("the data is shifted by +1000 bytes")
+    assert found["m"].startswith("the data is shifted by +1000 bytes")
+
+
 def test_a_flipped_bit_in_a_string(tmp_path):
     with tb.create(tmp_path / "m") as writer:
         writer.add("words", np.array([b"one", b"two" * 1000, b"three"], object))
