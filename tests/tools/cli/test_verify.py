@@ -14,6 +14,7 @@ from support.golden import SAMPLE, load_all
 from tensorbundle.entries import BundleHeader, TensorEntry
 from tensorbundle.proto.graph import Attribute, Node, ObjectGraph
 from tensorbundle.proto.nodes import encode_nodes
+from tensorbundle.table import FOOTER_BYTES
 from tensorbundle.tools import Problem, Report, verify, verify_all
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.writer import BundleWriter, append_bytes
@@ -434,6 +435,15 @@ def test_the_first_index_block_does_not_hide_the_others(run, tmp_path):
     flip(tmp_path / INDEX, handles[0].offset + 100)
     problems(run, tmp_path / "m")
     assert verify(tmp_path / "m").tensors == 16 - (len(blocks[0]) - 1)
+
+
+def test_bytes_of_an_index_that_are_in_no_block(run, ckpt):
+    data = (ckpt / INDEX).read_bytes()
+    (ckpt / INDEX).write_bytes(data[:-FOOTER_BYTES] + b"junk" + data[-FOOTER_BYTES:])
+    check(
+        problems(run, ckpt / "m"),
+        ("warning", "index", None, INDEX, len(data) - FOOTER_BYTES, "4 bytes are in no block", CHANGED),
+    )
 
 
 @pytest.fixture

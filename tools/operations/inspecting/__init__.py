@@ -14,6 +14,7 @@
 - `overview.py`: a summary in one screen: `info`.
 - `problems.py`: the problems that `verify` finds, as data.
 - `blocks.py`: finds the blocks of an index whose end is lost.
+- `tables.py`: damage of an index that hides no entry.
 - `sectors.py`: damaged sectors among the bytes of tensors.
 - `conversions.py`: data shards that were copied as text.
 - `damage.py`: how bytes were damaged, as far as they tell it.
