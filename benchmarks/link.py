@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
+import io
 import os
 import tempfile
 import threading
@@ -29,7 +31,7 @@ from tensorbundle.tools.operations.directories.checking import verify
 from tensorbundle.tools.operations.sizes import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 ROWS = 1000
 
@@ -64,13 +66,23 @@ class Body:
     """The body of a response."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self._data = io.BytesIO(data)
 
-    async def read(self) -> bytes:
-        return self._data
+    async def read(self, size: int) -> bytes:
+        return self._data.read(size)
 
     def close(self) -> None:
         pass
+
+
+class Client:
+    """botocore's client."""
+
+    def __init__(self, files: LinkedFiles) -> None:
+        self._files = files
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[dict[str, Any]]]:
+        return functools.partial(self._files._call_s3, method)
 
 
 class LinkedFiles(LocalFileSystem):
@@ -90,11 +102,22 @@ class LinkedFiles(LocalFileSystem):
         time.sleep(DOWN.take(0))
         return {**super().info(path, **more), "ETag": "1"}
 
+    async def set_session(self) -> None:
+        """See s3fs: there is nothing to begin."""
+
+    async def get_s3(self, bucket: str) -> Client:
+        del bucket
+        return Client(self)
+
+    def _get_s3_method_kwargs(self, method: object, **arguments: Any) -> dict[str, Any]:
+        del method
+        return arguments
+
     async def _call_s3(self, method: str, **arguments: Any) -> dict[str, Any]:
         name = arguments["Key"]
         if method == "get_object":
             return await self._get(name, arguments["Range"].removeprefix("bytes="))
-        body = arguments.get("Body", b"")
+        body = arguments["Body"].read() if "Body" in arguments else b""
         await asyncio.sleep(UP.take(len(body)))
         if body:
             offset = (arguments.get("PartNumber", 1) - 1) * PART_BYTES

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from tensorbundle.arrays import np
 from tensorbundle.boxes import intersect, must_tile, relative, whole_box
@@ -25,7 +25,7 @@ from tensorbundle.slices import readable_key
 from tensorbundle.storage.content import describe_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShardReader", "check_shape", "swap_bytes"]
 
+Memory = TypeVar("Memory")
 _CHUNK_BYTES: Final = 1 << 18  # which stay in the processor's cache between reading and checking
 _MOST_OPEN: Final = 128  # files at a time; each takes two descriptors
 _ANY_RANK: Final = 32  # that arrays may have in every version of NumPy
@@ -135,7 +136,7 @@ class ShardReader:
                 path=self._index.path,
                 key=readable_key(key),
             )
-        return _read(key, self._open(key, entry, stored), stored)
+        return _read(key, entry, stored, self._open(key, entry, stored))
 
     def _whole(self, key: bytes, entry: TensorEntry, *, verify: bool, copy: bool = False) -> Array:
         stored = self._index.stored(key, entry)
@@ -151,7 +152,7 @@ class ShardReader:
         verify = verify and stored.crc32c is not None
         plain = not swapped and entry.dtype is not DType.string
         if plain and (copy or shard.mapped is None):
-            out = _empty(key, entry, stored, shard)
+            out = _allocated(lambda: np.empty(entry.shape, dtype), key, entry, stored, shard)
             payload = out.reshape(-1).view(np.uint8).data
             with _naming(key):
                 shard.file.readinto(stored.offset, payload)
@@ -165,7 +166,7 @@ class ShardReader:
                 shard.verified.add(key)
             payload = shard.mapped[stored.offset : stored.offset + stored.nbytes]
         else:
-            payload = _read(key, shard, stored)
+            payload = _read(key, entry, stored, shard)
             if verify:
                 self._check(key, entry, stored, [payload])
         if entry.dtype is DType.string:
@@ -205,13 +206,15 @@ class ShardReader:
         except UnsupportedError as error:
             raise error.locate(path=self._index.prefix, key=readable_key(key)) from None
         size = math.prod(shape) * entry.dtype.itemsize
+        raw = _allocated(lambda: np.empty(size, np.uint8), key, entry, stored, shard)
         with _naming(key):
             if shard.mapped is None and size:
                 runs = _runs_of(box, entry.shape, entry.dtype.itemsize, stored.offset)
-                raw = np.frombuffer(b"".join(shard.file.read_ranges(runs)), np.uint8)
-            else:
-                raw = np.empty(size, np.uint8)
-            if shard.mapped is not None and size:
+                if len(runs) == 1:
+                    shard.file.readinto(runs[0][0], raw.data)
+                else:
+                    raw = np.frombuffer(b"".join(shard.file.read_ranges(runs)), np.uint8)
+            elif size:
                 out = raw.view(entry.dtype.numpy).reshape(shape)
                 gather(
                     lambda start, buffer: shard.file.readinto(stored.offset + start, buffer),
@@ -335,24 +338,24 @@ def _runs_of(box: Box, shape: tuple[int, ...], itemsize: int, base: int) -> list
     return [(offset, size) for offset in offsets]
 
 
-def _empty(key: bytes, entry: TensorEntry, stored: StoredRange, shard: _OpenShard) -> Array:
-    """Memory for the values of an entry, which may claim more of them than its file has."""
+def _allocated(
+    allocate: Callable[[], Memory], key: bytes, entry: TensorEntry, stored: StoredRange, shard: _OpenShard
+) -> Memory:
+    """Memory for an entry, which may claim more bytes than its file has."""
     try:
-        return np.empty(entry.shape, entry.dtype.numpy)
+        return allocate()
     except MemoryError:
         with _naming(key):
             check_range(entry, stored, shard.file.size)
         raise
 
 
-def _read(key: bytes, shard: _OpenShard, stored: StoredRange) -> memoryview:
+def _read(key: bytes, entry: TensorEntry, stored: StoredRange, shard: _OpenShard) -> memoryview:
     """The bytes of a tensor's range, in memory of their own."""
+    payload = memoryview(_allocated(lambda: bytearray(stored.nbytes), key, entry, stored, shard))
     with _naming(key):
-        if shard.mapped is None:
-            return memoryview(shard.file.read_ranges([(stored.offset, stored.nbytes)])[0])
-        payload = memoryview(bytearray(stored.nbytes))
         shard.file.readinto(stored.offset, payload)
-        return payload
+    return payload
 
 
 def _chunks(shard: _OpenShard, stored: StoredRange) -> Iterator[memoryview]:

@@ -8,7 +8,6 @@ that was asked for, and be of the version of the file that was seen first.
 from __future__ import annotations
 
 import bisect
-import itertools
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -21,7 +20,7 @@ from tensorbundle.storage.readahead import ReadAhead
 from tensorbundle.storage.spans import Span, cut, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
 __all__ = ["RemoteFile", "Seen"]
@@ -109,51 +108,53 @@ class RemoteFile:
                 if ahead.is_used_up:
                     self._must_be_unchanged()
                 return
-        for part, data in self._parts([Span(offset, len(buffer))]):
-            buffer[part.offset - offset : part.end - offset] = data
-        self._must_be_unchanged()
+        self._check(offset, len(buffer))
+        self._fill([Span(offset, len(buffer))], [buffer])
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """See `RandomAccessFile`: near ones in one request, long ones in several side by side."""
         for offset, size in ranges:
             self._check(offset, size)
         spans = merged(ranges)
-        found = {part.offset: data for part, data in self._parts(spans)}
-        self._must_be_unchanged()
-        whole = [b"".join(found[part.offset] for part in cut([span])) for span in spans]
-        del found
+        buffers = [memoryview(bytearray(span.size)) for span in spans]
+        self._fill(spans, buffers)
         starts = [span.offset for span in spans]
         out = []
         for offset, size in ranges:
             number = bisect.bisect_right(starts, offset) - 1
             start = offset - starts[number] if size else 0
-            out.append(whole[number][start : start + size] if size else b"")
+            out.append(bytes(buffers[number][start : start + size]) if size else b"")
         return out
 
-    def _parts(self, spans: Sequence[Span]) -> Iterator[tuple[Span, bytes]]:
-        """The bytes of spans, in parts that are read side by side.
+    def _fill(self, spans: Sequence[Span], buffers: Sequence[memoryview]) -> None:
+        """Fill a buffer for each span, in parts that are read side by side, each into its place.
 
-        The response to the first one says how long the file is, where that is not known yet; what it can't have is not
-        asked for any more then.
+        The first response says how long the file is, where that is not known yet; what it can't have is not asked for any
+        more then.
         """
-        parts = cut(spans)
-        checked = self._size is not None
-        waiting: deque[tuple[Span, Future[bytes]]] = deque()
+        waiting: deque[tuple[memoryview, Future[bytes]]] = deque()
         try:
-            while True:
-                for part in itertools.islice(parts, IN_FLIGHT - len(waiting)):
-                    waiting.append((part, submit(self._part, *part)))
-                if not waiting:
-                    return
-                part, future = waiting.popleft()
-                data = future.result()
-                if not checked and spans[-1].end > part.end and spans[-1].end > self.size:
-                    raise self._cut_short(*spans[-1], self.size)
-                checked = True
-                yield part, data
+            for span, buffer in zip(spans, buffers, strict=True):
+                for part in cut([span]):
+                    if len(waiting) == IN_FLIGHT:
+                        waiting[0][1].result()
+                        waiting.popleft()
+                        if spans[-1].end > self.size:
+                            raise self._cut_short(*spans[-1], self.size)
+                    start = part.offset - span.offset
+                    view = buffer[start : start + part.size]
+                    waiting.append((view, submit(self._part, *part, view)))
+            while waiting:
+                waiting[0][1].result()
+                waiting.popleft()
+        except CorruptionError:
+            self._check(*spans[-1])
+            raise
         finally:
-            for _, future in waiting:
+            for view, future in waiting:
                 future.cancel()
+                view.release()  # so that what still arrives is not written there
+        self._must_be_unchanged()
 
     def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
         """See `RandomAccessFile`."""
@@ -170,10 +171,10 @@ class RemoteFile:
         return 0, 0
 
     def _check(self, offset: int, size: int) -> None:
-        """Refuse what the file can't have, as far as its size is known."""
+        """Refuse what the file can't have, as far as its size is known; it is asked for before much memory is taken."""
         if self._closed:
             raise BundleError("this checkpoint was closed", path=self.path)
-        known = self._size
+        known = self._size if size <= _ONE_REQUEST else self.size
         if offset < 0 or size < 0 or (known is not None and offset + size > known):
             raise self._cut_short(offset, size, known)
 
@@ -183,30 +184,25 @@ class RemoteFile:
             f"{size} bytes wanted, the file ends {where}: it is cut short", path=self.path, offset=offset
         )
 
-    def _part(self, offset: int, size: int) -> bytes:
-        """One range, in one request that is made again if it fails for a reason that may pass."""
+    def _part(self, offset: int, size: int, into: memoryview | None = None) -> bytes:
+        """One range, in one request that is made again if it fails for a reason that may pass; or nothing, but in `into`."""
         self._check(offset, size)
         if not size:
             return b""
         try:
-            return patiently(lambda: self._once(offset, size))
+            return patiently(lambda: self._once(offset, size, into))
         except Exception as error:
             if _is_past_the_end(error):
                 raise self._cut_short(offset, size, self._size) from None
             raise translated(error, self.path).locate(path=self.path) from error
 
-    def _once(self, offset: int, size: int) -> bytes:
-        fetched = fetch(self._fs, self._name, offset, offset + size)
+    def _once(self, offset: int, size: int, into: memoryview | None) -> bytes:
+        fetched = fetch(self._fs, self._name, offset, offset + size, into)
         self._tells_version = fetched.version is not None
         self._must_be(fetched.version)
         if fetched.size is not None and self._size is None:
             self._size = fetched.size
-        found, known = len(fetched.data), fetched.size if fetched.size is not None else self._size
-        if found > size:
-            raise UnsupportedError(
-                f"{found} bytes instead of {size}: the server ignores byte ranges; download the files",
-                path=self.path,
-            )
+        found, known = fetched.received, fetched.size if fetched.size is not None else self._size
         if found < size:
             if known is not None and offset + size <= known:
                 raise ShortBodyError(f"{found} bytes of {size}: the response was cut short")

@@ -9,30 +9,29 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.storage.pool import Budget, submit
+from tensorbundle.storage.pool import budget, pages, submit
 from tensorbundle.storage.spans import Span, cut, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from concurrent.futures import Future
 
-__all__ = ["MAX_PARTS", "ReadAhead"]
+__all__ = ["ReadAhead"]
 
-MAX_PARTS: Final = 8  # on their way or waiting to be used, in the whole process; 64 MiB
-_SOON: Final = 4 * MAX_PARTS  # parts among which a read is looked for
-
-
-_budget: Final = Budget(MAX_PARTS)
+_MOST: Final = 16  # parts of one file that are on their way, or wait to be used
+_SOON: Final = 2 * _MOST  # parts among which a read is looked for
 
 
 class ReadAhead:
     """Parts of one file, in the order of their use, read ahead of whoever uses them; for one thread."""
 
-    def __init__(self, read: Callable[[int, int], bytes], ranges: Iterable[tuple[int, int]]) -> None:
-        """Read ahead `ranges`, each an offset and a size, in their order; `read` reads one part, in a thread."""
+    def __init__(
+        self, read: Callable[[int, int, memoryview], object], ranges: Iterable[tuple[int, int]]
+    ) -> None:
+        """Read ahead `ranges`, each an offset and a size, in their order; `read` reads one part into a buffer, in a thread."""
         self._read = read
         self._planned: deque[Span] = deque(cut(joined(ranges)))
-        self._coming: deque[tuple[Span, Future[bytes]]] = deque()
+        self._coming: deque[tuple[Span, memoryview, Future[object]]] = deque()
 
     @property
     def is_used_up(self) -> bool:
@@ -44,7 +43,7 @@ class ReadAhead:
         end = offset + size
         inside = False
         soon = itertools.islice(self._planned, _SOON)
-        for part in itertools.chain((each for each, _ in self._coming), soon):
+        for part in itertools.chain((each for each, _, _ in self._coming), soon):
             if part.offset <= offset < part.end:
                 inside = True
                 if end <= part.end:
@@ -70,8 +69,8 @@ class ReadAhead:
             while not self._coming and not self._planned[0].offset <= done < self._planned[0].end:
                 self._planned.popleft()
             self._ask()
-            part, future = self._coming[0]
-            data = memoryview(future.result())  # whose slices are no copies
+            part, data, future = self._coming[0]
+            future.result()
             take = min(part.end, end) - done
             start = done - part.offset
             buffer[done - offset : done - offset + take] = data[start : start + take]
@@ -83,14 +82,20 @@ class ReadAhead:
 
     def _ask(self) -> None:
         """Let as many parts come as there may be."""
-        while self._planned and _budget.take(len(self._coming)):
+        while (
+            self._planned
+            and len(self._coming) < _MOST
+            and budget.take_for_reading(self._planned[0].size, len(self._coming))
+        ):
             part = self._planned.popleft()
-            self._coming.append((part, submit(self._read, part.offset, part.size)))
+            data = pages(part.size)
+            self._coming.append((part, data, submit(self._read, *part, data)))
 
     def _drop(self) -> None:
-        _, future = self._coming.popleft()
+        part, data, future = self._coming.popleft()
         future.cancel()
-        _budget.give_back()
+        data.release()
+        budget.was_used(part.size)
 
     def close(self) -> None:
         """Give up what is still to come."""

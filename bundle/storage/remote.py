@@ -20,7 +20,15 @@ from tensorbundle.storage.paths import basename, dirname, join
 from tensorbundle.storage.pool import submit
 from tensorbundle.storage.protocols import Upload
 from tensorbundle.storage.publishing import PublishedFiles
-from tensorbundle.storage.s3 import S3Parts, begin_s3, call_s3, complete_s3, part_bytes, uploads_to_s3
+from tensorbundle.storage.s3 import (
+    NextPart,
+    S3Parts,
+    begin_s3,
+    call_s3,
+    complete_s3,
+    part_bytes,
+    uploads_to_s3,
+)
 from tensorbundle.storage.settings import current_options
 from tensorbundle.storage.uploads import RemoteWriter, must_have, upload
 
@@ -314,7 +322,7 @@ class _S3Assembly:
     def writer(self, first: int) -> PartsWriter:
         """See `Assembly`."""
         fs, name = self.store.locate(self.upload.path)
-        return S3Parts(self.upload.path, fs, name, self.upload.id, first, self.part_bytes)
+        return S3Parts(self.upload.path, fs, name, self.upload.id, first, NextPart(self.part_bytes))
 
     def complete(self, parts: Sequence[SentPart], size: int, crc: int) -> None:
         """See `Assembly`."""

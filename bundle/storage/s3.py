@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from tensorbundle.errors import ConflictError
 from tensorbundle.storage.faults import code_of, patiently, translated
-from tensorbundle.storage.pool import Budget, submit
+from tensorbundle.storage.pool import budget, pages, submit
 from tensorbundle.storage.protocols import SentPart
 from tensorbundle.storage.spans import PART_BYTES
 
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 MAX_PARTS: Final = 10_000  # of one upload to S3
-PARTS_IN_FLIGHT: Final = 8  # in the whole process; 64 MiB
 _MIB: Final = 1 << 20
 _GONE: Final = "NoSuchUpload"  # the code of S3 for an upload that was completed or deleted
 _SECONDS: Final = 60  # for a request, beside the time that its bytes take
@@ -48,30 +47,67 @@ def part_bytes(size: int | None) -> int:
     return max(PART_BYTES, -(-needed // _MIB) * _MIB)
 
 
+class Part(io.RawIOBase):
+    """The bytes of a part, as a file: of one in small chunks less is copied on the way to the socket than of `bytes`."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self.memory = memory
+        self._position = 0
+
+    def readable(self) -> bool:
+        """See `io.IOBase`."""
+        return True
+
+    def seekable(self) -> bool:
+        """See `io.IOBase`."""
+        return True
+
+    def tell(self) -> int:
+        """See `io.IOBase`."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See `io.IOBase`."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self.memory)}[whence]
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """See `io.RawIOBase`."""
+        data = self.memory[self._position : self._position + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
 class NextPart:
     """Bytes that are collected until there are as many as a part has, and handed over without a copy."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._collected = io.BytesIO()
+        self._memory: memoryview | None = None
+        self._filled = 0
 
-    def filled(self, view: memoryview) -> Iterator[bytes]:
+    def filled(self, view: memoryview) -> Iterator[memoryview]:
         """Add bytes; each part that they complete."""
         while len(view):
-            room = self._size - self._collected.tell()
-            self._collected.write(view[:room])
-            view = view[room:]
-            if self._collected.tell() == self._size:
+            if self._memory is None:
+                self._memory = pages(self._size)
+            end = min(self._size, self._filled + len(view))
+            taken = end - self._filled
+            self._memory[self._filled : end] = view[:taken]
+            self._filled, view = end, view[taken:]
+            if self._filled == self._size:
                 yield self.rest()
 
-    def rest(self) -> bytes:
+    def rest(self) -> memoryview:
         """What was collected, which is not here any more."""
-        data = self._collected.getvalue()
-        self._collected = io.BytesIO()
-        return data
+        part = memoryview(b"") if self._memory is None else self._memory[: self._filled]
+        self._memory, self._filled = None, 0
+        return part
 
 
-def call_s3(fs: Any, name: str, method: str, **arguments: object) -> Any:
+def call_s3(fs: Any, name: str, method: str, body: memoryview | None = None, **arguments: object) -> Any:
     """The response of S3 to a request about one file; made again if it fails for a reason that may pass.
 
     The time-outs of the library begin when a request has been sent. A server that stops to receive in the middle of one
@@ -80,13 +116,21 @@ def call_s3(fs: Any, name: str, method: str, **arguments: object) -> Any:
     from fsspec.asyn import sync
 
     bucket, key, _ = fs.split_path(name)
-    body = arguments.get("Body")
+    seconds = None if body is None else _SECONDS + len(body) / _SLOWEST
 
     def send() -> Any:
-        seconds = _SECONDS + len(body) / _SLOWEST if isinstance(body, bytes) else None
-        return sync(fs.loop, fs._call_s3, method, timeout=seconds, Bucket=bucket, Key=key, **arguments)
+        more = {} if body is None else {"Body": Part(body)}
+        return sync(fs.loop, _call, fs, method, timeout=seconds, Bucket=bucket, Key=key, **arguments, **more)
 
     return patiently(send)
+
+
+async def _call(fs: Any, method: str, **arguments: object) -> Any:
+    """One request, without the further attempts of s3fs: these would send a body from where the last one left it."""
+    await fs.set_session()
+    client = await fs.get_s3(arguments["Bucket"])
+    call = getattr(client, method)
+    return await call(**fs._get_s3_method_kwargs(call, **arguments))
 
 
 def begin_s3(fs: Any, name: str) -> str:
@@ -123,7 +167,7 @@ def complete_s3(
     `must_be_this` raises ConflictError unless the file that has the name has the bytes of these parts. It is called if the
     name is taken, which it also is after a request that was carried out and whose answer was lost.
     """
-    condition = {} if replace else {"IfNoneMatch": "*"}
+    condition: dict[str, Any] = {} if replace else {"IfNoneMatch": "*"}
     listed = [{"PartNumber": part.number, "ETag": part.tag} for part in parts]
     try:
         call_s3(
@@ -152,39 +196,42 @@ def is_taken(error: BaseException) -> bool:
     return code_of(error) in ("PreconditionFailed", "ConditionalRequestConflict", _GONE)
 
 
-_budget: Final = Budget(PARTS_IN_FLIGHT)
-
-
 class S3Parts:
     """Parts of an upload to S3 that follow each other, some of them on their way at a time (`PartsWriter`)."""
 
-    def __init__(self, path: str, fs: Any, name: str, upload_id: str, first: int, part_bytes: int) -> None:
-        """Send the parts from number `first` on of the upload `upload_id` of the file `name`, whose URL is `path`."""
+    def __init__(
+        self, path: str, fs: Any, name: str, upload_id: str, first: int, next_part: NextPart
+    ) -> None:
+        """Send the parts from number `first` on of the upload `upload_id` of the file `name`, whose URL is `path`.
+
+        `next_part` has what was written already.
+        """
         self._path, self._fs, self._name, self._id = path, fs, name, upload_id
         self._number = first
-        self._next = NextPart(part_bytes)
+        self._next = next_part
         self._done: list[SentPart] = []
-        self._coming: deque[Future[SentPart]] = deque()
+        self._coming: deque[tuple[int, Future[SentPart]]] = deque()  # with the size of each
 
     def write(self, data: Buffer) -> None:
         """See `PartsWriter`."""
         for part in self._next.filled(memoryview(data).cast("B")):
             self.send(part)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: memoryview) -> None:
         """Send the next part."""
-        while not _budget.take(len(self._coming)):
+        while not budget.take_for_writing(len(data), len(self._coming)):
             self._take()
-        self._coming.append(submit(self._send_part, self._number, data))
+        self._coming.append((len(data), submit(self._send_part, self._number, data)))
         self._number += 1
 
-    def _send_part(self, number: int, data: bytes) -> SentPart:
-        sent = call_s3(self._fs, self._name, "upload_part", UploadId=self._id, PartNumber=number, Body=data)
+    def _send_part(self, number: int, data: memoryview) -> SentPart:
+        sent = call_s3(self._fs, self._name, "upload_part", data, UploadId=self._id, PartNumber=number)
         return SentPart(number, sent["ETag"])
 
     def _take(self) -> None:
+        size, future = self._coming.popleft()
         try:
-            self._done.append(self._coming.popleft().result())
+            self._done.append(future.result())
         except Exception as error:
             if code_of(error) == _GONE:
                 raise ConflictError(
@@ -193,7 +240,7 @@ class S3Parts:
                 ) from error
             raise translated(error, self._path, doing="written") from error
         finally:
-            _budget.give_back()
+            budget.was_sent(size)
 
     def finish_parts(self) -> list[SentPart]:
         """See `PartsWriter`."""
@@ -205,13 +252,13 @@ class S3Parts:
 
     def stop(self) -> None:
         """Send no part more, and wait for those on their way: one that arrives after the end of its upload would stay."""
-        for future in self._coming:
+        for _, future in self._coming:
             future.cancel()
         while self._coming:
-            future = self._coming.popleft()
+            size, future = self._coming.popleft()
             if not future.cancelled():
                 future.exception()
-            _budget.give_back()
+            budget.was_sent(size)
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from tensorbundle.errors import ConflictError
 from tensorbundle.storage.faults import patiently, translated
 from tensorbundle.storage.fetching import is_s3
 from tensorbundle.storage.paths import temporary_name
-from tensorbundle.storage.pool import submit
+from tensorbundle.storage.pool import budget, submit
 from tensorbundle.storage.s3 import (
     NextPart,
     S3Parts,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from tensorbundle.storage.protocols import Buffer, RandomAccessFile, SentPart
+    from tensorbundle.storage.protocols import Buffer, RandomAccessFile
 
 __all__ = ["RemoteWriter", "must_have", "upload"]
 
@@ -95,6 +95,7 @@ class RemoteWriter:
         self._next = NextPart(self._part_bytes)
         self._crc = 0
         self._open = True
+        budget.begin_file()
 
     @property
     def upload_id(self) -> str | None:
@@ -127,7 +128,7 @@ class RemoteWriter:
             UnreadableFileError: it can't be written.
         """
         if self._open:
-            self._open = False
+            self._end()
             try:
                 self._guard(self._complete)
             except BaseException:
@@ -137,8 +138,12 @@ class RemoteWriter:
     def abandon(self) -> None:
         """See `WritableFile`: the file never appears."""
         if self._open:
-            self._open = False
+            self._end()
             self._abort()
+
+    def _end(self) -> None:
+        self._open = False
+        budget.end_file()
 
     def _guard(self, do: Callable[[], None]) -> None:
         """Raise an error of ours for what a library raises."""
@@ -147,7 +152,7 @@ class RemoteWriter:
         except Exception as error:
             raise translated(error, self.path, doing="written").locate(path=self.path) from error
 
-    def _send(self, part: bytes) -> None:
+    def _send(self, part: memoryview) -> None:
         """Send the next part."""
         raise NotImplementedError
 
@@ -214,21 +219,16 @@ class _S3Upload(RemoteWriter):
         """See `RemoteWriter`."""
         return None if self._begun is None else self._begun.result()
 
-    def _send(self, part: bytes) -> None:
+    def _send(self, part: memoryview) -> None:
         if self._parts is None:
             if self._begun is None:
                 self.begin()
-            self._parts = S3Parts(self.path, self._fs, self._name, str(self.upload_id), 1, self._part_bytes)
+            self._parts = S3Parts(self.path, self._fs, self._name, str(self.upload_id), 1, self._next)
         self._parts.send(part)
 
     def _seal(self) -> None:
         if self._parts is not None:
-            self._finish_parts(self._parts)
-
-    def _finish_parts(self, parts: S3Parts) -> list[SentPart]:
-        if rest := self._next.rest():
-            parts.send(rest)
-        return parts.finish_parts()
+            self._parts.finish_parts()
 
     def _complete(self) -> None:
         if self._parts is not None:
@@ -236,14 +236,14 @@ class _S3Upload(RemoteWriter):
                 self._fs,
                 self._name,
                 str(self.upload_id),
-                self._finish_parts(self._parts),
+                self._parts.finish_parts(),
                 replace=self._replace,
                 must_be_this=self._must_be_this,
             )
             return
-        condition = {} if self._replace else {"IfNoneMatch": "*"}
+        condition: dict[str, Any] = {} if self._replace else {"IfNoneMatch": "*"}
         try:
-            call_s3(self._fs, self._name, "put_object", Body=self._next.rest(), **condition)
+            call_s3(self._fs, self._name, "put_object", self._next.rest(), **condition)
         except Exception as error:
             if not is_taken(error):
                 raise
@@ -264,7 +264,7 @@ class _StreamUpload(RemoteWriter):
     _stream: Any = None
     _temporary: str | None = None
 
-    def _send(self, part: bytes) -> None:
+    def _send(self, part: memoryview) -> None:
         if self._stream is None:
             from fsspec.spec import AbstractBufferedFile
 
@@ -293,7 +293,7 @@ class _StreamUpload(RemoteWriter):
             self._abort()
             return
         if self._stream is None:
-            patiently(lambda: self._fs.pipe_file(self._name, rest))
+            patiently(lambda: self._fs.pipe_file(self._name, bytes(rest)))
             return
         self._stream.close()
         if self._temporary is not None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import tensorbundle as tb
-from tensorbundle.storage.readahead import MAX_PARTS
-from tensorbundle.storage.s3 import PARTS_IN_FLIGHT, part_bytes
+from tensorbundle.storage.pool import AHEAD_BYTES, EITHER_BYTES
+from tensorbundle.storage.s3 import part_bytes
 from tensorbundle.storage.spans import PART_BYTES
 from tensorbundle.tools import extract
 
 PAGE = (Path(__file__).parents[2] / "docs" / "remote.md").read_text(encoding="utf-8")
-SIZE, SHARDS = 10**12, 200
+SIZE, SHARDS = 10**12, 400
 LINE = 10**10 / 8  # bytes a second
 CONNECTION = 85_000_000
-WORKERS, PROCESSES = 20, 2
+WORKERS, PROCESSES = 20, 4
 READS = SHARDS * math.ceil(SIZE / SHARDS / PART_BYTES)
 WRITES = SHARDS * math.ceil(SIZE / SHARDS / part_bytes(SIZE // SHARDS))
 
@@ -58,9 +58,9 @@ def test_the_other_requests(s3, tmp_path):
 
 
 def test_time():
-    process = MAX_PARTS * CONNECTION
-    assert PARTS_IN_FLIGHT == MAX_PARTS
-    assert f"{MAX_PARTS} parts in each direction, about {CONNECTION // 10**6} MB/s for each" in PAGE
+    parts = EITHER_BYTES // PART_BYTES
+    process = parts * CONNECTION
+    assert f"{parts} parts in each direction, about {CONNECTION // 10**6} MB/s for each" in PAGE
     assert f"together: {math.ceil(SIZE / min(LINE, process) / 60)} minutes" in PAGE
     seconds = SIZE / WORKERS / min(LINE, PROCESSES * process)
     assert f"the line is full: {math.ceil(seconds)} seconds" in PAGE
@@ -70,6 +70,10 @@ def test_time():
 
 
 def test_memory():
-    ahead, out = MAX_PARTS * PART_BYTES >> 20, (PARTS_IN_FLIGHT + 1) * PART_BYTES >> 20
-    assert f"{ahead} MiB that are read ahead, {out} MiB on their way out" in PAGE
-    assert f"of what is read ahead at most {ahead} MiB" in PAGE
+    alone, either = AHEAD_BYTES >> 20, EITHER_BYTES >> 20
+    # Two files are written at a time: of each a part is collected, and of the second one is read and one sent.
+    files = (2 + 2) * PART_BYTES >> 20
+    assert (
+        f"{either} MiB that are read ahead, {either} MiB on their way out, {files} MiB for two files" in PAGE
+    )
+    assert f"At most {alone} MiB are read ahead, or {either} MiB while something is written" in PAGE

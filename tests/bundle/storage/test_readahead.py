@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from tensorbundle.storage import readahead
-from tensorbundle.storage.readahead import MAX_PARTS, ReadAhead
-from tensorbundle.storage.spans import PART_BYTES, cut
+from tensorbundle.storage import pool, readahead
+from tensorbundle.storage.readahead import ReadAhead
+from tensorbundle.storage.spans import cut
 
 DATA = bytes(range(256)) * 64
 
@@ -16,17 +16,19 @@ class Source:
         self.reads = []
         self._lock = threading.Lock()
 
-    def read(self, offset, size):
+    def read(self, offset, size, into):
         with self._lock:
             self.reads.append((offset, size))
-        return DATA[offset : offset + size]
+        into[:] = DATA[offset : offset + size]
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(readahead, "cut", lambda spans: cut(spans, 100))
-    yield
-    assert readahead._budget._taken == 0
+    budget = pool.Budget(800, 400)
+    monkeypatch.setattr(readahead, "budget", budget)
+    yield budget
+    assert not budget._read
 
 
 def test_reads_each_part_once():
@@ -61,20 +63,42 @@ def test_the_number_of_parts_is_bounded():
     second = ReadAhead(source.read, [(0, 5000)])
     first.fill(0, memoryview(bytearray(1)))
     second.fill(0, memoryview(bytearray(1)))
-    assert len(first._coming) == MAX_PARTS
-    assert len(second._coming) == 2
+    assert len(first._coming) == 8
+    assert len(second._coming) == 1
     first.close()
     second.fill(100, memoryview(bytearray(1)))
-    assert len(second._coming) == MAX_PARTS
+    assert len(second._coming) == 8
     second.close()
-    assert MAX_PARTS * PART_BYTES <= 64 << 20
+
+
+def test_small_parts_are_bounded_too():
+    ahead = ReadAhead(Source().read, [(offset, 1) for offset in range(0, 20 << 20, 1 << 20)])
+    ahead.fill(0, memoryview(bytearray(1)))
+    assert len(ahead._coming) == 16
+    ahead.close()
+
+
+def test_less_is_read_ahead_while_something_is_written(small_parts):
+    ahead = ReadAhead(Source().read, [(0, 5000)])
+    ahead.fill(0, memoryview(bytearray(1)))
+    assert len(ahead._coming) == 8
+    small_parts.begin_file()
+    ahead.fill(500, memoryview(bytearray(1)))
+    assert len(ahead._coming) == 4
+    assert all(small_parts.take_for_writing(100, own) for own in range(4))
+    assert not small_parts.take_for_writing(100, 1)
+    assert small_parts.take_for_writing(100, 0)
+    small_parts.end_file()
+    ahead.fill(600, memoryview(bytearray(1)))
+    assert len(ahead._coming) == 8
+    ahead.close()
 
 
 def test_an_error_comes_when_its_bytes_are_used():
-    def read(offset, size):
+    def read(offset, size, into):
         if offset >= 200:
             raise OSError("gone")
-        return DATA[offset : offset + size]
+        into[:] = DATA[offset : offset + size]
 
     ahead = ReadAhead(read, [(0, 400)])
     assert ahead.fill(100, memoryview(bytearray(100)))

@@ -412,15 +412,15 @@ def test_parts_of_a_tensor_are_asked_for_together(together, read, wanted):
 
 def test_what_is_verified_is_read_ahead(together):
     root, patch = together
-    patch.setattr(Together, "wanted", readahead.MAX_PARTS)
+    patch.setattr(Together, "wanted", readahead._MOST)
     assert not verify(f"{root}/model").problems
-    assert Together.most == readahead.MAX_PARTS
+    assert Together.most == readahead._MOST
 
 
 @pytest.mark.parametrize("names", [["large"], ["a", "b"]])
 def test_the_next_data_shard_is_read_before_the_last_one_is_written(together, tmp_path, names):
     root, patch = together
-    wanted = readahead.MAX_PARTS if names == ["large"] else 6
+    wanted = readahead._MOST if names == ["large"] else 6
     patch.setattr(Together, "wanted", wanted)
     extract(f"{root}/model", tmp_path / "copy", names, options=TransferOptions(jobs=2))
     assert Together.most == wanted
