@@ -216,9 +216,13 @@ def slot_with_child(directory: Path, count: int) -> Path:
 
 @_input(30_000, key="s1/v")
 def many_names(directory: Path, count: int) -> Path:
-    """Short names, one scope each: nothing odd but their number."""
-    entries = {b"s%d/v" % number: plain("float32", [0], b"") for number in range(count)}
-    write_bundle(directory / "m", entries, [b""])
+    """Short names, one scope and one number each: nothing odd but how many they are."""
+    data = np.arange(count, dtype=np.float32).tobytes()
+    entries = {
+        b"s%d/v" % number: plain("float32", [1], data[4 * number : 4 * number + 4], offset=4 * number)
+        for number in range(count)
+    }
+    write_bundle(directory / "m", entries, [data])
     return directory / "m"
 
 

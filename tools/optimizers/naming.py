@@ -208,14 +208,13 @@ def _legacy(variables: Mapping[str, str], shapes: Mapping[str, Shape]) -> list[O
             found.setdefault(scope, Optimizer("legacy", scope)).iterations = key
         elif training is not None:
             found.setdefault(training["scope"], Optimizer("legacy", training["scope"]))
+    sizes = {len(scope) for scope in found}
     for name, key in variables.items() if found else ():
-        parts = name.split("/")
-        for end in range(1, min(len(parts), _MAX_PARTS)):
-            optimizer = found.get("/".join(parts[:end]))
-            if optimizer is not None:
-                if key != optimizer.iterations:
-                    _add(optimizer, parts[end:], key, variables, shapes)
-                break
+        optimizer = next(
+            (found[name[:at]] for at in _slashes(name) if at in sizes and name[:at] in found), None
+        )
+        if optimizer is not None and key != optimizer.iterations:
+            _add(optimizer, name[len(optimizer.path) + 1 :].split("/"), key, variables, shapes)
     for optimizer in found.values():
         tell_momentums_apart(optimizer)
     return [each for each in found.values() if _is_one(each)]
@@ -298,14 +297,26 @@ def _keras(variables: Mapping[str, str], shapes: Mapping[str, Shape]) -> list[Op
     return [each for each in found.values() if each.iterations is not None]
 
 
+def _slashes(name: str) -> Iterator[int]:
+    """The places of the slashes of a name, as far as scopes are looked for."""
+    at = -1
+    for _ in range(_MAX_PARTS):
+        at = name.find("/", at + 1)
+        if at < 0:
+            return
+        yield at
+
+
 def _scopes(name: str) -> Iterator[tuple[str, str]]:
     """The scopes of a name that show the class of an optimizer, each with the rest of the name."""
-    parts = name.split("/", _MAX_PARTS)
-    for end, part in enumerate(parts[:-1], 1):
-        if _class_in(part) in KERAS_SLOTS:
-            yield "/".join(parts[:end]), "/".join(parts[end:])
+    start = 0
+    for end in _slashes(name):
+        if _class_in(name[start:end]) in KERAS_SLOTS:
+            yield name[:end], name[end + 1 :]
+        start = end + 1
 
 
+@functools.lru_cache(maxsize=1024)  # the same scopes again and again, in the order of names
 def _class_in(scope: str) -> str:
     """The class that the last part of an optimizer's scope shows, as in `KERAS_SLOTS`: `RMSprop_1` and `rm_sprop` are `rmsprop`."""
     return re.sub(r"_\d+$", "", scope.rpartition("/")[2]).replace("_", "").lower()
