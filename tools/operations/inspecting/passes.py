@@ -7,12 +7,13 @@ import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from tensorbundle.arrays import np
 from tensorbundle.errors import BundleError
 from tensorbundle.tools.patterns import select
 from tensorbundle.tools.rewriting.draft_index import expression_of
 from tensorbundle.tools.rewriting.expressions import Stored, stream_values
 from tensorbundle.tools.rewriting.ordered import in_order
-from tensorbundle.tools.rewriting.ranges import OpenFiles
+from tensorbundle.tools.rewriting.ranges import BUFFER_BYTES, OpenFiles, TensorRange, stream_ranges
 from tensorbundle.tools.rewriting.reading import Reading
 from tensorbundle.tools.rewriting.repetition import Repetition
 
@@ -65,12 +66,32 @@ def flat_values_of(
 ) -> Iterator[Array]:
     """`flat_values` of a tensor that is stored or computed."""
     if isinstance(values, Stored) and not values.stored_slices:
+        whole = None if files is None else _at_once(values, files, verify=verify)
+        if whole is not None:
+            yield whole
+            return
         values = Stored(values.index, values.key, values.entry._replace(shape=(values.entry.elements,)))
     with Reading(verify=verify, files=files) as reading:
         for stored in values.inputs() if files is None else ():
             for raw_key, each in stored.stored_entries:
                 reading.prefetch(stored.index, raw_key, each)
         yield from stream_values(values, reading)
+
+
+def _at_once(values: Stored, files: OpenFiles, *, verify: bool) -> Array | None:
+    """The values of a small tensor of numbers, in a flat array; None of others.
+
+    A checkpoint may have very many. They are read as bytes, as `Reading` takes several times as long for each.
+    """
+    index, key, entry = values.index, values.key, values.entry
+    if not 0 < entry.nbytes <= BUFFER_BYTES or entry.nbytes != entry.expected_nbytes:
+        return None
+    stored = index.stored(key, entry)
+    if stored is None or stored.big_endian:
+        return None
+    chunks: list[memoryview] = []
+    stream_ranges([TensorRange.of(index, key, entry, stored)], files, write=chunks.append, verify=verify)
+    return np.frombuffer(chunks[0], entry.dtype.numpy)
 
 
 def in_batches(
