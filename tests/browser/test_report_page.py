@@ -113,7 +113,7 @@ def test_the_first_screen_says_what_is_asked_first(show, tmp_path):
     said = facts(browser)
     assert said["optimizer"] == "Adam, Ftrl"
     assert said["largest layer"] == sizes.most_common(1)[0][0]
-    assert said["tensors with NaN or Inf"] == "1"
+    assert said["tensor with NaN or Inf"] == "1"
     found = browser.find_element(CSS, "#nan tbody button")
     assert found.text == "dnn/logits/bias"
     assert found.rect["y"] + found.rect["height"] < 800
@@ -131,7 +131,7 @@ def test_problems_are_shown(show, tmp_path):
         file.write(b"\xff")
     browser = show(report(tmp_path / "m"))
     assert "checksum" in text(browser, "#problems")
-    assert facts(browser)["tensors with NaN or Inf"] == "1"
+    assert facts(browser)["tensor with NaN or Inf"] == "1"
     assert text(browser, "#nan tbody tr") == "bad 1 1 66.7 %"
     browser.find_element(CSS, "#nan tbody button").send_keys(ENTER)
     assert text(browser, "#tensors tbody tr:first-child").startswith("bad ")
@@ -144,7 +144,7 @@ def test_values_that_can_not_be_read(show, tmp_path):
         writer.add("x", np.ones(4, np.float32))
         writer.add("y", np.ones(4, np.float32))
     os.truncate(tmp_path / "m.data-00000-of-00001", tb.open(tmp_path / "m").entry("y").offset)
-    assert facts(show(report(tmp_path / "m")))["tensors with NaN or Inf"] == "0, 1 can't be read"
+    assert facts(show(report(tmp_path / "m")))["tensors with NaN or Inf"] == "0 found, 1 can't be read"
 
 
 def test_an_object_graph_that_can_not_be_read(show, tmp_path):
@@ -190,7 +190,7 @@ def test_two_checkpoints_are_compared(show, tmp_path):
     browser = show(report(tmp_path / "a", tmp_path / "b"))
     found = {each.text for each in browser.find_elements(CSS, "#tensors tbody tr")}
     assert any(each.startswith("w value") and each.endswith(" 1") for each in found), found
-    assert {"value", "added", "removed", "same"} <= facts(browser).keys()
+    assert {"other values", "added", "removed", "the same"} <= facts(browser).keys()
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_twenty_thousand_tensors(show, twenty_thousand, benchmark):
 
 def test_two_checkpoints_of_twenty_thousand_tensors(show, twenty_thousand):
     browser = show(report(twenty_thousand, twenty_thousand, values=False))
-    assert facts(browser)["same"] == "20,000"
+    assert facts(browser)["the same"] == "20,000"
     assert drawn(browser) < 1500
 
 

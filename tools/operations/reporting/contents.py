@@ -14,7 +14,7 @@ from tensorbundle.keys import decode_key
 from tensorbundle.members import shards_of
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY, key_path
 from tensorbundle.storage import store_of
-from tensorbundle.storage.paths import basename, dirname
+from tensorbundle.storage.paths import basename, dirname, join
 from tensorbundle.tools.operations.comparing.differences import diff
 from tensorbundle.tools.operations.inspecting.histograms import Histogram
 from tensorbundle.tools.operations.inspecting.layout import Layout
@@ -23,7 +23,7 @@ from tensorbundle.tools.operations.inspecting.passes import flat_values, over_te
 from tensorbundle.tools.operations.inspecting.statistics import TensorStatistics, numbers
 from tensorbundle.tools.operations.inspecting.verification import verify_checkpoint
 from tensorbundle.tools.operations.reporting.graphs import graph_contents
-from tensorbundle.tools.operations.reporting.layers import largest_layers
+from tensorbundle.tools.operations.reporting.layers import is_weight, largest_layers
 from tensorbundle.tools.operations.reporting.page import html_page
 from tensorbundle.tools.optimizers.finding import Optimizers
 
@@ -45,7 +45,7 @@ _MOST_SHARDS: Final = 1_000  # that are looked for one by one
 _LARGEST_LAYERS: Final = 5
 _STATISTICS: Final = ("min", "max", "mean", "std", "nan", "inf", "zeros")
 _LARGEST_EXACT: Final = 2**53  # integers up to this are exact in JavaScript
-_WEIGHTS, _STATE, _GRAPH = range(3)  # kinds of tensors
+_WEIGHTS, _STATE, _GRAPH, _OTHER = range(4)  # kinds of tensors
 
 
 def report(
@@ -75,10 +75,14 @@ def report(
         return html_page(_of_one(path, values=values, jobs=jobs, progress=progress))
     found = diff(path, other, values=values, jobs=jobs, progress=progress)
     sides = [info(path), info(other)]
+    names = list(map(_title, sides))
+    if names[0] == names[1]:
+        names = [join(basename(dirname(each.prefix)), _title(each)) for each in sides]
     return html_page(
         {
             "page": "comparison",
-            "title": " and ".join(map(_title, sides)),
+            "title": " and ".join(names),
+            "names": names,
             "subtitle": f"{sides[0].prefix} compared with {sides[1].prefix}",
             "footer": _footer(),
             "sides": [each.to_json() for each in sides],
@@ -112,8 +116,9 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
                 attributes = (each for node in checkpoint.object_graph.nodes for each in node.attributes)
                 full_names = {each.checkpoint_key: each.full_name for each in attributes if each.full_name}
                 graph = graph_contents(checkpoint, checkpoint.object_graph)
+        kinds = [_kind(key, entry, state) for key, entry in entries.items()]
         weights = {
-            key: entry for key, entry in entries.items() if key not in state and key != OBJECT_GRAPH_KEY
+            key: entry for (key, entry), kind in zip(entries.items(), kinds, strict=True) if kind == _WEIGHTS
         }
         data: dict[str, Any] = {
             "page": "checkpoint",
@@ -123,7 +128,7 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
             "info": about.to_json(),
             "notes": about.notes,
             "layers": [each.to_json() for each in largest_layers(weights, full_names, _LARGEST_LAYERS)],
-            "tensors": _tensors(entries, state, full_names),
+            "tensors": _tensors(entries, kinds, full_names),
             "graph": graph,
             "shards": list(_shards(checkpoint, entries)),
             "problems": _problems(path, checkpoint.index, quick=not values),
@@ -147,7 +152,15 @@ def _footer() -> str:
     return f"Made by tensorbundle {__version__}. This page loads nothing from anywhere."
 
 
-def _tensors(entries: dict[str, TensorEntry], state: set[str], full_names: dict[str, str]) -> dict[str, Any]:
+def _kind(key: str, entry: TensorEntry, state: set[str]) -> int:
+    if key == OBJECT_GRAPH_KEY:
+        return _GRAPH
+    if key in state:
+        return _STATE
+    return _WEIGHTS if is_weight(key, entry) else _OTHER
+
+
+def _tensors(entries: dict[str, TensorEntry], kinds: list[int], full_names: dict[str, str]) -> dict[str, Any]:
     """Columns with one item for each tensor, in key order: a path or full name only if it differs from the key."""
     return {
         "keys": list(entries),
@@ -156,9 +169,7 @@ def _tensors(entries: dict[str, TensorEntry], state: set[str], full_names: dict[
         "dtypes": [str(entry.dtype) for entry in entries.values()],
         "shapes": [list(entry.shape) for entry in entries.values()],
         "nbytes": [entry.nbytes for entry in entries.values()],
-        "kinds": [
-            _GRAPH if key == OBJECT_GRAPH_KEY else _STATE if key in state else _WEIGHTS for key in entries
-        ],
+        "kinds": kinds,
         "places": [
             len(entry.slices) if entry.slices else [entry.shard, entry.offset] for entry in entries.values()
         ],

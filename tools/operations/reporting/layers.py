@@ -1,9 +1,10 @@
-"""The largest layers of a model: the scopes that directly contain most parameters."""
+"""Which tensors are a model's weights, and its largest layers: the scopes that directly contain most parameters."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tensorbundle.proto.paths import key_path
 
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 
     from tensorbundle.entries import TensorEntry
 
-__all__ = ["Layer", "largest_layers"]
+__all__ = ["Layer", "is_weight", "largest_layers"]
+
+# Objects of Keras with metrics: of saved models (`keras_api/metrics`), of models, and of Keras 3's models.
+_METRICS: Final = frozenset(("metrics", "keras_metrics", "_metrics", "compiled_metrics"))
 
 
 @dataclass(slots=True)
@@ -44,20 +48,29 @@ class Layer:
         }
 
 
+def is_weight(key: str, entry: TensorEntry) -> bool:
+    """Whether a tensor that is neither optimizer state nor an object graph is one of the model's weights.
+
+    Text, single integers (`save_counter`, `global_step`) and the metrics of Keras are not.
+    """
+    if not entry.dtype.itemsize or (not entry.shape and entry.dtype.is_integer):
+        return False
+    path = key_path(key)
+    return path is None or path == key or _METRICS.isdisjoint(path.split("/"))
+
+
 def largest_layers(
     variables: Mapping[str, TensorEntry], full_names: Mapping[str, str], most: int
 ) -> list[Layer]:
     """The layers with most parameters, the largest first.
 
     Args:
-        variables: the entries of the model's weights, by key; strings have no parameters.
+        variables: the entries of the model's weights, by key.
         full_names: by key, of those that have one.
         most: how many layers to return.
     """
     layers: dict[str, Layer] = {}
     for key, entry in variables.items():
-        if not entry.dtype.itemsize:
-            continue
         full_name = full_names.get(key, "")
         path = _layer_of(key_path(key) or key, full_name)
         layer = layers.setdefault(path, Layer(path))
@@ -67,7 +80,12 @@ def largest_layers(
         scope = full_name.rpartition("/")[0]
         if scope and scope != path:
             layer.scopes.add(scope)
-    return sorted(layers.values(), key=lambda each: (-each.parameters, each.path))[:most]
+    return sorted(layers.values(), key=lambda each: (-each.parameters, _natural(each.path)))[:most]
+
+
+def _natural(path: str) -> list[tuple[str, int]]:
+    """A path as it is sorted by people: `conv_2` before `conv_10`."""
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d{0,9})", path)]
 
 
 def _layer_of(path: str, full_name: str) -> str:

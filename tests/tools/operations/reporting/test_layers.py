@@ -1,6 +1,9 @@
 """The largest layers of a model, and integers that JavaScript would round."""
 
+import re
+
 import numpy as np
+import pytest
 
 import tensorbundle as tb
 from support.golden import GOLDEN
@@ -8,7 +11,7 @@ from support.reports import data_of
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.tools import report
-from tensorbundle.tools.operations.reporting.layers import largest_layers
+from tensorbundle.tools.operations.reporting.layers import is_weight, largest_layers
 
 
 def layers(full_names=None, most=9, **shapes):
@@ -42,12 +45,34 @@ def test_a_layer_has_the_scope_of_its_full_names_if_all_have_one():
     assert layers({"l/w": "dense_5/kernel", "l/b": "other/b"}, l__w=(1,), l__b=(1,)) == [("l", 2, None)]
 
 
+def test_layers_of_one_size_are_in_the_order_of_their_numbers():
+    found = layers(conv_10__w=(2,), conv_2__w=(2,), conv__w=(2,), conv_1__w=(2,))
+    assert [path for path, *_ in found] == ["conv", "conv_1", "conv_2", "conv_10"]
+
+
+@pytest.mark.parametrize(
+    ("key", "dtype", "shape", "expected"),
+    [
+        ("dense/kernel", DType.float32, (2, 3), True),
+        ("scale", DType.float32, (), True),
+        ("vocabulary", DType.string, (9,), False),
+        ("global_step", DType.int64, (), False),
+        ("save_counter/.ATTRIBUTES/VARIABLE_VALUE", DType.int64, (), False),
+        ("keras_api/metrics/0/total/.ATTRIBUTES/VARIABLE_VALUE", DType.float32, (), False),
+        ("model/keras_api/metrics/1/true_positives/.ATTRIBUTES/VARIABLE_VALUE", DType.float32, (200,), False),
+        ("metrics/dense/kernel", DType.float32, (2, 3), True),  # a scope of the user's
+    ],
+)
+def test_metrics_counters_and_text_are_no_weights(key, dtype, shape, expected):
+    assert is_weight(key, TensorEntry(dtype, shape, nbytes=8)) is expected
+
+
 def test_a_report_lists_layers_without_slots_and_without_the_object_graph():
     page = report(GOLDEN / "tf-2.15" / "keras-saved-model", values=False)
     data = data_of(page)
     assert data["title"] == "keras-saved-model"
     assert data["layers"]
-    assert not [each for each in data["layers"] if "optimizer" in each["path"].lower()]
+    assert not [each for each in data["layers"] if re.search("optimizer|metrics|counter", each["path"])]
     assert [
         each
         for each, kind in zip(data["tensors"]["keys"], data["tensors"]["kinds"], strict=True)

@@ -51,7 +51,13 @@ function facts(listed) {
 const FORMAT = new Intl.NumberFormat("en-US");
 const number = (count) => (count === null || count === undefined ? "" : FORMAT.format(count));
 const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
-const share = (part, whole) => (whole ? ((100 * part) / whole).toFixed(1) + " %" : "");
+// A count as a fact.
+const counted = (count, word, kind) => [count === 1 ? word : word + "s", number(count), kind];
+function share(part, whole) {
+  if (!whole) return "";
+  const percent = ((100 * part) / whole).toFixed(1);
+  return (part && percent === "0.0" ? "< 0.1" : percent) + " %";
+}
 const shape = (sizes) => "[" + sizes.join(",") + "]";
 const sum = (sizes) => sizes.reduce((total, each) => total + each, 0);
 

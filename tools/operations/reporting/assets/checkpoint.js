@@ -1,6 +1,6 @@
 // The report of one checkpoint.
 
-const KINDS = ["weights", "optimizer state", "object graph"]; // of tensors, by their numbers in the data
+const KINDS = ["weights", "optimizer state", "object graph", "metrics, counters, text"]; // of tensors, by number
 const [WEIGHTS, STATE] = [0, 1];
 const LISTED = 20;
 
@@ -28,7 +28,7 @@ function checkpointPage() {
   if (DATA.shards.length) shardsSection(about);
 }
 
-function summarySection({ broke }) {
+function summarySection({ broke, elements }) {
   const { info, layers, problems, tensors, unread } = DATA;
   const layerName = (layer) => layer.path + (layer.scope ? ` (${layer.scope})` : "");
   const summary = facts([
@@ -37,24 +37,25 @@ function summarySection({ broke }) {
     ["step", number(info.step)],
     tensors.stats
       ? [
-          "tensors with NaN or Inf",
-          number(broke.length) + (unread ? `, ${number(unread)} can't be read` : ""),
+          broke.length === 1 ? "tensor with NaN or Inf" : "tensors with NaN or Inf",
+          number(broke.length) + (unread ? ` found, ${number(unread)} can't be read` : ""),
           broke.length || unread ? "bad" : "good",
         ]
       : ["tensors with NaN or Inf", "not read"],
-    ["problems", number(problems.length), problems.length ? "bad" : "good"],
+    counted(problems.length, "problem", problems.length ? "bad" : "good"),
     ["largest layer", layers.length ? layerName(layers[0]) : null, "long"],
-    ["parameters", number(info.parameters)],
+    counted(info.parameters, "parameter"),
     ["of them without optimizer state", number(info.parameters_without_optimizer)],
-    ["tensors", number(info.tensors)],
+    counted(info.tensors, "tensor"),
     ["bytes", bytes(sum(tensors.nbytes))],
-    ["data shards", number(info.shards)],
+    counted(info.shards, "data shard"),
     ["dead bytes", info.dead_bytes === null ? null : bytes(info.dead_bytes), info.dead_bytes ? "warn" : null],
   ]);
+  const weights = sum(tensors.kinds.map((kind, index) => (kind === WEIGHTS ? elements(index) : 0)));
   const rows = layers.map((layer) => [
     el("span", {}, ...broken(layerName(layer))),
     number(layer.parameters),
-    share(layer.parameters, info.parameters_without_optimizer),
+    share(layer.parameters, weights),
     bytes(layer.nbytes),
     number(layer.tensors),
   ]);
@@ -86,7 +87,7 @@ function problemsSection() {
 }
 
 function mapSection({ whole }, goTo) {
-  const told = "Grey is optimizer state and the object graph. Click to open a scope; Escape closes it.";
+  const told = "Grey is all but weights: optimizer state, metrics, counters. Click to open a scope; Escape closes it.";
   treemap(section("map", "Bytes by scope", dim(told)), whole, {
     detail: (scope) => plural(scope.count, "tensor"),
     leaf: goTo,
@@ -109,7 +110,7 @@ function typesSection() {
   barChart(
     hosts,
     "by use",
-    KINDS.map((name, kind) => [name, ofKind[kind]]),
+    KINDS.map((name, kind) => [name, ofKind[kind]]).filter(([, size]) => size),
   );
 }
 
@@ -195,7 +196,7 @@ function tensorsSection({ paths, stat, elements, invalid }) {
 
 // A strip for each data shard: each tensor in the colour of its scope.
 function shardsSection({ whole, names }) {
-  const told = "Where tensors are stored, coloured by scope; bytes that no tensor uses are red.";
+  const told = "Where tensors are stored: weights in the colours of scopes, others grey; bytes that no tensor uses are red.";
   const host = section("shards", "Data shards", dim(told));
   let base = whole; // the first scope that has several inside it, and how many parts of a name lead to it
   let depth = 0;
@@ -204,7 +205,10 @@ function shardsSection({ whole, names }) {
     depth += 1;
   }
   const hues = new Map(ordered(base).map((scope, at) => [scope.name, paint(at)]));
-  const fills = names.map((name) => hues.get(partsOf(name)[depth]) || paint(0));
+  const { kinds } = DATA.tensors;
+  const fills = names.map((name, index) =>
+    kinds[index] === WEIGHTS ? hues.get(partsOf(name)[depth]) || paint(0) : null,
+  );
   for (const shard of DATA.shards) {
     const told = `${bytes(shard.size)}, ${bytes(shard.dead)} dead`;
     const strip = el("canvas", { class: "strip", role: "img", "aria-label": `${shard.name}: ${told}` });
@@ -221,11 +225,12 @@ function drawStrip(strip, { size, extents }, fills) {
   const pen = strip.getContext("2d");
   pen.fillStyle = color("bad");
   pen.fillRect(0, 0, strip.width, strip.height);
+  const rest = color("state");
   let drawn = 0; // of tensors that are smaller than half a pixel, each half pixel shows one
   for (const [start, end, index] of extents) {
     const [left, right] = [(strip.width * start) / size, (strip.width * end) / size];
     if (right < drawn) continue;
-    pen.fillStyle = fills[index];
+    pen.fillStyle = fills[index] || rest;
     pen.fillRect(left, 0, Math.max(right - left, 0.5), strip.height);
     drawn = left + 0.5;
   }

@@ -9,17 +9,19 @@ const CHANGES = {
   dtype: "#3797a4",
   shape: "#a08b2f",
 };
+const COUNTED = { same: "the same", value: "other values", dtype: "another type", shape: "another shape" };
 
 function comparisonPage() {
-  const { rows, counts, sides } = DATA;
+  const { rows, counts, sides, names } = DATA;
   const files = facts([
-    ["A", sides[0].prefix, "long"],
-    ["B", sides[1].prefix, "long"],
+    ["A", names[0], "long"],
+    ["B", names[1], "long"],
     ["bytes of A", bytes(sides[0].bytes)],
     ["bytes of B", bytes(sides[1].bytes)],
   ]);
   const found = Object.keys(CHANGES).filter((change) => counts[change]);
-  section("summary", "Summary", files, facts(found.map((change) => [change, number(counts[change])])));
+  const changes = facts(found.map((change) => [COUNTED[change] || change, number(counts[change])]));
+  section("summary", "Summary", files, changes);
 
   const sizes = rows.map((row) => (row.b || row.a).nbytes);
   let openTensor = null; // the table comes after the map that links to it
