@@ -115,6 +115,22 @@ MESSAGES: Final = (
         *("not-copied", "partial-save"),
     ),
     _message(
+        "missing-index",
+        r"\S*\.index;? No such file or directory|Error when restoring from checkpoint or SavedModel at|"
+        r"appears to be a SavedModel directory, but checkpoint either doesn't exist",
+        f"{_BUNDLE}, BundleReader, and {_CHECKPOINT}, Checkpoint.restore",
+        "There is no index, which every checkpoint has, at this prefix.",
+        *("wrong-path", "not-copied", "partial-save"),
+        advice=("'tensorbundle info PATH' says what is there",),
+    ),
+    _message(
+        "no-permission",
+        r"\.(?:index|data-\d{5,}-of-\d{5,})\S*;? (?:Permission denied|Read-only file system)",
+        "the operating system",
+        "The user that the program is of may not read this file, or not write into its directory.",
+        advice=("'ls -ld' and 'ls -l' say who may",),
+    ),
+    _message(
         "is-a-directory",
         r"Is a directory",
         "TensorFlow core/platform/posix",
@@ -165,12 +181,21 @@ MESSAGES: Final = (
     ),
     _message(
         "no-saved-model",
-        r"SavedModel file does not exist at|Could not find SavedModel \.pb",
+        r"SavedModel file does not exist at|Could not find SavedModel \.pb|Unable to load model\. Filepath is not an hdf5 file|"
+        r"No file or directory found at ",
         "TensorFlow python/saved_model/loader_impl.py",
         "There is no saved_model.pb in this directory: it is not a SavedModel, or not its top directory. A checkpoint is "
         "restored by tf.train.Checkpoint, and has no saved_model.pb.",
         *("wrong-path", "not-copied"),
         advice=("'tensorbundle info PATH' says what is there",),
+    ),
+    _message(
+        "saved-model-graph",
+        r"Cannot parse file \S*saved_model\.pb",
+        "TensorFlow python/saved_model/loader_impl.py",
+        "The graph of a SavedModel is damaged, or something else has its name. The variables are in files of their own.",
+        *("foreign-content", "truncated"),
+        advice=("'tensorbundle verify DIR' says whether the variables are sound",),
     ),
     _message(
         "merge",
@@ -202,11 +227,20 @@ MESSAGES: Final = (
         "key-not-found",
         r"Key (?P<key>\S+) not found in checkpoint|Tensor name \"?(?P<tensor>[^\s\"]+)\"? not found in checkpoint|"
         r"Restoring from checkpoint failed\. This is most likely due to a Variable name|"
-        r"Tensor \S+ is not found in \S+ checkpoint",
+        r"Tensor \S+ (?:\([^()]{0,200}\) )?is not found in \S+ checkpoint|Attempting to warm-start from an object-based "
+        r"checkpoint, but found that the checkpoint did not contain values|"
+        r"variables in var_name_to_prev_var_name that were not used",
         "TensorFlow core/kernels/save_restore_tensor.cc and python/training/saver.py",
         "The program looks for a variable by its name, and the checkpoint has none of this name.",
         *("other-structure", "object-based", "optimizer-left", "truncated"),
         advice=("'tensorbundle ls CKPT' lists the names",),
+    ),
+    _message(
+        "assignment-map",
+        r"Assignment map with scope only name \S+ should map to scope only",
+        "TensorFlow python/training/checkpoint_utils.py, init_from_checkpoint",
+        "In an assignment map, a name that ends with a slash is a scope, and the other name of its pair must be one, too.",
+        advice=("write both names with a slash at the end, 'scope/': 'other_scope/', or both without",),
     ),
     _message(
         "dtype",
@@ -221,7 +255,8 @@ MESSAGES: Final = (
         r"Received incompatible tensor with shape|incompatible with the tensor's shape|"
         r"Tensor's shape .* is not compatible with supplied shape|The shape of the target variable .*?and the shape of the "
         r"target value|shape_and_slice spec .*does not match the shape|Shapes? .* (?:and .* )?(?:are|is) incompatible|Layer weight shape .* not compatible with provided "
-        r"weight shape|Shape mismatch in (?:layer|model)|has shape .* not compatible with provided weight shape|"
+        r"weight shape|weight shape [^.]{0,200} is not compatible with provided weight shape|due to mismatch in shape for "
+        r"weight|Shape mismatch in (?:layer|model)|has shape .* not compatible with provided weight shape|"
         r"most likely due to a mismatch between the current graph and the graph from the checkpoint",
         "TensorFlow python/training/saving/saveable_object_util.py and Keras variables",
         "A stored tensor has another shape than the variable that it is for.",
@@ -239,7 +274,7 @@ MESSAGES: Final = (
     # Restores of objects
     _message(
         "unresolved-object",
-        r"Unresolved object in checkpoint|Unresolved slot restorations|Unused attributes in these objects|Value in checkpoint could not be found in the restored object|"
+        r"Unresolved object in checkpoint|Unresolved slot restorations|Unused attributes in these objects|but not all checkpointed values were used|Value in checkpoint could not be found in the restored object|"
         r"Detecting that an object or model or tf\.train\.Checkpoint is being deleted with unrestored values",
         f"{_CHECKPOINT}, CheckpointLoadStatus.assert_consumed",
         "The checkpoint has an object, or a value, for which the program has none at the same path.",
@@ -248,13 +283,22 @@ MESSAGES: Final = (
     ),
     _message(
         "not-all-restored",
-        r"Object .* not assigned a value from checkpoint|Nothing except the root object matched a checkpointed value|"
-        r"Python objects that were not bound to checkpointed values|An attribute in the restored object could not be found "
+        r"Object (?:.* )?not assigned a value from checkpoint|Nothing except the root object matched a checkpointed value|"
+        r"Python objects (?:that )?were not bound to checkpointed values|An attribute in the restored object could not be found "
         r"in the checkpoint|Some objects had attributes which were not restored|Object not restored: |"
+        r"Unable to restore state of object|because not all expected tensors were in the checkpoint|"
         r"Nothing to load\. No dependencies have been added",
         f"{_CHECKPOINT}, CheckpointLoadStatus",
         "The program has objects for which the checkpoint has no values: they keep those that they were made with.",
         *("other-structure", "name-based", "not-built"),
+        advice=(CHECK,),
+    ),
+    _message(
+        "object-based-by-name",
+        r"Restoring an object-based checkpoint using a name-based saver|not an object-based checkpoint",
+        "TensorFlow python/training/saver.py, Saver.restore",
+        "tf.train.Saver was given an object-based checkpoint: it finds variables by the full names that the object graph has.",
+        *("object-based", "other-structure"),
         advice=(CHECK,),
     ),
     _message(
@@ -299,11 +343,38 @@ MESSAGES: Final = (
         "keras-layer-count",
         r"Layer count mismatch when loading weights|You are trying to load a weight file containing \d+ layers into a model "
         r"with \d+ layers|A total of \d+ objects could not be loaded|Weight count mismatch for |expects \d+ "
-        r"weight\(s\)|expects \d+ top-level weight\(s\)|Unable to (?:synchronously )?open object|Unable to load weights saved in HDF5 format into a subclassed Model",
+        r"weight\(s\)|expects \d+ top-level weight\(s\)|due to mismatch in number of weights|"
+        r"with a weight list of length \d+, but the layer was expecting|Could not load weights in object|Unable to (?:synchronously )?open object|Unable to load weights saved in HDF5 format into a subclassed Model",
         "Keras saving/saving_lib.py and legacy/saving/legacy_h5_format.py",
         "The layers of the file and of the model are not the same.",
         *("other-structure", "other-layers", "not-built"),
         advice=(CHECK,),
+    ),
+    _message(
+        "keras-not-built",
+        r"loading weights into a model that has not yet been built",
+        "Keras saving/saving_lib.py, load_weights_only",
+        "The model has no variables yet, so there is nothing that the weights could be loaded into.",
+        "not-built",
+    ),
+    _message(
+        "keras-nested",
+        r"Skipping nested container at|Invalid H5 file, expected (?:Dataset|Group)|not found in any of the shards",
+        "Keras saving/saving_lib.py",
+        "The file lacks weights that the model has: a version of Keras 3 that leaves out layers in lists and dictionaries wrote "
+        "it, or it is damaged.",
+        *("left-out-layers", "other-structure", "truncated"),
+        advice=(VERIFY,),
+    ),
+    _message(
+        "keras-class",
+        r"Please ensure you are using a `?keras\.(?:utils|saving)\.custom_object_scope|Unable to restore a layer of class|"
+        r"Make sure custom classes are decorated with|because its parent module \S+ cannot be imported|"
+        r"Requested the deserialization of a `?(?:lambda|Lambda)|bad marshal data",
+        "Keras saving/serialization_lib.py",
+        "The file names a class, or has the code of a function, that this program or this version of Python does not have. Its "
+        "weights are not concerned.",
+        advice=("make the model in code, and load the weights alone; 'tensorbundle ls FILE' lists them",),
     ),
     _message(
         "keras-3-format",
@@ -321,7 +392,8 @@ MESSAGES: Final = (
         r"legacy TF-?Keras optimizer|You are trying to restore a checkpoint from a legacy Keras optimizer|"
         r"Skipping variable loading for optimizer|optimizer '?\S*'? (?:because )?it has \d+ variables whereas the saved "
         r"optimizer has \d+ variables|has \d+ variables whereas the saved optimizer|You are calling `set_weights\(\)` on an "
-        r"optimizer that has not yet been built",
+        r"optimizer that has not yet been built|Error in loading the saved optimizer state|making it impossible to restore the "
+        r"saved optimizer state",
         "tf_keras optimizers/optimizer.py and Keras optimizers/base_optimizer.py",
         "The optimizer's state has another layout than this optimizer expects.",
         *("other-optimizer", "not-built"),
@@ -337,7 +409,8 @@ MESSAGES: Final = (
         "keras-archive",
         r"File not found: filepath=|(?:BadZipFile|zipfile).*File is not a zip file|"
         r"Unable to (?:synchronously )?open file \(truncated file: eof = |HDF5 dataset too large to load safely|"
-        r"Malformed HDF5 dataset shape|Not allowed: H5 file",
+        r"Malformed HDF5 dataset shape|Not allowed: (?:H5|ZIP|archive)|"
+        r"Refusing to load npz weight",
         "Keras saving/saving_lib.py, and HDF5",
         "The file is not there, is not what its name says, or was not copied completely.",
         *("wrong-path", "truncated", "foreign-content", "impossible-entry"),

@@ -235,6 +235,88 @@ TEXTS = [
     ),
     ("OSError: Unable to synchronously open file (file signature not found)", ["hdf5"], "keras-3"),
     ("ResourceExhaustedError: run/m_temp/part: No space left on device", ["no-space"], "no-space"),
+    ("NotFoundError: run/m-1.index; No such file or directory", ["missing-index"], "wrong-path"),
+    (
+        (
+            "NotFoundError: Error when restoring from checkpoint or SavedModel at m: Unsuccessful TensorSliceReader constructor: "
+            "Failed to find any matching files for m Please double-check that the path is correct. You may be missing the "
+            "checkpoint suffix (e.g. the '-1' in 'path/to/ckpt-1')."
+        ),
+        ["missing-index", "unable-to-open"],
+        "wrong-path",
+    ),
+    (
+        "PermissionDeniedError: run/m.data-00000-of-00001.tempstate12345; Permission denied",
+        ["no-permission"],
+        None,
+    ),
+    (
+        "OSError: Cannot parse file b'sm/saved_model.pb': Error parsing message.",
+        ["saved-model-graph"],
+        "foreign-content",
+    ),
+    (
+        (
+            "ValueError: Assignment map with scope only name dense should map to scope only tmp/x. Should be 'scope/': "
+            "'other_scope/'."
+        ),
+        ["assignment-map"],
+        None,
+    ),
+    (
+        (
+            "Skipping loading weights for layer #1 (named dense) due to mismatch in shape for weight dense/kernel. Weight expects "
+            "shape (3, 4). Received saved weight with shape (5, 4)"
+        ),
+        ["assign-shape"],
+        "other-shape",
+    ),
+    (
+        (
+            "WARNING:tensorflow:A checkpoint was restored (e.g. tf.train.Checkpoint.restore or tf.keras.Model.load_weights) but "
+            "not all checkpointed values were used."
+        ),
+        ["unresolved-object"],
+        "optimizer-left",
+    ),
+    (
+        (
+            "AssertionError: Some Python objects were not bound to checkpointed values, likely due to changes in the Python "
+            "program: [<tf.Variable 'dense/bias:0'>]"
+        ),
+        ["not-all-restored"],
+        "other-structure",
+    ),
+    (
+        "AssertionError: Object not assigned a value from checkpoint: <tf.Variable 'v:0'>",
+        ["not-all-restored"],
+        "other-structure",
+    ),
+    (
+        "Restoring an object-based checkpoint using a name-based saver. This may be somewhat fragile",
+        ["object-based-by-name"],
+        "object-based",
+    ),
+    (
+        "You are loading weights into a model that has not yet been built.",
+        ["keras-not-built"],
+        "not-built",
+    ),
+    (
+        "Skipping nested container at 'layers/a': no matching group found in the saved file.",
+        ["keras-nested"],
+        "left-out-layers",
+    ),
+    (
+        "ValueError: Unknown layer: 'Mine'. Please ensure you are using a `keras.utils.custom_object_scope`",
+        ["keras-class"],
+        None,
+    ),
+    (
+        "Error in loading the saved optimizer state. As a result, your model is starting with a freshly initialized optimizer.",
+        ["keras-optimizer"],
+        "other-optimizer",
+    ),
 ]
 
 
@@ -242,7 +324,7 @@ TEXTS = [
 def test_messages_are_found_and_explained(text, kinds, cause):
     found = explain(text)
     assert [each.kind for each in found] == kinds
-    assert found[0].causes[0].kind == cause
+    assert next((each.kind for each in found[0].causes), None) == cause
     assert all(each.meaning and each.source and (each.causes or each.advice) for each in found)
     assert all(advice for each in found for likely in each.causes for advice in likely.advice)
 
@@ -266,7 +348,7 @@ def test_every_message_has_an_example():
 def test_causes_are_there_and_have_general_lines():
     assert len(CAUSES) == len({each.line for each in CAUSES.values()})
     for message in MESSAGES:
-        assert message.causes
+        assert message.causes or message.advice
         for kind in message.causes:
             assert not re.search(r"[{}\[\]]{2}|\{", CAUSES[kind].general), kind
     assert cause_line("truncated") == "the file was cut short"
