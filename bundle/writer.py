@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from tensorbundle.coding import crc32c
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
-from tensorbundle.errors import ArgumentError, BundleError, ConflictError, UnsupportedError
+from tensorbundle.errors import ArgumentError, BundleError, ConflictError, MissingFileError, UnsupportedError
 from tensorbundle.filenames import index_path, is_member_name, shard_path
 from tensorbundle.index import BundleIndex
 from tensorbundle.members import shards_of
@@ -343,11 +343,15 @@ class BundleWriter:
 
 
 def _have_same_bytes(store: Store, path: str, other: str) -> bool:
-    if not store.is_file(other):
-        return False
-    with store.open(path) as first, store.open(other) as second:
-        return first.size == second.size and all(
-            first.read(start, size) == second.read(start, size)
-            for start in range(0, first.size, _COMPARED_BYTES)
-            if (size := min(_COMPARED_BYTES, first.size - start))
-        )
+    """Whether two files have the same bytes; False if there is no regular file `other`, also if it was just deleted."""
+    with store.open(path) as first:
+        try:
+            second = store.open(other)
+        except MissingFileError:
+            return False
+        with second:
+            return first.size == second.size and all(
+                first.read(start, size) == second.read(start, size)
+                for start in range(0, first.size, _COMPARED_BYTES)
+                if (size := min(_COMPARED_BYTES, first.size - start))
+            )

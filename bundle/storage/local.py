@@ -390,7 +390,7 @@ class LocalStore:
     def share(self, source: str, path: str) -> SharedHow:
         """See `Disk`: reflinks where the file system has them, else hard links."""
         real = os.path.realpath(source)
-        with open(real, "rb") as origin, open(path, "wb") as clone:
+        with LocalFile(real) as origin, open(path, "wb") as clone:
             try:
                 fcntl.ioctl(clone.fileno(), _FICLONE, origin.fileno())
             except OSError:
@@ -400,6 +400,8 @@ class LocalStore:
         os.unlink(path)
         try:
             os.link(real, path)
+        except FileNotFoundError:
+            raise MissingFileError("no such file: it was deleted meanwhile", path=source) from None
         except OSError as error:
             if error.errno not in _CAN_NOT_SHARE:
                 raise

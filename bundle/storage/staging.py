@@ -89,6 +89,7 @@ class _Staged:
     final: str
     replace: bool
     flush: bool = True
+    moved: bool = False  # or about to be: an interrupt may come before it is
 
 
 _like: ContextVar[tuple[str, ...]] = ContextVar("_like", default=())
@@ -141,8 +142,10 @@ class RenamedFiles:
         return temporary
 
     def _hold(self, temporary: str) -> None:
+        held = contextlib.ExitStack()
+        held.enter_context(self._disk.held(temporary))
         self._held.close()
-        self._held.enter_context(self._disk.held(temporary))
+        self._held = held
 
     def writer(self, final: str, *, replace: bool = False, size: int | None = None) -> WritableFile:
         """See `Staging`."""
@@ -169,7 +172,7 @@ class RenamedFiles:
     def commit(self, switch: str | None = None) -> None:
         """See `Staging`."""
         switch = self._staged[-1].final if switch is None and self._staged else switch
-        fresh: list[str] = []  # final names that did not exist, in the order moved
+        fresh: list[_Staged] = []  # whose final names did not exist, in the order moved
         try:
             for each in self._staged:
                 if each.flush:
@@ -178,15 +181,21 @@ class RenamedFiles:
                 if number and each.final == switch:
                     self._disk.flush(self._directory)  # this name must not reach the disk before the others
                 if not self._disk.exists(each.final):
-                    fresh.append(each.final)
-                self._place(each)
+                    fresh.append(each)
+                each.moved = True
+                try:
+                    self._place(each)
+                except FileNotFoundError:  # somebody deleted the temporary file
+                    each.moved = False
+                    raise
                 self.visible = self.visible or each.final == switch
             self._disk.flush(self._directory)
         except BaseException:
             self.visible = any(each.final == switch and self._is_placed(each) for each in self._staged)
-            for path in reversed(fresh if not self.visible else ()):
-                with contextlib.suppress(OSError):
-                    self._disk.remove(path)
+            for each in reversed(fresh if not self.visible else ()):
+                if self._is_placed(each):  # else another program's file may have got this name meanwhile
+                    with contextlib.suppress(OSError):
+                        self._disk.remove(each.final)
             raise
         finally:
             self.discard()
@@ -211,7 +220,9 @@ class RenamedFiles:
 
     def _is_placed(self, each: _Staged) -> bool:
         """Whether it has its final name; read from the disk, because an interrupt may come at any point."""
-        return not self._disk.exists(each.temporary) or self._disk.same_file(each.temporary, each.final)
+        return each.moved and (
+            not self._disk.exists(each.temporary) or self._disk.same_file(each.temporary, each.final)
+        )
 
     def discard(self, *, keep: bool = False) -> None:
         """See `Staging`: none has its final name."""

@@ -12,6 +12,7 @@ from support.memory_disk import MemoryDisk
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.filenames import index_path
+from tensorbundle.storage.local import LocalStore
 from tensorbundle.writer import BundleWriter, append_bytes
 
 
@@ -161,6 +162,39 @@ def test_an_old_shard_with_other_contents_never_loses_its_name_before_the_commit
     write(tmp_path / "m", NEW, overwrite=True)
     assert targets == ["m.data-00000-of-00002", "m.data-00001-of-00002", "m.index"]
     assert snapshot(tmp_path)["m.data-00001-of-00002"] == b""
+
+
+def test_the_old_one_stays_if_somebody_deletes_the_new_index(tmp_path, monkeypatch):
+    """Before it is moved; its name is that of a temporary file."""
+    write(tmp_path / "m", OLD)
+    replace = os.replace
+
+    def replace_too_late(old, new):
+        if new.endswith(".index"):
+            os.unlink(old)
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", replace_too_late)
+    with pytest.raises(
+        tb.BundleError, match="can't be written: No such file or directory; nothing was changed"
+    ):
+        write(tmp_path / "m", NEW, overwrite=True)
+    assert values(tmp_path / "m") == OLD
+
+
+def test_a_shard_that_another_program_deletes_while_names_are_chosen(tmp_path, monkeypatch):
+    write(tmp_path / "m", OLD)
+    real = LocalStore.open
+
+    def open_too_late(store, path):
+        if path.endswith(".data-00000-of-00001"):
+            os.unlink(path)
+        return real(store, path)
+
+    monkeypatch.setattr(LocalStore, "open", open_too_late)
+    write(tmp_path / "m", NEW, overwrite=True)
+    monkeypatch.undo()
+    assert values(tmp_path / "m") == NEW
 
 
 def test_overwriting_with_the_same_contents_gives_the_same_bytes(tmp_path):

@@ -52,6 +52,23 @@ def test_a_file_is_held_until_the_end(tmp_path):
     assert not LocalStore().is_held(str(tmp_path / "none"))
 
 
+def test_one_of_the_files_is_held_at_any_time(tmp_path, monkeypatch):
+    """`manage clean` may look between two files."""
+    held = LocalStore.held
+    seen = []
+    names: list[str] = []
+
+    def look(disk, path):
+        seen.append([disk.is_held(name) for name in names])
+        names.append(path)
+        return held(disk, path)
+
+    monkeypatch.setattr(LocalStore, "held", look)
+    with staging_in(tmp_path, overwrite=False) as staged:
+        stage(staged, tmp_path, {"a": b"", "b": b"", "c": b""})
+    assert seen == [[], [True], [False, True]]
+
+
 def test_without_locks_nothing_is_held(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
     staged = staging_in(tmp_path, overwrite=False)
@@ -178,6 +195,47 @@ def test_a_name_that_is_taken(tmp_path, monkeypatch, links):
     assert snapshot(tmp_path) == {"b": b"old"}
 
 
+def test_a_name_that_another_program_takes_at_the_last_moment(tmp_path, monkeypatch):
+    """Its file stays."""
+    link = os.link
+
+    def link_too_late(old, new):
+        if new.endswith("b"):
+            (tmp_path / "b").write_bytes(b"another's")
+        link(old, new)
+
+    monkeypatch.setattr(os, "link", link_too_late)
+    staged = staging_in(tmp_path, overwrite=False)
+    stage(staged, tmp_path, {"a": b"new", "b": b"new"})
+    with pytest.raises(tb.ConflictError):
+        staged.commit()
+    assert snapshot(tmp_path) == {"b": b"another's"}
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("call", ["fsync", "replace", "link"])
+def test_a_temporary_file_that_somebody_deletes_was_not_moved(tmp_path, monkeypatch, overwrite, call):
+    for name in "ab" if overwrite else "":
+        (tmp_path / name).write_bytes(b"old")
+    staged = staging_in(tmp_path, overwrite=overwrite)
+    stage(staged, tmp_path, {"a": b"new", "b": b"new"})
+    real = getattr(os, call)
+
+    def deleted_before(*arguments):
+        for path in tmp_path.glob("b.tempstate*"):
+            path.unlink()
+        return real(*arguments)
+
+    monkeypatch.setattr(os, call, deleted_before)
+    if call == ("link" if overwrite else "replace"):
+        staged.commit()  # which does not call it
+        return
+    with pytest.raises(FileNotFoundError):
+        staged.commit()
+    assert not staged.visible
+    assert snapshot(tmp_path).get("b") == (b"old" if overwrite else None)
+
+
 def test_conflict_message(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
     staged = staging_in(tmp_path, overwrite=False)
@@ -243,6 +301,24 @@ def test_share_by_hard_link(source, tmp_path, monkeypatch):
     assert os.path.samefile(tmp_path / "out" / "shard", source)
     assert snapshot(tmp_path / "out") == {"shard": b"data"}
     assert snapshot(tmp_path / "source") == {"shard": b"data"}
+
+
+def test_share_what_is_deleted_meanwhile(source, tmp_path, monkeypatch):
+    """The error names the source, before and after it was opened."""
+    link = os.link
+
+    def link_too_late(old, new):
+        os.unlink(old)
+        link(old, new)
+
+    monkeypatch.setattr(os, "link", link_too_late)
+    for _ in range(2):
+        with (
+            pytest.raises(tb.MissingFileError, match="no such file") as caught,
+            staging_in(tmp_path, overwrite=False) as staged,
+        ):
+            staged.share(str(source), str(tmp_path / "b"))
+        assert caught.value.path == str(source)
 
 
 def test_share_by_reflink(source, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.errors import BundleError, MissingFileError
 from tensorbundle.filenames import STATE_FILE
-from tensorbundle.members import is_file
+from tensorbundle.members import is_checkpoint, is_file
 from tensorbundle.storage.paths import join
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.problems import Problem, Report
@@ -61,13 +61,17 @@ def verify_all(
     found = _survey(str(directory))
     if not found.checkpoints and found.state is None and found.trouble is None:
         raise MissingFileError("no checkpoint in this directory", path=str(directory))
-    for prefix in dict.fromkeys(each.prefix for each in found.checkpoints if each.files):
+    there = {each.prefix: each.file_format is not None for each in found.checkpoints if each.files}
+    for prefix, was_checkpoint in there.items():
         try:
-            yield verify_checkpoint(prefix, quick=quick, jobs=jobs, progress=progress)
+            report = verify_checkpoint(prefix, quick=quick, jobs=jobs, progress=progress)
         except BundleError as error:
             path = error.path or prefix
             problem = Problem("error", "index", error.key, path, error.offset, error.reason, None, prefix)
-            yield Report(problems=[problem], prefix=prefix)
+            report = Report(problems=[problem], prefix=prefix)
+        if report.problems and was_checkpoint and not is_checkpoint(prefix):
+            continue  # deleted since it was found, as a training does that keeps the last few
+        yield report
     if found.state is not None or found.trouble is not None:
         yield Report(problems=_of_state(found, str(directory)), prefix=str(directory))
 

@@ -20,7 +20,7 @@ from tensorbundle.storage import store_of
 from tensorbundle.storage.local import LocalStore
 from tensorbundle.storage.paths import basename, final_name, is_url, join
 from tensorbundle.tools.operations.directories.changes import Change, Step
-from tensorbundle.tools.operations.directories.places import children, own_size, real
+from tensorbundle.tools.operations.directories.places import children, children_of, own_size, real
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,9 +48,13 @@ def clean(found: Survey) -> Change:
     opened = _open_files()
     busy = {path for path in left if real(path) in opened or _is_held(path)}
     at_work = {_prefix(path) for path in busy}
+    sizes: dict[str, int] = {}
+    for path in left:
+        with contextlib.suppress(FileNotFoundError):  # renamed or deleted since it was found
+            sizes[path] = own_size(path)
     steps = [
-        Step("delete", None, path, (path,), own_size(path), why)
-        for path, why in left.items()
+        Step("delete", None, path, (path,), size, left[path])
+        for path, size in sizes.items()
         if _prefix(path) not in at_work
     ]
     notes = [
@@ -117,7 +121,7 @@ def _temporaries(directory: str) -> Iterator[str]:
                 yield entry.path
         elif _FOLDER.fullmatch(entry.name) and entry.is_own_directory:
             yield from (
-                each.path for each in children(entry.path) if _is_temporary(each.name) and each.is_own_file
+                each.path for each in children_of(entry) if _is_temporary(each.name) and each.is_own_file
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections import Counter
@@ -161,9 +162,27 @@ def inspect(prefix: str, place: str | None = None) -> Found:
 
     A bundle's data shards are those that its index lists, and each must be as long as its entries need. If the index is
     missing or can't be read, the shards named after the prefix are taken, if all their names have the same shard count.
-    `place` is optional.
+    `place` is optional. If files are deleted or replaced meanwhile, as a training that saves checkpoints does, it is
+    looked at once more.
     """
     found = Found(prefix, place_of(prefix) if place is None else place)
+    try:
+        return _inspect(found)
+    except FileNotFoundError:
+        with listed_once():  # lists the directory anew
+            try:
+                return _inspect(found)
+            except FileNotFoundError:
+                return replace(found, problem="its files are being deleted or replaced")
+
+
+def _inspect(found: Found) -> Found:
+    """As `inspect`.
+
+    Raises:
+        FileNotFoundError: a file was deleted after it was found.
+    """
+    prefix = found.prefix
     if is_absent(prefix):
         return found
     index = index_path(prefix)
@@ -296,6 +315,8 @@ def _prefixes_on_disk(directory: str) -> list[str]:
                 old.add(resolve_prefix(entry.path))
             except ConflictError:
                 old.add(entry.path)
+            except MissingFileError:
+                continue  # deleted since it was found
     return sorted({join(directory, name) for name in names} | old)
 
 
@@ -303,11 +324,11 @@ def _with_meta(found: Sequence[Found]) -> Iterator[Found]:
     """The checkpoints with their `.meta` files (graphs); not with one that belongs to several checkpoints."""
     claims = Counter(map(_meta_path, {each.place for each in found}))
     for each in found:
-        meta = _meta_path(each.prefix)
+        meta, size = _meta_path(each.prefix), None
         if each.file_format and claims[_meta_path(each.place)] == 1 and is_file(meta):
-            yield replace(each, files=(*each.files, meta), nbytes=each.nbytes + own_size(meta))
-        else:
-            yield each
+            with contextlib.suppress(FileNotFoundError):  # deleted since it was found
+                size = own_size(meta)
+        yield each if size is None else replace(each, files=(*each.files, meta), nbytes=each.nbytes + size)
 
 
 def _meta_path(prefix: str) -> str:

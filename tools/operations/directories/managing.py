@@ -11,6 +11,7 @@ after a crash, some checkpoints may be unlisted. (TensorFlow deletes first, and 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,8 @@ def _carry_out(change: Change) -> None:
     if change.after is not None and changes_state:
         change.after.write()
     elif change.after is None and change.before is not None:
-        store_of(change.before.path).remove(change.before.path)
+        with contextlib.suppress(FileNotFoundError):  # deleted since it was read
+            store_of(change.before.path).remove(change.before.path)
         _flush(change.directory)
     for upload in change.uploads:
         store_of(upload.path).abort(upload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from tensorbundle.storage.paths import is_url, join
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Child", "bytes_freed", "children", "own_size", "real"]
+__all__ = ["Child", "bytes_freed", "children", "children_of", "own_size", "real"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,16 @@ def children(directory: str) -> Iterator[Child]:
         yield Child(name, join(directory, name))
 
 
+def children_of(directory: Child) -> Iterator[Child]:
+    """The files and directories in a directory that a listing contained; none if it was deleted since.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        yield from children(directory.path)
+
+
 def real(path: str) -> str:
     """The path without symbolic links; a URL, or what can't be a path, is returned as it is."""
     return path if is_url(path) or "\0" in path else os.path.realpath(path)
@@ -77,7 +88,10 @@ def bytes_freed(paths: Iterable[str]) -> int:
         if is_url(path):
             sizes[path] = own_size(path)
             continue
-        status = os.lstat(path)
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            continue  # deleted since it was found
         file = status.st_dev, status.st_ino
         sizes[file] = status.st_size
         names_left[file] = names_left.get(file, status.st_nlink) - 1

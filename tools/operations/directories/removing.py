@@ -201,7 +201,10 @@ def _reasons_to_stay(found: Survey, doomed: Sequence[Found]) -> dict[str, str]:
         for entry in children(directory):
             if not entry.is_link or entry.path in mine:
                 continue
-            next_one = join(directory, entry.target)
+            try:
+                next_one = join(directory, entry.target)
+            except FileNotFoundError:
+                continue  # deleted since it was found
             for target in (real(entry.path), place_of(next_one)):
                 if target in mine:
                     reasons[mine[target]] = f"{entry.name!r} is a symbolic link to it"

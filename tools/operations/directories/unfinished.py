@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.filenames import part_prefixes, parts_folder_prefix, parts_prefix
 from tensorbundle.members import is_file, prefixes_in
 from tensorbundle.storage.paths import join
-from tensorbundle.tools.operations.directories.places import children
+from tensorbundle.tools.operations.directories.places import children, children_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def _unfinished(directory: str) -> Iterator[Unfinished]:
         prefix = parts_folder_prefix(entry.name)
         if prefix is None or not entry.is_own_directory:
             continue
-        if not any(each.name.startswith("part-") for each in children(entry.path)):
+        if not any(each.name.startswith("part-") for each in children_of(entry)):
             continue
         wholes = {parts_prefix(join(entry.path, name)) for name in prefixes_in(entry.path)} - {None}
         counts = _counted(wholes.pop() or "") if len(wholes) == 1 else (0, 0)
