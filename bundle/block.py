@@ -17,7 +17,7 @@ from tensorbundle.coding import FIXED32, encode_varint, read_varint
 from tensorbundle.errors import CorruptionError
 from tensorbundle.limits import MAX_KEY_RATIO
 
-__all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "iterate", "seek"]
+__all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "contents", "iterate", "seek"]
 
 DATA_RESTART_INTERVAL: Final = 16
 _UINT32_MAX: Final = 2**32 - 1
@@ -27,14 +27,27 @@ def iterate(block: bytes, size: int | None = None) -> list[tuple[bytes, bytes]]:
     """Every key and value of a block, in order; the block is the first `size` bytes, by default all.
 
     Raises:
+        CorruptionError: as `contents`.
+    """
+    return list(zip(*contents(block, size), strict=True))
+
+
+def contents(block: bytes, size: int | None = None) -> tuple[list[bytes], list[bytes]]:
+    """The keys of a block, in order, and their values; the block is the first `size` bytes, by default all.
+
+    Raises:
         CorruptionError: the block's structure is wrong, or keys do not ascend.
     """
     length = len(block) if size is None else size
     limit, _ = _restart_array(block, length)
     pos = 0
-    key: bytes | None = None
-    items = []
-    decoded, allowed = 0, MAX_KEY_RATIO * length + (1 << 20)
+    key = b""
+    keys: list[bytes] = []
+    values: list[bytes] = []
+    # Without this, a small block stands for any amount of memory. Keys of entries with one byte for each size need not be
+    # counted one by one: they have at most 254 bytes, and their entries at least 4.
+    allowed = MAX_KEY_RATIO * length + (1 << 20)
+    decoded = counted = 0
     while pos < limit:
         start = pos
         # Nearly all sizes fit in one byte each, and this loop sees every key of a listing.
@@ -43,20 +56,23 @@ def iterate(block: bytes, size: int | None = None) -> list[tuple[bytes, bytes]]:
             pos += 3
         else:
             shared, unshared, taken, pos = _sizes(block, pos, limit)
+            decoded += sum(map(len, keys[counted:]))
+            counted = len(keys)
+            if decoded > allowed:
+                raise CorruptionError(f"keys of over {allowed} bytes in a block of {length}", offset=start)
         value_start = pos + unshared
-        end = value_start + taken
-        if end > limit or shared > (0 if key is None else len(key)):
+        pos = value_start + taken
+        if pos > limit or shared > len(key):
             raise _bad_entry(start, shared, unshared, taken, limit, key)
         before = key
-        key = block[pos:value_start] if before is None else before[:shared] + block[pos:value_start]
-        if before is not None and key <= before:
+        key = before[:shared] + block[value_start - unshared : value_start]
+        if key <= before and keys:
             raise CorruptionError(f"keys do not ascend: {key[:80]!r} after {before[:80]!r}", offset=start)
-        decoded += len(key)
-        if decoded > allowed:
-            raise CorruptionError(f"keys of over {allowed} bytes in a block of {length}", offset=start)
-        items.append((key, block[value_start:end]))
-        pos = end
-    return items
+        keys.append(key)
+        values.append(block[value_start:pos])
+    if counted and decoded + sum(map(len, keys[counted:])) > allowed:
+        raise CorruptionError(f"keys of over {allowed} bytes in a block of {length}", offset=limit)
+    return keys, values
 
 
 def seek(block: bytes, target: bytes, size: int | None = None) -> tuple[bytes, int, int, int] | None:
@@ -84,7 +100,7 @@ def seek(block: bytes, target: bytes, size: int | None = None) -> tuple[bytes, i
         pos = restart_point(index)
         shared, unshared, taken, start = _sizes(block, pos, limit)
         if shared or start + unshared + taken > limit:
-            raise _bad_entry(pos, shared, unshared, taken, limit, None)
+            raise _bad_entry(pos, shared, unshared, taken, limit, b"")
         return block[start : start + unshared]
 
     low, high = 0, count - 1  # the last restart point whose key is not after the target
@@ -98,7 +114,7 @@ def seek(block: bytes, target: bytes, size: int | None = None) -> tuple[bytes, i
     key = b""
     while pos < limit:
         start = pos
-        shared, unshared, taken = block[pos], block[pos + 1], block[pos + 2]  # as in `iterate`
+        shared, unshared, taken = block[pos], block[pos + 1], block[pos + 2]  # as in `contents`
         if (shared | unshared | taken) < 0x80:
             pos += 3
         else:
@@ -126,7 +142,7 @@ def _restart_array(block: bytes, size: int) -> tuple[int, int]:
 
 
 def _sizes(block: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
-    shared, unshared, size = block[pos], block[pos + 1], block[pos + 2]  # as in `iterate`
+    shared, unshared, size = block[pos], block[pos + 1], block[pos + 2]  # as in `contents`
     if (shared | unshared | size) < 0x80:
         return shared, unshared, size, pos + 3
     start = pos
@@ -138,11 +154,9 @@ def _sizes(block: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
     return shared, unshared, size, pos
 
 
-def _bad_entry(
-    pos: int, shared: int, unshared: int, size: int, limit: int, key: bytes | None
-) -> CorruptionError:
+def _bad_entry(pos: int, shared: int, unshared: int, size: int, limit: int, key: bytes) -> CorruptionError:
     return CorruptionError(
-        f"block entry shares {shared} of the {len(key or b'')} bytes before it and claims "
+        f"block entry shares {shared} of the {len(key)} bytes before it and claims "
         f"{unshared} + {size} bytes, entries end at {limit:#x}",
         offset=pos,
     )

@@ -183,8 +183,9 @@ class Checkpoint(Mapping[str, "Array"]):
         Raises:
             CorruptionError: the index is damaged; entries before the damage were yielded.
         """
-        for key, entry in self.index.entries():
-            yield key.decode("utf-8", "surrogateescape"), entry  # decode_key, inlined
+        for keys, entries in self.index.groups():
+            texts = [key.decode("utf-8", "surrogateescape") for key in keys]  # decode_key, inlined
+            yield from zip(texts, entries, strict=True)
 
     def read(self, key: str, region: object = None, *, copy: bool = False) -> Array:
         """The tensor `key`, or the part of it that `region` selects (a basic NumPy index, `np.s_[1000:1010]`).

@@ -49,6 +49,7 @@ __all__ = [
     "read_varints",
     "signed64",
     "unmask",
+    "unmask_all",
 ]
 
 FIXED32: Final = struct.Struct("<I")
@@ -100,6 +101,20 @@ def unmask(stored: int) -> int:
     """The CRC-32C behind its stored form."""
     rotated = (stored - MASK_DELTA) & _UINT32_MASK
     return ((rotated >> 17) | (rotated << 15)) & _UINT32_MASK
+
+
+def unmask_all(stored: Sequence[bytes]) -> tuple[int, ...]:
+    """The CRC-32Cs behind stored forms, each of them 4 bytes, little-endian.
+
+    All are computed at once, as parts of 64 bits of one integer: no step carries into the next part.
+    """
+    count = len(stored)
+    parts = int.from_bytes(b"\0\0\0\0".join(stored), "little")
+    ones = int.from_bytes(b"\1\0\0\0\0\0\0\0" * count, "little")
+    masks = ones * _UINT32_MASK
+    rotated = parts + ones * (_UINT32_MASK + 1 - MASK_DELTA) & masks
+    found = (rotated >> 17 | rotated << 15) & masks
+    return struct.unpack(f"<{count}Q", found.to_bytes(8 * count, "little"))
 
 
 def combine_crc32c(first: int, second: int, size: int) -> int:

@@ -9,12 +9,13 @@ the two.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tensorbundle.coding import (
     FIXED32,
-    MASK_DELTA,
     VARINT,
     encode_varint,
     fields,
@@ -22,6 +23,7 @@ from tensorbundle.coding import (
     read_varint,
     signed64,
     unmask,
+    unmask_all,
 )
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError, UnsupportedError
@@ -30,12 +32,13 @@ from tensorbundle.slices import TensorSlice, readable_key
 from tensorbundle.specs import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
     "HEADER_KEY",
     "VERSIONS",
     "BundleHeader",
+    "Known",
     "StoredRange",
     "StoredSlice",
     "TensorEntry",
@@ -52,6 +55,14 @@ _ENTRY_WIRE_TYPES: Final = {1: 0, 2: 2, 3: 0, 4: 0, 5: 0, 6: 5, 7: 2}
 _VERSION: Final = 1  # kTensorBundleVersion, and TF_CHECKPOINT_VERSION of V1 files
 VERSIONS: Final = b"\x08\x01"  # the VersionDef that TensorFlow writes: producer 1
 _INT32_BITS: Final = 2**32 - 1
+_AT_ONCE: Final = 1000  # entries that are decoded before the first of them is used
+_MOST_KNOWN: Final = 10_000
+_SHIFTS: Final = tuple(range(7, 63, 7))  # of the bytes of a varint, after the first one
+# What follows type and shape: shard, offset, and in a group of its own the size and the tag of the checksum.
+_REST: Final = re.compile(
+    rb"(?:\x18[\x80-\xff]*+[\0-\x7f])?(?:\x20[\x80-\xff]*+[\0-\x7f])?((?:\x28[\x80-\xff]*+[\0-\x7f])?\x35).{4}",
+    re.DOTALL,
+)
 
 
 class BundleHeader(NamedTuple):
@@ -240,67 +251,105 @@ def check_range(entry: TensorEntry, stored: StoredRange, file_size: int) -> None
         )
 
 
-def parse_entries(
-    values: Iterable[tuple[bytes, bytes]], known: dict[bytes, Spec] | None = None
-) -> Iterator[tuple[bytes, TensorEntry]]:
-    """The entries in `values`, pairs of a key and an encoded BundleEntryProto; keys are passed on as they are.
+class Known(NamedTuple):
+    """What was found in encoded entries that others repeat, for several calls of `parse_entries`.
 
-    Args:
-        values: keys and encoded entries.
-        known: types and shapes by their encoded forms, for several calls; what is found is added.
+    Attributes:
+        specs: types and shapes, by the encoded fields of both.
+        sizes: sizes in bytes, by the encoded field and the tag of the checksum, which follows it.
+    """
+
+    specs: dict[bytes, Spec]
+    sizes: dict[bytes, int]
+
+    @classmethod
+    def nothing(cls) -> Known:
+        """To begin with."""
+        return cls({}, {})
+
+
+def parse_entries(
+    keys: Sequence[bytes], values: Sequence[bytes], known: Known | None = None
+) -> Iterator[tuple[Sequence[bytes], list[TensorEntry]]]:
+    """Keys and the entries in their values, encoded BundleEntryProtos, some at a time; keys are passed on as they are.
 
     Raises:
         CorruptionError: an entry is not such a message, or has an impossible shape or position.
         UnsupportedError: a data type that no checkpoint stores.
     """
-    # This loop runs for every tensor of a listing, so the form that TensorFlow writes is decoded here, and any other form
-    # by the general parser. Type and shape come first and have few distinct values, so their bytes are looked up.
-    known = {} if known is None else known
-    new = tuple.__new__
-    for key, value in values:
-        size = len(value)
-        pos = 4 + value[3] if size > 9 else size
-        last = size - 5  # where the checksum's field begins
-        head = value[:pos]
+    known = Known.nothing() if known is None else known
+    for start in range(0, len(keys), _AT_ONCE):
+        some = keys[start : start + _AT_ONCE]
+        found: list[tuple[Any, ...]] = []
+        failed = None
         try:
-            if head not in known:
-                if not _is_head(head):
-                    yield key, parse_entry(value)
-                    continue
-                first = parse_entry(head)
-                known[head] = first.spec
-            dtype, shape = known[head]
-            shard = offset = nbytes = 0
-            while pos < last:
-                tag = value[pos]
-                number = value[pos + 1]
-                pos += 2
-                if number >= 0x80:
-                    number &= 0x7F
-                    shift = 7
-                    while value[pos] >= 0x80 and pos < last and shift < 63:
-                        number |= (value[pos] & 0x7F) << shift
-                        shift += 7
-                        pos += 1
-                    number |= value[pos] << shift
-                    pos += 1
-                if tag == 0x20:
-                    offset = number
-                elif tag == 0x28:
-                    nbytes = number
-                elif tag == 0x18:
-                    shard = number
-                else:
-                    pos = size
-            if pos != last or value[last] != 0x35 or shard | offset >> 32 | nbytes >> 32 >= 2**31:
-                yield key, parse_entry(value)
-                continue
+            _parse_some(values[start : start + _AT_ONCE], known, found)
         except (CorruptionError, UnsupportedError) as error:
-            raise error.locate(key=readable_key(key)) from None
-        stored = value[-4] | value[-3] << 8 | value[-2] << 16 | value[-1] << 24
-        rotated = (stored - MASK_DELTA) & _INT32_BITS  # unmask, inlined
-        crc = (rotated >> 17 | rotated << 15) & _INT32_BITS
-        yield key, new(TensorEntry, (dtype, shape, nbytes, shard, offset, crc, ()))
+            failed = error.locate(key=readable_key(some[len(found)]))
+        if found:
+            yield some[: len(found)], list(map(tuple.__new__, itertools.repeat(TensorEntry), found))
+        if failed is not None:
+            raise failed from None
+
+
+def _parse_some(values: Sequence[bytes], known: Known, found: list[tuple[Any, ...]]) -> None:
+    """Add the fields of each encoded entry to `found`.
+
+    This loop runs for every tensor of a listing, so the form that TensorFlow writes is decoded here, and any other form by
+    the general parser. Type and shape come first, and a size last; both have few distinct values, so their bytes are
+    looked up. Where a value ends early or has another field, what is looked up is not among those that are known.
+
+    Raises:
+        CorruptionError, UnsupportedError: as `parse_entries`; `found` has the entries before.
+    """
+    specs, sizes = known
+    checksums = unmask_all([each[-4:].rjust(4) for each in values])
+    for value, crc in zip(values, checksums, strict=True):
+        try:
+            pos = 4 + value[3]
+            dtype, shape = specs[value[:pos]]
+            tag = value[pos]
+            shard = offset = 0
+            if tag == 0x18:
+                shard = value[pos + 1]
+                pos += 2
+                if shard >= 0x80:
+                    shard += (value[pos] << 7) - 0x80
+                    pos += 1
+                    if shard >> 14:
+                        raise KeyError  # a number of three bytes or more
+                tag = value[pos]
+            if tag == 0x20:
+                offset = value[pos + 1]
+                pos += 2
+                for shift in _SHIFTS:
+                    if not offset >> shift:  # the high bit of the last byte is not set
+                        break
+                    offset += (value[pos] << shift) - (1 << shift)
+                    pos += 1
+                else:
+                    if offset >> 63:
+                        raise KeyError  # not an int64
+            found.append((dtype, shape, sizes[value[pos:-4]], shard, offset, crc, ()))
+        except (IndexError, KeyError):
+            found.append(_parse_and_note(value, known))
+
+
+def _parse_and_note(value: bytes, known: Known) -> TensorEntry:
+    """The entry in a value, by the general parser; what others may repeat is noted."""
+    head = value[: 4 + value[3]] if len(value) > 9 else value
+    if not _is_head(head):
+        return parse_entry(value)
+    specs, sizes = known
+    for each in known:
+        if len(each) >= _MOST_KNOWN:
+            each.clear()
+    specs[head] = parse_entry(head).spec
+    entry = parse_entry(value)
+    rest = _REST.fullmatch(value, len(head))
+    if rest is not None:
+        sizes[rest[1]] = entry.nbytes
+    return entry
 
 
 def _is_head(head: bytes) -> bool:

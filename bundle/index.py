@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import functools
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple, Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from tensorbundle.entries import (
     HEADER_KEY,
     BundleHeader,
+    Known,
     StoredRange,
     StoredSlice,
     TensorEntry,
@@ -27,14 +29,16 @@ from tensorbundle.storage import store_of
 from tensorbundle.table import TableReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
-    from tensorbundle.specs import Spec
     from tensorbundle.storage.protocols import Store
 
 __all__ = ["BundleIndex", "Index"]
+
+_SLICE_KEYS: Final = b"\1"  # they are before it
+_SLICES: Final = attrgetter("slices")
 
 
 def _outside(
@@ -172,10 +176,31 @@ class Index(ABC):
         Raises:
             CorruptionError, UnsupportedError: the index is damaged; entries before the damage were yielded.
         """
-        for key, entry in self.raw_entries():
-            if key.startswith(b"\0") and self.owner(key) is not None:
+        for keys, entries in self.groups():
+            yield from zip(keys, entries, strict=True)
+
+    def groups(self) -> Iterator[tuple[Sequence[bytes], Sequence[TensorEntry]]]:
+        """What `entries` gives, some keys and their entries at a time, which takes less time.
+
+        Raises:
+            CorruptionError, UnsupportedError: as `entries`.
+        """
+        for keys, entries in self.raw_groups():
+            if keys[0] > _SLICE_KEYS and not any(map(_SLICES, entries)):
+                yield keys, entries
                 continue
-            yield key, self._sized(key, entry) if entry.slices else entry
+            for key, entry in zip(keys, entries, strict=True):
+                if not (key.startswith(b"\0") and self.owner(key) is not None):
+                    yield (key,), (self._sized(key, entry) if entry.slices else entry,)
+
+    def raw_groups(self) -> Iterator[tuple[Sequence[bytes], Sequence[TensorEntry]]]:
+        """What `raw_entries` gives, at least one key and its entry at a time.
+
+        Raises:
+            CorruptionError, UnsupportedError: as `raw_entries`.
+        """
+        for key, entry in self.raw_entries():
+            yield (key,), (entry,)
 
     def owner(self, key: bytes) -> bytes | None:
         """The key of the tensor that lists this slice key, or None."""
@@ -232,7 +257,7 @@ class BundleIndex(Index):
         self.prefix = prefix
         self.path = index_path(prefix)
         self._shard_paths: dict[int, str] = {}
-        self._specs: dict[bytes, Spec] = {}
+        self._known = Known.nothing()
         self.store = store or store_of(prefix)
         self._file = self.store.open(self.path)
         try:
@@ -278,7 +303,7 @@ class BundleIndex(Index):
         if value is None:
             return None
         try:
-            return next(parse_entries(((key, value),), self._specs))[1]
+            return next(parse_entries((key,), (value,), self._known))[1][0]
         except (CorruptionError, UnsupportedError) as error:
             raise _outside(error, self.path, readable_key(key)) from None
 
@@ -298,14 +323,24 @@ class BundleIndex(Index):
         Raises:
             CorruptionError, UnsupportedError: as `entries`.
         """
-        items = self.table.items()
-        first, value = next(items, (HEADER_KEY, b""))
-        if first != HEADER_KEY:
-            raise CorruptionError("the header is not the first entry", path=self.path)
+        for keys, entries in self.raw_groups():
+            yield from zip(keys, entries, strict=True)
+
+    def raw_groups(self) -> Iterator[tuple[Sequence[bytes], Sequence[TensorEntry]]]:
+        """See `Index`."""
+        known = Known.nothing()
         try:
-            if "header" not in self.__dict__:
-                self.header = BundleHeader.parse(value)
-            yield from parse_entries(items)
+            begun = False
+            for number in range(len(self.table.handles)):
+                keys, values = self.table.block_contents(number)
+                if keys and not begun:
+                    begun = True
+                    if keys[0] != HEADER_KEY:
+                        raise CorruptionError("the header is not the first entry", path=self.path)
+                    if "header" not in self.__dict__:
+                        self.header = BundleHeader.parse(values[0])
+                    del keys[0], values[0]
+                yield from parse_entries(keys, values, known)
         except (CorruptionError, UnsupportedError) as error:
             raise _outside(error, self.path) from None
 

@@ -17,7 +17,7 @@ import operator
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, iterate, seek
+from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, contents, iterate, seek
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
 from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.limits import MAX_SNAPPY_RATIO
@@ -315,7 +315,7 @@ class TableReader:
             CorruptionError: a data block is damaged, or keys do not ascend from block to block.
         """
         for number in range(len(self.handles)):
-            yield from self.block_items(number)
+            yield from zip(*self.block_contents(number), strict=True)
 
     @property
     def is_at_hand(self) -> bool:
@@ -326,24 +326,32 @@ class TableReader:
         """Every key and value of one data block, in key order.
 
         Raises:
+            CorruptionError: as `block_contents`.
+        """
+        return list(zip(*self.block_contents(number), strict=True))
+
+    def block_contents(self, number: int) -> tuple[list[bytes], list[bytes]]:
+        """The keys of one data block, in order, and their values.
+
+        Raises:
             CorruptionError: the block is damaged, or contains a key that belongs in another block.
         """
         handle = self.handles[number]
         self.read_on(number)
         block = self._load(handle, f"data block {number}")
         try:
-            items = iterate(*block)
-            if items and number and items[0][0] <= self.separators[number - 1]:
+            keys, values = contents(*block)
+            if keys and number and keys[0] <= self.separators[number - 1]:
                 raise CorruptionError(
-                    f"key {items[0][0][:80]!r} of data block {number} belongs before it", offset=0
+                    f"key {keys[0][:80]!r} of data block {number} belongs before it", offset=0
                 )
-            if items and items[-1][0] > self.separators[number]:
+            if keys and keys[-1] > self.separators[number]:
                 raise CorruptionError(
-                    f"key {items[-1][0][:80]!r} of data block {number} belongs after it", offset=0
+                    f"key {keys[-1][:80]!r} of data block {number} belongs after it", offset=0
                 )
         except CorruptionError as error:
             raise self._inside(handle, error) from None
-        return items
+        return keys, values
 
     def _inside(self, handle: BlockHandle, error: CorruptionError) -> CorruptionError:
         """An error whose offset counts from a block, with the offset in the file."""

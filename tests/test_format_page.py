@@ -291,7 +291,7 @@ def check_entry(parts):
     """The entry in the rows, after a check that it is read as that and written as it stands."""
     data, entry = joined(parts), entry_of(check_message("BundleEntryProto", parts))
     assert parse_entry(data) == entry
-    assert list(parse_entries([(b"k", data)])) == [(b"k", entry)]
+    assert list(parse_entries((b"k",), (data,))) == [((b"k",), [entry])]
     assert entry.encode() == data
     return entry
 

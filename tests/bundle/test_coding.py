@@ -179,6 +179,12 @@ def test_mask(crc, stored):
     assert coding.unmask(stored) == crc
 
 
+def test_many_checksums_are_unmasked_at_once():
+    crcs = [0, 0xFFFFFFFF, 0x8A942EBE, 1 << 31, *range(0, 1 << 32, 0x01234567)]
+    assert coding.unmask_all([coding.FIXED32.pack(coding.mask(crc)) for crc in crcs]) == tuple(crcs)
+    assert coding.unmask_all([]) == ()
+
+
 def test_masking_changes_a_checksum_every_time():
     """LevelDB util/crc32c_test.cc, Mask."""
     crc = coding.crc32c(b"foo")

@@ -123,7 +123,7 @@ WORKED = [
 def parsed_both_ways(data):
     """By the general parser, and by the quick one for listings."""
     entry = parse_entry(data)
-    assert list(parse_entries(iter([(b"k", data), (b"l", data)]))) == [(b"k", entry), (b"l", entry)]
+    assert list(parse_entries((b"k", b"l"), (data, data))) == [((b"k", b"l"), [entry, entry])]
     return entry
 
 
@@ -146,6 +146,9 @@ def test_entry(encoded, entry):
         ("0801 1206 12020802 1801 2808 35593ce535", {}),  # the same beside a dimension, which counts
         ("0801 1204 12020802 2808 2809 35593ce535", {"nbytes": 9}),  # the last one counts
         ("0801 1204 12020802 288800 35593ce535", {}),  # a longer varint than needed
+        ("0801 1204 12020802 20808000 2808 35593ce535", {}),  # the same of an offset
+        ("0801 1204 12020802 18818000 2808 35593ce535", {"shard": 1}),  # and of a shard
+        ("0801 1204 12020802 2008 2007 2808 35593ce535", {"offset": 7}),
     ],
 )
 def test_entry_in_other_forms(encoded, changes):
@@ -188,14 +191,14 @@ def test_malformed_entry(encoded, error, reason):
     with pytest.raises(error, match=reason):
         parse_entry(data)
     with pytest.raises(error, match=reason) as caught:
-        list(parse_entries(iter([(b"a\xff", data)])))
+        list(parse_entries((b"a\xff",), (data,)))
     assert caught.value.key == "a\udcff"
 
 
 def test_entries_come_until_the_first_bad_one():
     good = raw(WORKED[0][0])
-    values = parse_entries(iter([(b"a", good), (b"b", b"\0"), (b"c", good)]))
-    assert next(values) == (b"a", WORKED[0][1])
+    values = parse_entries((b"a", b"b", b"c"), (good, b"\0", good))
+    assert next(values) == ((b"a",), [WORKED[0][1]])
     with pytest.raises(CorruptionError, match="key 'b': protobuf field number 0"):
         next(values)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.boxes import find_overlap, must_tile
 from tensorbundle.checkpoint import open_index
-from tensorbundle.entries import HEADER_KEY, BundleHeader, parse_entries
+from tensorbundle.entries import HEADER_KEY, BundleHeader, Known, parse_entries
 from tensorbundle.errors import (
     BundleError,
     CorruptionError,
@@ -156,6 +156,7 @@ class _Verification:
 
     def _read_index(self, index: BundleIndex) -> None:
         """Every entry of every block that can be read; a bad block or entry does not hide the others."""
+        known = Known.nothing()
         for number in range(len(index.table.handles)):
             items: list[tuple[bytes, bytes]] = []
             try:
@@ -169,7 +170,7 @@ class _Verification:
                 if key == HEADER_KEY:
                     continue
                 try:
-                    self._entries.update(parse_entries(iter([(key, value)])))
+                    self._entries[key] = next(parse_entries((key,), (value,), known))[1][0]
                 except (CorruptionError, UnsupportedError) as error:
                     self._report.add(
                         "entry", error.locate(path=index.path), cause=cause_line("impossible-entry")

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.entries import HEADER_KEY, BundleHeader, StoredRange, check_range, parse_entries
+from tensorbundle.entries import HEADER_KEY, BundleHeader, StoredRange, check_range, parse_entry
 from tensorbundle.errors import (
     BundleError,
     CorruptionError,
@@ -229,7 +229,7 @@ def must_be_damage(error: Exception, path: str) -> None:
 
 def _add(found: FoundIndex, key: bytes, value: bytes, doubt: str | None) -> None:
     try:
-        entry = next(parse_entries(iter([(key, value)])))[1]
+        entry = parse_entry(value)
     except (CorruptionError, UnsupportedError) as error:
         if doubt is None:
             found.unreadable.append(f"{readable_key(key)}: {error.reason}")
