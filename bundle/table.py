@@ -125,6 +125,7 @@ class TableReader:
     damaged block is always an error (TensorFlow skips it, and its keys vanish).
 
     Attributes:
+        file: the file that the table is.
         separators: for each data block, a key that is not less than its last key.
         handles: for each data block, its position.
         compressed: how many of the blocks read so far were compressed.
@@ -142,7 +143,7 @@ class TableReader:
         Raises:
             CorruptionError: `file` is not a table, or its index block is damaged.
         """
-        self._file = file
+        self.file = file
         self.compressed = 0
         self._recent: tuple[_Block, ...] = ()  # of the last lookups, the latest first
         self.separators: list[bytes] = []
@@ -190,7 +191,7 @@ class TableReader:
     @property
     def path(self) -> str:
         """The file's path."""
-        return self._file.path
+        return self.file.path
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None; reads at most one data block.
@@ -212,7 +213,7 @@ class TableReader:
             return [self.get(key) for key in keys]
         numbers = {bisect.bisect_left(self.separators, key) for key in keys} - {len(self.separators)}
         ranges = [(self.handles[each].offset, self.handles[each].size + TRAILER_BYTES) for each in numbers]
-        read = self._file.read_ranges(ranges)
+        read = self.file.read_ranges(ranges)
         self._at_hand = [self._end, *((offset, data) for (offset, _), data in zip(ranges, read, strict=True))]
         return [self.get(key) for key in keys]
 
@@ -320,7 +321,7 @@ class TableReader:
     @property
     def is_at_hand(self) -> bool:
         """Whether reading the first block makes no request."""
-        return not self._file.near_bytes or not self.handles or self._end[0] <= self.handles[0].offset
+        return not self.file.near_bytes or not self.handles or self._end[0] <= self.handles[0].offset
 
     def block_items(self, number: int) -> list[tuple[bytes, bytes]]:
         """Every key and value of one data block, in key order.
@@ -394,13 +395,13 @@ class TableReader:
         for start, data in self._at_hand:
             if start <= offset and offset + size <= start + len(data):
                 return data[offset - start : offset - start + size]
-        return self._file.read(offset, size)
+        return self.file.read(offset, size)
 
     def read_on(self, number: int) -> None:
         """Where a request takes long, read a block and those that follow it in the file at once, as all will be needed."""
         handle = self.handles[number]
         end = handle.offset + handle.size + TRAILER_BYTES
-        if not self._file.near_bytes or any(
+        if not self.file.near_bytes or any(
             start <= handle.offset and end <= start + len(data) for start, data in self._at_hand
         ):
             return
@@ -410,10 +411,10 @@ class TableReader:
             if following.offset != end or min(last, stop) - handle.offset > _AT_ONCE_BYTES:
                 break
             end = last
-        if end <= self._file.size:
+        if end <= self.file.size:
             if sum(len(data) for _, data in self._at_hand) > _SMALL_BYTES:
                 self._at_hand = [self._end]
-            data = self._file.read(handle.offset, min(end, stop) - handle.offset)
+            data = self.file.read(handle.offset, min(end, stop) - handle.offset)
             self._at_hand.append((handle.offset, data + last_bytes[: max(0, end - stop)]))
 
     def _decompress(self, stored: bytes, handle: BlockHandle, name: str) -> bytes:

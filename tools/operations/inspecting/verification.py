@@ -38,14 +38,13 @@ from tensorbundle.tools.operations.inspecting.shard_checks import ShardChecks
 from tensorbundle.tools.operations.inspecting.tables import harmless_damage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from tensorbundle.boxes import Box
     from tensorbundle.checkpoint import Path
     from tensorbundle.entries import TensorEntry
     from tensorbundle.index import Index
-    from tensorbundle.storage.protocols import Store
-    from tensorbundle.table import BlockHandle
+    from tensorbundle.table import TableReader
     from tensorbundle.tools.rewriting.ordered import Jobs
     from tensorbundle.v1.index import V1Index
 
@@ -176,13 +175,12 @@ class _Verification:
                         "entry", error.locate(path=index.path), cause=cause_line("impossible-entry")
                     )
 
-        self._check_table(index.store, index.path, index.table.handles)
+        self._check_table(index.table)
 
-    def _check_table(self, store: Store, path: str, handles: Sequence[BlockHandle]) -> None:
+    def _check_table(self, table: TableReader) -> None:
         """Report damage of a table that hides no entry."""
-        with store.open(path) as file:
-            for damage in harmless_damage(file, handles):
-                self._report.add("index", damage, severity="warning", cause=cause_line("changed"))
+        for damage in harmless_damage(table):
+            self._report.add("index", damage, severity="warning", cause=cause_line("changed"))
 
     def _check_listed(self, index: ListedIndex) -> None:
         """Every tensor of a file of another format, with the checksums that the format has."""
@@ -249,7 +247,7 @@ class _Verification:
                             key=readable_key(record),
                         )
                         self._report.add("orphan-slice", orphan, severity="warning")
-            self._check_table(index.store, table.path, table.handles)
+            self._check_table(table)
             what = "is missing" if whole else "is in a damaged block"
             for record in sorted(keys.keys() - found):
                 gone = CorruptionError(
