@@ -123,10 +123,10 @@ def test_a_table_by_its_blocks(opened):
     """The end of the file is not read, so it may be lost."""
     whole = opened(assemble([(b"a", b"1"), (b"b", b"2")], [(b"c", b"3")]))
     blocks = list(zip(whole.separators, whole.handles, strict=True))
-    table = TableReader(whole._file, blocks)
+    table = TableReader(whole.file, blocks)
     assert [table.get(key) for key in (b"a", b"b", b"c", b"d")] == [b"1", b"2", b"3", None]
     assert list(table.items()) == list(whole.items())
-    outside = TableReader(whole._file, [(b"z", BlockHandle(10, 10**6))])
+    outside = TableReader(whole.file, [(b"z", BlockHandle(10, 10**6))])
     with pytest.raises(CorruptionError, match="the blocks end at"):
         outside.get(b"a")
 
