@@ -230,13 +230,11 @@ class Classes:
         described: the model's config, or None.
         by_node: classes that a SavedModel names.
         config_path: the file of the config, for messages.
-        metadata_path: the file of the SavedModel, for messages.
     """
 
     described: Described | None = None
     by_node: Mapping[Node, str] = field(default_factory=dict)
     config_path: str = ""
-    metadata_path: str = ""
 
     def of(self, layer: Layer, described: Described | None) -> tuple[str, str] | None:
         """The name of a layer's class, in the form that group names have, and how it is known; or None.

@@ -294,7 +294,7 @@ def _classes(draft: Draft, graph: ObjectGraph, model: KerasModel) -> Classes:
             with store.open(path) as file:
                 found = parse(file.read(0, file.size), graph.root, path)
             if found:
-                return Classes(by_node=found, metadata_path=path)
+                return Classes(by_node=found)
     return Classes()
 
 
