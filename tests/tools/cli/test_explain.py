@@ -29,6 +29,17 @@ def test_unknown_text(run):
     assert "not a known message" in run.error("explain", "all is well")
 
 
+def test_a_checkpoint_without_a_text(run, tmp_path, monkeypatch):
+    """Nothing is read from standard input, where nobody may write."""
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("w", np.ones(1, "f4"))
+    monkeypatch.setattr("sys.stdin", None)
+    assert (
+        run("explain", "--checkpoint", tmp_path / "m").out
+        == f"{tmp_path / 'm'}: no problems; the files are sound\n"
+    )
+
+
 def test_looks_at_the_checkpoint(run, tmp_path):
     with tb.create(tmp_path / "m") as writer:
         writer.add("w", np.ones(100, "f4"))

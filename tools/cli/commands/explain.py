@@ -34,9 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the meaning of the messages; the status is 2 if none is known."""
+    """Print the meaning of the messages; the status is 2 if none is known. Without TEXT, only look at the checkpoint."""
     text = " ".join(args.text)
-    if text in ("", "-"):
+    is_asked = bool(text) or args.checkpoint is None
+    if is_asked and text in ("", "-"):
         text = sys.stdin.read()
     found = explain(text, _entries(args.checkpoint))
     for each in found:
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.lines(_text(each))
     if args.checkpoint is not None:
         _look(args.checkpoint, console)
-    if not found:
+    if is_asked and not found:
         raise BundleError(
             "not a known message; give the text of TensorFlow or Keras, or its first line if it is long"
             + ("" if args.checkpoint else ", or --checkpoint CKPT")
