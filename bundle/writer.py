@@ -166,7 +166,7 @@ class BundleWriter:
     def add_shard(self, size: int | None = None) -> tuple[int, WritableFile]:
         """A new, empty data shard: its number, and the file to append to; `size` as for `Store.writer`."""
         number, name = self.stage_shard()
-        self._open.append(self.store.writer(name, size))
+        self._open.append(self.store.writer(name, size, self.staging.appeared))
         return number, self._open[-1]
 
     def stage_shard(self) -> tuple[int, str]:

@@ -290,7 +290,9 @@ class LocalStore:
         """See `Store`."""
         return LocalFile(path)
 
-    def writer(self, name: str, size: int | None = None) -> LocalWriter:
+    def writer(
+        self, name: str, size: int | None = None, appeared: Callable[[str], None] | None = None
+    ) -> LocalWriter:
         """See `Store`."""
         del size
         return LocalWriter(name)

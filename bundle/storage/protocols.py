@@ -228,6 +228,12 @@ class Staging(Protocol):
         `size` is as for `Store.writer`.
         """
 
+    def appeared(self, name: str) -> None:
+        """A file that was staged under this name is there already, before the commit: `discard` removes it.
+
+        For `Store.writer`, which may be called in another process; another writer may have put a file there.
+        """
+
     def share(self, source: str, final: str) -> tuple[str, SharedHow]:
         """Stage the contents of the stored file `source` as `final` without writing them: its staged name, and the method.
 
@@ -256,7 +262,7 @@ class Staging(Protocol):
     def discard(self, *, keep: bool = False) -> None:
         """Remove files that were staged but not committed; a second call does nothing.
 
-        With `keep`, files under their final names stay, as another writer may have put them there.
+        With `keep`, files under their final names stay.
         """
 
     def __enter__(self) -> Self: ...
@@ -295,8 +301,16 @@ class Store(Protocol):
             UnreadableFileError: it can't be opened for another reason.
         """
 
-    def writer(self, name: str, size: int | None = None) -> WritableFile:
-        """A staged file, for writing; `size` is about how many bytes it will have, if that is known.
+    def writer(
+        self, name: str, size: int | None = None, appeared: Callable[[str], None] | None = None
+    ) -> WritableFile:
+        """A staged file, for writing.
+
+        Args:
+            name: as `Staging.create` returned it.
+            size: about how many bytes it will have, if that is known.
+            appeared: given the name when the file has appeared under it, where that is before the commit, and is not
+                another writer's.
 
         Raises:
             OSError: it can't be opened.

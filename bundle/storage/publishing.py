@@ -1,8 +1,8 @@
 """The files of one output behind URLs (`Staging`): data first, under names that nothing else has; the index last.
 
 Nothing can be renamed there, so files are written under their final names. Without the index, which one request makes
-appear, they are no checkpoint. A writer that fails deletes them; of one that is killed they stay, and `manage URL clean`
-lists and deletes them.
+appear, they are no checkpoint. A writer that fails deletes those that it has put there itself, as another one may be at work
+under the same names; of one that is killed they stay, and `manage URL clean` lists and deletes them.
 
 An upload whose beginning was not heard of, as the answer was lost or a machine of a cluster died, has the name of one of
 these files. When the files are there, nothing can become of it any more, so it is deleted.
@@ -64,6 +64,7 @@ class PublishedFiles:
         self._output = output
         self._overwrite, self._resume = overwrite, resume
         self._created: list[str] = []  # that whoever writes them lets appear
+        self._appeared: list[str] = []  # those of them that did
         self._held: list[tuple[str, RemoteWriter]] = []
 
     def create(self, final: str, *, replace: bool = False) -> str:
@@ -82,6 +83,10 @@ class PublishedFiles:
         writer = self._store.held_writer(final, size, replace=replace or self._overwrite)
         self._held.append((final, writer))
         return writer
+
+    def appeared(self, name: str) -> None:
+        """See `Staging`."""
+        self._appeared.append(name)
 
     def share(self, source: str, final: str) -> tuple[str, SharedHow]:
         """See `Staging`."""
@@ -116,6 +121,7 @@ class PublishedFiles:
                 self._remove(appeared)
             raise
         self._created.clear()
+        self._appeared.clear()
         self._abort(left.result())
 
     def discard(self, *, keep: bool = False) -> None:
@@ -123,9 +129,10 @@ class PublishedFiles:
         for _, writer in self._held:
             writer.abandon()
         self._held.clear()
-        if self._created and not (self.visible or keep or self._resume) and self._remove(self._created):
+        if self._created and not (self.visible or keep or self._resume) and self._remove(self._appeared):
             self._abort(self._left(self._created))
         self._created.clear()
+        self._appeared.clear()
 
     def _left(self, paths: Collection[str], own: Collection[str | None] = ()) -> list[Upload]:
         """The uploads of files with these names, but for those with the ids `own`; none if the store does not say that."""

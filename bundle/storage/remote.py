@@ -33,7 +33,7 @@ from tensorbundle.storage.settings import current_options
 from tensorbundle.storage.uploads import RemoteWriter, must_have, upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tensorbundle.storage.protocols import Assembly, PartsWriter, SentPart, Store
 
@@ -196,11 +196,13 @@ class RemoteStore:
             raise MissingFileError("no such file", path=path)
         return found
 
-    def writer(self, name: str, size: int | None = None) -> RemoteWriter:
+    def writer(
+        self, name: str, size: int | None = None, appeared: Callable[[str], None] | None = None
+    ) -> RemoteWriter:
         """See `Store`: the file appears when it is closed, and replaces no other."""
         fs, inner = self.locate(name)
         reopen = functools.partial(self.open, name)
-        return upload(name, fs, inner, reopen, replace=False, held=False, size=size)
+        return upload(name, fs, inner, reopen, replace=False, held=False, size=size, appeared=appeared)
 
     def held_writer(self, path: str, size: int | None, *, replace: bool) -> RemoteWriter:
         """See `Uploads`."""

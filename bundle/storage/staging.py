@@ -152,6 +152,9 @@ class RenamedFiles:
         del size
         return self._disk.writer(self.create(final, replace=replace))
 
+    def appeared(self, name: str) -> None:
+        """See `Staging`: nothing appears before the commit."""
+
     def share(self, source: str, final: str) -> tuple[str, SharedHow]:
         """See `Staging`."""
         temporary = self.create(final)

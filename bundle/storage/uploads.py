@@ -47,6 +47,7 @@ def upload(
     replace: bool,
     held: bool,
     size: int | None,
+    appeared: Callable[[str], None] | None = None,
 ) -> RemoteWriter:
     """A file that will be `name` in a file system of fsspec.
 
@@ -58,10 +59,12 @@ def upload(
         replace: whether it may take the name of another file.
         held: whether it waits for `finish` when it is closed.
         size: about how many bytes it will have, if that is known.
+        appeared: given the URL when the file has appeared, unless another one had the same bytes there.
     """
+    how: dict[str, Any] = {"replace": replace, "held": held, "size": size, "appeared": appeared}
     if not is_s3(fs):
-        return _StreamUpload(path, fs, name, reopen, replace=replace, held=held, size=size)
-    writer = _S3Upload(path, fs, name, reopen, replace=replace, held=held, size=size)
+        return _StreamUpload(path, fs, name, reopen, **how)
+    writer = _S3Upload(path, fs, name, reopen, **how)
     if size is not None and size > part_bytes(size):
         writer.begin()
     return writer
@@ -85,12 +88,14 @@ class RemoteWriter:
         replace: bool,
         held: bool,
         size: int | None,
+        appeared: Callable[[str], None] | None,
     ) -> None:
         """See `upload`."""
         self.path = path
         self.size = 0
         self._fs, self._name, self._reopen = fs, name, reopen
-        self._replace, self._held = replace, held
+        self._replace, self._held, self._appeared = replace, held, appeared
+        self._is_own = True  # not another writer's with the same bytes
         self._part_bytes = part_bytes(size)
         self._next = NextPart(self._part_bytes)
         self._crc = 0
@@ -134,6 +139,8 @@ class RemoteWriter:
             except BaseException:
                 self._abort()
                 raise
+            if self._is_own and self._appeared is not None:
+                self._appeared(self.path)
 
     def abandon(self) -> None:
         """See `WritableFile`: the file never appears."""
@@ -168,12 +175,13 @@ class RemoteWriter:
         raise NotImplementedError
 
     def _must_be_this(self) -> None:
-        """Refuse what has the name, unless it has the same bytes.
+        """Refuse what has the name, unless it has the same bytes; it may be another writer's.
 
         Raises:
             ConflictError: it is something else.
         """
         must_have(self._reopen, self.size, self._crc)
+        self._is_own = False
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ import re
 import shlex
 import signal
 import threading
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +82,9 @@ def test_tasks_have_no_bytes_and_are_one_for_each_shard(s3, remote, workers):
     with cluster(workers.scheduler_address) as executor:
 
         class Counting:
-            def map(self, do, *items):
-                sizes.extend(len(pickle.dumps(each)) for each in zip(*items, strict=True))
-                return executor.map(do, *items)
+            def submit(self, do, item):
+                sizes.append(len(pickle.dumps(item)))
+                return executor.submit(do, item)
 
         options = TransferOptions(executor=Counting())
         extract(remote, "s3://bucket/new/model", "*", options=options)
@@ -254,8 +254,8 @@ def test_a_pool_of_processes_that_breaks(source):
     from concurrent.futures import ProcessPoolExecutor
 
     class Broken(ProcessPoolExecutor):
-        def map(self, do, *items):
-            return super().map(os._exit, [1])
+        def submit(self, do, item):
+            return super().submit(os._exit, 1)
 
     with Broken(1) as executor, pytest.raises(BundleError, match="processes that do the work failed"):
         extract(source, source.parent / "new", "t*", options=TransferOptions(data="copy", executor=executor))
@@ -277,9 +277,10 @@ def connection_of_dask():
 )
 def test_a_scheduler_that_is_lost(source, error):
     class Lost(Executor):
-        def map(self, *_):
-            yield from ()
-            raise error()
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(error())
+            return future
 
     with pytest.raises(
         BundleError, match=r"scheduler was lost; .* run the same command again; .* with --resume"

@@ -1,12 +1,17 @@
 """Checkpoints written to S3: which requests appear when, and what is left of writers that fail."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
 import tensorbundle as tb
+from tensorbundle.dtypes import DType
+from tensorbundle.entries import TensorEntry
 from tensorbundle.errors import ConflictError, UnreadableFileError
 from tensorbundle.tools import convert
 from tensorbundle.tools.rewriting.options import TransferOptions
+from tensorbundle.writer import BundleWriter, append_bytes
 
 pytestmark = pytest.mark.usefixtures("small_parts")
 BIG = np.arange(2500, dtype=np.float32)  # three parts
@@ -188,3 +193,36 @@ def test_options_on_the_command_line(s3_server, run, local):
     ]
     assert "big" in run("ls", "s3://bucket/run/model", *options).out
     s3_server.empty()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("folder", ["s3://bucket/run", "memory://two"])
+def test_a_writer_that_fails_deletes_nothing_of_another_one(s3, folder, sign):
+    """Both begin before a file is there; one has put its data shards there when the other one fails, with the same bytes or others."""
+    place = f"{folder}/model{sign}"
+
+    def failing():
+        with BundleWriter(place, shards=2) as writer:
+            files = [writer.add_shard()[1] for _ in range(2)]
+            yield
+            for file in files:
+                append_bytes(file, [sign * BIG])
+                with contextlib.suppress(ConflictError):
+                    file.close()
+            raise KeyboardInterrupt
+
+    other = failing()
+    next(other)
+    with BundleWriter(place, shards=2) as writer:
+        for number in range(2):
+            _, file = writer.add_shard()
+            offset, size, crc = append_bytes(file, [BIG])
+            file.close()
+            writer.put(
+                b"t%d" % number, TensorEntry(DType.named("float32"), BIG.shape, size, number, offset, crc)
+            )
+        with pytest.raises(KeyboardInterrupt):
+            next(other)
+    with tb.open(place) as checkpoint:
+        for key in ("t0", "t1"):
+            np.testing.assert_array_equal(checkpoint[key], BIG)

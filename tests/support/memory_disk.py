@@ -239,7 +239,7 @@ class MemoryDisk:
             raise MissingFileError("no such file", path=path)
         return MemoryFile(path, bytes(self._names[path].data))
 
-    def writer(self, name: str, size: int | None = None) -> MemoryWriter:
+    def writer(self, name: str, size: int | None = None, appeared: object = None) -> MemoryWriter:
         self._at(name)
         return MemoryWriter(self, name)
 

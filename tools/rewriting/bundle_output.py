@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["DEAD_BYTES", "BundleOutput", "dead_bytes", "undivided"]
 
 DEAD_BYTES: Final = 1 << 20  # that a shared file may have, whatever share of it they are
+_LAST_SECONDS: Final = 10  # for tasks of a run that failed, whose files are removed then
 COPIED_BYTES: Final = 64 << 20  # bytes up to which tensors are copied, or written to one new data shard
 
 
@@ -123,7 +124,7 @@ def _write(
             _Job(writer.store, *writer.stage_shard(), group, options.verify, options.resume)
             for group in groups
         ]
-        for done, part in _run(jobs, options):
+        for done, part in _run(jobs, options, writer.staging.appeared):
             for key, entry in done.items():
                 writer.put(key, entry)
             written.add(part)
@@ -232,7 +233,10 @@ def _where_shared(origin: Carried, number: int, crcs: Mapping[TensorRange, int])
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One data shard to write: plain data that can be sent to another process, except for `progress`."""
+    """One data shard to write: plain data that can be sent to another process, except for the functions.
+
+    `appeared` is as for `Store.writer`.
+    """
 
     store: Store
     number: int
@@ -242,13 +246,17 @@ class _Job:
     resume: bool = False
     progress: Callable[[int], None] | None = None
     threads: int = 1
+    appeared: Callable[[str], None] | None = None
 
 
-def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[bytes, TensorEntry], Written]]:
+def _run(
+    jobs: list[_Job], options: TransferOptions, appeared: Callable[[str], None]
+) -> Iterator[tuple[dict[bytes, TensorEntry], Written]]:
     """Write data shards, with progress as bytes are moved; a shard at a time where another process moves them."""
+    progress = one_at_a_time(options.progress)
+    here = [replace(job, progress=progress, appeared=appeared) for job in jobs]
     if options.executor is None:
-        progress = one_at_a_time(options.progress)
-        alone = [replace(job, progress=progress, threads=options.jobs) for job in jobs]
+        alone = [replace(job, threads=options.jobs) for job in here]
         # A file is copied from disk to disk by all threads. Behind URLs one reads it and another one writes it, and the
         # next one begins before it has ended, as that takes requests which move no bytes.
         together = min(options.jobs, max(2, options.jobs // 2)) if any(map(_is_remote, jobs)) else 1
@@ -257,10 +265,9 @@ def _run(jobs: list[_Job], options: TransferOptions) -> Iterator[tuple[dict[byte
     from concurrent.futures import ThreadPoolExecutor  # imported by whoever made an executor
 
     if isinstance(options.executor, ThreadPoolExecutor):
-        progress = one_at_a_time(options.progress)
-        yield from options.executor.map(_write_shard, [replace(job, progress=progress) for job in jobs])
+        yield from options.executor.map(_write_shard, here)
     else:
-        yield from _run_elsewhere(jobs, options.executor, options.progress)
+        yield from _run_elsewhere(jobs, options, appeared)
 
 
 def _is_remote(job: _Job) -> bool:
@@ -270,9 +277,11 @@ def _is_remote(job: _Job) -> bool:
 
 
 def _run_elsewhere(
-    jobs: list[_Job], executor: Executor, progress: Callable[[int], None] | None
+    jobs: list[_Job], options: TransferOptions, appeared: Callable[[str], None]
 ) -> Iterator[tuple[dict[bytes, TensorEntry], Written]]:
     """Let other processes write data shards; large ones in ranges of parts, where the store has multipart uploads."""
+    from concurrent.futures import wait  # imported by whoever made an executor
+
     from tensorbundle.tools.rewriting.multipart import aborting, split  # for clusters only
 
     shards: list[MultipartShard | None] = []
@@ -281,18 +290,28 @@ def _run_elsewhere(
         tasks: list[_Job | PartRange] = []
         for job, each in zip(jobs, shards, strict=True):
             tasks += [job] if each is None else each.ranges
-        results = executor.map(_do, tasks)
-        for number, (job, each) in enumerate(zip(jobs, shards, strict=True)):
-            if each is None:
-                entries, part = cast("tuple[dict[bytes, TensorEntry], Written]", next_result(results))
-            else:
-                sent = [cast("SentRange", next_result(results)) for _ in each.ranges]
-                entries = _numbered(job, each.finish(sent, verify=job.verify))
-                part = Written(bytes_read=sum(entry.nbytes for entry in entries.values()))
-                shards[number] = None
-            if progress is not None:
-                progress(part.bytes_read)
-            yield entries, part
+        executor = cast("Executor", options.executor)
+        futures = [executor.submit(_do, task) for task in tasks]
+        results = (future.result() for future in futures)
+        try:
+            for number, (job, each) in enumerate(zip(jobs, shards, strict=True)):
+                if each is None:
+                    entries, part = cast("tuple[dict[bytes, TensorEntry], Written]", next_result(results))
+                else:
+                    sent = [cast("SentRange", next_result(results)) for _ in each.ranges]
+                    entries = _numbered(job, each.finish(sent, verify=job.verify))
+                    part = Written(bytes_read=sum(entry.nbytes for entry in entries.values()))
+                    shards[number] = None
+                    appeared(job.name)
+                if options.progress is not None:
+                    options.progress(part.bytes_read)
+                yield entries, part
+        except BaseException:
+            done, _ = wait([each for each in futures if not each.cancel()], timeout=_LAST_SECONDS)
+            for task, future in zip(tasks, futures, strict=True):
+                if isinstance(task, _Job) and future in done and future.exception() is None:
+                    appeared(task.name)
+            raise
 
 
 def _do(task: _Job | PartRange) -> tuple[dict[bytes, TensorEntry], Written] | SentRange:
@@ -306,11 +325,11 @@ def _write_shard(job: _Job) -> tuple[dict[bytes, TensorEntry], Written]:
     if job.resume and not job.store.can_rename:
         there = completed(job.store, job.name, job.entries, job.progress)
         if there is not None:
-            size = sum(each.nbytes for each in there)
-            return _numbered(job, there), Written(bytes_read=size)
+            return _numbered(job, there), Written(bytes_read=sum(each.nbytes for each in there))
         if job.store.is_file(job.name):
             job.store.remove(job.name)
-    with job.store.writer(job.name, sum(each.origin.entry.nbytes for each in job.entries)) as file:
+    size = sum(each.origin.entry.nbytes for each in job.entries)
+    with job.store.writer(job.name, size, job.appeared) as file:
         done, written = append_aliased(
             file, job.entries, verify=job.verify, progress=job.progress, jobs=job.threads
         )
