@@ -59,8 +59,7 @@ UINT64_MASK: Final = 2**64 - 1
 _UINT32_MASK: Final = 2**32 - 1
 MASK_DELTA: Final = 0xA282EAD8
 
-_ORDERED_STRING: Final = re.compile(rb"((?:[^\0\xff]++|\0\xff|\xff\0)*+)\0\x01", re.DOTALL)
-_ESCAPE: Final = re.compile(rb"\0\xff|\xff\0")
+_ESCAPE: Final = rb"\0\xff|\xff\0"
 
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli, bit-reflected
 _STEPS: Final = 4096  # powers of x between those that `find_flipped_bit` compares
@@ -352,10 +351,15 @@ def read_ordered_string(buf: bytes, pos: int) -> tuple[bytes, int]:
     Raises:
         CorruptionError: no end mark, or an escape that ordered code does not have.
     """
-    found = _ORDERED_STRING.match(buf, pos)
+    found = _ordered_string().match(buf, pos)
     if found is None:
         raise CorruptionError("not an ordered-code string", offset=pos)
-    return _ESCAPE.sub(lambda escape: escape[0][:1], found[1]), found.end()
+    return re.sub(_ESCAPE, lambda escape: escape[0][:1], found[1]), found.end()
+
+
+@functools.cache  # most runs read no slices
+def _ordered_string() -> re.Pattern[bytes]:
+    return re.compile(rb"((?:[^\0\xff]++|\0\xff|\xff\0)*+)\0\x01", re.DOTALL)
 
 
 @functools.lru_cache(

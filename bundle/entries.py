@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tensorbundle.coding import (
@@ -58,11 +57,6 @@ _INT32_BITS: Final = 2**32 - 1
 _AT_ONCE: Final = 1000  # entries that are decoded before the first of them is used
 _MOST_KNOWN: Final = 10_000
 _SHIFTS: Final = tuple(range(7, 63, 7))  # of the bytes of a varint, after the first one
-# What follows type and shape: shard, offset, and in a group of its own the size and the tag of the checksum.
-_REST: Final = re.compile(
-    rb"(?:\x18[\x80-\xff]*+[\0-\x7f])?(?:\x20[\x80-\xff]*+[\0-\x7f])?((?:\x28[\x80-\xff]*+[\0-\x7f])?\x35).{4}",
-    re.DOTALL,
-)
 
 
 class BundleHeader(NamedTuple):
@@ -251,7 +245,7 @@ def check_range(entry: TensorEntry, stored: StoredRange, file_size: int) -> None
         )
 
 
-class Known(NamedTuple):
+class Known:
     """What was found in encoded entries that others repeat, for several calls of `parse_entries`.
 
     Attributes:
@@ -259,13 +253,26 @@ class Known(NamedTuple):
         sizes: sizes in bytes, by the encoded field and the tag of the checksum, which follows it.
     """
 
-    specs: dict[bytes, Spec]
-    sizes: dict[bytes, int]
+    def __init__(self) -> None:
+        self.specs: dict[bytes, Spec] = {}
+        self.sizes: dict[bytes, int] = {}
 
-    @classmethod
-    def nothing(cls) -> Known:
-        """To begin with."""
-        return cls({}, {})
+    def note_head(self, head: bytes) -> None:
+        """Note a type and a shape, from their encoded fields."""
+        if len(self.specs) >= _MOST_KNOWN:
+            self.specs.clear()
+        self.specs[head] = parse_entry(head).spec
+
+    def note_size(self, value: bytes, pos: int, nbytes: int) -> None:
+        """Note the size in an encoded entry whose type and shape end at `pos`, if what follows is as TensorFlow writes it."""
+        for tag in (0x18, 0x20):  # shard and offset
+            if value[pos : pos + 1] == bytes((tag,)):
+                _, pos = read_varint(value, pos + 1)
+        size = value[pos:-4]
+        if size[-1:] == b"\x35" and (len(size) == 1 or (size[0] == 0x28 and _is_varint(size[1:-1]))):
+            if len(self.sizes) >= _MOST_KNOWN:
+                self.sizes.clear()
+            self.sizes[size] = nbytes
 
 
 def parse_entries(
@@ -277,7 +284,7 @@ def parse_entries(
         CorruptionError: an entry is not such a message, or has an impossible shape or position.
         UnsupportedError: a data type that no checkpoint stores.
     """
-    known = Known.nothing() if known is None else known
+    known = Known() if known is None else known
     for start in range(0, len(keys), _AT_ONCE):
         some = keys[start : start + _AT_ONCE]
         found: list[tuple[Any, ...]] = []
@@ -302,7 +309,7 @@ def _parse_some(values: Sequence[bytes], known: Known, found: list[tuple[Any, ..
     Raises:
         CorruptionError, UnsupportedError: as `parse_entries`; `found` has the entries before.
     """
-    specs, sizes = known
+    specs, sizes = known.specs, known.sizes
     checksums = unmask_all([each[-4:].rjust(4) for each in values])
     for value, crc in zip(values, checksums, strict=True):
         try:
@@ -340,16 +347,15 @@ def _parse_and_note(value: bytes, known: Known) -> TensorEntry:
     head = value[: 4 + value[3]] if len(value) > 9 else value
     if not _is_head(head):
         return parse_entry(value)
-    specs, sizes = known
-    for each in known:
-        if len(each) >= _MOST_KNOWN:
-            each.clear()
-    specs[head] = parse_entry(head).spec
+    known.note_head(head)
     entry = parse_entry(value)
-    rest = _REST.fullmatch(value, len(head))
-    if rest is not None:
-        sizes[rest[1]] = entry.nbytes
+    known.note_size(value, len(head), entry.nbytes)
     return entry
+
+
+def _is_varint(buf: bytes) -> bool:
+    """Whether these bytes are exactly one varint."""
+    return len(buf) > 0 and buf[-1] < 0x80 and min(buf[:-1], default=0x80) >= 0x80
 
 
 def _is_head(head: bytes) -> bool:

@@ -26,13 +26,14 @@ __all__ = [
 ]
 
 STATE_FILE: Final = "checkpoint"
-_SHARD: Final = re.compile(r"(?P<prefix>.*)\.data-(?P<shard>\d{5,})-of-(?P<count>\d{5,})", re.DOTALL)
+# Patterns are compiled where they are used, here and elsewhere in what a listing imports: it uses few of them.
+_SHARD: Final = r"(?s)(?P<prefix>.*)\.data-(?P<shard>\d{5,})-of-(?P<count>\d{5,})"
 # Excludes data shards of bundles, whose names are similar.
-_V1_SHARD: Final = re.compile(r"(.*)(?<!\.data)-(\d{5,}|\?{5,})-of-(\d{5,}|\?{5,})", re.DOTALL)
+_V1_SHARD: Final = r"(?s)(.*)(?<!\.data)-(\d{5,}|\?{5,})-of-(\d{5,}|\?{5,})"
 # A part of a save: TensorFlow core/kernels/save_restore_v2_ops.cc, python/checkpoint/functional_saver.py.
-_PART: Final = re.compile(r"(?P<stem>(?:.*[./])?part)-(?P<number>\d{5}|\?{5})-of-(?P<count>\d{5})", re.DOTALL)
-_PARTS_FOLDER: Final = re.compile(r"(?P<prefix>.+)_temp(?:_[0-9a-f]+)?", re.DOTALL)
-_MEMBER: Final = re.compile(r"(?P<prefix>.*)\.(index|meta|data-\d{5,}-of-\d{5,})", re.DOTALL)
+_PART: Final = r"(?s)(?P<stem>(?:.*[./])?part)-(?P<number>\d{5}|\?{5})-of-(?P<count>\d{5})"
+_PARTS_FOLDER: Final = r"(?s)(?P<prefix>.+)_temp(?:_[0-9a-f]+)?"
+_MEMBER: Final = r"(?s)(?P<prefix>.*)\.(index|meta|data-\d{5,}-of-\d{5,})"
 
 
 class V1Name(NamedTuple):
@@ -61,13 +62,13 @@ def shard_path(prefix: str, shard: int, count: int) -> str:
 
 def parse_shard_name(name: str) -> tuple[str, int, int] | None:
     """The prefix, the shard number and the number of shards in the name of a data shard, or None."""
-    match = _SHARD.fullmatch(name)
+    match = re.fullmatch(_SHARD, name)
     return None if match is None else (match["prefix"], int(match["shard"]), int(match["count"]))
 
 
 def bundle_prefix(name: str) -> str | None:
     """The prefix of the bundle that a file of this name belongs to, or None."""
-    match = _MEMBER.fullmatch(name)
+    match = re.fullmatch(_MEMBER, name)
     return None if match is None else match["prefix"]
 
 
@@ -78,7 +79,7 @@ def is_member_name(name: str) -> bool:
 
 def parse_v1_name(name: str) -> V1Name | None:
     """The parts of the name of one of several V1 files, or of the pattern for them; otherwise None."""
-    match = _V1_SHARD.fullmatch(name)
+    match = re.fullmatch(_V1_SHARD, name)
     return None if match is None else V1Name(*match.groups())
 
 
@@ -89,7 +90,7 @@ def is_v1_shard_name(name: str) -> bool:
 
 def parts_prefix(prefix: str) -> str | None:
     """The prefix with question marks that matches all parts of a save, from the name of one part; None for other names."""
-    found = _PART.fullmatch(prefix)
+    found = re.fullmatch(_PART, prefix)
     return None if found is None else f"{found['stem']}-?????-of-{found['count']}"
 
 
@@ -98,13 +99,13 @@ def parts_folder_prefix(name: str) -> str | None:
 
     It is `PREFIX_temp` or `PREFIX_temp_UUID` (TensorFlow python/checkpoint/functional_saver.py, python/training/saver.py).
     """
-    found = _PARTS_FOLDER.fullmatch(name)
+    found = re.fullmatch(_PARTS_FOLDER, name)
     return None if found is None else found["prefix"]
 
 
 def part_prefixes(prefix: str) -> list[str]:
     """The prefixes of all parts that a prefix with question marks matches, existing or not; empty for other prefixes."""
-    found = _PART.fullmatch(prefix)
+    found = re.fullmatch(_PART, prefix)
     if found is None or "?" not in found["number"]:
         return []
     return [f"{found['stem']}-{number:05d}-of-{found['count']}" for number in range(int(found["count"]))]

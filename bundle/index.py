@@ -257,7 +257,7 @@ class BundleIndex(Index):
         self.prefix = prefix
         self.path = index_path(prefix)
         self._shard_paths: dict[int, str] = {}
-        self._known = Known.nothing()
+        self._known = Known()
         self.store = store or store_of(prefix)
         self._file = self.store.open(self.path)
         try:
@@ -328,7 +328,7 @@ class BundleIndex(Index):
 
     def raw_groups(self) -> Iterator[tuple[Sequence[bytes], Sequence[TensorEntry]]]:
         """See `Index`."""
-        known = Known.nothing()
+        known = Known()
         try:
             begun = False
             for number in range(len(self.table.handles)):

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 WHOLE: Final = -1  # a length: all of the dimension
-_EXTENT: Final = re.compile(r"([0-9]+),([0-9]+)")
+_EXTENT: Final = r"([0-9]+),([0-9]+)"
 
 
 class TensorSlice(NamedTuple):
@@ -85,7 +85,7 @@ class TensorSlice(NamedTuple):
         """
         extents = []
         for item in spec.split(":") if spec else []:
-            found = _EXTENT.fullmatch(item)
+            found = re.fullmatch(_EXTENT, item)
             if item != "-" and (found is None or int(found[2]) < 1):
                 raise ArgumentError(f"slice {spec!r}: {item!r} is neither '-' nor 'start,length'")
             extents.append((int(found[1]), int(found[2])) if found else (0, WHOLE))

@@ -24,18 +24,18 @@ __all__ = [
 ]
 
 # A scheme of at least two letters, to exclude drive letters; fsspec chains schemes with `::`.
-_URL: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+://", re.ASCII)
-_TEMPORARY: Final = re.compile(r"(.+)\.tempstate\d+", re.DOTALL | re.ASCII)
+_URL: Final = r"(?a)(?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+://"
+_TEMPORARY: Final = r"(?as)(.+)\.tempstate\d+"
 
 
 def is_url(name: str) -> bool:
     """Whether a name is a URL."""
-    return "://" in name and _URL.match(name) is not None
+    return "://" in name and re.match(_URL, name) is not None
 
 
 def split(name: str) -> tuple[str, str]:
     """The directory of a name, empty for the working directory, and its last component."""
-    found = _URL.match(name) if "://" in name else None
+    found = re.match(_URL, name) if "://" in name else None
     if found is None:
         return os.path.split(name)
     start = found.end()
@@ -93,5 +93,5 @@ def temporary_name(final: str) -> str:
 
 def final_name(temporary: str) -> str | None:
     """The name that a file with a temporary name was to get; None if the name is not temporary."""
-    match = _TEMPORARY.fullmatch(temporary)
+    match = re.fullmatch(_TEMPORARY, temporary)
     return None if match is None else match[1]

@@ -155,7 +155,7 @@ class _Verification:
 
     def _read_index(self, index: BundleIndex) -> None:
         """Every entry of every block that can be read; a bad block or entry does not hide the others."""
-        known = Known.nothing()
+        known = Known()
         for number in range(len(index.table.handles)):
             items: list[tuple[bytes, bytes]] = []
             try:
