@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tensorbundle.tools.keras.layers import is_layer, read_layers
+from tensorbundle.tools.keras.layers import is_layer, read_layers, written_by_keras_3
 from tensorbundle.tools.keras.naming import NOT_TRAINED, TRAINED
 from tensorbundle.tools.keras.sublayers import Dictionaries, common_scope, flattened, scope_of
 from tensorbundle.tools.optimizers.nodes import generation_of
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["absorb_dictionaries", "doubts"]
 
 _NAMED: Final = NOT_TRAINED | TRAINED
+_OF_KERAS_3: Final = frozenset(
+    {"_kernel", "_embeddings"}
+)  # variables, which tf_keras calls `kernel` and `embeddings`
 _WRAPPED: Final = ("cell", "layer", "forward_layer", "backward_layer")  # attributes of wrappers: layers
 
 
@@ -56,8 +59,19 @@ def absorb_dictionaries(model: Layer, layers: Collection[Node] = ()) -> list[str
 
 
 def doubts(model: Layer, layers: Collection[Node] = ()) -> list[str]:
-    """The paths of objects of which nothing tells whether they are layers or dictionaries of variables."""
-    return [] if layers else absorb_dictionaries(read_layers(model.path, model.node))
+    """The paths of objects of which nothing tells whether they are layers or dictionaries of variables.
+
+    Keras 3 does not store dictionaries.
+    """
+    return [] if layers or _is_of_keras_3(model) else absorb_dictionaries(read_layers(model.path, model.node))
+
+
+def _is_of_keras_3(model: Layer) -> bool:
+    optimizers = map(generation_of, model.node.children.values())
+    return "keras3" in optimizers or any(
+        written_by_keras_3(layer.node) or not _OF_KERAS_3.isdisjoint(layer.node.children)
+        for layer in model.walk()
+    )
 
 
 def _names_around(layer: Layer, names: int) -> int:

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import ConflictError, UnsupportedError, quoted
-from tensorbundle.tools.keras.dictionaries import absorb_dictionaries
+from tensorbundle.tools.keras.dictionaries import absorb_dictionaries, doubts
 from tensorbundle.tools.keras.layers import Layer, read_layers
 from tensorbundle.tools.keras.order import below, uncertain
 from tensorbundle.tools.keras.sublayers import sublayers_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.keras.order import KerasVersion
     from tensorbundle.tools.keras.weights import Ordering
 
-__all__ = ["LegacyGroup", "legacy_groups", "legacy_layers", "legacy_writer", "variables_of"]
+__all__ = ["LegacyGroup", "as_listed", "legacy_groups", "legacy_layers", "legacy_writer", "variables_of"]
 
 Shape = tuple[int, ...]
 Attributes = Mapping[str, Mapping[str, str | list[str]]]  # by the path of a group
@@ -109,9 +109,10 @@ def legacy_groups(
             key=model.path,
         )
     ordering.must_be_known(model)
+    doubtful = doubts(model, layers)
     other = read_layers(model.path, model.node)  # if what may be a dictionary of variables is one
-    doubtful = [] if layers else absorb_dictionaries(other)
-    if other.own:
+    absorb_dictionaries(other)
+    if doubtful and other.own:
         raise ConflictError(
             f"the names of variables do not say whether {quoted(doubtful)} are layers or dictionaries of variables of the model, "
             "which Keras can't load from a legacy .h5 file; convert to .weights.h5, with a file that the model wrote "
@@ -205,6 +206,25 @@ def _texts(attributes: Attributes, group: str, name: str) -> list[str] | None:
         numbers = itertools.takewhile(lambda number: f"{name}{number}" in found, itertools.count())
         value = [each for number in numbers for each in found[f"{name}{number}"]]
     return value if isinstance(value, list) else None
+
+
+def as_listed(model: Layer, listed: Collection[str]) -> Collection[str]:
+    """The variables that an optimizer of Keras 3 lists, if that is the order in which the layers of a model were made.
+
+    It lists those of one layer in the order in which they were made. Attributes may have been set in another order.
+
+    Args:
+        model: the model.
+        listed: the keys of the variables, in order.
+
+    Returns:
+        These keys; none if the optimizer has the layers in another order than the model.
+    """
+    layers = {each.key: layer for layer in model.walk() for each in layer.own}
+    order = [
+        layers[key] for key in dict.fromkeys(each.key for each in variables_of(model, 3)) if key in listed
+    ]
+    return listed if order == [layers[key] for key in listed if key in layers] else ()
 
 
 def variables_of(model: Layer, version: KerasVersion, layers: Collection[Node] = ()) -> list[Variable]:

@@ -19,7 +19,7 @@ from tensorbundle.tools.keras.naming import NOT_TRAINED, TRAINED, Numbering
 from tensorbundle.tools.keras.sublayers import Dictionaries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from tensorbundle.tools.keras.classes import Described
     from tensorbundle.tools.keras.layers import Layer, Variable
@@ -56,15 +56,18 @@ class Ordering:
         self,
         told: Callable[[Variable], bool | None] = lambda variable: None,
         trained: Collection[str] = (),
+        made: Sequence[str] = (),
     ) -> None:
         """Order by these hints.
 
         Args:
             told: whether a variable is trained, if the user said so; otherwise None.
             trained: the keys of variables that an optimizer trains.
+            made: the keys of variables in the order in which they were made, which may not be that of the attributes.
         """
         self._told = told
         self._trained = frozenset(trained)
+        self._made = {key: number for number, key in enumerate(made)}
 
     def order(self, layer: Layer, version: KerasVersion = 3) -> list[Variable]:
         """The variables of a layer, in the order of a version of Keras.
@@ -74,6 +77,9 @@ class Ordering:
         """
         trained = {each.key: is_trained for each, is_trained in self.trained(layer)}
         own = layer.own_by_key() if version == 2 else layer.own
+        known = [each for each in own if each.key in self._made]
+        made = iter(sorted(known, key=lambda each: self._made[each.key]))
+        own = [next(made) if each.key in self._made else each for each in own]
         if unknown := self._unknown(layer):
             raise ConflictError(_which(unknown), key=layer.path)
         return [

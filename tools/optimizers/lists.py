@@ -129,7 +129,7 @@ class _Lists:
             self._by_order(trained)
         told = self._told()
         stored = [self._keys[each] for each in trained if each in self._keys]
-        self._optimizer.listed.update(stored)
+        self._optimizer.listed |= dict.fromkeys(stored)
         by_shape: dict[Shape, tuple[str, ...]] = {}
         for key in self._members:
             if key not in told:

@@ -30,7 +30,7 @@ class Optimizer:
         inner: the object of the innermost optimizer that it wraps, or its own.
         slots: by role and variable.
         lists: the slots that Keras 2 lists, by role and position in the list.
-        listed: the variables that Keras 3 lists as trained; none of other optimizers.
+        listed: the variables that Keras 3 lists as trained, in order; none of other optimizers.
         doubtful: slots whose variable the files do not tell, with the possible variables.
         roles: of doubtful slots, as far as they are known.
         orphans: slots whose variable is not stored.
@@ -46,7 +46,7 @@ class Optimizer:
     inner: Node | None = None
     slots: dict[tuple[str, str], str] = field(default_factory=dict)
     lists: dict[str, dict[int, str]] = field(default_factory=dict)
-    listed: set[str] = field(default_factory=set)
+    listed: dict[str, None] = field(default_factory=dict)
     doubtful: dict[str, tuple[str, ...]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     orphans: list[str] = field(default_factory=list)

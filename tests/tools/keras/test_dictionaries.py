@@ -87,6 +87,12 @@ def test_variables_of_one_name_are_in_the_order_of_their_list():
     ]
 
 
+def test_keras_3_does_not_store_dictionaries():
+    assert doubts(model(block=BLOCK, head={"_kernel": "net/kernel"})) == []
+    optimizer = {each: {"0": "x"} for each in ("_iterations", "_variables", "_trainable_variables")}
+    assert doubts(model(block=BLOCK, optimizer=optimizer)) == []
+
+
 def test_a_saved_model_tells_which_are_dictionaries():
     found = model(block=BLOCK)
     layers = [each.node for each in found.walk() if each.path != "block/d"]

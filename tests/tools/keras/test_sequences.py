@@ -8,7 +8,13 @@ from support.keras_layers import NORM, block, dense, layer
 from tensorbundle.errors import ConflictError, UnsupportedError
 from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.tools.keras.layers import read_layers
-from tensorbundle.tools.keras.sequences import legacy_groups, legacy_layers, legacy_writer, variables_of
+from tensorbundle.tools.keras.sequences import (
+    as_listed,
+    legacy_groups,
+    legacy_layers,
+    legacy_writer,
+    variables_of,
+)
 from tensorbundle.tools.keras.weights import Ordering
 
 SHAPES = defaultdict(lambda: (4,))  # all are equal
@@ -153,6 +159,19 @@ def test_variables_of_the_model_itself_are_last_in_tf_keras():
 
     assert order(3) == ["scale", "heads/z", "heads/a", "stem"]
     assert order(2) == ["heads/a", "heads/z", "stem", "scale"]
+
+
+def test_the_order_in_which_variables_were_made():
+    """An optimizer of Keras 3 lists them in it; attributes may have been set in another one."""
+    graph = ObjectGraph.from_nested({"a": layer("a", "u", "v"), "b": layer("b", "w"), "c": layer("c", "x")})
+    model = read_layers("", graph.root)
+    u, v, w, x = (each.key for each in variables_of(model, 3))
+    for listed in ([v, u, w], [u, v, w, x], [w, x], ["other", v, u]):
+        assert as_listed(model, listed) == listed
+    assert as_listed(model, [w, v, u]) == ()
+    ordering = Ordering(lambda variable: True, made=[v, u, w])
+    assert [each.name for each in ordering.order(model.parts["a"])] == ["v", "u"]
+    assert [each.name for each in ordering.order(model.parts["c"])] == ["x"]
 
 
 def test_long_attributes_are_in_several():

@@ -27,7 +27,7 @@ from tensorbundle.tools.keras.classes import (
 from tensorbundle.tools.keras.dictionaries import absorb_dictionaries
 from tensorbundle.tools.keras.layers import find_model, read_layers
 from tensorbundle.tools.keras.lost import left_out_by_keras_3
-from tensorbundle.tools.keras.sequences import legacy_groups, legacy_layers, legacy_writer
+from tensorbundle.tools.keras.sequences import as_listed, legacy_groups, legacy_layers, legacy_writer
 from tensorbundle.tools.keras.template import groups_of, weights_by_template
 from tensorbundle.tools.keras.weights import Ordering, weights_of
 from tensorbundle.tools.operations.converting.fitting import refuse_conflicts
@@ -278,8 +278,9 @@ def _model_of(
                 told[key] = is_trained
     for pattern, _ in patterns:
         pattern.must_be_used()
-    trained = Optimizers.of_draft(draft).trained
-    return layer, Ordering(lambda variable: told.get(variable.key), trained)
+    optimizers = Optimizers.of_draft(draft)
+    made = [key for each in optimizers.found for key in as_listed(layer, each.listed)]
+    return layer, Ordering(lambda variable: told.get(variable.key), optimizers.trained, made)
 
 
 def _classes(draft: Draft, graph: ObjectGraph, model: KerasModel) -> Classes:
