@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.tools.matching.deciding import match
-from tensorbundle.tools.rewriting.expressions import reshaped
+from tensorbundle.tools.rewriting.rearranging import reshaped
 
 if TYPE_CHECKING:
     from tensorbundle.specs import Spec

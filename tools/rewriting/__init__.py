@@ -7,6 +7,7 @@
 - `reading.py`: boxes of values of stored tensors, read and checked.
 - `rounding.py`: numbers of one data type as those of another.
 - `expressions.py`: how the values of an output tensor are computed from stored ones.
+- `rearranging.py`: the same for values that only get other places.
 - `pieces.py`: pieces of what is moved, for several threads or machines.
 - `checking.py`: the checksums of many ranges, checked by several threads.
 - `plan.py`: plans: where the bytes of each tensor come from; and `Output`, the seam to formats.

@@ -12,9 +12,10 @@ from tensorbundle.index import Index
 from tensorbundle.keys import encode_key
 from tensorbundle.proto.paths import OBJECT_GRAPH_KEY
 from tensorbundle.storage import store_of
-from tensorbundle.tools.rewriting.expressions import Constant, Stored, reshaped
+from tensorbundle.tools.rewriting.expressions import Constant, Stored
 from tensorbundle.tools.rewriting.plan import Converted
 from tensorbundle.tools.rewriting.reading import Reading
+from tensorbundle.tools.rewriting.rearranging import reshaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

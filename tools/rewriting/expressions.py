@@ -1,4 +1,4 @@
-"""Tensors computed from stored ones, a box at a time: casts, slices, rows, means.
+"""Tensors computed from stored ones, a box at a time. `rearranging.py` has those whose values only get other places.
 
 An expression has a type and a shape, and computes the values of any of its boxes from boxes of the expressions that it
 is made of. `stream_values` cuts a tensor into boxes that follow each other in memory, so a tensor of any size is
@@ -18,7 +18,6 @@ from tensorbundle.boxes import (
     corners,
     find_overlap,
     flat_boxes,
-    flat_runs,
     intersect,
     must_tile,
     relative,
@@ -40,16 +39,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cast",
-    "Concat",
     "Constant",
     "Expression",
     "Mean",
-    "Region",
-    "Reshape",
     "Scaled",
     "Stored",
-    "Take",
-    "Transpose",
     "elements_at_once",
     "stream_values",
 ]
@@ -235,152 +229,6 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Region:
-    """A box of another tensor."""
-
-    source: Expression
-    box: Box
-
-    @property
-    def dtype(self) -> DType:
-        """The source's."""
-        return self.source.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The box's."""
-        return tuple(each.stop - each.start for each in self.box)
-
-    def read(self, box: Box, reading: Reading) -> Array:
-        """The values of a box."""
-        moved = tuple(
-            slice(home.start + each.start, home.start + each.stop)
-            for each, home in zip(box, self.box, strict=True)
-        )
-        return self.source.read(moved, reading)
-
-    def inputs(self) -> Iterator[Stored]:
-        """Those of the source."""
-        return self.source.inputs()
-
-    def __str__(self) -> str:
-        return f"{self.source}[{', '.join(f'{each.start}:{each.stop}' for each in self.box)}]"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Transpose:
-    """Another tensor with its axes in another order."""
-
-    source: Expression
-    axes: tuple[int, ...]
-
-    @property
-    def dtype(self) -> DType:
-        """The source's."""
-        return self.source.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The source's, reordered."""
-        return tuple(self.source.shape[axis] for axis in self.axes)
-
-    def read(self, box: Box, reading: Reading) -> Array:
-        """The values of a box."""
-        inner = [slice(0, 0)] * len(box)
-        for axis, each in zip(self.axes, box, strict=True):
-            inner[axis] = each
-        return self.source.read(tuple(inner), reading).transpose(self.axes)
-
-    def inputs(self) -> Iterator[Stored]:
-        """Those of the source."""
-        return self.source.inputs()
-
-    def __str__(self) -> str:
-        return f"transpose {self.source} by {list(self.axes)}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reshape:
-    """The same elements in another shape."""
-
-    source: Expression
-    shape: tuple[int, ...]
-
-    @property
-    def dtype(self) -> DType:
-        """The source's."""
-        return self.source.dtype
-
-    def read(self, box: Box, reading: Reading) -> Array:
-        """The values of a box."""
-        shape = [each.stop - each.start for each in box]
-        flat = np.empty(math.prod(shape), self.dtype.numpy)
-        done = 0
-        for start, stop in flat_runs(self.shape, box):
-            for inner in flat_boxes(self.source.shape, start, stop):
-                values = self.source.read(inner, reading).reshape(-1)
-                flat[done : done + values.size] = values
-                done += values.size
-        return flat.reshape(shape)
-
-    def inputs(self) -> Iterator[Stored]:
-        """Those of the source."""
-        return self.source.inputs()
-
-    def __str__(self) -> str:
-        return f"reshape {self.source} to {list(self.shape)}"
-
-
-def reshaped(expression: Expression, shape: tuple[int, ...]) -> Expression:
-    """The same elements in another shape; the same bytes, where a checkpoint has them in one piece."""
-    same = expression.reshaped(shape) if isinstance(expression, Stored) else None
-    return same or Reshape(expression, shape)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Concat:
-    """Tensors of one type, one after another along an axis."""
-
-    parts: tuple[Expression, ...]
-    axis: int
-
-    @property
-    def dtype(self) -> DType:
-        """That of the parts."""
-        return self.parts[0].dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """That of the parts, as long along the axis as all of them."""
-        shape = list(self.parts[0].shape)
-        shape[self.axis] = sum(part.shape[self.axis] for part in self.parts)
-        return tuple(shape)
-
-    def read(self, box: Box, reading: Reading) -> Array:
-        """The values of a box, from the parts that it meets."""
-        out = np.empty([each.stop - each.start for each in box], self.dtype.numpy)
-        start = 0
-        for part in self.parts:
-            stop = start + part.shape[self.axis]
-            home = (*box[: self.axis], slice(start, stop), *box[self.axis + 1 :])
-            common = intersect(box, home)
-            if common is not None:
-                inner = list(common)
-                inner[self.axis] = slice(common[self.axis].start - start, common[self.axis].stop - start)
-                out[relative(common, box)] = part.read(tuple(inner), reading)
-            start = stop
-        return out
-
-    def inputs(self) -> Iterator[Stored]:
-        """Those of the parts."""
-        for part in self.parts:
-            yield from part.inputs()
-
-    def __str__(self) -> str:
-        return f"{', '.join(map(str, self.parts))} along {self.axis}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Mean:
     """The mean of tensors of one type and shape, added up in `accumulator` in the order given."""
 
@@ -448,50 +296,6 @@ class Scaled:
 
     def __str__(self) -> str:
         return f"{self.factor:.7g} * {self.source}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Take:
-    """Rows of another tensor along an axis, in any order; -1 means a row of zeros."""
-
-    source: Expression
-    axis: int
-    rows: Array  # int64, one for each row of the result
-
-    @property
-    def dtype(self) -> DType:
-        """The source's."""
-        return self.source.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The source's, with as many rows as were asked for."""
-        shape = self.source.shape
-        return (*shape[: self.axis], len(self.rows), *shape[self.axis + 1 :])
-
-    def read(self, box: Box, reading: Reading) -> Array:
-        """The values of a box; rows that follow each other in the source are read together."""
-        out = np.zeros([each.stop - each.start for each in box], self.dtype.numpy)
-        if self.dtype is DType.string:
-            out[...] = b""
-        wanted = self.rows[box[self.axis]]
-        breaks = np.flatnonzero((np.diff(wanted) != 1) | (wanted[:-1] < 0)) + 1
-        for start, stop in zip([0, *breaks], [*breaks, len(wanted)], strict=True):
-            first = int(wanted[start]) if stop > start else -1
-            if first < 0:
-                continue
-            before, after = box[: self.axis], box[self.axis + 1 :]
-            values = self.source.read((*before, slice(first, first + int(stop - start)), *after), reading)
-            out[(*[slice(None)] * self.axis, slice(start, stop))] = values
-        return out
-
-    def inputs(self) -> Iterator[Stored]:
-        """Those of the source."""
-        return self.source.inputs()
-
-    def __str__(self) -> str:
-        kept = int((self.rows >= 0).sum())
-        return f"{len(self.rows)} rows along {self.axis} of {self.source}, {kept} of them kept"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,8 +14,9 @@ from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.shards import check_shape
 from tensorbundle.slices import readable_key
-from tensorbundle.tools.rewriting.expressions import Region, Stored
+from tensorbundle.tools.rewriting.expressions import Stored
 from tensorbundle.tools.rewriting.plan import Carried, Converted, PlannedEntry
+from tensorbundle.tools.rewriting.rearranging import Region
 
 if TYPE_CHECKING:
     from collections.abc import Callable

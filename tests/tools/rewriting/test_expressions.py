@@ -20,19 +20,9 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader
 from tensorbundle.keys import encode_key
 from tensorbundle.tools.rewriting import expressions
-from tensorbundle.tools.rewriting.expressions import (
-    Cast,
-    Constant,
-    Mean,
-    Region,
-    Reshape,
-    Scaled,
-    Stored,
-    Take,
-    Transpose,
-    stream_values,
-)
+from tensorbundle.tools.rewriting.expressions import Cast, Constant, Mean, Scaled, Stored, stream_values
 from tensorbundle.tools.rewriting.reading import Reading
+from tensorbundle.tools.rewriting.rearranging import Region, Reshape, Take, Transpose
 
 
 def stored(ckpt, key):

@@ -11,9 +11,9 @@ from tensorbundle.dtypes import DType
 from tensorbundle.tools.operations.editing.casting import cast
 from tensorbundle.tools.rewriting import appending, expressions
 from tensorbundle.tools.rewriting.draft import Draft
-from tensorbundle.tools.rewriting.expressions import Transpose
 from tensorbundle.tools.rewriting.options import TransferOptions
 from tensorbundle.tools.rewriting.pieces import cut
+from tensorbundle.tools.rewriting.rearranging import Transpose
 from tensorbundle.tools.rewriting.transfer import transfer
 
 SIZES = [50, 700]

@@ -20,7 +20,7 @@ import numpy
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.dtypes import DType
 from tensorbundle.tools.rewriting.draft import Draft
-from tensorbundle.tools.rewriting.expressions import Transpose
+from tensorbundle.tools.rewriting.rearranging import (Transpose)
 from tensorbundle.tools.operations.editing.casting import cast
 from tensorbundle.tools.operations.editing.combining import average
 from tensorbundle.tools.operations.editing.layout import partition, unpartition

@@ -15,7 +15,7 @@ from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.optimizers.following import slots_of
 from tensorbundle.tools.patterns import select
 from tensorbundle.tools.rewriting.draft import DraftTensor
-from tensorbundle.tools.rewriting.expressions import Concat, Region, Transpose, reshaped
+from tensorbundle.tools.rewriting.rearranging import Concat, Region, Transpose, reshaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from tensorbundle.tools.operations.editing.layout import even_slices
 from tensorbundle.tools.operations.editing.values import find_key
 from tensorbundle.tools.optimizers.following import slots_of
 from tensorbundle.tools.optimizers.table import axes_of
-from tensorbundle.tools.rewriting.expressions import Take
+from tensorbundle.tools.rewriting.rearranging import Take
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
