@@ -30,7 +30,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tensorbundle.storage.local import LocalStore, LocalWriter
-from tensorbundle.storage.paths import is_url
+from tensorbundle.storage.paths import is_far
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def store_of(name: str, options: Mapping[str, Any] | None = None) -> Store:
         name: a path, or a URL.
         options: of a URL, beside those of `settings.storage_options`.
     """
-    if is_url(name):
+    if is_far(name):
         from tensorbundle.storage.remote import RemoteStore  # most runs meet no URL
         from tensorbundle.storage.settings import current_options
 
@@ -61,5 +61,5 @@ def begin_with_shared(file: WritableFile, start: bytes, source: str, offset: int
     Returns False, with nothing written, where that is not possible: see `LocalWriter.begin_with`.
     """
     return (
-        isinstance(file, LocalWriter) and not is_url(source) and file.begin_with(start, source, offset, size)
+        isinstance(file, LocalWriter) and not is_far(source) and file.begin_with(start, source, offset, size)
     )

@@ -23,6 +23,7 @@ from tensorbundle.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
+from tensorbundle.storage.paths import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,7 +60,7 @@ class LocalFile:
         self.path = path
         try:
             # O_NONBLOCK: opening a pipe must not wait for its other end.
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._descriptor = os.open(local_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             raise MissingFileError("no such file", path=path) from None
         except OSError as error:
@@ -175,7 +176,7 @@ class LocalWriter:
         from tensorbundle.storage.flushing import EarlyFlush  # which reading does not need
 
         self.size = 0
-        self._file = open(path, "r+b", buffering=_SMALL_WRITE_BYTES)  # noqa: SIM115  closed by close()
+        self._file = open(local_path(path), "r+b", buffering=_SMALL_WRITE_BYTES)  # noqa: SIM115  closed by close()
         self._early = EarlyFlush(self._file.fileno())
 
     def write(self, data: Buffer) -> None:
@@ -306,15 +307,16 @@ class LocalStore:
 
     def exists(self, path: str) -> bool:
         """See `Store`."""
-        return os.path.lexists(path)
+        return os.path.lexists(local_path(path))
 
     def is_file(self, path: str, *, reading_end: bool = False) -> bool:
         """See `Store`."""
         del reading_end
-        return os.path.isfile(path)
+        return os.path.isfile(local_path(path))
 
     def is_special(self, path: str) -> bool:
         """See `Disk`."""
+        path = local_path(path)
         try:
             mode = os.lstat(path).st_mode
         except OSError:
@@ -323,12 +325,12 @@ class LocalStore:
 
     def is_directory(self, path: str) -> bool:
         """See `Store`."""
-        return os.path.isdir(path or ".")
+        return os.path.isdir(local_path(path) or ".")
 
     def same_file(self, path: str, other: str) -> bool:
         """See `Store`."""
         try:
-            return os.path.samefile(path, other)
+            return os.path.samefile(local_path(path), local_path(other))
         except OSError:
             return False
 
@@ -342,20 +344,20 @@ class LocalStore:
 
     def _status(self, path: str) -> os.stat_result:
         try:
-            return os.stat(path)
+            return os.stat(local_path(path))
         except (FileNotFoundError, NotADirectoryError):
             raise MissingFileError("no such file", path=path) from None
 
     def list(self, directory: str) -> list[str]:
         """See `Store`."""
         try:
-            return os.listdir(directory or ".")
+            return os.listdir(local_path(directory) or ".")
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return []
 
     def remove(self, path: str) -> None:
         """See `Store`."""
-        os.unlink(path)
+        os.unlink(local_path(path))
 
     def can_assemble(self, name: str) -> bool:
         """See `Store`: one process writes a file."""
@@ -382,7 +384,7 @@ class LocalStore:
         for mode in map(_mode_of, like):
             others &= 0o066 if mode is None else mode & 0o044 | (mode & 0o044) >> 1
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600 | (others if kept is None else 0))
+        descriptor = os.open(local_path(path), flags, 0o600 | (others if kept is None else 0))
         try:
             if kept is not None:
                 os.fchmod(descriptor, kept | 0o600)
@@ -391,7 +393,7 @@ class LocalStore:
 
     def share(self, source: str, path: str) -> SharedHow:
         """See `Disk`: reflinks where the file system has them, else hard links."""
-        real = os.path.realpath(source)
+        real, path = os.path.realpath(local_path(source)), local_path(path)
         with LocalFile(real) as origin, open(path, "wb") as clone:
             try:
                 fcntl.ioctl(clone.fileno(), _FICLONE, origin.fileno())
@@ -414,7 +416,7 @@ class LocalStore:
 
     def flush(self, path: str) -> None:
         """See `Disk`."""
-        descriptor = os.open(path or ".", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(local_path(path) or ".", os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         except OSError as error:
@@ -425,16 +427,16 @@ class LocalStore:
 
     def link(self, path: str, final: str) -> None:
         """See `Disk`."""
-        os.link(path, final)
+        os.link(local_path(path), local_path(final))
 
     def replace(self, path: str, final: str) -> None:
         """See `Disk`."""
-        os.replace(path, final)
+        os.replace(local_path(path), local_path(final))
 
     @contextlib.contextmanager
     def held(self, path: str) -> Iterator[None]:
         """See `Disk`; `is_held` asks about it."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(local_path(path), os.O_RDONLY | os.O_CLOEXEC)
         try:
             with contextlib.suppress(OSError):  # some network file systems have no locks
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -456,7 +458,7 @@ class LocalStore:
     @contextlib.contextmanager
     def locked(self, directory: str) -> Iterator[None]:
         """See `Disk`. The lock is the kernel's: it leaves no file and dies with the process."""
-        descriptor = os.open(directory or ".", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(local_path(directory) or ".", os.O_RDONLY | os.O_CLOEXEC)
         try:
             with contextlib.suppress(OSError):  # some network file systems have no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -468,6 +470,6 @@ class LocalStore:
 def _mode_of(path: str) -> int | None:
     """Who may read, write and execute a file; None if there is none."""
     try:
-        return stat.S_IMODE(os.stat(path).st_mode) & 0o777
+        return stat.S_IMODE(os.stat(local_path(path)).st_mode) & 0o777
     except (OSError, ValueError):
         return None

@@ -16,8 +16,10 @@ __all__ = [
     "dirname",
     "final_name",
     "is_absolute",
+    "is_far",
     "is_url",
     "join",
+    "local_path",
     "relative",
     "split",
     "temporary_name",
@@ -25,12 +27,23 @@ __all__ = [
 
 # A scheme of at least two letters, to exclude drive letters; fsspec chains schemes with `::`.
 _URL: Final = r"(?a)(?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+://"
+_LOCAL: Final = "file://"
 _TEMPORARY: Final = r"(?as)(.+)\.tempstate\d+"
 
 
 def is_url(name: str) -> bool:
     """Whether a name is a URL."""
     return "://" in name and re.match(_URL, name) is not None
+
+
+def local_path(name: str) -> str:
+    """The path of a name that is not `is_far`: a URL that begins with `file://` names a file of this machine."""
+    return (name[len(_LOCAL) :] or "/") if name.startswith(_LOCAL) else name
+
+
+def is_far(name: str) -> bool:
+    """Whether a name is that of a file which is not on this machine, as far as its file system tells."""
+    return is_url(name) and not name.startswith(_LOCAL)
 
 
 def split(name: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.dtypes import DType
 from tensorbundle.slices import readable_key
 from tensorbundle.storage.behind import BUFFERS, WriteBehind
-from tensorbundle.storage.paths import is_url
+from tensorbundle.storage.paths import is_far
 from tensorbundle.tools.rewriting.expressions import Constant
 from tensorbundle.tools.rewriting.options import Written
 from tensorbundle.tools.rewriting.ordered import in_order, one_at_a_time
@@ -185,7 +185,7 @@ class _Job:
         size = sum(each.origin.entry.nbytes for each in entries)
         if self._jobs == 1 or size <= PIECE_BYTES:
             return None
-        if any(is_url(stored.path) for _, stored in sources_of(entries)):
+        if any(is_far(stored.path) for _, stored in sources_of(entries)):
             return None
         return self._file.spread(size)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import HEADER_KEY
-from tensorbundle.storage.paths import is_url
+from tensorbundle.storage.paths import is_far
 from tensorbundle.storage.protocols import SharingError
 from tensorbundle.tools.rewriting.aliasing import append_aliased
 from tensorbundle.tools.rewriting.appending import check_sample, check_wholes, sources_of
@@ -273,7 +273,7 @@ def _run(
 def _is_remote(job: _Job) -> bool:
     """Whether a data shard is written behind a URL, or its first bytes are read there."""
     first = next(sources_of(job.entries), None)
-    return is_url(job.name) or (first is not None and is_url(first[1].path))
+    return is_far(job.name) or (first is not None and is_far(first[1].path))
 
 
 def _run_elsewhere(

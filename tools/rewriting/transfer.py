@@ -14,7 +14,7 @@ from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import CorruptionError, MissingFileError, UnsupportedError
 from tensorbundle.slices import readable_key
-from tensorbundle.storage.paths import is_url
+from tensorbundle.storage.paths import is_far
 from tensorbundle.storage.staging import readable_like
 from tensorbundle.tools.rewriting.aliasing import repeated_bytes
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
@@ -91,7 +91,7 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
     """
     started = time.perf_counter()
     sizes = check_sources(plan)
-    indexes = {index.path for index, _, _, _ in _sources(plan) if not is_url(index.path)}
+    indexes = {index.path for index, _, _, _ in _sources(plan) if not is_far(index.path)}
     with readable_like([*indexes, *sizes]):
         written = plan.output.write(plan, prefix, options, sizes)
     return Summary(
@@ -166,7 +166,7 @@ def check_sources(plan: Plan) -> dict[str, int]:
             )
         path = index.shard_path(entry.shard) if stored is None else stored.path
         if path not in sizes:
-            if is_url(path) and not expected:
+            if is_far(path) and not expected:
                 expected = True
                 _expect_files(plan)
             if not index.store.is_file(path):
@@ -197,7 +197,7 @@ def _expect_files(plan: Plan) -> None:
     for index, key, entry, origin in _sources(plan):
         stored = origin.stored if origin is not None else index.stored(key, entry)
         path = index.shard_path(entry.shard) if stored is None else stored.path
-        if is_url(path):
+        if is_far(path):
             files.setdefault(id(index.store), (index.store, {}))[1][path] = None
     for store, paths in files.values():
         store.expect(paths)

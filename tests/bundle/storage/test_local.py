@@ -6,9 +6,11 @@ import os
 import pytest
 
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
-from tensorbundle.storage import flushing
+from tensorbundle.storage import flushing, store_of
 from tensorbundle.storage.content import describe_content
-from tensorbundle.storage.local import LocalFile, LocalWriter
+from tensorbundle.storage.local import LocalFile, LocalStore, LocalWriter
+from tensorbundle.storage.paths import is_far, local_path
+from tensorbundle.storage.staging import readable_like
 
 
 @pytest.fixture
@@ -17,6 +19,51 @@ def digits(tmp_path):
     path.write_bytes(b"0123456789")
     with LocalFile(str(path)) as file:
         yield file
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("file:///run/m", "/run/m"), ("file://", "/"), ("file://run/m", "run/m"), ("/run/m", "/run/m")],
+)
+def test_urls_of_this_machine_are_paths(name, path):
+    assert local_path(name) == path
+    assert not is_far(name)
+    assert is_far("s3://run/m")
+    assert is_far(f"simplecache::{name}") is ("://" in name)
+
+
+def test_files_by_urls_are_those_of_the_disk(tmp_path):
+    """They are staged, linked, locked and protected like others."""
+    url = f"file://{tmp_path}"
+    store = store_of(f"{url}/a")
+    assert store == LocalStore()
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "a").chmod(0o600)
+    with readable_like([f"{url}/a"]), store.stage(f"{url}/b") as staging:
+        with staging.writer(f"{url}/b") as file:
+            file.write(b"23")
+        shared, _ = staging.share(f"{url}/a", f"{url}/c")
+        assert store.exists(shared)
+        with staging.locked():
+            staging.commit()
+    assert sorted(store.list(url)) == ["a", "b", "c"]
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "c").read_bytes() == b"1"
+    with store.open(f"{url}/b") as opened:
+        assert opened.read(0, 2) == b"23"
+    assert store.same_file(f"{url}/a", str(tmp_path / "a"))
+    assert (store.size(f"{url}/b"), store.modified(f"{url}/b") > 0) == (2, True)
+    assert store.is_file(f"{url}/a")
+    assert store.is_directory(url)
+    with store.stage(f"{url}/b", overwrite=True) as staging:
+        with staging.writer(f"{url}/b") as file:
+            file.write(b"4")
+        staging.commit()
+    assert (tmp_path / "b").read_bytes() == b"4"
+    store.remove(f"{url}/b")
+    assert not store.exists(f"{url}/b")
+    with pytest.raises(MissingFileError, match="no such directory"):
+        store.stage(f"{url}/missing/b")
 
 
 def test_read(digits):

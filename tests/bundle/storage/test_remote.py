@@ -310,11 +310,11 @@ def test_nothing_is_written_over_http():
 
 def test_a_directory_on_disk_as_a_url(tmp_path):
     """A store whose files are visible while they are written, and whose directories must exist."""
-    write(f"file://{tmp_path}/model")
+    write(f"local://{tmp_path}/model")
     with tb.open(tmp_path / "model") as checkpoint:
         np.testing.assert_array_equal(checkpoint["a"], NUMBERS)
     with pytest.raises(BundleError):
-        write(f"file://{tmp_path}/missing/model")
+        write(f"local://{tmp_path}/missing/model")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tensorbundle.filenames import bundle_prefix, parse_shard_name
 from tensorbundle.index import BundleIndex
 from tensorbundle.storage import store_of
 from tensorbundle.storage.local import LocalStore
-from tensorbundle.storage.paths import basename, final_name, is_url, join
+from tensorbundle.storage.paths import basename, final_name, is_far, join
 from tensorbundle.tools.operations.directories.changes import Change, Step
 from tensorbundle.tools.operations.directories.places import children, children_of, own_size, real
 
@@ -64,7 +64,7 @@ def clean(found: Survey) -> Change:
         if _prefix(path) in at_work
     ]
     uploads: list[Upload] = []
-    if is_url(found.directory):
+    if is_far(found.directory):
         uploads = list(store_of(found.directory).uploads(found.directory))
         steps += [
             Step("delete", None, each.path, (), 0, f"the parts of an upload begun at {each.started}")
@@ -88,7 +88,7 @@ def _is_temporary(name: str) -> bool:
 
 
 def _is_held(path: str) -> bool:
-    return not is_url(path) and LocalStore().is_held(path)
+    return not is_far(path) and LocalStore().is_held(path)
 
 
 def _orphans(directory: str) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _orphans(directory: str) -> Iterator[str]:
 
     On a disk, the latter may be all that is left of a checkpoint whose index was lost or is damaged: `salvage` reads them.
     """
-    far = is_url(directory)
+    far = is_far(directory)
     counts: dict[str, int | None] = {}
     for each in sorted(children(directory), key=lambda each: each.name):
         shard = parse_shard_name(each.name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tensorbundle.storage import store_of
-from tensorbundle.storage.paths import is_url, join
+from tensorbundle.storage.paths import is_far, join, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,12 +31,12 @@ class Child:
     @property
     def is_link(self) -> bool:
         """Whether it is a symbolic link."""
-        return not is_url(self.path) and os.path.islink(self.path)
+        return not is_far(self.path) and os.path.islink(local_path(self.path))
 
     @property
     def target(self) -> str:
         """The target of a symbolic link."""
-        return os.readlink(self.path)
+        return os.readlink(local_path(self.path))
 
     @property
     def is_own_file(self) -> bool:
@@ -55,7 +55,9 @@ def children(directory: str) -> Iterator[Child]:
     Raises:
         OSError: it can't be read.
     """
-    names = store_of(directory).list(directory) if is_url(directory) else os.listdir(directory or ".")
+    names = (
+        store_of(directory).list(directory) if is_far(directory) else os.listdir(local_path(directory) or ".")
+    )
     for name in names:
         yield Child(name, join(directory, name))
 
@@ -72,12 +74,12 @@ def children_of(directory: Child) -> Iterator[Child]:
 
 def real(path: str) -> str:
     """The path without symbolic links; a URL, or what can't be a path, is returned as it is."""
-    return path if is_url(path) or "\0" in path else os.path.realpath(path)
+    return path if is_far(path) or "\0" in path else os.path.realpath(local_path(path))
 
 
 def own_size(path: str) -> int:
     """The bytes of a file, or of the symbolic link that has its name."""
-    return store_of(path).size(path) if is_url(path) else os.lstat(path).st_size
+    return store_of(path).size(path) if is_far(path) else os.lstat(local_path(path)).st_size
 
 
 def bytes_freed(paths: Iterable[str]) -> int:
@@ -85,11 +87,11 @@ def bytes_freed(paths: Iterable[str]) -> int:
     sizes: dict[object, int] = {}
     names_left: dict[object, int] = {}
     for path in paths:
-        if is_url(path):
+        if is_far(path):
             sizes[path] = own_size(path)
             continue
         try:
-            status = os.lstat(path)
+            status = os.lstat(local_path(path))
         except FileNotFoundError:
             continue  # deleted since it was found
         file = status.st_dev, status.st_ino

@@ -27,7 +27,7 @@ from tensorbundle.members import is_file, shards_of
 from tensorbundle.payloads import payload_checksum
 from tensorbundle.slices import readable_key
 from tensorbundle.storage import store_of
-from tensorbundle.storage.paths import basename, final_name, is_url, split
+from tensorbundle.storage.paths import basename, final_name, is_far, local_path, split
 from tensorbundle.table import TRAILER_BYTES
 from tensorbundle.tools.operations.inspecting.blocks import (
     METAINDEX,
@@ -140,9 +140,9 @@ def _temporaries(path: str) -> list[str]:
     """The temporary files of killed saves for a file, the newest first."""
     directory, name = split(path)
     found = []
-    with contextlib.suppress(OSError), os.scandir(directory or ".") as listing:
+    with contextlib.suppress(OSError), os.scandir(local_path(directory) or ".") as listing:
         found = [each.path for each in listing if final_name(each.name) == name and each.is_file()]
-    return sorted(found, key=lambda each: os.stat(each).st_mtime_ns, reverse=True)
+    return sorted(found, key=lambda each: os.stat(local_path(each)).st_mtime_ns, reverse=True)
 
 
 def find_index(prefix: str) -> FoundIndex:
@@ -210,7 +210,7 @@ def _counts_of_temporaries(prefix: str) -> Counter[int]:
     directory, base = split(prefix)
     found: Counter[int] = Counter()
     with contextlib.suppress(OSError):
-        for name in os.listdir(directory or "."):
+        for name in os.listdir(local_path(directory) or "."):
             shard = parse_shard_name(final_name(name) or "")
             if shard is not None and shard[0] == base:
                 found[shard[2]] += 1
@@ -223,7 +223,7 @@ def must_be_damage(error: Exception, path: str) -> None:
     Raises:
         UnreadableFileError: `error`.
     """
-    if isinstance(error, UnreadableFileError) and is_url(path):
+    if isinstance(error, UnreadableFileError) and is_far(path):
         raise error
 
 

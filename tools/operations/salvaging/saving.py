@@ -21,7 +21,7 @@ from tensorbundle.keys import decode_key
 from tensorbundle.locating import resolve_prefix, what_is_there
 from tensorbundle.members import is_file, prefixes_in, v1_files
 from tensorbundle.slices import readable_key
-from tensorbundle.storage.paths import basename, dirname, final_name
+from tensorbundle.storage.paths import basename, dirname, final_name, local_path
 from tensorbundle.tools.operations.salvaging.finding import find_index, index_like, must_be_damage
 from tensorbundle.tools.operations.salvaging.tables import MendedTable, table_of
 from tensorbundle.tools.rewriting.draft import Draft, DraftTensor
@@ -189,7 +189,8 @@ def _prefix_of(source: str) -> str:
 
 
 def _same(prefix: str, destination: str) -> bool:
-    return os.path.realpath(index_path(prefix)) == os.path.realpath(index_path(destination))
+    ours, theirs = (local_path(index_path(each)) for each in (prefix, destination))
+    return os.path.realpath(ours) == os.path.realpath(theirs)
 
 
 def _found(prefix: str, sibling: Path | None, progress: Callable[[int], None] | None) -> FoundIndex:

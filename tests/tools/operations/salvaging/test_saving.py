@@ -222,6 +222,8 @@ def test_the_source_is_never_written_to(ckpt):
     before = snapshot(ckpt)
     with pytest.raises(tb.ConflictError, match="the source is never changed"):
         salvage(ckpt / "m", ckpt / "m", overwrite=True)
+    with pytest.raises(tb.ConflictError, match="the source is never changed"):
+        salvage(ckpt / "m", f"file://{ckpt}/m", overwrite=True)
     assert snapshot(ckpt) == before
 
 
