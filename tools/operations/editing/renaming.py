@@ -208,9 +208,9 @@ def _why_unused(
 
 def _aliases(graph: ObjectGraph, rules: Sequence[Rule]) -> list[str]:
     """Other paths than the shortest by which rules name objects."""
-    shortest = set(graph.paths().values())
-    named = [rule.whole or (rule.scope or "").rstrip("/") for rule in rules]
-    return [path for path in named if path and path not in shortest and path in graph]
+    named = [path for rule in rules if (path := rule.whole or (rule.scope or "").rstrip("/"))]
+    shortest = set(graph.paths().values()) if named else set()
+    return [path for path in named if path not in shortest and path in graph]
 
 
 def _moved_above(path: str, moves: Mapping[str, str], nearest: dict[str, str | None]) -> str | None:

@@ -23,6 +23,7 @@ _CHUNK: Final = 1 << 18  # values at a time, so that copies stay in the processo
 _MAGNITUDES: Final = np.append(
     (np.arange(_FINITE, dtype=np.uint32) << _SHIFT).view(np.float32).astype(np.float64), 2.0**128
 )
+_EDGES: Final = np.concatenate([-_MAGNITUDES[::-1], _MAGNITUDES[1:]])  # of the bins, from the least on
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
 
@@ -46,13 +47,14 @@ class Histogram:
         """The numbers of values in `bins` bins of equal width, from the least value `low` to the greatest `high`."""
         half = _BINS // 2
         negative, positive = self._counts[half : half + _FINITE], self._counts[:_FINITE]
+        if not low < high:  # as in each of the many tensors of one number
+            return [int(negative.sum() + positive.sum()), *[0] * (bins - 1)]
         counts = np.concatenate([negative[::-1], positive])
-        edges = np.concatenate([-_MAGNITUDES[::-1], _MAGNITUDES[1:]])
         used = np.flatnonzero(counts)
-        if not used.size or not low < high:
-            return [int(counts.sum()), *[0] * (bins - 1)]
+        if not used.size:
+            return [0] * bins
         inner = slice(used[0] + 1, used[-1] + 1)
-        points = np.clip(np.concatenate([[low], edges[inner], [high]]), low, high)
+        points = np.clip(np.concatenate([[low], _EDGES[inner], [high]]), low, high)
         below = np.concatenate([[0], np.cumsum(counts[used[0] : used[-1] + 1])])
         found = np.interp(np.linspace(low, high, bins + 1), points, below)
         found[0], found[-1] = 0, below[-1]
