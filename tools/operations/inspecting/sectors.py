@@ -6,7 +6,6 @@ another sector, or numbers that are nowhere else in the tensor.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tensorbundle.entries import TensorEntry
 
@@ -22,7 +21,7 @@ __all__ = ["common_sector", "sector_in"]
 
 _SIZE: Final = 512
 _SIZES: Final = (_SIZE, 4096)
-_SAME: Final = re.compile(rb"([^\0])\1{511,}", re.DOTALL)
+_HALF: Final = _SIZE // 2  # an aligned one is in every run of as many bytes as a sector has
 _FEW: Final = 4  # a byte in one of so many sectors is usual, and no more than one of so many is damaged
 _LEAST_SECTORS: Final = 8
 _BESIDE: Final = 8  # one of so many numbers beside damaged sectors may be unusual
@@ -55,14 +54,34 @@ def sector_in(entry: TensorEntry, data: bytes, *, big_endian: bool) -> str | Non
 
 def _constant(offset: int, data: bytes) -> str | None:
     """A run of one byte."""
-    runs = list(islice(_SAME.finditer(data), 2))
+    runs = list(islice(_runs(data), 2))
     if len(runs) == 1:
-        start, stop = (offset + each for each in runs[0].span())
+        start, stop = (offset + each for each in runs[0])
         # Several such runs, or one of most of the tensor, may be valid values.
         if (start % _SIZE == 0 or stop % _SIZE == 0) and 2 * (stop - start) < len(data):
-            how = f"are all {data[runs[0].start()]:#04x}"
+            how = f"are all {data[runs[0][0]]:#04x}"
             return cause_line("damaged-sector", size=stop - start, start=start, how=how)
     return None
+
+
+def _runs(data: bytes) -> Iterator[tuple[int, int]]:
+    """The start and end of each run of one byte, other than zero, that is as long as a sector."""
+    at = 0
+    while at + _HALF <= len(data):
+        one = data[at : at + 1]
+        same = one * _HALF
+        if one == b"\0" or data[at + _HALF - 1] != data[at] or data[at : at + _HALF] != same:
+            at += _HALF
+            continue
+        before = data[max(0, at - _HALF) : at]
+        start, stop = at - len(before) + len(before.rstrip(one)), at + _HALF
+        while data[stop : stop + _HALF] == same:
+            stop += _HALF
+        after = data[stop : stop + _HALF]
+        stop += len(after) - len(after.lstrip(one))
+        if stop - start >= _SIZE:
+            yield start, stop
+        at = -(-stop // _HALF) * _HALF
 
 
 def _repeated(offset: int, data: bytes) -> str | None:

@@ -29,6 +29,9 @@ __all__ = ["ShardChecks"]
 
 _Failure = tuple[TensorRange, CorruptionError]
 _HEAD_BYTES: Final = 4096  # of a file, enough to tell its format
+_EXAMINED: Final = (
+    4  # times a file's size, of bytes of tensors, which may overlap, that are searched for zeros
+)
 _JOBS_FAR_AWAY: Final = 4  # the least number of threads if they mostly wait for a network
 
 
@@ -154,10 +157,20 @@ class ShardChecks:
         content: str | None,
         damage: Damage,
     ) -> None:
+        budget = _EXAMINED * file.size
+
+        def affords(each: TensorRange) -> bool:
+            nonlocal budget
+            budget -= each.stored.nbytes
+            return budget >= 0
+
         causes = [
             content
             or damage.cause(
-                each.key, entries[each], failed=len(failures), zeros=cause_in_bytes(file, each.stored)
+                each.key,
+                entries[each],
+                failed=len(failures),
+                zeros=cause_in_bytes(file, each.stored) if affords(each) else None,
             )
             for each, _ in failures
         ]
@@ -165,7 +178,7 @@ class ShardChecks:
         changed = causes.count(None)
         if changed > 1:
             # Empty tensors, and biases and slots that are still zero, are alike in every checkpoint of a model.
-            telling = sum(not is_zero(file, each.stored) for each in ranges)
+            telling = sum(not (affords(each) and is_zero(file, each.stored)) for each in ranges)
             if changed == telling:
                 other = cause_line("other-checkpoint")
             elif changed * 2 > telling:
