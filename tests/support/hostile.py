@@ -590,6 +590,15 @@ def digits(directory: Path, count: int) -> Path:
     return directory / "log"
 
 
+@_input(5_000, key="a00001")
+def damaged_overlaps(directory: Path, count: int) -> Path:
+    """Many names for nearly the same bytes, all of which are wrong."""
+    path = INPUTS["overlaps"].make(directory, count)
+    shard = directory / "m.data-00000-of-00001"
+    shard.write_bytes(np.random.default_rng(0).bytes(shard.stat().st_size))
+    return path
+
+
 # Commands
 
 

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
-from tensorbundle.boxes import intersect, whole_box
+from tensorbundle.boxes import find_overlap, intersect, whole_box
 from tensorbundle.dtypes import DType
-from tensorbundle.errors import listed
+from tensorbundle.errors import UnsupportedError, listed
 from tensorbundle.specs import shape_text
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ Assertion = Literal[True] | str  # True if it passes, else why it does not
 Way = Literal["objects", "names", "saver", "keras"]
 
 _SHOWN: Final = 5
+# Pairs of slices that are compared: for each slice, and besides.
+_COMPARED: Final = 64
+_LEAST_COMPARED: Final = 1 << 14
 # Types whose slices RestoreV2 can join (core/kernels/save_restore_tensor.cc, TF_CALL_SAVE_RESTORE_TYPES).
 _JOINED: Final = frozenset(
     {
@@ -161,7 +164,11 @@ class Forecast:
 
 
 def unreadable(entry: TensorEntry, wanted: ProgramTensor) -> tuple[Status, str, Failure] | None:
-    """Why RestoreV2 can't read a stored tensor: the status, the reason for a person, and the exception."""
+    """Why RestoreV2 can't read a stored tensor: the status, the reason for a person, and the exception.
+
+    Raises:
+        UnsupportedError: thousands of slices leave something out, and others are wanted.
+    """
     dtype, shape = wanted.spec
     if dtype not in (None, entry.dtype):
         message = f"expected dtype {dtype} does not equal original dtype {entry.dtype}"
@@ -179,15 +186,24 @@ def unreadable(entry: TensorEntry, wanted: ProgramTensor) -> tuple[Status, str, 
 
 
 def _has_slices_for(wanted: ProgramTensor, entry: TensorEntry) -> bool:
-    """Whether the stored slices of a tensor cover each part of it that is read (core/util/tensor_slice_set.cc)."""
+    """Whether the stored slices of a tensor cover each part of it that is read (core/util/tensor_slice_set.cc).
+
+    Raises:
+        UnsupportedError: it would take very long to find out.
+    """
     if not entry.slices:
         return True
+    absent = _extents(wanted, entry) - _extents(entry, entry)
     stored = [each.box(entry.shape) for each in entry.slices]
-    parts = [each.box(entry.shape) for each in wanted.slices] or [whole_box(entry.shape)]
-    return all(
-        part in stored or sum(_size(intersect(part, each)) for each in stored) == _size(part)
-        for part in parts
-    )
+    if not absent or (sum(map(_size, stored)) == entry.elements and find_overlap(stored) is None):
+        return True
+    if len(absent) * len(stored) > _COMPARED * (len(absent) + len(stored)) + _LEAST_COMPARED:
+        raise UnsupportedError(
+            f"{len(absent)} slices of shape {shape_text(entry.shape)} are not stored as such, and the {len(stored)} that are "
+            "stored leave something out or overlap: too many to compare"
+        )
+    parts = [tuple(slice(*extent) for extent in extents) for extents in absent]
+    return all(sum(_size(intersect(part, each)) for each in stored) == _size(part) for part in parts)
 
 
 def _size(box: Box | None) -> int:

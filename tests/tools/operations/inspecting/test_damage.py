@@ -5,10 +5,14 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import table_bytes, write_bundle
+from support.cost import steps
+from support.hostile import INPUTS
 from tensorbundle.coding import crc32c, find_flipped_bit
 from tensorbundle.entries import BundleHeader
 from tensorbundle.table import FOOTER_BYTES, BlockHandle, Footer
 from tensorbundle.tools import verify
+from tensorbundle.tools.operations.explaining.catalogue import cause_line
+from tensorbundle.tools.operations.inspecting import sectors, zeros
 from tensorbundle.tools.operations.inspecting.damage import cause_of_index
 
 DATA = "m.data-00000-of-00001"
@@ -361,3 +365,25 @@ def test_line_ends_of_dos_that_were_converted_in_an_index(tmp_path, pairs):
 def find(data):
     """Where the index block of an index begins."""
     return Footer.parse(data[-FOOTER_BYTES:]).index_handle.offset
+
+
+def test_tensors_that_overlap_are_not_all_searched_for_zeros(tmp_path, monkeypatch):
+    """All of them together have fifty times as many bytes as the file."""
+    prefix = INPUTS["damaged_overlaps"].make(tmp_path, 100)
+    searched = []
+    real = zeros._chunks
+    monkeypatch.setattr(
+        zeros, "_chunks", lambda file, stored: searched.append(stored.nbytes) or real(file, stored)
+    )
+    found = verify(prefix).problems
+    assert sum(each.kind == "checksum" for each in found) == 100
+    assert {each.cause for each in found if each.kind == "checksum"} == {cause_line("other-checkpoint")}
+    assert 0 < sum(searched) < 12 * (tmp_path / "m.data-00000-of-00001").stat().st_size
+
+
+def test_runs_of_one_byte_are_found_in_few_steps():
+    data = b"".join(
+        bytes([value]) * size for value, size in ((0, 600), (1, 511), (2, 512), (3, 255), (2, 1025))
+    )
+    assert list(sectors._runs(data)) == [(1111, 1623), (1878, 2903)]
+    assert steps(lambda: list(sectors._runs((b"a" * 511 + b"b" * 511) * 40))) < 4000
