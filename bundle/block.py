@@ -44,32 +44,34 @@ def contents(block: bytes, size: int | None = None) -> tuple[list[bytes], list[b
     key = b""
     keys: list[bytes] = []
     values: list[bytes] = []
+    add_key, add_value = keys.append, values.append  # this loop sees every key of a listing
     # Without this, a small block stands for any amount of memory. Keys of entries with one byte for each size need not be
     # counted one by one: they have at most 254 bytes, and their entries at least 4.
     allowed = MAX_KEY_RATIO * length + (1 << 20)
     decoded = counted = 0
     while pos < limit:
         start = pos
-        # Nearly all sizes fit in one byte each, and this loop sees every key of a listing.
-        shared, unshared, taken = block[pos], block[pos + 1], block[pos + 2]
-        if (shared | unshared | taken) < 0x80:
-            pos += 3
+        shared = block[pos]
+        unshared = block[pos + 1]
+        taken = block[pos + 2]
+        if (shared | unshared | taken) < 0x80:  # nearly all sizes fit in one byte each
+            key_start = pos + 3
         else:
-            shared, unshared, taken, pos = _sizes(block, pos, limit)
+            shared, unshared, taken, key_start = _sizes(block, pos, limit)
             decoded += sum(map(len, keys[counted:]))
             counted = len(keys)
             if decoded > allowed:
                 raise CorruptionError(f"keys of over {allowed} bytes in a block of {length}", offset=start)
-        value_start = pos + unshared
+        value_start = key_start + unshared
         pos = value_start + taken
         if pos > limit or shared > len(key):
             raise _bad_entry(start, shared, unshared, taken, limit, key)
         before = key
-        key = before[:shared] + block[value_start - unshared : value_start]
+        key = before[:shared] + block[key_start:value_start]
         if key <= before and keys:
             raise CorruptionError(f"keys do not ascend: {key[:80]!r} after {before[:80]!r}", offset=start)
-        keys.append(key)
-        values.append(block[value_start:pos])
+        add_key(key)
+        add_value(block[value_start:pos])
     if counted and decoded + sum(map(len, keys[counted:])) > allowed:
         raise CorruptionError(f"keys of over {allowed} bytes in a block of {length}", offset=limit)
     return keys, values

@@ -309,7 +309,7 @@ def _parse_some(values: Sequence[bytes], known: Known, found: list[tuple[Any, ..
     Raises:
         CorruptionError, UnsupportedError: as `parse_entries`; `found` has the entries before.
     """
-    specs, sizes = known.specs, known.sizes
+    specs, sizes, add = known.specs, known.sizes, found.append
     checksums = unmask_all([each[-4:].rjust(4) for each in values])
     for value, crc in zip(values, checksums, strict=True):
         try:
@@ -337,9 +337,9 @@ def _parse_some(values: Sequence[bytes], known: Known, found: list[tuple[Any, ..
                 else:
                     if offset >> 63:
                         raise KeyError  # not an int64
-            found.append((dtype, shape, sizes[value[pos:-4]], shard, offset, crc, ()))
+            add((dtype, shape, sizes[value[pos:-4]], shard, offset, crc, ()))
         except (IndexError, KeyError):
-            found.append(_parse_and_note(value, known))
+            add(_parse_and_note(value, known))
 
 
 def _parse_and_note(value: bytes, known: Known) -> TensorEntry:
