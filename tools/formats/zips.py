@@ -125,11 +125,14 @@ def beginnings_of(file: Readable, start: bytes) -> set[bytes]:
     except (CorruptionError, UnsupportedError) as error:
         raise error.locate(path=file.path) from None
     data = file.read(directory.offset, directory.size)
-    # Before the name of the next entry there are zero bytes, so no match takes a '/' from it.
-    found = re.findall(
-        rb"PK\x01\x02.{24}(..).{16}(?=(%b[^/\0]*+(?:/[^\0])?+))" % re.escape(start), data, re.DOTALL
-    )
-    return {name[: int.from_bytes(size, "little")] for size, name in set(found)}
+    # A name has no zero bytes, and there are some before the name of the next entry, so no match takes a '/' from that. A
+    # name without '/' takes what follows, too; only then are lengths needed, which make every match another one.
+    name = rb".{16}(?=(%b[^/\0]*+(?:/[^\0])?+))" % re.escape(start)
+    found = set(re.findall(rb"PK\x01\x02.{26}" + name, data, re.DOTALL))
+    if all(b"/" in each[len(start) :] for each in found):
+        return found
+    sized = set(re.findall(rb"PK\x01\x02.{24}(..)" + name, data, re.DOTALL))
+    return {each[: int.from_bytes(size, "little")] for size, each in sized}
 
 
 def _find_directory(file: Readable) -> _Directory:

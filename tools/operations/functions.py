@@ -162,36 +162,36 @@ def convert(
         destination: the new checkpoint's prefix, exactly; its directory must exist.
         to: "tf2" for a checkpoint that `tf.train.Checkpoint(vars={name: variable})` restores, "tf1" for one that
             `tf.compat.v1.train.Saver` does; "v1" and "v2" keep names and objects and change the file format, "v1"
-            being the single file of before TensorFlow 0.12. None if the destination's name says it.
-        root: the path of the dictionary of variables, "vars" by default. Towards TF1, where the names are. With Keras weights,
-            the path of the model's object.
-        names: towards TF1, where names come from: the dictionary's keys, the variables' full names, or "auto": keys
-            for variables directly in the dictionary, full names for the rest.
-        save_counter: towards TF2, whether there is a save counter: `restore` needs it, `read` must not have it. With a
-            template there is none either if the template has none.
+            being the single file used before TensorFlow 0.12. None if the destination's name says it.
+        root: the path of the object with the dictionary of variables, "vars" by default; in a conversion to TF1, names are
+            read from it. With Keras weights, the path of the model's object.
+        names: to TF1, where names come from: "keys" of the dictionary, "full-names" of the variables, or "auto": keys for
+            variables directly in the dictionary, full names for the rest.
+        save_counter: to TF2, whether a save counter is added: `restore` needs it, `read` must not have it. With a
+            template, none is added if the template has none.
         template: a checkpoint whose structure the output takes: that of a program, saved before it was trained. The source
-            may be of either kind, the template is of the kind that `to` says. Towards `.weights.h5`, a weights file of the
-            target model. From Keras weights, a checkpoint of the target program.
+            may be of either kind, the template is of the kind that `to` says. To `.weights.h5`, a weights file of the target
+            model. From Keras weights, a checkpoint of the target program.
         structure: a structure file (`converting/structures.py`) with the objects that the output has.
         map: with a template, rules from names of the source to full names or object paths of the template; pairs, or a
             file as `rename --map` takes it.
-        allow_missing: with a template or a structure, whether the source may lack what belongs there.
-        allow_unused: with a template or a structure, whether the source may have what does not belong there.
-        allow_reshape: with a template, whether values may get the shape of their place if that has as many elements: these stay
-            in their order. Slots too.
-        config: towards `.weights.h5`, the model's config, which has the classes of its layers: JSON or a `.keras` file.
-        trainable: towards Keras weights, patterns of variables of custom layers that are trained, if nothing else tells.
-        non_trainable: and of those that are not.
-        keras: with Keras weights, which Keras reads or wrote them, 2 (also tf_keras) or 3, where layers have another order
-            in the other. With 3, they have the order stored where that is not known.
-        learning_rate: with a template, instead of a stored one, as is beta_1 and beta_2; see `Fitting`.
+        allow_missing: with a template or a structure, whether the source may lack some of its variables.
+        allow_unused: with a template or a structure, whether the source may have other variables, too.
+        allow_reshape: with a template, whether values may get the shape of the template's variable if it has as many
+            elements, which keep their order. Slots too.
+        config: to `.weights.h5`, the model's config, which has the classes of its layers: JSON or a `.keras` file.
+        trainable: to Keras weights, patterns of variables of custom layers that are trained, if nothing else tells.
+        non_trainable: patterns of those that are not trained.
+        keras: with Keras weights, the version of Keras that reads or wrote them, 2 (also tf_keras) or 3, where the order of
+            layers differs. With 3, layers are in the order stored if their order is not known otherwise.
+        learning_rate: with a template, used instead of the stored one, like `beta_1` and `beta_2`; see `Fitting`.
         beta_1: 0.9 if none is stored.
         beta_2: 0.999 if none is stored.
         options: how the output is made.
 
     Raises:
         UnsupportedError: the source is of the wanted kind already, or a name can't be an object's.
-        ConflictError: the output exists; variables have no distinct TF1 names; or the source does not fit the template or
+        ConflictError: the output exists; variables have no distinct TF1 names; or the source does not match the template or
             the structure. The reason lists what is in the way.
         BundleError: as all functions here.
     """
