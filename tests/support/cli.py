@@ -18,9 +18,10 @@ V221 = GOLDEN / "tf-2.21"
 # -P: the working directory is not where packages come from.
 PYTHON = [sys.executable, "-P"]
 
-# Copies until a first chunk was written, says so and waits there.
+# Copies until a first chunk was written, says so and waits there, in each thread, until its standard input is closed: whoever
+# tests it sends a signal before, so the main thread has that when it goes on.
 SLOW = """
-import os, signal, sys, time
+import os, signal, sys
 from tensorbundle.tools.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore these
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -28,7 +29,7 @@ real = os.preadv
 def slow(descriptor, buffers, offset):
     if offset:
         os.write(1, b"copying\\n")
-        time.sleep(0.1 if "--jobs" in sys.argv else 60)
+        os.read(0, 1)
     return real(descriptor, buffers, offset)
 os.preadv = slow
 sys.exit(main(sys.argv[1:]))

@@ -182,7 +182,7 @@ class HttpServer:
         started = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(started,), daemon=True)
         self._thread.start()
-        started.wait(10)
+        assert started.wait(60)
 
     def _serve(self, started):
         from aiohttp import web

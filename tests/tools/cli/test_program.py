@@ -11,6 +11,7 @@ import shutil
 import signal
 import threading
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -675,7 +676,16 @@ class TestSignals:
     def test_no_temporary_files_are_left(self, tmp_path, large, number, status, message, jobs):
         (tmp_path / "out").mkdir()
         process = spawn(
-            "convert", large, tmp_path / "out/m", "--to", "tf2", "--data", "copy", *jobs, script=SLOW
+            "convert",
+            large,
+            tmp_path / "out/m",
+            "--to",
+            "tf2",
+            "--data",
+            "copy",
+            *jobs,
+            script=SLOW,
+            stdin=PIPE,
         )
         assert process.stdout.readline() == "copying\n"
         assert [path for path in (tmp_path / "out").iterdir() if "tempstate" in path.name]
@@ -704,7 +714,16 @@ class TestSignals:
         assert main(["convert", str(V215 / "guide-tf1"), str(tmp_path / "out/m"), "--to", "tf2"]) == 0
         before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
         process = spawn(
-            "convert", large, tmp_path / "out/m", "--to", "tf2", "--data", "copy", "--overwrite", script=SLOW
+            "convert",
+            large,
+            tmp_path / "out/m",
+            "--to",
+            "tf2",
+            "--data",
+            "copy",
+            "--overwrite",
+            script=SLOW,
+            stdin=PIPE,
         )
         assert process.stdout.readline() == "copying\n"
         process.terminate()

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -423,7 +424,7 @@ def test_interrupted(work, number, status, overwrite):
     old = [write_v1(work / "out/old", {"x": np.float32(1)})] if overwrite else []
     before = snapshot(work / "out")
     options = ["--overwrite"] if old else []
-    process = spawn("convert", source, work / "out/old", "--to", "v1", *options, script=SLOW)
+    process = spawn("convert", source, work / "out/old", "--to", "v1", *options, script=SLOW, stdin=PIPE)
     assert process.stdout.readline() == "copying\n"
     assert [name for name in snapshot(work / "out") if "tempstate" in name]
     process.send_signal(number)
@@ -439,7 +440,7 @@ def test_killed(work):
     (work / "out").mkdir()
     old = write_v1(work / "out/old", {"x": np.float32(1)})
     before = snapshot(work / "out")
-    process = spawn("convert", source, old, "--to", "v1", "--overwrite", script=SLOW)
+    process = spawn("convert", source, old, "--to", "v1", "--overwrite", script=SLOW, stdin=PIPE)
     assert process.stdout.readline() == "copying\n"
     process.kill()
     process.communicate(timeout=30)
