@@ -16,6 +16,7 @@ from tensorbundle.errors import (
     UnsupportedError,
 )
 from tensorbundle.filenames import bundle_prefix, index_path
+from tensorbundle.foreign import foreign_ending
 from tensorbundle.index import BundleIndex
 from tensorbundle.keys import decode_key
 from tensorbundle.locating import resolve_prefix, what_is_there
@@ -113,11 +114,18 @@ def salvage(
         MissingFileError: no file of the source exists, or its index does not and `sibling` is not given.
         CorruptionError: no tensor can be saved, or the sibling has another layout.
         ConflictError: the destination exists, or is the source.
+        UnsupportedError: a file of another format.
         BundleError: it can't be written.
     """
     prefix = _prefix_of(str(source))
     if destination is not None and _same(prefix, str(destination)):
         raise ConflictError("the source is never changed: give another destination", path=str(destination))
+    if foreign_ending(prefix) is not None:
+        raise UnsupportedError(
+            "only TensorFlow's checkpoints can be salvaged, which have a checksum of each tensor; 'extract' writes what can be "
+            "read of other files",
+            path=prefix,
+        )
     options = TransferOptions(data="copy", overwrite=overwrite, progress=progress)
     if sibling is None and not is_file(index_path(prefix)) and v1_files(prefix):
         return _salvage_v1(prefix, destination, options)

@@ -227,6 +227,12 @@ def test_the_source_is_never_written_to(ckpt):
     assert snapshot(ckpt) == before
 
 
+def test_files_of_other_formats_have_no_checksums(tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(b"damaged")
+    with pytest.raises(tb.UnsupportedError, match="only TensorFlow's checkpoints can be salvaged"):
+        salvage(tmp_path / "m.safetensors", tmp_path / "saved")
+
+
 def test_a_v1_checkpoint(tmp_path):
     values = {"a": np.arange(9, dtype=np.float32), "b": np.array([b"x", b""], object), "c": np.arange(4)}
     directory = tmp_path / "damaged"
