@@ -36,6 +36,9 @@ _FIRST_RESTART: Final = b"\0\0\0\0"  # of any block
 # The first entry of a block shares no bytes with an earlier key. Only the first key of a file is empty.
 _START: Final = re.compile(rb"\0[^\0]")
 _MOST_LOOSE_BYTES: Final = 1 << 22  # of a damaged block that is decompressed: of which there is no end
+_MOST_TRIES: Final = 20_000  # of places in a damaged block where entries may continue
+# What the entry of a tensor begins with: its type, and its shape (core/protobuf/tensor_bundle.proto).
+_TENSOR: Final = re.compile(rb"\x08[\x01-\x7f]\x12", re.DOTALL)
 _SEARCHED_BYTES: Final = 4096  # at a time
 _START_BYTES: Final = 16  # that are matched
 _COMPRESSED_HEAD: Final = (
@@ -316,15 +319,37 @@ def _sizes_of_block(data: bytes | FileBytes, start: int, end: int) -> list[int]:
 
 
 def loose_entries(data: bytes | FileBytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """The probable keys and values of a block whose checksum is wrong, up to the first entry that is not valid."""
-    entries = _loose_entries(data, start, end)
-    first = next(entries, None)
-    if first is None:
+    """The probable keys and values of a block of an index whose checksum is wrong.
+
+    After an entry that is not valid, they continue with the next one that has its whole key, as one of sixteen has.
+    """
+    if next(_loose_entries(data, start, end), None) is None:
         contents = _decompressed(data, start, end)
-        yield from _loose_entries(contents, 0, len(contents))
-    else:
-        yield first
-        yield from entries
+        if next(_loose_entries(contents, 0, len(contents)), None) is not None:
+            yield from _loose_entries(contents, 0, len(contents))
+            return
+    pos, last, tries = start, b"", [_MOST_TRIES]
+    while pos >= 0:
+        for key, value, stop in _loose(data, pos, end, last):
+            yield key, value
+            pos, last = stop, key
+        pos = _next_whole_key(data, pos, end, last, tries)
+
+
+def _next_whole_key(data: bytes | FileBytes, at: int, end: int, key: bytes, tries: list[int]) -> int:
+    """The next place where an entry of a tensor with all of its key may be, which is greater than `key`; -1 if there is none."""
+    while tries[0] > 0:
+        tries[0] -= 1
+        at = _next_start(data, at + 1, _START)
+        if not 0 <= at < end:
+            break
+        sizes = _sizes(data[at : at + _ENTRY_HEAD_BYTES])
+        if sizes is not None:
+            _, unshared, _, used = sizes
+            value = at + used + unshared
+            if _TENSOR.match(data[value : value + 3]) and data[at + used : value] > key:
+                return at
+    return -1
 
 
 def _decompressed(data: bytes | FileBytes, start: int, end: int) -> bytes:
@@ -356,6 +381,11 @@ def _decompressed(data: bytes | FileBytes, start: int, end: int) -> bytes:
 
 
 def _loose_entries(data: bytes | FileBytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+    return ((key, value) for key, value, _ in _loose(data, start, end, b""))
+
+
+def _loose(data: bytes | FileBytes, start: int, end: int, last: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """Keys, values and ends of entries from a place on, whose keys are greater than `last`, up to one that is not valid."""
     pos, key = start, b""
     allowed = MAX_KEY_RATIO * (end - start) + (1 << 20)  # bytes of all keys together
     while pos < end and allowed > 0:
@@ -365,11 +395,11 @@ def _loose_entries(data: bytes | FileBytes, start: int, end: int) -> Iterator[tu
         shared, unshared, size, used = sizes
         value = pos + used + unshared
         stop = value + size
-        if shared > len(key) or stop > end or (not shared + unshared and pos > start):
+        if shared > len(key) or stop > end or (not shared + unshared and key):
             return
         allowed -= shared + unshared
         following = key[:shared] + data[pos + used : value]
-        if key and following <= key:
+        if (key or last) and following <= (key or last):
             return
-        yield following, data[value:stop]
         key, pos = following, stop
+        yield key, data[value:stop], pos

@@ -69,3 +69,18 @@ def test_loose_entries():
     assert list(loose_entries(data, 0, len(data)))[: len(ITEMS)] == ITEMS
     assert list(loose_entries(data, 1, len(data))) != ITEMS
     assert list(loose_entries(b"", 0, 0)) == []
+
+
+def test_loose_entries_after_damage():
+    """They continue where a key is stored as a whole."""
+    builder = BlockBuilder(16)
+    items = [(key, b"\x08\x01\x12" + value) for key, value in ITEMS]
+    for key, value in items:
+        builder.add(key, value)
+    whole = builder.finish()
+    for at, lost in ((0, 16), (100, 32), (len(whole) // 2, 32)):
+        data = whole[:at] + b"\xff" * 20 + whole[at + 20 :]
+        found = dict(loose_entries(data, 0, len(data)))
+        assert len(items) - len(found) <= lost, at
+        assert sum(found[key] != value for key, value in items if key in found) <= 1, at
+        assert found.keys() <= {key for key, _ in items}, at
