@@ -98,6 +98,7 @@ def killing_a_worker(workers, methods):
 
     killed = threading.Event()
     with Client(workers.scheduler_address, set_as_default=False) as client:
+        client.wait_for_workers(2)  # one may have been killed by the test before
         pid = next(iter(client.run(os.getpid).values()))
 
     def kill(_, request):
@@ -120,10 +121,18 @@ def test_a_worker_that_is_killed_in_the_middle(s3, remote, source, workers):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_while_it_reads(s3, remote, workers, run):
-    alone = run("hash", remote).out
+@pytest.mark.parametrize("command", ["hash", "diff"])
+def test_a_worker_that_is_killed_while_it_reads(s3, remote, workers, run, command):
+    arguments, status = [command, remote], 0
+    if command == "diff":
+        with tb.create("s3://bucket/run/other") as writer:
+            for number in range(SHARDS):
+                writer.add(f"t{number}", np.full(30_000, number + 0.5, np.float32))
+                writer.add(f"s{number}", [b"text", b"other"])
+        arguments, status = [*arguments, "s3://bucket/run/other", "--values"], 1
+    alone = run(*arguments, status=status).out
     s3.log.fault, killed = killing_a_worker(workers, ("GET",))
-    assert run("hash", remote, "--scheduler", workers.scheduler_address).out == alone
+    assert run(*arguments, "--scheduler", workers.scheduler_address, status=status).out == alone
     assert killed.is_set()
 
 
