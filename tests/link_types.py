@@ -14,11 +14,14 @@ def main() -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     wanted = {path.name: path for path in (ROOT / "bundle").iterdir() if path.name != "__pycache__"}
     wanted |= FOLDERS
-    for old in TARGET.iterdir():
-        if old.is_symlink():  # not the directory of compiled modules
+    for old in TARGET.iterdir():  # links that are right stay: programs may be importing through them
+        if old.is_symlink() and old.readlink() != wanted.get(
+            old.name
+        ):  # not the directory of compiled modules
             old.unlink()
     for name, path in wanted.items():
-        (TARGET / name).symlink_to(path)
+        if not (TARGET / name).is_symlink():
+            (TARGET / name).symlink_to(path)
 
 
 if __name__ == "__main__":
