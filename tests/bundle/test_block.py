@@ -150,6 +150,9 @@ def test_keys_far_larger_than_their_block_are_refused():
     ) as caught:
         iterate(shared_keys(count, size, padding - 1))
     assert caught.value.offset == len(largest) - 1 - 8
+    with pytest.raises(CorruptionError, match="keys of over") as caught:
+        iterate(longer := shared_keys(2 * count, size, padding))
+    assert caught.value.offset < len(longer) - 8  # and not only after all of them
 
 
 def test_restart_points_come_at_equal_distances():

@@ -127,6 +127,23 @@ def parsed_both_ways(data):
     return entry
 
 
+def test_more_types_and_shapes_than_are_remembered():
+    entries = [TensorEntry(DType.int8, (number,), number, offset=number) for number in range(10_050)]
+    values = [entry.encode() for entry in entries]
+    found = list(parse_entries([b"k"] * len(values), values))
+    assert [entry for _, some in found for entry in some] == entries
+
+
+def test_a_negative_offset_after_an_entry_of_the_same_type_and_shape():
+    good = raw("0801 1200 2004 2804 35 01020304")
+    bad = raw("0801 1200 20 ffffffffffffffffff01 2804 35 01020304")
+    with pytest.raises(CorruptionError) as expected:
+        parse_entry(bad)
+    with pytest.raises(CorruptionError) as caught:
+        list(parse_entries((b"a", b"b"), (good, bad)))
+    assert (caught.value.reason, caught.value.key) == (expected.value.reason, "b")
+
+
 @pytest.mark.parametrize(("encoded", "entry"), WORKED)
 def test_entry(encoded, entry):
     assert entry.encode() == raw(encoded)
