@@ -191,6 +191,7 @@ class Damage:
         self._shift = size - max((entry.offset + entry.nbytes for _, entry in entries), default=0)
         self._looked_at = 0
         self._found: int | None = None  # by how much a tensor's bytes are shifted
+        self._unread = size  # bytes that are searched for damaged sectors
         self._left = size  # bytes that are examined of tensors after the first ones
 
     def cause(self, key: str, entry: TensorEntry, *, failed: int, zeros: str | None) -> str | None:
@@ -221,8 +222,15 @@ class Damage:
             or self.of_whole
             or self._shifted(entry, self._shifts_of(entry))
             or self._bit(entry, computed, failed)
-            or (sector_in(entry, data, big_endian=self._big_endian) if entry.dtype.itemsize else None)
+            or self._sector(entry, data)
         )
+
+    def _sector(self, entry: TensorEntry, data: bytes) -> str | None:
+        """The damaged sector of a tensor of numbers; tensors that have bytes in common are not all examined."""
+        self._unread -= entry.nbytes
+        if not entry.dtype.itemsize or self._unread < 0:
+            return None
+        return sector_in(entry, data, big_endian=self._big_endian)
 
     def _checksum(self, entry: TensorEntry, data: bytes, *, other_order: bool = False) -> int | None:
         """The checksum of a tensor with these bytes; None if they are not the encoding of its strings or variants."""
