@@ -88,14 +88,13 @@ def pytest_collection_modifyitems(config, items):
     """The same order in each process; if all of `tests` is run and not everything asked for, only one case of each test
     function, and none of those that are marked as slow.
     """
-    items.sort(key=lambda item: item.location[:2])
-    if DEEP or not config.stash[EVERYTHING]:
-        return
-    functions = {}
-    for item in items:
-        if item.get_closest_marker("slow"):
-            continue
-        functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept = {case for cases in functions.values() for case in sample(cases, MOST_CASES)}
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = [item for item in items if item in kept]
+    if not DEEP and config.stash[EVERYTHING]:
+        functions = {}
+        for item in items:
+            if item.get_closest_marker("slow"):
+                continue
+            functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        kept = {case for cases in functions.values() for case in sample(cases, MOST_CASES)}
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
+    items.sort(key=lambda item: item.location[:2])  # after that, because finding where a test is takes long

@@ -198,6 +198,7 @@ def kept(job):
     return count / TENSORS
 
 
+@pytest.mark.slow
 def test_what_is_kept_in_memory_for_each_tensor(disk):
     with tb.open("d/m", store=disk) as ckpt:
         # The key, the entry, its offset, its checksum, and the pair of key and entry.

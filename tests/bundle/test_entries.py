@@ -127,6 +127,7 @@ def parsed_both_ways(data):
     return entry
 
 
+@pytest.mark.slow
 def test_more_types_and_shapes_than_are_remembered():
     entries = [TensorEntry(DType.int8, (number,), number, offset=number) for number in range(10_050)]
     values = [entry.encode() for entry in entries]

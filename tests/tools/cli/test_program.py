@@ -622,6 +622,7 @@ class TestStreams:
             assert process.stderr.read() == ""
         assert process.returncode == 0
 
+    @pytest.mark.slow
     def test_a_full_disk(self):
         commands = {"ls": ["ls", V215 / "guide-tf1"], "completion": ["completion", "bash"], "": ["--version"]}
         with open("/dev/full", "w") as full:

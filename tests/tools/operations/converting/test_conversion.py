@@ -510,6 +510,7 @@ def name_based(draw):
     return write_to
 
 
+@pytest.mark.slow
 @given(name_based(), st.sampled_from([None, "", "model", "a/b..c"]), st.booleans())
 def test_there_and_back_is_the_identity(write_to, root, save_counter):
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:

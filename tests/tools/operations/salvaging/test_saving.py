@@ -338,6 +338,7 @@ def test_the_last_block_of_a_v1_file_that_ends_after_it(v1_file):
         assert read_everything(path.parent.parent / "saved") == expected
 
 
+@pytest.mark.slow
 def test_a_v1_file_whose_list_is_in_a_damaged_block(v1_file):
     """What it says of tensors in other blocks is believed, and not proven."""
     path, whole, blocks = v1_file
