@@ -42,11 +42,11 @@ class Scope:
     entry: TensorEntry | None = None
     below: dict[str, Scope] = field(default_factory=dict)
 
-    def count(self, entry: TensorEntry) -> None:
-        """Add one tensor to the counts."""
-        self.tensors += 1
-        self.parameters += entry.elements
-        self.nbytes += entry.nbytes
+    def count(self, tensors: int, parameters: int, nbytes: int) -> None:
+        """Add to the counts."""
+        self.tensors += tensors
+        self.parameters += parameters
+        self.nbytes += nbytes
 
     def within(self, depth: int | None) -> list[Scope]:
         """The scopes below; none if they are deeper than `depth`."""
@@ -81,15 +81,19 @@ def tree(source: Path, patterns: Sequence[str] = ()) -> Scope:
 def scopes_of(checkpoint: Checkpoint, patterns: Sequence[str] = ()) -> Scope:
     """`tree` of an open checkpoint."""
     root = Scope()
+    made: list[tuple[Scope, Scope]] = []  # each scope, and before it the one that it is in
     for key, entry in select(checkpoint.entries(), patterns, checkpoint.naming):
         scope = root
-        scope.count(entry)
-        for depth, part in enumerate(_parts(key), 1):
-            if part not in scope.below:
-                scope.below[part] = Scope(part, depth)
-            scope = scope.below[part]
-            scope.count(entry)
+        for part in _parts(key):
+            inner = scope.below.get(part)
+            if inner is None:
+                inner = scope.below[part] = Scope(part, scope.depth + 1)
+                made.append((scope, inner))
+            scope = inner
+        scope.count(1, entry.elements, entry.nbytes)
         scope.entry = entry
+    for outer, inner in reversed(made):  # not for each tensor, which may be in hundreds of scopes
+        outer.count(inner.tensors, inner.parameters, inner.nbytes)
     return root
 
 
