@@ -11,6 +11,7 @@ import pytest
 import tensorbundle as tb
 from support.bundles import plain, snapshot, write_bundle
 from support.cli import V215, V221
+from tensorbundle.tools.cli.commands import show
 from tensorbundle.tools.operations.inspecting import showing
 from tensorbundle.tools.rewriting import expressions
 
@@ -344,6 +345,17 @@ class TestSeveral:
         assert output.err.count("\n") == 1
         records = run("show", source, "re:^a/", "--json").records
         assert [(each["key"], each["values"]) for each in records] == [("a/b", [3.0]), ("a/w", [1.0, 2.0])]
+
+    def test_very_many(self, run, source, monkeypatch):
+        monkeypatch.setattr(show, "_MOST_TENSORS", 2)
+        output = run("show", source, "*")
+        assert output.out == "a/b  float32 [1]\n[3.]\na/w  float32 [2]\n[1., 2.]\n"
+        assert output.err.splitlines() == [
+            "tensorbundle show: only the first 2 tensors are printed; --full and --json print all"
+        ]
+        assert run("show", source, "*", "--full").out.count("\n") == 8
+        assert len(run("show", source, "*", "--json").records) == 4
+        assert run("show", source, "a/*").err == ""
 
     def test_what_matches_nothing(self, run, source):
         assert run("show", source, "b*", status=2).err.startswith(

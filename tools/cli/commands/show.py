@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.inspecting.showing import ShownTensor
 
 _MOST_PRINTED: Final = 1000  # values; of a tensor with more, only
+_MOST_TENSORS: Final = 10_000  # that are printed, as text for a person
 _AT_AN_END: Final = 3  # at each end of a dimension, as NumPy prints arrays
 _WIDTH: Final = 100  # columns of printed arrays, if the terminal has them
 
@@ -40,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print min, max, mean, std, and the numbers of NaN, Inf and zeros",
     )
-    parser.add_argument("--full", action="store_true", help="print all values, without abbreviation")
+    parser.add_argument(
+        "--full", action="store_true", help="print all values of all tensors, without abbreviation"
+    )
     parser.add_argument("--no-verify", action="store_true", help="do not check the checksum")
     parser.add_argument("-o", "--output", metavar="FILE.npy", help="write the values of one tensor to a file")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE.npy if it exists")
@@ -63,7 +66,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
         shown = iter([first])
     told = False
-    for each in shown:
+    for number, each in enumerate(shown):
+        if number == _MOST_TENSORS and not (args.full or console.json):
+            console.note(
+                f"tensorbundle show: only the first {number:,} tensors are printed; --full and --json print all"
+            )
+            break
         if not each.verified and not args.no_verify and not told:
             told = True
             console.note(

@@ -2,14 +2,17 @@
 
 Values are counted by the first 12 bits of their float32: sign, exponent and three bits of the mantissa, that is eight
 bins to each power of two. In the end these counts are distributed over bins of equal width, as if the values inside one
-of the narrow bins were spread evenly.
+of the narrow bins were spread evenly. Few values are kept as they are.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from tensorbundle.tools.operations.inspecting.statistics import FEW
 
 if TYPE_CHECKING:
     from tensorbundle.dtypes import Array
@@ -31,20 +34,38 @@ class Histogram:
     """Counts of real numbers by size."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(_BINS, np.int64)
+        self._few: list[float] = []
+        self._counts: Array | None = None  # once there are more
 
     def add(self, values: Array) -> None:
         """Count values of any real type and shape, except those that are not finite."""
+        if self._counts is None and len(self._few) + values.size <= FEW:
+            self._few += filter(math.isfinite, values.reshape(-1).tolist())
+            return
+        if self._counts is None:
+            self._counts = np.zeros(_BINS, np.int64)
+            self._count(np.array(self._few, np.float64), self._counts)
+        self._count(values, self._counts)
+
+    @staticmethod
+    def _count(values: Array, counts: Array) -> None:
+        """Add numbers of values to those in `counts`."""
         flat = values.reshape(-1)
         for start in range(0, flat.size, _CHUNK):
             part = flat[start : start + _CHUNK]
             if part.dtype == np.float64:
                 part = np.where(np.isfinite(part), np.clip(part, -_LARGEST, _LARGEST), np.nan)
             bits = part.astype(np.float32).view(np.uint32)
-            self._counts += np.bincount(bits >> _SHIFT, minlength=_BINS)
+            counts += np.bincount(bits >> _SHIFT, minlength=_BINS)
 
     def even(self, low: float, high: float, bins: int) -> list[int]:
         """The numbers of values in `bins` bins of equal width, from the least value `low` to the greatest `high`."""
+        if self._counts is None:
+            out = [0] * bins
+            width = high / bins - low / bins  # of a bin; the range itself may be too large for a float
+            for value in self._few:
+                out[min(int((value / bins - low / bins) / width * bins), bins - 1) if width else 0] += 1
+            return out
         half = _BINS // 2
         negative, positive = self._counts[half : half + _FINITE], self._counts[:_FINITE]
         if not low < high:  # as in each of the many tensors of one number

@@ -6,7 +6,7 @@ import functools
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.ordered import Jobs
     from tensorbundle.tools.rewriting.ranges import OpenFiles
 
-__all__ = ["TensorStatistics", "numbers", "stats", "summarize"]
+__all__ = ["FEW", "TensorStatistics", "numbers", "stats", "summarize"]
 
 _CHUNK_ELEMENTS: Final = 1 << 20
+FEW: Final = 64  # values; a checkpoint may have very many tensors with no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,6 @@ def summarize(runs: Iterable[Array]) -> dict[str, float | int | None]:
     return dict(zip(names, _statistics(runs), strict=True))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # the squares of 1e300 are infinite, and so is their std
 def _statistics(
     chunks: Iterable[Array],
 ) -> tuple[float | None, float | None, float | None, float | None, int, int, int]:
@@ -134,30 +134,65 @@ def _statistics(
     for values in chunks:
         exact = _is_exact(values.dtype)
         for chunk in numbers(values):
-            zeros += chunk.size - int(np.count_nonzero(chunk))
-            finite = chunk
-            if not exact and not (is_finite := np.isfinite(chunk)).all():
-                missing = int(np.isnan(chunk).sum())
-                nan += missing
-                inf += chunk.size - int(is_finite.sum()) - missing
-                finite = chunk[is_finite]
-            if not finite.size:
+            of = _Part.of_few(chunk) if chunk.size <= FEW else _Part.of(chunk, exact=exact)
+            nan, inf, zeros = nan + of.nan, inf + of.inf, zeros + of.zeros
+            if not of.finite:
                 continue
-            low, high = min(low, finite.min()), max(high, finite.max())
+            low, high = min(low, of.low), max(high, of.high)
             # Chan's update of mean and squared deviations, chunk by chunk.
-            part = finite.astype(np.float64)
-            part_mean = float(np.add.reduce(part)) / part.size  # as `mean`, which takes longer for few values
-            part -= part_mean
-            part_squares = float((part * part).sum())
-            total = count + finite.size
-            delta = part_mean - mean
-            mean += delta * finite.size / total
-            squares += part_squares + delta * delta * count * finite.size / total
+            total = count + of.finite
+            delta = of.mean - mean
+            mean += delta * of.finite / total
+            squares += of.squares + delta * delta * count * of.finite / total
             count = total
     if not count:
         return None, None, None, None, nan, inf, zeros
     least, greatest = (int(low), int(high)) if exact else (float(low), float(high))
     return least, greatest, mean, math.sqrt(squares / count), nan, inf, zeros
+
+
+class _Part(NamedTuple):
+    """What is known of some values: the last four of the finite ones, if there are any; with the squared deviations from their mean."""
+
+    nan: int
+    inf: int
+    zeros: int
+    finite: int
+    low: float = 0.0
+    high: float = 0.0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # the squares of 1e300 are infinite, and so is their std
+    def of(cls, chunk: Array, *, exact: bool) -> _Part:
+        nan = inf = 0
+        zeros = chunk.size - int(np.count_nonzero(chunk))
+        finite = chunk
+        if not exact and not (is_finite := np.isfinite(chunk)).all():
+            nan = int(np.isnan(chunk).sum())
+            inf = chunk.size - int(is_finite.sum()) - nan
+            finite = chunk[is_finite]
+        if not finite.size:
+            return cls(nan, inf, zeros, 0)
+        low, high = finite.min(), finite.max()
+        part = finite.astype(np.float64)
+        mean = float(np.add.reduce(part)) / part.size
+        part -= mean
+        return cls(nan, inf, zeros, finite.size, low, high, mean, float((part * part).sum()))
+
+    @classmethod
+    def of_few(cls, chunk: Array) -> _Part:
+        """The same without NumPy, each of whose functions takes longer than all that is done here."""
+        values = chunk.tolist()
+        finite = list(filter(math.isfinite, values))
+        nan = sum(map(math.isnan, values)) if len(finite) < len(values) else 0
+        counts = nan, len(values) - len(finite) - nan, values.count(0)
+        if not finite:
+            return cls(*counts, 0)
+        mean = sum(finite) / len(finite)
+        squares = sum([(value - mean) * (value - mean) for value in finite])
+        return cls(*counts, len(finite), min(finite), max(finite), mean, squares)
 
 
 @functools.lru_cache

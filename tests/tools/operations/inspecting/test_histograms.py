@@ -48,3 +48,10 @@ def test_what_is_not_finite_does_not_count(dtype):
 
 def test_values_beyond_float32_count_at_its_ends():
     assert even(np.array([-1e300, 0.0, 1e300]), 3) == [1, 1, 1]
+
+
+def test_few_values_are_counted_exactly():
+    values = np.random.default_rng(2).normal(0, 1, 50)
+    assert even(values, 7) == np.histogram(values, 7)[0].tolist()
+    assert even(np.array([2**63 - 1, -(2**63), 0, 1]), 2) == [1, 3]
+    assert even(np.array([-1.7e308, 1.7e308]), 4) == [1, 0, 0, 1]

@@ -29,7 +29,10 @@ def reference(values):
 
 
 def approximately(values):
-    return {name: value and pytest.approx(value, rel=1e-6, abs=1e-6) for name, value in values.items()}
+    return {
+        name: value and pytest.approx(value, rel=1e-6, abs=1e-6, nan_ok=True)
+        for name, value in values.items()
+    }
 
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=str)
@@ -103,3 +106,21 @@ def test_views_that_are_not_contiguous():
 
 def test_a_scalar():
     assert summarize([np.array(3, np.int32)])["mean"] == 3.0
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+def test_few_values_have_the_same_statistics(dtype, monkeypatch):
+    with np.errstate(all="ignore"):
+        values = any_bits(dtype, (16,))
+        found = summarize([values])
+        monkeypatch.setattr(statistics, "FEW", 0)
+        assert found == approximately(summarize([values]))
+
+
+@pytest.mark.parametrize(
+    "values", [[], [np.nan], [np.inf, -np.inf, np.nan], [0.0, -0.0], [1e300, -1e300, 1e300]]
+)
+def test_few_values_that_are_odd(values, monkeypatch):
+    found = summarize([np.array(values)])
+    monkeypatch.setattr(statistics, "FEW", 0)
+    assert found == approximately(summarize([np.array(values)]))
