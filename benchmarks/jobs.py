@@ -314,9 +314,10 @@ def _write(sources: Sources) -> Job:
         OURS: [*program("with_tensorbundle"), "save", out / "small", target, *model],
         "tensorflow": [*program("with_tensorflow"), "save", out / "small", target, *model],
         "safetensors": [*program("with_safetensors"), out / "small", target, *model],
+        "safetensors, fsync": [*program("with_safetensors"), out / "small", target, *model, "fsync"],
         "write, fsync": [*program("bare"), "write", out / "small", target, *model, "fsync"],
     }
-    reach = {"tensorflow": 1.0, "safetensors": 1.0, "write, fsync": 1.1}
+    reach = {"tensorflow": 1.0, "safetensors, fsync": 1.0, "write, fsync": 1.1}
     return Job("write", "write from NumPy, flushed, in process", commands, check, reach, volume=size)
 
 

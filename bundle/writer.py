@@ -16,7 +16,7 @@ import contextlib
 import warnings
 from typing import TYPE_CHECKING, Final, Self
 
-from tensorbundle.coding import crc32c
+from tensorbundle.coding import combine_crc32c, crc32c
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
 from tensorbundle.errors import ArgumentError, BundleError, ConflictError, MissingFileError, UnsupportedError
 from tensorbundle.filenames import index_path, is_member_name, shard_path
@@ -30,11 +30,16 @@ from tensorbundle.table import TableWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tensorbundle.storage.protocols import Buffer, SharedHow, Staging, Store, WritableFile
+    from tensorbundle.storage.protocols import Buffer, PlacedWriter, SharedHow, Staging, Store, WritableFile
 
 __all__ = ["BundleWriter", "append_bytes", "commit_file", "refuse_existing", "refuse_name", "refuse_taken"]
 
 _COMPARED_BYTES: Final = 1 << 18
+_CACHED_BYTES: Final = 1 << 18
+_PIECE_BYTES: Final = 8 << 20  # that a thread writes at a time
+_THREADS: Final = (
+    2  # the system writes to a file for one at a time; meanwhile another one computes a checksum
+)
 
 
 def refuse_name(prefix: str, store: Store) -> None:
@@ -87,9 +92,34 @@ def append_bytes(file: WritableFile, chunks: Iterable[Buffer]) -> tuple[int, int
     """
     offset, crc = file.size, 0
     for chunk in chunks:
-        crc = crc32c(chunk, crc)
-        file.write(chunk)
+        view = memoryview(chunk).cast("B")
+        spread = file.spread(len(view)) if len(view) > _PIECE_BYTES else None
+        crc = _write(view, file.write, crc) if spread is None else _write_spread(view, spread, crc)
     return offset, file.size - offset, crc
+
+
+def _write(view: memoryview, write: Callable[[Buffer], object], crc: int = 0) -> int:
+    """Write bytes, each while it is in the caches of a processor after its checksum was computed; the checksum."""
+    for start in range(0, len(view), _CACHED_BYTES):
+        part = view[start : start + _CACHED_BYTES]
+        crc = crc32c(part, crc)
+        write(part)
+    return crc
+
+
+def _write_spread(view: memoryview, spread: Callable[[int], PlacedWriter], crc: int) -> int:
+    """Write bytes in pieces, by several threads; the checksum of what it was given for and of these."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def place(start: int) -> tuple[int, int]:
+        piece = view[start : start + _PIECE_BYTES]
+        with spread(start) as out:
+            return _write(piece, out.write), len(piece)
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for found, size in threads.map(place, range(0, len(view), _PIECE_BYTES)):
+            crc = combine_crc32c(crc, found, size)
+    return crc
 
 
 def commit_file(

@@ -1,54 +1,38 @@
 """Puts a file on disk while it is still written, so that moving bytes and flushing them overlap.
 
-Bytes that were written are in memory, then in the cache of the disk, and only a flush lets the disk store them for good.
-If the first one is asked for when all is written, the disk was idle until then.
+If the disk is first asked to store bytes when all are written, it was idle until then.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from typing import Final
 
 __all__ = ["FLUSH_BYTES", "EarlyFlush"]
 
-FLUSH_BYTES: Final = 64 << 20  # that are written before they are flushed
-_flush: Final = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
+FLUSH_BYTES: Final = 8 << 20  # that are written before the system is asked to store them
 
 
 class EarlyFlush:
-    """Flushes one open file in a thread, again and again while it is written. Several threads may write."""
+    """Lets the system begin to store bytes of an open file that are written one after another.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._lock = threading.Lock()
-        self._due = 0  # bytes that were written since the last flush began
-        self._thread: threading.Thread | None = None
-        self._error: OSError | None = None
+    Linux begins to write a range to the disk when it is told that nobody will need it soon (mm/fadvise.c,
+    `generic_fadvise`), and does not wait. A flush in another thread, `fdatasync`, also writes the file's size to the
+    journal each time, for which whoever writes must wait. Errors are those of the flush at the end.
+    """
 
-    def wrote(self, size: int) -> None:
-        """Count bytes that were written, and begin a flush if enough are due and none is running."""
-        with self._lock:
-            self._due += size
-            if self._due < FLUSH_BYTES or (self._thread is not None and self._thread.is_alive()):
-                return
-            self._due = 0
-            self._thread = threading.Thread(target=self._run)
-            self._thread.start()
+    def __init__(self, descriptor: int, start: int = 0) -> None:
+        """Bytes from `start` on will be written."""
+        self._descriptor, self._start = descriptor, start
 
-    def _run(self) -> None:
-        try:
-            _flush(self._descriptor)
-        except OSError as error:
-            self._error = self._error or error
+    def wrote(self, end: int) -> None:
+        """Tell that everything up to `end` was written."""
+        if end - self._start >= FLUSH_BYTES:
+            self.begin(end)
 
-    def wait(self) -> None:
-        """Wait until no flush is running; call it before the file is closed.
-
-        Raises:
-            OSError: bytes could not be stored. The system tells this only once, so a later flush may not fail.
-        """
-        if self._thread is not None:
-            self._thread.join()
-        if self._error is not None:
-            raise self._error
+    def begin(self, end: int) -> None:
+        """Let the system begin to store everything up to `end`, however little."""
+        size = end - self._start
+        if size and hasattr(os, "posix_fadvise"):  # macOS has none; of no bytes, all would be meant
+            os.posix_fadvise(self._descriptor, self._start, size, os.POSIX_FADV_DONTNEED)
+        self._start = end

@@ -23,12 +23,12 @@ from tensorbundle.errors import (
     UnreadableFileError,
     UnsupportedError,
 )
+from tensorbundle.storage.flushing import EarlyFlush
 from tensorbundle.storage.paths import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from tensorbundle.storage.flushing import EarlyFlush
     from tensorbundle.storage.protocols import Assembly, Buffer, SharedHow, Upload
     from tensorbundle.storage.staging import RenamedFiles
 
@@ -173,8 +173,6 @@ class LocalWriter:
     """
 
     def __init__(self, path: str) -> None:
-        from tensorbundle.storage.flushing import EarlyFlush  # which reading does not need
-
         self.size = 0
         self._file = open(local_path(path), "r+b", buffering=_SMALL_WRITE_BYTES)  # noqa: SIM115  closed by close()
         self._early = EarlyFlush(self._file.fileno())
@@ -186,14 +184,16 @@ class LocalWriter:
             piece = view[start : start + WRITE_BYTES]
             self._file.write(piece)
             self.size += len(piece)
-        self._early.wrote(len(view))
+            self._early.wrote(self.size)
 
     def spread(self, size: int) -> Callable[[int], _PlacedWriter]:
         """See `WritableFile`."""
         start = self.size
         self._file.flush()
         self.size = self._file.seek(start + size)
-        return lambda offset: _PlacedWriter(self._file.fileno(), start + offset, self._early)
+        self._early.begin(start)
+        self._early = EarlyFlush(self._file.fileno(), self.size)
+        return lambda offset: _PlacedWriter(self._file.fileno(), start + offset)
 
     def begin_with(self, start: bytes, source: str, offset: int, size: int) -> bool:
         """Write `start` and a range of a local file behind it, whose blocks are shared; only into an empty file.
@@ -220,10 +220,7 @@ class LocalWriter:
 
     def close(self) -> None:
         """See `WritableFile`."""
-        try:
-            self._early.wait()
-        finally:
-            self._file.close()
+        self._file.close()
 
     def abandon(self) -> None:
         """See `WritableFile`."""
@@ -240,23 +237,25 @@ class LocalWriter:
 class _PlacedWriter:
     """Bytes of a local file that follow each other, while they are written (`PlacedWriter`); as `LocalWriter`."""
 
-    def __init__(self, descriptor: int, offset: int, early: EarlyFlush) -> None:
-        self._descriptor, self._offset, self._early = descriptor, offset, early
+    def __init__(self, descriptor: int, offset: int) -> None:
+        self._descriptor, self._offset = descriptor, offset
+        self._early = EarlyFlush(descriptor, offset)
 
     def write(self, data: Buffer) -> None:
         """See `PlacedWriter`."""
         view = memoryview(data).cast("B")
-        self._early.wrote(len(view))
         while len(view):
             count = os.pwrite(self._descriptor, view[:WRITE_BYTES], self._offset)
             view = view[count:]
             self._offset += count
+            self._early.wrote(self._offset)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is left to write."""
+        """Let the system begin to store the rest."""
+        self._early.begin(self._offset)
 
 
 class LocalStore:

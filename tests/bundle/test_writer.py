@@ -9,6 +9,7 @@ import pytest
 import tensorbundle as tb
 from support.bundles import read_everything, snapshot
 from support.memory_disk import MemoryDisk
+from tensorbundle.coding import crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import TensorEntry
 from tensorbundle.filenames import index_path
@@ -49,6 +50,29 @@ def test_nothing_is_visible_before_the_end(tmp_path):
         assert all(".tempstate" in name for name in snapshot(tmp_path))
     assert list(snapshot(tmp_path)) == ["m.data-00000-of-00001", "m.index"]
     assert writer.bytes_written == sum(map(len, snapshot(tmp_path).values()))
+
+
+@pytest.mark.parametrize("store", [LocalStore(), MemoryDisk(directories=["run"])], ids=["threads", "one after another"])
+def test_large_tensors_are_written_in_pieces(tmp_path, monkeypatch, store):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr("tensorbundle.writer._PIECE_BYTES", 3000)
+    monkeypatch.setattr("tensorbundle.writer._CACHED_BYTES", 700)
+    data = bytes(range(251)) * 40
+    with BundleWriter("run/m", store=store) as writer:
+        number, shard = writer.add_shard()
+        places = [
+            append_bytes(shard, chunks) for chunks in ([data], [data[:100], data], [b""], [data[:3000]])
+        ]
+        sizes = [len(data), len(data) + 100, 0, 3000]
+        assert [size for _, size, _ in places] == sizes
+        assert [crc for _, _, crc in places] == [
+            crc32c(each) for each in (data, data[:100] + data, b"", data[:3000])
+        ]
+        for key, (offset, size, crc) in zip("abcd", places, strict=True):
+            writer.put(key.encode(), TensorEntry(DType.uint8, (size,), size, number, offset, crc))
+    with tb.open("run/m", store=store) as ckpt:
+        assert [ckpt[key].tobytes() for key in "abcd"] == [data, data[:100] + data, b"", data[:3000]]
 
 
 def test_an_exception_leaves_nothing(tmp_path):

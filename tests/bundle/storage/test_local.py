@@ -8,7 +8,7 @@ import pytest
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError
 from tensorbundle.storage import flushing, store_of
 from tensorbundle.storage.content import describe_content
-from tensorbundle.storage.local import LocalFile, LocalStore, LocalWriter
+from tensorbundle.storage.local import WRITE_BYTES, LocalFile, LocalStore, LocalWriter
 from tensorbundle.storage.paths import is_far, local_path
 from tensorbundle.storage.staging import readable_like
 
@@ -158,15 +158,15 @@ def test_describe_content(head, meaning):
 
 
 @pytest.fixture
-def flushed(monkeypatch):
-    """The sizes of files each time a flush began, after every 300 KB."""
-    sizes = []
+def begun(monkeypatch):
+    """The ranges that the system was asked to store, after every 300 KB."""
+    ranges = []
     monkeypatch.setattr(flushing, "FLUSH_BYTES", 300_000)
-    monkeypatch.setattr(flushing, "_flush", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
-    return sizes
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, start, size, advice: ranges.append((start, size)))
+    return ranges
 
 
-def test_what_is_written_arrives_in_order(tmp_path, flushed):
+def test_what_is_written_arrives_in_order(tmp_path, begun):
     """Small pieces, large ones, and arrays of any type; flushing begins on the way."""
     (tmp_path / "f").touch()
     pieces = [b"a" * 10, b"b" * 300_000, memoryview(b"c" * 3_000_001), bytearray(b"d"), b"", b"e" * 70_000]
@@ -175,26 +175,23 @@ def test_what_is_written_arrives_in_order(tmp_path, flushed):
             file.write(piece)
         assert file.size == sum(map(len, pieces)) + 80_000
     assert (tmp_path / "f").read_bytes() == b"".join(pieces) + bytes(80_000)
-    assert 1 <= len(flushed) <= 2  # one at a time
+    starts = [start for start, _ in begun]
+    assert starts[0] == 0
+    assert starts[1:] == [start + size for start, size in begun[:-1]]
+    assert all(300_000 <= size < 300_000 + WRITE_BYTES for _, size in begun)
+    assert (tmp_path / "f").stat().st_size - sum(size for _, size in begun) < 300_000
 
 
-def test_a_flush_that_fails_is_an_error_when_the_file_is_closed(tmp_path, monkeypatch):
-    """The system tells of a failure only once, so that the flush of the complete file may end well."""
-
-    def fail(descriptor):
-        raise OSError(errno.EIO, "Input/output error")
-
+def test_a_system_that_takes_no_advice(tmp_path, monkeypatch):
     monkeypatch.setattr(flushing, "FLUSH_BYTES", 10)
-    monkeypatch.setattr(flushing, "_flush", fail)
+    monkeypatch.delattr(os, "posix_fadvise")
     (tmp_path / "f").touch()
-    file = LocalWriter(str(tmp_path / "f"))
-    file.write(b"x" * 25)
-    with pytest.raises(OSError, match="Input/output error"):
-        file.close()
-    file.abandon()
+    with LocalWriter(str(tmp_path / "f")) as file:
+        file.write(b"x" * 25)
+    assert (tmp_path / "f").read_bytes() == b"x" * 25
 
 
-def test_parts_of_a_file_are_written_in_any_order(tmp_path, flushed):
+def test_parts_of_a_file_are_written_in_any_order(tmp_path, begun):
     (tmp_path / "f").touch()
     with LocalWriter(str(tmp_path / "f")) as file:
         file.write(b"head")
@@ -210,7 +207,7 @@ def test_parts_of_a_file_are_written_in_any_order(tmp_path, flushed):
         file.write(b"tail")
     expected = b"head" + b"a" * 200_000 + bytes(400_000) + b"c" * 400_000 + b"tail"
     assert (tmp_path / "f").read_bytes() == expected
-    assert flushed
+    assert sum(size for _, size in begun) == 1_000_004
 
 
 def test_a_disk_that_is_full_while_parts_are_written(tmp_path, monkeypatch):
