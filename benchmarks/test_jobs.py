@@ -17,8 +17,8 @@ import growth
 import report
 from compare import linked
 from jobs import JOBS, Sources
-from measure import NEEDED, about_this_machine, measure
-from running import Runner, is_installed, parse_size
+from measure import about_this_machine, can_run, measure
+from running import Runner, parse_size
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,9 +34,7 @@ def sources():
 def test_each_contender_does_the_job(name, sources, benchmark):
     found = measure(name, sources.runner, sources, rounds=1, pause=0)
     contenders = JOBS[name](sources).contenders
-    assert found["contenders"].keys() == contenders.keys() - {
-        each for each in NEEDED if not is_installed(each)
-    }
+    assert found["contenders"].keys() == {each for each in contenders if can_run(each)}
     if os.environ.get("TENSORBUNDLE_REQUIRE_TENSORFLOW"):
         assert found["contenders"].keys() == contenders.keys()
     assert found["reach"].keys() | found["within"].keys() <= contenders.keys()

@@ -52,7 +52,9 @@ def test_nothing_is_visible_before_the_end(tmp_path):
     assert writer.bytes_written == sum(map(len, snapshot(tmp_path).values()))
 
 
-@pytest.mark.parametrize("store", [LocalStore(), MemoryDisk(directories=["run"])], ids=["threads", "one after another"])
+@pytest.mark.parametrize(
+    "store", [LocalStore(), MemoryDisk(directories=["run"])], ids=["threads", "one after another"]
+)
 def test_large_tensors_are_written_in_pieces(tmp_path, monkeypatch, store):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
