@@ -9,15 +9,17 @@ from tensorbundle.arrays import np
 from tensorbundle.boxes import whole_box
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
 
-__all__ = ["gather"]
+__all__ = ["GAP_BYTES", "gather", "ranges_of"]
 
-# Rows up to that many bytes are read in one run, and what is wanted picked from it.
-_GATHER_BYTES: Final = 4 << 20
+_GATHER_BYTES: Final = 4 << 20  # read in one run, from which the wanted ones are picked
+# Between what is wanted of two rows, from which on each row is read by itself. Up to that many take less time than another
+# request over a network, and not much more than another call of the system.
+GAP_BYTES: Final = 64 << 10
 
 
 def gather(
@@ -39,7 +41,7 @@ def gather(
     if box[1:] == whole_box(shape[1:]):  # one run of bytes
         start = base + (box[0].start * row if box else 0)
         fill(start, out.reshape(-1).view(np.uint8).data)
-    elif row > _GATHER_BYTES:
+    elif _is_apart(shape, box, out.dtype.itemsize):
         for number, position in enumerate(range(box[0].start, box[0].stop)):
             gather(fill, shape[1:], box[1:], out[number], base + position * row)
     else:
@@ -51,3 +53,30 @@ def gather(
             fill(base + start * row, run)
             rows = np.frombuffer(run, np.uint8).view(out.dtype).reshape(stop - start, *shape[1:])
             out[start - box[0].start : stop - box[0].start] = rows[(slice(None), *box[1:])]
+
+
+def ranges_of(shape: tuple[int, ...], box: Box, itemsize: int, base: int = 0) -> Iterator[tuple[int, int]]:
+    """The ranges of bytes that `gather` reads of a box that is not empty, in its order: offsets and sizes.
+
+    Ranges that follow each other may be one.
+    """
+    row = math.prod(shape[1:]) * itemsize
+    if box and box[1:] != whole_box(shape[1:]) and _is_apart(shape, box, itemsize):
+        for position in range(box[0].start, box[0].stop):
+            yield from ranges_of(shape[1:], box[1:], itemsize, base + position * row)
+    elif box and box[0].stop - box[0].start == 1:
+        yield from ranges_of(shape[1:], box[1:], itemsize, base + box[0].start * row)
+    elif box:
+        yield base + box[0].start * row, (box[0].stop - box[0].start) * row
+    else:
+        yield base, itemsize
+
+
+def _is_apart(shape: tuple[int, ...], box: Box, itemsize: int) -> bool:
+    """Whether so much is between what is wanted of two rows, or a row is so long, that each row is read by itself."""
+    row = math.prod(shape[1:]) * itemsize
+    first = last = 0
+    for size, each in zip(shape[1:], box[1:], strict=True):
+        first, last = first * size + each.start, last * size + each.stop - 1
+    wanted = (last + 1 - first) * itemsize
+    return row > _GATHER_BYTES or row - wanted > GAP_BYTES

@@ -18,7 +18,7 @@ from tensorbundle.boxes import intersect, must_tile, relative, whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnsupportedError
-from tensorbundle.gathering import gather
+from tensorbundle.gathering import gather, ranges_of
 from tensorbundle.keys import encode_key
 from tensorbundle.payloads import decode_strings, payload_checksum
 from tensorbundle.slices import readable_key
@@ -208,13 +208,9 @@ class ShardReader:
         size = math.prod(shape) * entry.dtype.itemsize
         raw = _allocated(lambda: np.empty(size, np.uint8), key, entry, stored, shard)
         with _naming(key):
-            if shard.mapped is None and size:
-                runs = _runs_of(box, entry.shape, entry.dtype.itemsize, stored.offset)
-                if len(runs) == 1:
-                    shard.file.readinto(runs[0][0], raw.data)
-                else:
-                    raw = np.frombuffer(b"".join(shard.file.read_ranges(runs)), np.uint8)
-            elif size:
+            if size:
+                if shard.mapped is None:
+                    shard.file.prefetch([*ranges_of(entry.shape, box, entry.dtype.itemsize, stored.offset)])
                 out = raw.view(entry.dtype.numpy).reshape(shape)
                 gather(
                     lambda start, buffer: shard.file.readinto(stored.offset + start, buffer),
@@ -317,25 +313,6 @@ def _naming(key: bytes) -> Iterator[None]:
         yield
     except BundleError as error:
         raise error.locate(key=readable_key(key)) from None
-
-
-def _runs_of(box: Box, shape: tuple[int, ...], itemsize: int, base: int) -> list[tuple[int, int]]:
-    """The ranges of bytes of a box of a tensor whose first byte is at `base`: offsets and sizes, in C order."""
-    inner = len(shape)  # the dimensions from here on are there as a whole
-    while inner and box[inner - 1] == slice(0, shape[inner - 1]):
-        inner -= 1
-    run = math.prod(shape[inner:]) * itemsize
-    size = (box[inner - 1].stop - box[inner - 1].start) * run if inner else run
-    offsets = [base + (box[inner - 1].start * run if inner else 0)]
-    stride = run * shape[inner - 1] if inner else run
-    for extent, each in zip(
-        reversed(shape[: max(inner - 1, 0)]), reversed(box[: max(inner - 1, 0)]), strict=True
-    ):
-        offsets = [
-            offset + position * stride for position in range(each.start, each.stop) for offset in offsets
-        ]
-        stride *= extent
-    return [(offset, size) for offset in offsets]
 
 
 def _allocated(

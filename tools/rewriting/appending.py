@@ -66,9 +66,12 @@ def append_entries(
     """
     with OpenFiles() as files:
         job = _Job(file, files, verify, progress, jobs)
-        files.prefetch(sources_of(entries))
-        for known, group in itertools.groupby(entries, _has_known_size):
-            (job.append if known else job.append_strings)(list(group))
+        for scattered, some in itertools.groupby(entries, _is_scattered):
+            of_one_kind = list(some)
+            if not scattered:  # else each box says what it needs
+                files.prefetch(sources_of(of_one_kind))
+            for known, group in itertools.groupby(of_one_kind, _has_known_size):
+                (job.append if known else job.append_strings)(list(group))
         if verify:
             job.written.bytes_read += check_wholes(entries, files)
     return job.done, job.written
@@ -77,6 +80,11 @@ def append_entries(
 def _has_known_size(planned: PlannedEntry) -> bool:
     """Whether an entry's size is known before its values are computed."""
     return not (isinstance(planned.origin, Converted) and planned.origin.entry.dtype is DType.string)
+
+
+def _is_scattered(planned: PlannedEntry) -> bool:
+    """Whether the values of an entry are computed from values all over their sources."""
+    return isinstance(planned.origin, Converted) and planned.origin.expression.scattered
 
 
 def sources_of(entries: Iterable[PlannedEntry]) -> Iterator[tuple[Store, StoredRange]]:

@@ -49,6 +49,9 @@ __all__ = [
 ]
 
 CHUNK_ELEMENTS: Final = 1 << 18
+SCATTERED_BYTES: Final = (
+    16 << 20
+)  # read at a time where values come from all over a tensor, once for each of these
 _WHOLE: Final = (DType.int32, DType.int64)  # of counters
 
 
@@ -62,6 +65,10 @@ class Expression(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Its shape."""
+
+    @property
+    def scattered(self) -> bool:
+        """Whether values that follow each other are computed from values that do not, so that large boxes are read in fewer passes."""
 
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box, in the shape of the box; the caller does not change them."""
@@ -120,6 +127,12 @@ class Stored:
         """Its shape."""
         return self.entry.shape
 
+    @property
+    def scattered(self) -> bool:
+        """Whether slices are cut along another dimension than the first."""
+        inner = whole_box(self.shape)[1:]
+        return any(part.box(self.shape)[1:] != inner for part, _, _ in self.stored_slices)
+
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box.
 
@@ -145,6 +158,9 @@ class Stored:
         except CorruptionError as error:
             raise error.locate(path=self.index.prefix, key=readable_key(self.key)) from None
         out = np.empty(shape, self.dtype.numpy)
+        reading.expect(
+            (self.index, key, entry, relative(common, home)) for common, home, key, entry in needed
+        )
         for common, home, key, entry in needed:
             out[relative(common, box)] = reading.read(self.index, key, entry, relative(common, home))
         return out
@@ -199,6 +215,11 @@ class Cast:
         """The source's."""
         return self.source.shape
 
+    @property
+    def scattered(self) -> bool:
+        """Whether the source is."""
+        return self.source.scattered
+
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
         values = self.source.read(box, reading)
@@ -245,6 +266,11 @@ class Mean:
         """That of the parts."""
         return self.parts[0].shape
 
+    @property
+    def scattered(self) -> bool:
+        """Whether a part is."""
+        return any(part.scattered for part in self.parts)
+
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
         wide = self.accumulator.numpy
@@ -282,6 +308,11 @@ class Scaled:
     def shape(self) -> tuple[int, ...]:
         """The source's."""
         return self.source.shape
+
+    @property
+    def scattered(self) -> bool:
+        """Whether the source is."""
+        return self.source.scattered
 
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
@@ -334,6 +365,11 @@ class Constant:
         """Their shape."""
         return () if isinstance(self.given, (int, float)) else tuple(self.given.shape)
 
+    @property
+    def scattered(self) -> bool:
+        """No."""
+        return False
+
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
         return np.asarray(self.values[box] if box else self.values)
@@ -362,17 +398,24 @@ def stream_values(
         yield expression.read(whole_box(shape), reading).reshape(-1)
         return
     stop = math.prod(shape) if stop is None else stop
-    step = elements_at_once(shape)
+    step = elements_at_once(expression)
     for first in range(start, stop, step):
         for box in flat_boxes(shape, first, min(first + step, stop)):
-            yield np.ascontiguousarray(expression.read(box, reading)).reshape(-1)
+            values = expression.read(box, reading)
+            for done in range(0, values.size, CHUNK_ELEMENTS):
+                for part in flat_boxes(values.shape, done, min(done + CHUNK_ELEMENTS, values.size)):
+                    yield np.ascontiguousarray(values[part]).reshape(-1)
 
 
-def elements_at_once(shape: tuple[int, ...]) -> int:
-    """Elements that `stream_values` takes at a time: whole rows of as many trailing dimensions as fit."""
+def elements_at_once(expression: Expression) -> int:
+    """Elements that `stream_values` reads at a time: whole rows of as many trailing dimensions as fit."""
+    most = CHUNK_ELEMENTS
+    if expression.scattered:
+        widest = max(each.dtype.itemsize for each in (expression, *expression.inputs()))
+        most = max(most, SCATTERED_BYTES // widest)
     row = 1
-    for size in reversed(shape):
-        if row * size > CHUNK_ELEMENTS:
+    for size in reversed(expression.shape):
+        if row * size > most:
             break
         row *= max(size, 1)
-    return CHUNK_ELEMENTS // row * row
+    return most // row * row

@@ -123,7 +123,7 @@ def _most(content: Content, size: int) -> int:
 
     if any(source.is_decoded for source in content.expression.inputs()):
         return 0
-    chunk = elements_at_once(content.expression.shape) * content.expression.dtype.itemsize
+    chunk = elements_at_once(content.expression) * content.expression.dtype.itemsize
     return size // chunk * chunk
 
 

@@ -6,24 +6,27 @@ in part, is checked by a pass of its own at the end. Bytes come from ranges of f
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Self
 
 from tensorbundle.arrays import np
 from tensorbundle.coding import combine_crc32c, crc32c
 from tensorbundle.dtypes import DType
 from tensorbundle.errors import CorruptionError, UnsupportedError
-from tensorbundle.gathering import gather
+from tensorbundle.gathering import gather, ranges_of
 from tensorbundle.shards import ShardReader, check_shape, swap_bytes
 from tensorbundle.slices import readable_key
+from tensorbundle.storage.paths import is_far
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
-    from tensorbundle.entries import TensorEntry
+    from tensorbundle.entries import StoredRange, TensorEntry
     from tensorbundle.index import Index
+    from tensorbundle.storage.protocols import Store
 
 __all__ = ["Reading"]
 
@@ -125,6 +128,7 @@ class Reading:
         out = np.empty([each.stop - each.start for each in box], entry.dtype.numpy)
         if out.size:
             source = self._inputs[name]
+            self.expect([(index, key, entry, box)])
             gather(lambda start, buffer: self._fill(source, start, buffer), entry.shape, box, out)
         if out.size and stored.big_endian and entry.dtype.swap_width > 1:
             swapped = swap_bytes(out.reshape(-1).view(np.uint8), entry.dtype)
@@ -140,6 +144,27 @@ class Reading:
         stored = index.stored(key, entry)
         if stored is not None:
             self._files.prefetch([(index.store, stored)])
+
+    def expect(self, boxes: Iterable[tuple[Index, bytes, TensorEntry, Box]]) -> None:
+        """A hint that these boxes of stored tensors or slices will be read next, in this order.
+
+        It is of use where reading them takes several requests, and costs nothing elsewhere.
+        """
+        ranges: list[tuple[Store, StoredRange]] = []
+        wanted = 0
+        for index, key, entry, box in boxes:
+            stored = index.stored(key, entry)
+            if stored is None or not entry.dtype.itemsize or not is_far(stored.path):
+                continue
+            size = entry.dtype.itemsize * math.prod(each.stop - each.start for each in box)
+            if size:
+                wanted += size
+                ranges += (
+                    (index.store, stored._replace(offset=stored.offset + start, nbytes=length))
+                    for start, length in ranges_of(entry.shape, box, entry.dtype.itemsize)
+                )
+        if len(ranges) > 1 or any(stored.nbytes > wanted for _, stored in ranges):
+            self._files.prefetch(ranges)
 
     def _count(self, size: int) -> None:
         self.bytes_read += size

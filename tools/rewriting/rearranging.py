@@ -14,7 +14,8 @@ from tensorbundle.boxes import (
     relative,
 )
 from tensorbundle.dtypes import DType
-from tensorbundle.tools.rewriting.expressions import Stored
+from tensorbundle.gathering import GAP_BYTES
+from tensorbundle.tools.rewriting.expressions import SCATTERED_BYTES, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,11 @@ class Region:
     def shape(self) -> tuple[int, ...]:
         """The box's."""
         return tuple(each.stop - each.start for each in self.box)
+
+    @property
+    def scattered(self) -> bool:
+        """Whether the source is."""
+        return self.source.scattered
 
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
@@ -77,6 +83,11 @@ class Transpose:
         """The source's, reordered."""
         return tuple(self.source.shape[axis] for axis in self.axes)
 
+    @property
+    def scattered(self) -> bool:
+        """Whether axes change places, or the source is scattered."""
+        return self.axes != tuple(range(len(self.axes))) or self.source.scattered
+
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
         inner = [slice(0, 0)] * len(box)
@@ -103,6 +114,11 @@ class Reshape:
     def dtype(self) -> DType:
         """The source's."""
         return self.source.dtype
+
+    @property
+    def scattered(self) -> bool:
+        """Whether the source is."""
+        return self.source.scattered
 
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box."""
@@ -149,6 +165,11 @@ class Concat:
         shape[self.axis] = sum(part.shape[self.axis] for part in self.parts)
         return tuple(shape)
 
+    @property
+    def scattered(self) -> bool:
+        """Whether parts alternate, or one is scattered."""
+        return self.axis > 0 or any(part.scattered for part in self.parts)
+
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box, from the parts that it meets."""
         out = np.empty([each.stop - each.start for each in box], self.dtype.numpy)
@@ -192,21 +213,41 @@ class Take:
         shape = self.source.shape
         return (*shape[: self.axis], len(self.rows), *shape[self.axis + 1 :])
 
+    @property
+    def scattered(self) -> bool:
+        """Yes: rows come in any order."""
+        return True
+
     def read(self, box: Box, reading: Reading) -> Array:
-        """The values of a box; rows that follow each other in the source are read together."""
+        """The values of a box; rows that are near each other in the source are read together."""
         out = np.zeros([each.stop - each.start for each in box], self.dtype.numpy)
         if self.dtype is DType.string:
             out[...] = b""
-        wanted = self.rows[box[self.axis]]
-        breaks = np.flatnonzero((np.diff(wanted) != 1) | (wanted[:-1] < 0)) + 1
-        for start, stop in zip([0, *breaks], [*breaks, len(wanted)], strict=True):
-            first = int(wanted[start]) if stop > start else -1
-            if first < 0:
-                continue
-            before, after = box[: self.axis], box[self.axis + 1 :]
-            values = self.source.read((*before, slice(first, first + int(stop - start)), *after), reading)
-            out[(*[slice(None)] * self.axis, slice(start, stop))] = values
+        axis, wanted = self.axis, self.rows[box[self.axis]]
+        order = np.argsort(wanted, kind="stable")
+        order = order[np.searchsorted(wanted[order], 0) :]  # without rows of zeros
+        rows = wanted[order]
+        groups = list(_near(rows, *self._near_rows(out.shape)))
+        homes = [
+            (*box[:axis], slice(int(rows[start]), int(rows[stop - 1]) + 1), *box[axis + 1 :])
+            for start, stop in groups
+        ]
+        if isinstance(self.source, Stored) and not self.source.stored_slices:
+            source = self.source
+            reading.expect((source.index, source.key, source.entry, home) for home in homes)
+        along = np.moveaxis(out, axis, 0)
+        for (start, stop), home in zip(groups, homes, strict=True):
+            values = self.source.read(home, reading)
+            along[order[start:stop]] = np.moveaxis(values, axis, 0)[rows[start:stop] - home[axis].start]
         return out
+
+    def _near_rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """The most rows between two that are read together, and the most that are read together, for a box of this shape."""
+        size = max(self.dtype.itemsize, 1)
+        inner = size * math.prod(shape[self.axis + 1 :])
+        return max(1, GAP_BYTES // max(inner, 1)), max(
+            1, SCATTERED_BYTES // max(inner * math.prod(shape[: self.axis]), 1)
+        )
 
     def inputs(self) -> Iterator[Stored]:
         """Those of the source."""
@@ -215,3 +256,14 @@ class Take:
     def __str__(self) -> str:
         kept = int((self.rows >= 0).sum())
         return f"{len(self.rows)} rows along {self.axis} of {self.source}, {kept} of them kept"
+
+
+def _near(rows: Array, gap: int, most: int) -> Iterator[tuple[int, int]]:
+    """The places, from and up to, of ascending numbers that have at most `gap` between them, and `most` from first to last."""
+    breaks = np.flatnonzero(np.diff(rows) > gap) + 1
+    for first, stop in zip([0, *breaks.tolist()], [*breaks.tolist(), len(rows)], strict=True):
+        start = first
+        while start < stop:
+            end = min(stop, int(np.searchsorted(rows, rows[start] + most)))
+            yield start, end
+            start = end

@@ -19,7 +19,7 @@ from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import BundleHeader
 from tensorbundle.keys import encode_key
-from tensorbundle.tools.rewriting import expressions
+from tensorbundle.tools.rewriting import expressions, rearranging
 from tensorbundle.tools.rewriting.expressions import Cast, Constant, Mean, Scaled, Stored, stream_values
 from tensorbundle.tools.rewriting.reading import Reading
 from tensorbundle.tools.rewriting.rearranging import Region, Reshape, Take, Transpose
@@ -54,7 +54,9 @@ def open_with(tmp_path):
 @pytest.fixture
 def small_chunks(monkeypatch):
     monkeypatch.setattr(expressions, "CHUNK_ELEMENTS", 5)
+    monkeypatch.setattr(expressions, "SCATTERED_BYTES", 30)
     monkeypatch.setattr(gathering, "_GATHER_BYTES", 12)
+    monkeypatch.setattr(gathering, "GAP_BYTES", 10)
 
 
 def test_a_stream_is_in_bounded_chunks(open_with):
@@ -62,6 +64,25 @@ def test_a_stream_is_in_bounded_chunks(open_with):
     with Reading() as opened:
         sizes = [chunk.size for chunk in stream_values(stored(ckpt, "e"), opened)]
     assert sizes == [expressions.CHUNK_ELEMENTS] * 3
+
+
+@pytest.mark.parametrize("cuts", [{}, {"e": (4, 1)}], ids=["whole", "columns"])
+def test_values_from_all_over_a_tensor_are_read_in_few_passes(open_with, monkeypatch, cuts):
+    """Columns that become rows, and columns in another order, are read many at a time."""
+    monkeypatch.setattr(expressions, "CHUNK_ELEMENTS", 500)
+    monkeypatch.setattr(expressions, "SCATTERED_BYTES", 100_000)
+    array = np.arange(50_000, dtype=np.int32).reshape(250, 200)
+    source = stored(open_with({"e": array}, cuts=cuts), "e")
+    shuffled = np.random.default_rng(0).permutation(200)
+    for expression, expected in (
+        (Transpose(source, (1, 0)), array.T),
+        (Take(source, 1, shuffled), array[:, shuffled]),
+        (Take(source, 0, shuffled), array[shuffled]),
+        (source, array),
+    ):
+        found, opened = streamed(expression, verify=False)
+        np.testing.assert_array_equal(found, expected)
+        assert opened.bytes_read <= 2 * array.nbytes
 
 
 # Random expressions beside the arrays that they should be.
@@ -137,7 +158,11 @@ def nested(draw):
 def limits(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(expressions, "CHUNK_ELEMENTS", request.param[0])
+        patch.setattr(expressions, "SCATTERED_BYTES", 6 * request.param[0])
+        patch.setattr(rearranging, "SCATTERED_BYTES", 6 * request.param[0])
         patch.setattr(gathering, "_GATHER_BYTES", request.param[1])
+        patch.setattr(gathering, "GAP_BYTES", request.param[1] // 2)
+        patch.setattr(rearranging, "GAP_BYTES", request.param[1] // 2)
         yield
 
 

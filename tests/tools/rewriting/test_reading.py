@@ -13,6 +13,7 @@ BLOCK = np.arange(1 << 20, dtype=np.float32).reshape(-1, 4)
 BLOCKS = 100 if DEEP else 8  # of 4 MB
 ROWS = BLOCKS * len(BLOCK)
 LIMIT = 21_000_000  # above what the imports take, for two threads, and one that flushes
+SCATTERED_LIMIT = 60_000_000  # where values come from all over a tensor
 
 SCRIPT = """
 import sys
@@ -86,7 +87,7 @@ def test_peak_memory(big, name):
     destination = big / f"out-{name}"
     try:
         before, after = peaks(name, source, destination)
-        assert after - before < LIMIT
+        assert after - before < (SCATTERED_LIMIT if name in ("unpartition", "transpose") else LIMIT)
         with tb.open(destination, verify=False) as ckpt:
             block = BLOCK[-4:]
             last = np.s_[:, -4:] if name == "transpose" else np.s_[-4:]
