@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tensorbundle.dtypes import DType
 from tensorbundle.proto.paths import key_path
 
 if TYPE_CHECKING:
@@ -51,9 +52,11 @@ class Layer:
 def is_weight(key: str, entry: TensorEntry) -> bool:
     """Whether a tensor that is neither optimizer state nor an object graph is one of the model's weights.
 
-    Text, single integers (`save_counter`, `global_step`) and the metrics of Keras are not.
+    Text, truth values, single integers (`save_counter`, `global_step`) and the metrics of Keras are not.
     """
-    if not entry.dtype.itemsize or (not entry.shape and entry.dtype.is_integer):
+    if not entry.dtype.itemsize or entry.dtype is DType.bool:
+        return False
+    if entry.elements == 1 and entry.dtype.is_integer:
         return False
     path = key_path(key)
     return path is None or path == key or _METRICS.isdisjoint(path.split("/"))
