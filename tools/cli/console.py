@@ -39,6 +39,7 @@ _COLOURS: Final = {"good": "32", "bad": "31", "changed": "33"}
 STANDARD_OUTPUT: Final = "standard output"
 _COLUMNS: Final = 80
 _DRAWN: Final = " │├└─"  # what may be before the text of a line: indents and the branches of trees
+_GOES_ON: Final = str.maketrans("├└─", "│  ")  # what is below these
 _LONG_NAME: Final = 100  # characters of a first cell; longer ones do not widen their column
 _SHOWN: Final = 3  # keys in a note
 _ROWS_AT_ONCE: Final = 10_000  # of a table, whose columns are as wide as they need
@@ -82,8 +83,8 @@ def terminal_width() -> int:
         return _COLUMNS
 
 
-def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
-    """`text` in lines of at most `width` columns, further ones indented.
+def wrapped(text: str, width: int, indent: int = 0, lead: str = "") -> list[str]:
+    """`text` in lines of at most `width` columns, further ones indented, after `lead`.
 
     No word is broken, except that a name that is longer than a line is broken after `/`.
     """
@@ -97,11 +98,11 @@ def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
             continue
         whole = len(word) <= width - indent
         for part in [word] if whole else word.replace("/", "/ ").split():
-            if len(line) + spaces + len(part) <= width or not line.strip():
+            if len(line) + spaces + len(part) <= width or not line.strip(_DRAWN):
                 line += " " * spaces + part
             else:
                 lines.append(line)
-                line = " " * indent + part
+                line = lead.ljust(indent) + part
             spaces = 0
         spaces = 1
     return [*lines, line]
@@ -114,7 +115,8 @@ def fitted(line: str, width: int | None) -> list[str]:
     text = line.lstrip(_DRAWN)
     if text.startswith("$ "):
         return [line]
-    return wrapped(line, width, min(len(line) - len(text) + 4, width // 2))
+    indent = min(len(line) - len(text) + 4, width // 2)
+    return wrapped(line, width, indent, line[: len(line) - len(text)].translate(_GOES_ON)[:indent])
 
 
 def shell(*arguments: str) -> str:

@@ -117,8 +117,15 @@ def test_a_name_is_broken_after_a_slash():
 def test_lines_of_a_tree_are_continued_below_their_text():
     assert fitted("│  ├─ kernel  float32 [38,32]", 20) == [
         "│  ├─ kernel",
-        "          float32",
-        "          [38,32]",
+        "│  │      float32",
+        "│  │      [38,32]",
+    ]
+    assert fitted("│  └─ a/name/longer/than/lines  4 B", 14) == [
+        "│  └─ a/name/",
+        "│      longer/",
+        "│      than/",
+        "│      lines",
+        "│      4 B",
     ]
     assert fitted("   $ tensorbundle ls x", 10) == ["   $ tensorbundle ls x"]
     assert fitted("no terminal at all", None) == ["no terminal at all"]
