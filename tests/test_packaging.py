@@ -1,5 +1,6 @@
 """The package's metadata, in the places that repeat it."""
 
+import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
@@ -31,6 +32,16 @@ def test_versions_of_python(project):
     assert project["requires-python"] == f">={versions[0]}"
     page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
     assert f"Python {', '.join(versions[:-1])} and {versions[-1]} on Linux" in page
+
+
+def test_the_description_has_no_relative_links():
+    """Which lead nowhere on PyPI."""
+    try:
+        text = importlib.metadata.metadata("tensorbundle").get_payload()
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("not installed")
+    assert "docs/commands.md" in text
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", text) == []
 
 
 def test_every_extra_is_on_the_install_page_or_for_development(project):
