@@ -111,10 +111,10 @@ def members_of(file: Readable) -> list[Member]:
     return [each for each, _ in found]
 
 
-def beginnings_of(file: Readable, start: bytes) -> set[bytes]:
+def beginnings_of(file: Readable, start: bytes) -> list[bytes]:
     """The names of members that begin with `start`, up to the character after the next '/'; nothing else is checked.
 
-    Names that are neither ASCII nor UTF-8 keep their bytes.
+    A name may come more than once. Names that are neither ASCII nor UTF-8 keep their bytes.
 
     Raises:
         CorruptionError: not a zip archive, or a damaged one.
@@ -130,9 +130,10 @@ def beginnings_of(file: Readable, start: bytes) -> set[bytes]:
     name = rb".{16}(?=(%b[^/\0]*+(?:/[^\0])?+))" % re.escape(start)
     found = set(re.findall(rb"PK\x01\x02.{26}" + name, data, re.DOTALL))
     if all(b"/" in each[len(start) :] for each in found):
-        return found
-    sized = set(re.findall(rb"PK\x01\x02.{24}(..)" + name, data, re.DOTALL))
-    return {each[: int.from_bytes(size, "little")] for size, each in sized}
+        return list(found)
+    sized = re.findall(rb"PK\x01\x02.{24}(..)" + name, data, re.DOTALL)
+    sizes = struct.unpack(f"<{len(sized)}H", b"".join(size for size, _ in sized))
+    return [each[:size] for size, (_, each) in zip(sizes, sized, strict=True)]
 
 
 def _find_directory(file: Readable) -> _Directory:
