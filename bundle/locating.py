@@ -34,8 +34,8 @@ __all__ = ["resolve_prefix", "what_is_there"]
 def resolve_prefix(path: str, store: Store | None = None) -> str:
     """The prefix of the checkpoint at `path`.
 
-    `path` may be a prefix, any of its files, a SavedModel directory, or a directory with a `checkpoint` state file, for
-    the latest checkpoint in it. The prefix of a V1 checkpoint in several files contains question marks. So does the
+    `path` may be a prefix, any of its files, a SavedModel directory, a directory with a `checkpoint` state file, for the
+    latest checkpoint in it, or one without, for the only checkpoint in it. The prefix of a V1 checkpoint in several files contains question marks. So does the
     prefix of a save whose parts were not merged, for which `path` is the directory of the parts.
 
     Raises:
@@ -96,8 +96,8 @@ def _from_directory(directory: str, store: Store) -> str:
     saves = {parts_prefix(join(directory, name)) for name in there}
     if len(saves) == 1 and (only := saves.pop()) is not None:
         return only
-    if there == ["variables"] and basename(directory.rstrip("/")) == "variables":
-        return join(directory, "variables")  # inside a SavedModel
+    if len(there) == 1:  # published models have no state file, nor has the inside of a SavedModel
+        return join(directory, there[0])
     renamed = [name for name in store.list(directory) if name.startswith(f"{STATE_FILE}.")]
     hint = f"; {renamed[0]!r} may be its state file, which must be called {STATE_FILE!r}" if renamed else ""
     raise MissingFileError(

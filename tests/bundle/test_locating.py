@@ -115,6 +115,16 @@ def test_a_saved_model(tmp_path, inside):
     assert resolve_prefix(str(tmp_path)) == prefix
 
 
+def test_the_only_checkpoint_without_a_state_file(tmp_path):
+    """As published models come."""
+    prefix = write_bundle(tmp_path / "bert_model.ckpt", {}, [b""])
+    (tmp_path / "vocab.txt").touch()
+    assert resolve_prefix(str(tmp_path)) == prefix
+    write_bundle(tmp_path / "other", {}, [b""])
+    with pytest.raises(tb.MissingFileError, match=r"state file; found 'bert_model.ckpt', 'other'"):
+        resolve_prefix(str(tmp_path))
+
+
 def test_a_state_file_with_an_absolute_path(run):
     (run / "elsewhere").mkdir()
     (run / "elsewhere" / "checkpoint").write_text(f'model_checkpoint_path: "{run}/m-1"\n')

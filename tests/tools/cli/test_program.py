@@ -304,7 +304,8 @@ def no_directory(directory):
 def no_state_file(directory):
     path = copy("guide-tf1", directory)
     (path / "checkpoint").unlink()
-    return path, "{0}: a directory without a 'checkpoint' state file; found 'tf1-ckpt'"
+    shutil.copy(path / "tf1-ckpt.index", path / "other.index")
+    return path, "{0}: a directory without a 'checkpoint' state file; found 'other', 'tf1-ckpt'"
 
 
 def stale_state_file(directory):

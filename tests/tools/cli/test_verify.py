@@ -212,6 +212,21 @@ def test_one_thing_is_wrong(run, ckpt, damage, expected):
     check(problems(run, ckpt / "m"), expected)
 
 
+def test_many_tensors_behind_the_end(run, tmp_path):
+    """Text shows the first ten."""
+    with tb.create(tmp_path / "m") as writer:
+        for number in range(13):
+            writer.add(f"w{number:02}", np.float32(1))
+    os.truncate(tmp_path / "m.data-00000-of-00001", 4)
+    *lines, more, last = run("verify", tmp_path / "m", status=1).out.splitlines()
+    assert [re.search(r"key '(.*?)'", line)[1] for line in lines] == [
+        f"w{number:02}" for number in range(1, 11)
+    ]
+    assert more.endswith("-of-00001: 2 more tensors; --json lists them")
+    assert last.endswith("12 problems")
+    assert len(run("verify", tmp_path / "m", "--json", status=1).out.splitlines()) == 13
+
+
 def test_a_truncated_shard(run, ckpt):
     fill(ckpt / FIRST, 3000, 4025, b"")
     cause = "the file was cut short: it has 3000 of at least 4025 bytes, 1025 are missing"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
 from tensorbundle.errors import BundleError
 from tensorbundle.locating import resolve_prefix
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tensorbundle.tools.operations.inspecting.problems import Report
     from tensorbundle.tools.rewriting.ordered import Jobs
 
+_SHOWN: Final = 10  # tensors behind the end of one data shard
 EXAMPLE = "tensorbundle verify run/model.ckpt-1000"
 
 
@@ -67,9 +69,18 @@ def _reports(
 
 
 def _print(report: Report, args: argparse.Namespace, console: Console) -> None:
+    cut = Counter[tuple[str, str | None]]()
     for problem in report.problems:
         console.record(problem.to_json())
+        if problem.kind == "truncated":  # the same is wrong with all tensors behind the end
+            cut[problem.path, problem.cause] += 1
+            if cut[problem.path, problem.cause] > _SHOWN:
+                continue
         console.text(problem_line(problem), "bad" if problem.severity == "error" else "changed")
+    for (path, _), number in cut.items():
+        if number > _SHOWN:
+            more = counted(number - _SHOWN, "more tensor")
+            console.text(f"error: truncated: {escape(path)}: {more}; --json lists them", "bad")
     found = len(report.problems)
     console.record(
         {"prefix": report.prefix, "tensors": report.tensors, "bytes": report.bytes, "problems": found}

@@ -139,7 +139,10 @@ def salvage(
     fates.sort(key=lambda each: each.key)
     if not saved:
         reason = fates[0].detail if fates else "no entry of a tensor is left in the index"
-        raise CorruptionError(f"nothing can be saved: {reason}", path=found.path)
+        raise CorruptionError(
+            f"nothing can be saved: {reason}; 'tensorbundle verify' says what is wrong with its files",
+            path=found.path,
+        )
     summary = None
     if destination is not None:
         summary = transfer(_draft(found).plan(last=True), str(destination), options)
