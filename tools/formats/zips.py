@@ -4,9 +4,8 @@ Layout (PKWARE APPNOTE 6.3, sections 4.3 and 4.5): each member has a local heade
 the end of the file lists them all; an end record has its offset. For a size or offset of 2**32 - 1, the real one is in
 a ZIP64 extra field or record.
 
-Limits: the directory is read only if it has at most 100 MB, members may not share bytes, and a member that would expand
-to more than 4 GiB and more than a hundredfold is refused (the limits of Keras's loader,
-`keras/src/saving/saving_lib.py`).
+Limits: the directory is read only if it has at most 100 MB, members may not share bytes, and an archive whose members would
+expand to more than 128 MiB and more than a hundredfold is refused.
 """
 
 from __future__ import annotations
