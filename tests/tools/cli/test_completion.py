@@ -212,7 +212,7 @@ def test_an_answer_imports_little(table):
     assert slow.isdisjoint(modules)
     assert sum(each.startswith("tensorbundle.") for each in modules) <= 31
     assert (
-        sum(not each.startswith("crc32c") for each in modules) <= 72
+        sum(not each.startswith("crc32c") for each in modules) <= 73
     )  # an old version has no extension module alone
 
 

@@ -63,7 +63,7 @@ LISTING = [
         "limits",
     ),
     *("locating", "members", "slices", "specs", "table"),
-    *("storage", "storage.content", "storage.local", "storage.paths"),
+    *("storage", "storage.content", "storage.flushing", "storage.local", "storage.paths"),
     *("tools.cli.arguments", "tools.cli.commands", "tools.cli.commands.ls"),
     *("tools.operations", "tools.operations.inspecting", "tools.operations.inspecting.listing"),
 ]
