@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "open_checkpoint", "open_index"]
 
 # Importing NumPy takes longer than listing a checkpoint, so modules that need it are imported where they are used:
-# `ShardReader` when values are read, the object graph's protobuf code when the graph is read.
+# `ShardReader` when values are read.
 
 
 def open_checkpoint(
@@ -242,11 +242,8 @@ class Checkpoint(Mapping[str, "Array"]):
             return None
         from tensorbundle.proto.graph import ObjectGraph
 
-        value = self.read(OBJECT_GRAPH_KEY)
         try:
-            if value.dtype != object or value.size != 1:
-                raise CorruptionError(f"{value.size} values of {value.dtype}, expected one string")
-            return ObjectGraph.parse(value.reshape(-1)[0])
+            return ObjectGraph.parse(self.shards.read_string(OBJECT_GRAPH_KEY))
         except CorruptionError as error:
             raise error.locate(path=self.prefix, key=OBJECT_GRAPH_KEY) from None
 

@@ -42,11 +42,13 @@ __all__ = [
     "find_flipped_bit",
     "find_lost",
     "mask",
+    "read_field",
     "read_ordered_int",
     "read_ordered_string",
     "read_ordered_uint",
     "read_varint",
     "read_varints",
+    "signed32",
     "signed64",
     "unmask",
     "unmask_all",
@@ -66,7 +68,8 @@ _STEPS: Final = 4096  # powers of x between those that `find_flipped_bit` compar
 
 _RUN: Final = 256  # varints of one byte that are read at once
 _ONE_BYTE: Final = tuple(bytes([value]) for value in range(0x80))  # most varints
-VARINT, I64, LEN, I32 = 0, 1, 2, 5  # protobuf wire types
+VARINT, I64, LEN, GROUP, END_OF_GROUP, I32 = range(6)  # protobuf wire types
+MAX_NESTED_GROUPS: Final = 100  # as in protobuf
 
 _Bytes = TypeVar("_Bytes", bytes, memoryview)
 
@@ -284,41 +287,78 @@ def signed64(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
 
 
+def signed32(value: int) -> int:
+    """The int32 that an unsigned varint encodes in protobuf."""
+    value &= _UINT32_MASK
+    return value - 2**32 if value >= 2**31 else value
+
+
 def fields(buf: _Bytes, pos: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int | _Bytes]]:
     """The fields of a protobuf message in `buf[pos:end]`: number, wire type, and an unsigned int or the bytes.
 
-    If `buf` is a memoryview, the bytes are memoryviews of it, and nothing is copied.
+    If `buf` is a memoryview, the bytes are memoryviews of it, and nothing is copied. Groups, of which no message here has
+    any, are left out.
 
     Raises:
         CorruptionError: not a protobuf message.
     """
     limit = len(buf) if end is None else end
     while pos < limit:
-        start = pos
-        tag, pos = read_varint(buf, pos, limit)
-        number, wire_type = tag >> 3, tag & 7
-        value: int | _Bytes
-        if number == 0 or number >= 2**29:
-            raise CorruptionError(f"protobuf field number {number}", offset=start)
-        if wire_type == VARINT:
-            value, pos = read_varint(buf, pos, limit)
-        elif wire_type == LEN:
-            size, pos = read_varint(buf, pos, limit)
-            if size > limit - pos:
-                raise CorruptionError(
-                    f"protobuf field {number} claims {size} bytes of {limit - pos}", offset=start
-                )
-            value = buf[pos : pos + size]
-            pos += size
-        elif wire_type in (I32, I64):
-            size = 4 if wire_type == I32 else 8
-            if size > limit - pos:
-                raise CorruptionError(f"protobuf field {number} is cut short", offset=start)
-            value = int.from_bytes(buf[pos : pos + size], "little")
-            pos += size
+        number, wire_type, value, pos = read_field(buf, pos, limit)
+        if wire_type != GROUP:
+            yield number, wire_type, value
+
+
+def read_field(buf: _Bytes, pos: int, limit: int) -> tuple[int, int, int | _Bytes, int]:
+    """The field of a protobuf message at `pos`: number, wire type, and an unsigned int or the bytes; and the position past it.
+
+    The value of a group, a kind of field from before protobuf 3, is 0. Nothing is read from `limit` on.
+
+    Raises:
+        CorruptionError: not a protobuf message.
+    """
+    start = pos
+    tag, pos = read_varint(buf, pos, limit)
+    number, wire_type = tag >> 3, tag & 7
+    if number == 0 or number >= 2**29:
+        raise CorruptionError(f"protobuf field number {number}", offset=start)
+    if wire_type == VARINT:
+        value, pos = read_varint(buf, pos, limit)
+        return number, wire_type, value, pos
+    if wire_type == LEN:
+        size, pos = read_varint(buf, pos, limit)
+        if size > limit - pos:
+            raise CorruptionError(
+                f"protobuf field {number} claims {size} bytes of {limit - pos}", offset=start
+            )
+        return number, wire_type, buf[pos : pos + size], pos + size
+    if wire_type in (I32, I64):
+        size = 4 if wire_type == I32 else 8
+        if size > limit - pos:
+            raise CorruptionError(f"protobuf field {number} is cut short", offset=start)
+        return number, wire_type, int.from_bytes(buf[pos : pos + size], "little"), pos + size
+    if wire_type == GROUP:
+        return number, wire_type, 0, _end_of_group(buf, pos, limit, number)
+    raise CorruptionError(f"protobuf field {number} has wire type {wire_type}", offset=start)
+
+
+def _end_of_group(buf: _Bytes, pos: int, limit: int, number: int) -> int:
+    """The position past the end of a group whose content begins at `pos`."""
+    start = pos
+    numbers = [number]
+    while numbers:
+        tag, after = read_varint(buf, pos, limit)
+        if tag & 7 == GROUP and tag >> 3 and len(numbers) < MAX_NESTED_GROUPS:
+            numbers.append(tag >> 3)
+            pos = after
+        elif tag == numbers[-1] << 3 | END_OF_GROUP:
+            del numbers[-1]
+            pos = after
+        elif tag & 7 in (GROUP, END_OF_GROUP):
+            raise CorruptionError(f"protobuf field {number} is a group without its end", offset=start)
         else:
-            raise CorruptionError(f"protobuf field {number} has wire type {wire_type}", offset=start)
-        yield number, wire_type, value
+            *_, pos = read_field(buf, pos, limit)
+    return pos
 
 
 def encode_ordered_uint(value: int) -> bytes:

@@ -20,6 +20,7 @@ from tensorbundle.coding import (
     fields,
     mask,
     read_varint,
+    signed32,
     signed64,
     unmask,
     unmask_all,
@@ -53,7 +54,6 @@ HEADER_KEY: Final = b""
 _ENTRY_WIRE_TYPES: Final = {1: 0, 2: 2, 3: 0, 4: 0, 5: 0, 6: 5, 7: 2}
 _VERSION: Final = 1  # kTensorBundleVersion, and TF_CHECKPOINT_VERSION of V1 files
 VERSIONS: Final = b"\x08\x01"  # the VersionDef that TensorFlow writes: producer 1
-_INT32_BITS: Final = 2**32 - 1
 _AT_ONCE: Final = 1000  # entries that are decoded before the first of them is used
 _MOST_KNOWN: Final = 10_000
 _SHIFTS: Final = tuple(range(7, 63, 7))  # of the bytes of a varint, after the first one
@@ -88,8 +88,8 @@ class BundleHeader(NamedTuple):
         versions = b""
         for number, wire_type, field in fields(value):
             if wire_type == VARINT and isinstance(field, int):
-                num_shards = _int32(field) if number == 1 else num_shards
-                endianness = _int32(field) if number == 2 else endianness
+                num_shards = signed32(field) if number == 1 else num_shards
+                endianness = signed32(field) if number == 2 else endianness
             elif number == 3 and isinstance(field, bytes):
                 versions += field  # protobuf joins a message that comes in parts
         if not 1 <= num_shards <= MAX_SHARDS:
@@ -211,9 +211,9 @@ def parse_versions(message: bytes) -> tuple[int, int, tuple[int, ...]]:
         if number == 3 and isinstance(version, bytes):
             bad += _packed(version)
         elif wire_type == VARINT and isinstance(version, int):
-            producer = _int32(version) if number == 1 else producer
-            min_consumer = _int32(version) if number == 2 else min_consumer
-            bad += [_int32(version)] if number == 3 else []
+            producer = signed32(version) if number == 1 else producer
+            min_consumer = signed32(version) if number == 2 else min_consumer
+            bad += [signed32(version)] if number == 3 else []
     if producer < 0 or min_consumer > _VERSION or _VERSION in bad:
         raise UnsupportedError(
             f"bundle version (producer {producer}, min_consumer {min_consumer}, bad_consumers {bad}) excludes "
@@ -384,15 +384,15 @@ def parse_entry(value: bytes) -> TensorEntry:
             continue  # unknown, also a known number of another wire type
         if isinstance(field, int):
             if number == 1:
-                dtype = _int32(field)
+                dtype = signed32(field)
             elif number == 3:
-                shard = _int32(field)
+                shard = signed32(field)
             elif number == 4:
                 offset = signed64(field)
             elif number == 5:
                 nbytes = signed64(field)
             else:
-                stored = field & _INT32_BITS
+                stored = field
         elif number == 2:
             shape.append(field)
         else:
@@ -453,11 +453,5 @@ def _packed(buf: bytes) -> list[int]:
     pos, out = 0, []
     while pos < len(buf):
         value, pos = read_varint(buf, pos)
-        out.append(_int32(value))
+        out.append(signed32(value))
     return out
-
-
-def _int32(value: int) -> int:
-    """The int32 that an unsigned varint encodes in protobuf."""
-    value &= _INT32_BITS
-    return value - 2**32 if value >= 2**31 else value

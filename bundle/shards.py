@@ -122,6 +122,22 @@ class ShardReader:
         """One stored tensor or slice by its entry; otherwise like `read`."""
         return self._whole(key, entry, verify=self._verify)
 
+    def read_string(self, key: str) -> bytes:
+        """The only element of a string tensor, read without NumPy.
+
+        Raises:
+            TensorNotFoundError, MissingFileError, UnsupportedError: as `read`.
+            CorruptionError: as `read`; or, without a key, it is not one string.
+        """
+        entry, raw_key = self._index.entry(key), encode_key(key)
+        if entry.dtype is not DType.string or entry.elements != 1:
+            raise CorruptionError(f"{entry.elements} values of {entry.dtype}, expected one string")
+        stored = self._index.stored(raw_key, entry)
+        if entry.slices or stored is None:
+            return bytes(self.read(key).reshape(-1)[0])
+        shard = self._open(raw_key, entry, stored)
+        return self._strings(raw_key, entry, stored, shard, verify=self._verify)[0]
+
     def payload(self, key: bytes, entry: TensorEntry) -> memoryview:
         """The bytes of one stored entry, as they are in the file; only the range is checked.
 
@@ -148,10 +164,14 @@ class ShardReader:
             check_shape(entry.shape, entry.dtype)
         except UnsupportedError as error:
             raise error.locate(path=self._index.prefix, key=readable_key(key)) from None
+        if entry.dtype is DType.string:
+            values = self._strings(key, entry, stored, shard, verify=verify)
+            array = np.empty(len(values), dtype=object)
+            array[:] = values
+            return array.reshape(entry.shape)
         swapped = stored.big_endian and entry.dtype.swap_width > 1
         verify = verify and stored.crc32c is not None
-        plain = not swapped and entry.dtype is not DType.string
-        if plain and (copy or shard.mapped is None):
+        if not swapped and (copy or shard.mapped is None):
             out = _allocated(lambda: np.empty(entry.shape, dtype), key, entry, stored, shard)
             payload = out.reshape(-1).view(np.uint8).data
             with _naming(key):
@@ -160,7 +180,7 @@ class ShardReader:
                 self._check(key, entry, stored, [payload])
             out.flags.writeable = copy
             return out
-        if plain and shard.mapped is not None:
+        if not swapped and shard.mapped is not None:
             if verify and key not in shard.verified:
                 self._check(key, entry, stored, _chunks(shard, stored))
                 shard.verified.add(key)
@@ -169,14 +189,6 @@ class ShardReader:
             payload = _read(key, entry, stored, shard)
             if verify:
                 self._check(key, entry, stored, [payload])
-        if entry.dtype is DType.string:
-            try:
-                values = decode_strings(payload, entry.elements, big_endian=stored.big_endian)
-            except CorruptionError as error:
-                raise _located(error, key, stored) from None
-            array = np.empty(len(values), dtype=object)
-            array[:] = values
-            return array.reshape(entry.shape)
         if swapped:
             array = swap_bytes(np.frombuffer(payload, np.uint8), entry.dtype).view(dtype)
             array = array.reshape(entry.shape)
@@ -186,6 +198,18 @@ class ShardReader:
             array = np.ndarray(entry.shape, dtype, buffer=payload)
         array.flags.writeable = False
         return array
+
+    def _strings(
+        self, key: bytes, entry: TensorEntry, stored: StoredRange, shard: _OpenShard, *, verify: bool
+    ) -> list[bytes]:
+        """The elements of one stored string tensor or slice."""
+        payload = _read(key, entry, stored, shard)
+        if verify and stored.crc32c is not None:
+            self._check(key, entry, stored, [payload])
+        try:
+            return decode_strings(payload, entry.elements, big_endian=stored.big_endian)
+        except CorruptionError as error:
+            raise _located(error, key, stored) from None
 
     def _is_only_read(self, key: bytes, entry: TensorEntry) -> bool:
         """Whether a stored tensor or slice is of numbers in a file that can't be mapped, so that parts cost less."""

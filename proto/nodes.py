@@ -11,21 +11,21 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tensorbundle.coding import encode_varint, read_varint
+from tensorbundle.coding import LEN, encode_varint, read_field, read_varint, signed32
 from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.limits import MIN_NODES, NODE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from google.protobuf.wrappers_pb2 import BoolValue
-
-    from tensorbundle.proto import checkpoint_pb2
-
-    _Type = checkpoint_pb2.TrackableObjectGraph.TrackableObject
-
-_NODES: Final = 0x0A  # the tag of a node
-_AT_ONCE: Final = 1000  # nodes
+# Tags of the fields of a node, and the fields in each of them: the place of each in a tuple, and what it is when absent.
+_CHILD, _ATTRIBUTE, _SLOT, _SAVER, _MARK = 0x0A, 0x12, 0x1A, 0x22, 0x2A
+_KINDS: Final = frozenset({_CHILD, _ATTRIBUTE, _SLOT, _SAVER, _MARK})
+_CHILD_FIELDS, _CHILD_EMPTY = {0x08: 0, 0x12: 1}, (0, "")
+_ATTRIBUTE_FIELDS, _ATTRIBUTE_EMPTY = {0x0A: 0, 0x12: 1, 0x1A: 2, 0x20: 3}, ("", "", "", False)
+_SLOT_FIELDS, _SLOT_EMPTY = {0x08: 0, 0x12: 1, 0x18: 2}, (0, "", 0)
+_SAVER_FIELDS: Final = {0x0A: 0, 0x12: 1}
+_MARK_FIELDS: Final = {0x08: 0}
 
 __all__ = ["Attribute", "Node", "RegisteredSaver", "Slot", "decode_nodes", "encode_nodes", "is_encoding_of"]
 
@@ -105,10 +105,12 @@ class Node:
 def decode_nodes(data: bytes) -> list[Node]:
     """The nodes in an encoded TrackableObjectGraph, the root first.
 
+    It is decoded by hand: there may be a node for every tensor, and the import of protobuf takes longer than most graphs.
+
     Raises:
         CorruptionError: not such a message, no nodes, or an edge to a node that does not exist.
     """
-    return [*_decoded(_Parts(data))]
+    return [*_decoded(data, _count(data))]
 
 
 def is_encoding_of(data: bytes, count: int, stored: bytes) -> bool:
@@ -119,11 +121,10 @@ def is_encoding_of(data: bytes, count: int, stored: bytes) -> bool:
     Raises:
         CorruptionError: as for `decode_nodes`.
     """
-    parts = _Parts(stored)
-    if parts.count != count:
+    if _count(stored) != count:
         return False
     end = 0
-    for node in _decoded(parts):
+    for node in _decoded(stored, count):
         encoded = _message(b"\x0a", _encode_node(node))
         if not data.startswith(encoded, end):
             return False
@@ -131,146 +132,158 @@ def is_encoding_of(data: bytes, count: int, stored: bytes) -> bool:
     return end == len(data)
 
 
-class _Parts:
-    """An encoded TrackableObjectGraph in parts of `_AT_ONCE` nodes: decoded at once, it takes several times its bytes.
+def _count(data: bytes) -> int:
+    """How many nodes an encoded graph has.
 
-    Attributes:
-        count: how many nodes it has.
+    Raises:
+        CorruptionError: not such a message, no nodes, or too many for its size.
     """
-
-    def __init__(self, data: bytes) -> None:
-        """Count the nodes.
-
-        Raises:
-            CorruptionError: not such a message, or no nodes; parts are decoded only in `messages`.
-        """
-        self._data = data
-        self.count, self._ends = _nodes_and_ends(data)
-        if not self._ends:
-            self.count, self._ends = len(_parsed(data).nodes), [len(data)]
-        if not self.count:
-            raise CorruptionError("an object graph without nodes")
-        if self.count > MIN_NODES + len(data) // NODE_BYTES:
-            raise CorruptionError(
-                f"an object graph of {self.count} nodes in {len(data)} bytes: too few for their edges"
-            )
-
-    def messages(self) -> Iterator[checkpoint_pb2.TrackableObjectGraph]:
-        """The nodes in order, as graphs with some of them each.
-
-        Raises:
-            CorruptionError: a part is not such a message.
-        """
-        start = 0
-        for end in self._ends:
-            yield _parsed(self._data[start:end])
-            start = end
-
-
-def _nodes_and_ends(data: bytes) -> tuple[int, list[int]]:
-    """How many nodes an encoded graph has, and where parts of it end; no ends if it has something besides nodes."""
-    size, pos, count = len(data), 0, 0
-    ends = []
     try:
-        while pos < size:
-            if data[pos] != _NODES:
-                return 0, []
-            length, start = read_varint(data, pos + 1)
-            pos = start + length
-            count += 1
-            if count % _AT_ONCE == 0:
-                ends.append(pos)
-    except CorruptionError:
-        return 0, []
-    if pos > size:
-        return 0, []
-    if ends[-1:] != [size]:
-        ends.append(size)
-    return count, ends
+        count = sum(1 for _ in _bodies(data))
+    except CorruptionError as error:
+        raise _no_graph(error.reason) from None
+    if not count:
+        raise CorruptionError("an object graph without nodes")
+    if count > MIN_NODES + len(data) // NODE_BYTES:
+        raise CorruptionError(
+            f"an object graph of {count} nodes in {len(data)} bytes: too few for their edges"
+        )
+    return count
 
 
-def _parsed(data: bytes) -> checkpoint_pb2.TrackableObjectGraph:
-    from google.protobuf.message import (
-        DecodeError,  # which takes longer to import than most commands need otherwise
-    )
+def _bodies(data: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of each encoded node.
 
-    from tensorbundle.proto import checkpoint_pb2
-
-    message = checkpoint_pb2.TrackableObjectGraph()
-    try:
-        message.ParseFromString(data)
-    except DecodeError as error:
-        raise CorruptionError(f"not an object graph: {error}") from None
-    return message
+    Raises:
+        CorruptionError: not a graph; what is in the nodes is not looked at.
+    """
+    pos, end = 0, len(data)
+    while pos < end:
+        number, wire_type, value, pos = read_field(data, pos, end)
+        if number == 1 and wire_type == LEN and isinstance(value, bytes):
+            yield pos - len(value), pos
 
 
-def _decoded(parts: _Parts) -> Iterator[Node]:
-    """Each node, when all of it is decoded."""
-    nodes = [Node(number) for number in range(parts.count)]
-    number = 0
-    for message in parts.messages():
-        extended = _has_unknown_fields(message)
-        for source in message.nodes:
-            node = nodes[number]
-            for (
-                descriptor,
-                value,
-            ) in source.ListFields():  # much cheaper than to ask for each: most are absent
-                _FIELDS[descriptor.number](node, value, nodes)
-            if extended:
-                node.unknown = _unknown_fields(source)
-            number += 1
-            yield node
+def _decoded(data: bytes, count: int) -> Iterator[Node]:
+    """Each of `count` nodes, when all of it is decoded."""
+    nodes = [Node(number) for number in range(count)]
+    for node, (start, end) in zip(nodes, _bodies(data), strict=True):
+        try:
+            edges, slots = _decode_node(node, data, start, end)
+        except CorruptionError as error:
+            raise _no_graph(error.reason) from None
+        except UnicodeDecodeError as error:
+            raise _no_graph(f"{error.object!r} is not UTF-8") from None
+        except IndexError:
+            raise _no_graph("it is cut short") from None
+        children = node.children
+        for number, name in edges:
+            # Of two edges with one name, TensorFlow takes the first.
+            children.setdefault(name, _node(nodes, number, node, "child", name))
+        for variable, name, slot in dict.fromkeys(slots):  # what is listed twice counts once
+            owner = _node(nodes, variable, node, "a slot's variable")
+            node.slots.append(Slot(name, owner, _node(nodes, slot, node, "slot", name)))
+        yield node
 
 
-def _add_children(node: Node, references: Iterable[_Type.ObjectReference], nodes: Sequence[Node]) -> None:
-    children = node.children
-    for each in references:
-        name, number = each.local_name, each.node_id
+def _decode_node(
+    node: Node, data: bytes, pos: int, end: int
+) -> tuple[list[tuple[int, str]], list[tuple[int, str, int]]]:
+    """Decode the TrackableObject in `data[pos:end]`; returns its edges and its slots, whose ends are still numbers.
+
+    Raises:
+        CorruptionError, UnicodeDecodeError, IndexError: it is none.
+    """
+    edges, slots = [], []
+    unknown = bytearray()
+    while pos < end:
+        begin = pos
+        tag = data[pos]
+        if tag in _KINDS:
+            size, start = data[pos + 1], pos + 2
+            if size >= 0x80:
+                size, start = read_varint(data, pos + 1, end)
+            pos = start + size
+            if pos > end:
+                raise CorruptionError(f"a part of node {node.id} claims {size} bytes of {end - start}")
+        else:
+            number, wire_type, value, pos = read_field(data, pos, end)
+            tag = number << 3 | wire_type
+            start = pos - len(value) if isinstance(value, bytes) else pos
+        if tag == _CHILD:
+            edges.append(_record(data, start, pos, _CHILD_FIELDS, _CHILD_EMPTY))
+        elif tag == _ATTRIBUTE:
+            name, full_name, key, optional = _record(data, start, pos, _ATTRIBUTE_FIELDS, _ATTRIBUTE_EMPTY)
+            # Most have the same name, which is then in memory once.
+            node.attributes.append(Attribute(sys.intern(name), full_name, key, bool(optional)))
+        elif tag == _SLOT:
+            slots.append(_record(data, start, pos, _SLOT_FIELDS, _SLOT_EMPTY))
+        elif tag == _SAVER:  # protobuf joins a message that comes in parts, this one and the next
+            saver = node.registered_saver
+            known = ("", "") if saver is None else (saver.name, saver.object_name)
+            node.registered_saver = RegisteredSaver(*_record(data, start, pos, _SAVER_FIELDS, known))
+        elif tag == _MARK:
+            [mark] = _record(data, start, pos, _MARK_FIELDS, (node.has_checkpoint_values or 0,))
+            node.has_checkpoint_values = bool(mark)
+        else:
+            unknown += data[begin:pos]
+    node.unknown = bytes(unknown)
+    return edges, slots
+
+
+def _record(data: bytes, pos: int, end: int, places: Mapping[int, int], empty: tuple[Any, ...]) -> Any:
+    """The values in `data[pos:end]`, a message without repeated fields and messages, as a tuple.
+
+    Args:
+        data: the graph.
+        pos: where the message begins.
+        end: where it ends.
+        places: for the tag of a field that is known, its position in the tuple.
+        empty: the values of fields that are absent.
+
+    Raises:
+        CorruptionError, UnicodeDecodeError, IndexError: it is no such message.
+    """
+    found = [*empty]
+    while pos < end:
+        tag, size = data[pos], data[pos + 1]
+        place = places.get(tag)
+        value: int | str | bytes
+        if place is None or size >= 0x80:
+            number, wire_type, value, pos = read_field(data, pos, end)
+            place = places.get(number << 3 | wire_type)
+            if isinstance(value, bytes) and place is not None:
+                value = value.decode()
+        elif tag & 7 == LEN:
+            start, pos = pos + 2, pos + 2 + size
+            value = data[start:pos].decode()
+        else:
+            value, pos = size, pos + 2
+        if place is not None:
+            found[place] = value
+    if pos > end:
+        raise CorruptionError(f"a field ends {pos - end} bytes after its message")
+    return tuple(found)
+
+
+def _node(nodes: Sequence[Node], number: int, of: Node, what: str, name: str | None = None) -> Node:
+    """The node that a number in the encoding of another one means.
+
+    Raises:
+        CorruptionError: there is none.
+    """
+    if number >= len(nodes):
+        number = signed32(number)
         if not 0 <= number < len(nodes):
-            raise _no_such_node(nodes, node, f"child {name!r}", number)
-        children.setdefault(name, nodes[number])  # of two edges with one name, TensorFlow takes the first
+            what = what if name is None else f"{what} {name!r}"
+            raise CorruptionError(
+                f"object graph node {of.id}: {what} is node {number}, there are {len(nodes)}"
+            )
+    return nodes[number]
 
 
-def _add_attributes(node: Node, tensors: Iterable[_Type.SerializedTensor], _nodes: Sequence[Node]) -> None:
-    node.attributes = [
-        # Most have the same name, which is then in memory once.
-        Attribute(sys.intern(each.name), each.full_name, each.checkpoint_key, each.optional_restore)
-        for each in tensors
-    ]
-
-
-def _add_slots(node: Node, references: Iterable[_Type.SlotVariableReference], nodes: Sequence[Node]) -> None:
-    listed = (
-        (each.original_variable_node_id, each.slot_name, each.slot_variable_node_id) for each in references
-    )
-    for variable, name, slot in dict.fromkeys(listed):  # what is listed twice counts once
-        if not 0 <= variable < len(nodes):
-            raise _no_such_node(nodes, node, "a slot's variable", variable)
-        if not 0 <= slot < len(nodes):
-            raise _no_such_node(nodes, node, f"slot {name!r}", slot)
-        node.slots.append(Slot(name, nodes[variable], nodes[slot]))
-
-
-def _add_saver(node: Node, saver: checkpoint_pb2.RegisteredSaver, _nodes: Sequence[Node]) -> None:
-    node.registered_saver = RegisteredSaver(saver.name, saver.object_name)
-
-
-def _add_mark(node: Node, mark: BoolValue, _nodes: Sequence[Node]) -> None:
-    node.has_checkpoint_values = mark.value
-
-
-_FIELDS: Final[dict[int, Callable[[Node, Any, Sequence[Node]], None]]] = {  # by their numbers in the schema
-    1: _add_children,
-    2: _add_attributes,
-    3: _add_slots,
-    4: _add_saver,
-    5: _add_mark,
-}
-
-
-def _no_such_node(nodes: Sequence[Node], of: Node, what: str, number: int) -> CorruptionError:
-    return CorruptionError(f"object graph node {of.id}: {what} is node {number}, there are {len(nodes)}")
+def _no_graph(reason: str) -> CorruptionError:
+    return CorruptionError(f"not an object graph: {reason}")
 
 
 def encode_nodes(nodes: Sequence[Node]) -> bytes:
@@ -333,19 +346,3 @@ def _number(tag: bytes, value: int) -> bytes:
 
 def _text(tag: bytes, value: str) -> bytes:
     return _message(tag, value.encode()) if value else b""
-
-
-def _has_unknown_fields(message: checkpoint_pb2.TrackableObjectGraph) -> bool:
-    known = type(message)()
-    known.CopyFrom(message)
-    known.DiscardUnknownFields()
-    return known.ByteSize() != message.ByteSize()
-
-
-def _unknown_fields(message: _Type) -> bytes:
-    """The fields of a node's encoding that are not in our schema."""
-    rest = type(message)()
-    rest.CopyFrom(message)
-    for descriptor, _ in message.ListFields():
-        rest.ClearField(descriptor.name)
-    return rest.SerializeToString()

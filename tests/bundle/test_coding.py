@@ -225,7 +225,12 @@ def test_fields_of_every_wire_type():
         ("12 ffffffffffffffffff01", 0, "protobuf field 2 claims 18446744073709551615 bytes of 0"),
         ("1d 010203", 0, "protobuf field 3 is cut short"),
         ("0801 21 01020304050607", 2, "protobuf field 4 is cut short"),
-        ("0b", 0, "protobuf field 1 has wire type 3"),
+        ("0c", 0, "protobuf field 1 has wire type 4"),
+        ("0801 0b", 3, "varint cut short after 0 bytes"),  # a group without its end
+        ("0b 14", 1, "protobuf field 1 is a group without its end"),
+        ("0b 03", 1, "protobuf field 1 is a group without its end"),  # a group in it, whose number is 0
+        ("0b 12 05 0c", 1, "protobuf field 2 claims 5 bytes of 1"),
+        (101 * "0b" + 101 * "0c", 1, "protobuf field 1 is a group without its end"),
         ("0f", 0, "protobuf field 1 has wire type 7"),
         ("08", 1, "varint cut short after 0 bytes"),
         ("0801 80", 2, "varint cut short after 1 bytes"),
@@ -235,6 +240,12 @@ def test_malformed_fields(data, offset, reason):
     with pytest.raises(CorruptionError, match=f"{reason}$") as caught:
         list(coding.fields(bytes.fromhex(data)))
     assert caught.value.offset == offset
+
+
+def test_groups_are_left_out():
+    """As unknown fields are: no message here has any."""
+    data = "0801 0b 1005 13 1a01 ff 14 1b 1c 0c 1002" + 100 * "23" + 100 * "24" + "1803"
+    assert list(coding.fields(bytes.fromhex(data))) == [(1, 0, 1), (2, 0, 2), (3, 0, 3)]
 
 
 def test_a_field_ends_before_the_end_given():

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tensorbundle as tb
-from support.strategies import int32s, int64s, uint64s, wire_fields
+from support.strategies import damaged, int32s, int64s, uint64s, wire_fields
 from tensorbundle.coding import encode_varint, unmask
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import MAX_SHARDS, BundleHeader, TensorEntry, parse_entry
@@ -269,6 +269,107 @@ def test_header_is_decoded_like_protobuf(data):
     assert outcome(BundleHeader.parse, data) == outcome(
         lambda: header_of(pb.BundleHeaderProto.FromString(data))
     )
+
+
+def nodes_of(message):
+    """What `decode_nodes` should make of a message that protobuf decoded."""
+    count = len(message.nodes)
+    if not count:
+        raise tb.CorruptionError("no nodes")
+    ends = [each.node_id for node in message.nodes for each in node.children]
+    ends += [
+        end
+        for node in message.nodes
+        for each in node.slot_variables
+        for end in (each.original_variable_node_id, each.slot_variable_node_id)
+    ]
+    if any(not 0 <= end < count for end in ends):
+        raise tb.CorruptionError("edges")
+    return [node_of(number, node) for number, node in enumerate(message.nodes)]
+
+
+def node_of(number, message):
+    rest = type(message)()
+    rest.CopyFrom(message)
+    for descriptor, _ in message.ListFields():
+        rest.ClearField(descriptor.name)
+    saver, mark = message.registered_saver, message.has_checkpoint_values
+    slots = [
+        (each.slot_name, each.original_variable_node_id, each.slot_variable_node_id)
+        for each in message.slot_variables
+    ]
+    return (
+        number,
+        list({each.local_name: each.node_id for each in reversed(message.children)}.items())[::-1],
+        [
+            Attribute(each.name, each.full_name, each.checkpoint_key, each.optional_restore)
+            for each in message.attributes
+        ],
+        list(dict.fromkeys(slots)),
+        RegisteredSaver(saver.name, saver.object_name) if message.HasField("registered_saver") else None,
+        mark.value if message.HasField("has_checkpoint_values") else None,
+        rest.SerializeToString(),
+    )
+
+
+def plainly(node):
+    """A node as `node_of` gives one."""
+    return (
+        node.id,
+        [(name, child.id) for name, child in node.children.items()],
+        node.attributes,
+        [(each.name, each.variable.id, each.slot.id) for each in node.slots],
+        node.registered_saver,
+        node.has_checkpoint_values,
+        node.unknown,
+    )
+
+
+texts = st.one_of(
+    st.text(max_size=3).map(str.encode), st.just(b"VARIABLE_VALUE"), st.sampled_from([b"\xff", b"n" * 200])
+)
+ends = st.one_of(st.integers(0, 3), st.sampled_from([-1, 2**31, 2**32, 2**32 + 1, 2**63]))
+flags = st.sampled_from([0, 1, 2, 2**32])
+group = st.lists(wire_fields(1, 20, depth=0), max_size=2).map(
+    lambda inner: b"\x2b" + b"".join(inner) + b"\x2c"
+)
+# A known number of another wire type, and an unknown one.
+odd = st.one_of(wire_fields(1, 6, depth=0), group)
+node = message(
+    field(1, message(varint_field(1, ends), field(2, texts))),
+    field(1, message(varint_field(1, ends), field(2, texts), odd)),
+    field(2, message(*(field(number, texts) for number in (1, 2, 3)), varint_field(4, flags))),
+    field(2, message(field(2, texts), odd)),
+    field(3, message(varint_field(1, ends), field(2, texts), varint_field(3, ends))),
+    field(4, message(field(1, texts), field(2, texts))),
+    field(5, message(varint_field(1, flags))),
+    odd,
+)
+graph = st.lists(st.one_of(field(1, node), field(1, node), odd), max_size=5).map(b"".join)
+
+
+@given(graph)
+@example(bytes.fromhex("0a0a 2203 0a0161 2203 120162"))  # a saver in two parts
+@example(bytes.fromhex("0a06 2a02 0801 2a00"))  # a mark, and nothing of it
+@example(bytes.fromhex("0a04 2a02 0802"))  # true is any number but 0
+@example(bytes.fromhex("0a0a 0a08 0880808080 101200"))  # an int32 of five bytes, of which 32 bits count
+@example(bytes.fromhex("8a00 00"))  # a tag longer than need be
+@example(bytes.fromhex("0a09 8a00 06 888000 00 1200"))
+@example(bytes.fromhex("0a04 8a80 00 00"))
+@example(bytes.fromhex("0a08 3001 2a00 3802 3003"))  # unknown fields keep their order
+@example(bytes.fromhex("0a06 3308 0112 0034"))  # a group
+@example(bytes.fromhex("0a00 0b0c"))
+def test_nodes_are_decoded_as_protobuf_does(data):
+    expected = outcome(lambda: nodes_of(pb.TrackableObjectGraph.FromString(data)))
+    assert outcome(lambda: [*map(plainly, decode_nodes(data))]) == expected
+
+
+@given(graph, st.data())
+def test_damaged_nodes_are_refused_or_mean_the_same(data, draw):
+    """Numbers wider than 64 bits, or written with more bytes than they need to have, are no graphs here."""
+    data = draw.draw(damaged(data))
+    found = outcome(lambda: [*map(plainly, decode_nodes(data))])
+    assert found in ("refused", outcome(lambda: nodes_of(pb.TrackableObjectGraph.FromString(data))))
 
 
 def test_nodes_are_encoded_as_protobuf_does():

@@ -37,12 +37,8 @@ def check_graph(
         entries: those that could be read.
         complete: whether these are all.
     """
-    entry = entries[OBJECT_GRAPH_KEY.encode()]
     try:
-        value = ShardReader(index).read(OBJECT_GRAPH_KEY)
-        if value.dtype != object or value.size != 1:
-            raise CorruptionError(f"{value.size} values of {entry.dtype}, expected one string")
-        graph = ObjectGraph.parse(value.reshape(-1)[0])
+        graph = ObjectGraph.parse(ShardReader(index).read_string(OBJECT_GRAPH_KEY))
     except BundleError as error:
         if error.key is None:  # a damaged payload was reported before
             report.add("graph", error.locate(path=index.prefix, key=OBJECT_GRAPH_KEY))
