@@ -55,6 +55,8 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
     add_storage_option(parser, dest="storage_option")
     command.add_arguments(parser)
     for action in parser._actions:
+        if action.help is None:
+            action.help = "the prefix of a checkpoint, any of its files, or its directory"
         if action.nargs == argparse.ZERO_OR_MORE:
             action.required = False  # `argparse` says that it is missing if another argument is
     parser.usage = parser.short_usage()

@@ -154,7 +154,7 @@ def _options(args: argparse.Namespace) -> TransferOptions:
 
 def add_source_and_destination(parser: argparse.ArgumentParser) -> None:
     """Declare SRC and DST."""
-    parser.add_argument("source", metavar="SRC", help="a checkpoint")
+    parser.add_argument("source", metavar="SRC")
     parser.add_argument("destination", metavar="DST", help="the new checkpoint's prefix")
 
 

@@ -115,6 +115,7 @@ class TestDispatch:
         assert f"example: {load(name).EXAMPLE}\n" in out
         assert len(out.splitlines()) <= 25
         assert "--json" not in out
+        assert not re.search(r"^  [A-Z]+$", out, re.MULTILINE)  # an argument without a word of help
 
     @pytest.mark.parametrize(
         "argv", [["--help"], ["convert", "--help"], ["convert", "-h"], ["ls", "-h"], ["bench", "-h"]]
