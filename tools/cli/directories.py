@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tensorbundle.tools.cli.console import escape, human_bytes
-from tensorbundle.tools.operations.directories.inventory import NOT_THERE
+from tensorbundle.tools.operations.directories.inspection import NOT_THERE
 
 if TYPE_CHECKING:
     from tensorbundle.tools.cli.console import Console
-    from tensorbundle.tools.operations.directories.inventory import Found, Survey
+    from tensorbundle.tools.operations.directories.inspection import Found
+    from tensorbundle.tools.operations.directories.inventory import Survey
 
 __all__ = ["print_checkpoints"]
 

@@ -2,6 +2,7 @@
 
 - `places.py`: the files in a directory on a disk or behind a URL.
 - `unfinished.py`: saves whose parts were not merged.
+- `inspection.py`: one checkpoint, and what is wrong with it.
 - `inventory.py`: which checkpoints a directory contains.
 - `checking.py`: whether they and the state file are complete and undamaged: `verify`.
 - `changes.py`: changes of a directory, as data.

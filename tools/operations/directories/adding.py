@@ -17,13 +17,16 @@ from tensorbundle.tools.operations.directories.changes import (
     state_or_empty,
     with_listed,
 )
-from tensorbundle.tools.operations.directories.inventory import inspect, number_of, place_of
+from tensorbundle.tools.operations.directories.inspection import inspect
+from tensorbundle.tools.operations.directories.inventory import number_of
+from tensorbundle.tools.operations.directories.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tensorbundle.state import CheckpointState
-    from tensorbundle.tools.operations.directories.inventory import Found, Survey
+    from tensorbundle.tools.operations.directories.inspection import Found
+    from tensorbundle.tools.operations.directories.inventory import Survey
 
 __all__ = ["add"]
 

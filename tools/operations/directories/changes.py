@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tensorbundle.storage.protocols import Upload
-    from tensorbundle.tools.operations.directories.inventory import Found, Survey
+    from tensorbundle.tools.operations.directories.inspection import Found
+    from tensorbundle.tools.operations.directories.inventory import Survey
 
 __all__ = [
     "Change",

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tensorbundle.storage import store_of
-from tensorbundle.storage.paths import is_far, join, local_path
+from tensorbundle.storage.paths import is_far, join, local_path, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Child", "bytes_freed", "children", "children_of", "own_size", "real"]
+__all__ = ["Child", "bytes_freed", "children", "children_of", "own_size", "place_of", "real", "with_places"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,21 @@ def children_of(directory: Child) -> Iterator[Child]:
 def real(path: str) -> str:
     """The path without symbolic links; a URL, or what can't be a path, is returned as it is."""
     return path if is_far(path) or "\0" in path else os.path.realpath(local_path(path))
+
+
+def place_of(prefix: str) -> str:
+    """The real path of a prefix or file: links in its directories are followed, a link of the name itself is not."""
+    return next(with_places([prefix]))[1]
+
+
+def with_places(prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Prefixes, each with its place; every directory is resolved once."""
+    known: dict[str, str] = {}
+    for prefix in prefixes:
+        directory, name = split(prefix)
+        if directory not in known:
+            known[directory] = real(directory)
+        yield prefix, join(known[directory], name)
 
 
 def own_size(path: str) -> int:

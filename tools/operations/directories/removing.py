@@ -17,13 +17,14 @@ from tensorbundle.tools.operations.directories.changes import (
     state_or_empty,
     with_listed,
 )
-from tensorbundle.tools.operations.directories.inventory import NOT_THERE, inspect, place_of
-from tensorbundle.tools.operations.directories.places import children, real
+from tensorbundle.tools.operations.directories.inspection import NOT_THERE, inspect
+from tensorbundle.tools.operations.directories.places import children, place_of, real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tensorbundle.tools.operations.directories.inventory import Found, Survey
+    from tensorbundle.tools.operations.directories.inspection import Found
+    from tensorbundle.tools.operations.directories.inventory import Survey
 
 __all__ = ["prune", "remove"]
 

@@ -14,13 +14,15 @@ from tensorbundle.storage import store_of
 from tensorbundle.storage.content import describe_content
 from tensorbundle.storage.paths import basename, join
 from tensorbundle.tools.operations.directories.changes import Change, Step, forgotten, is_inside, relative
-from tensorbundle.tools.operations.directories.inventory import NOT_THERE, inspect, is_v1_file, number_of
+from tensorbundle.tools.operations.directories.inspection import NOT_THERE, inspect, is_v1_file
+from tensorbundle.tools.operations.directories.inventory import number_of
 from tensorbundle.tools.operations.directories.places import real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tensorbundle.tools.operations.directories.inventory import Found, Survey
+    from tensorbundle.tools.operations.directories.inspection import Found
+    from tensorbundle.tools.operations.directories.inventory import Survey
 
 __all__ = ["repair"]
 

@@ -10,7 +10,7 @@ import tensorbundle as tb
 from support.depth import sample
 from support.directories import write_state
 from tensorbundle.tools import convert, latest, manage, verify_all
-from tensorbundle.tools.operations.directories.inventory import inspect
+from tensorbundle.tools.operations.directories.inspection import inspect
 
 LOOKS = ("listdir", "lstat", "open", "readlink", "stat", "unlink")
 
@@ -104,6 +104,6 @@ def test_a_checkpoint_that_is_deleted_again_and_again(template, monkeypatch):
     def gone(path):
         raise FileNotFoundError(path)
 
-    monkeypatch.setattr("tensorbundle.tools.operations.directories.inventory.own_size", gone)
+    monkeypatch.setattr("tensorbundle.tools.operations.directories.inspection.own_size", gone)
     found = inspect(str(template / "m-2"))
     assert (found.files, found.problem) == ((), "its files are being deleted or replaced")

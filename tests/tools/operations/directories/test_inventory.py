@@ -10,7 +10,8 @@ import tensorbundle as tb
 from support.bundles import plain, write_bundle
 from support.directories import EPOCH, managed, touch, write_checkpoints, write_state, write_v1
 from tensorbundle.entries import BundleHeader
-from tensorbundle.tools.operations.directories.inventory import inspect, latest, number_of, survey
+from tensorbundle.tools.operations.directories.inspection import inspect
+from tensorbundle.tools.operations.directories.inventory import latest, number_of, survey
 
 
 def names(paths):

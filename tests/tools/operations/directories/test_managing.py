@@ -17,7 +17,8 @@ from support.directories import EPOCH, managed, read_state, touch, write_checkpo
 from tensorbundle.state import CheckpointState
 from tensorbundle.tools.operations.directories import adding, removing, repairing
 from tensorbundle.tools.operations.directories.changes import Step
-from tensorbundle.tools.operations.directories.inventory import inspect, survey
+from tensorbundle.tools.operations.directories.inspection import inspect
+from tensorbundle.tools.operations.directories.inventory import survey
 from tensorbundle.tools.operations.directories.managing import manage
 
 
