@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tensorbundle.checkpoint import open_checkpoint
 from tensorbundle.errors import BundleError
-from tensorbundle.keys import decode_key
-from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, key_path
+from tensorbundle.proto.paths import key_path
 from tensorbundle.tools.matching.deciding import match
 from tensorbundle.tools.matching.items import Item, Match
 from tensorbundle.tools.matching.sides import Side
@@ -25,25 +24,23 @@ from tensorbundle.tools.operations.converting.conversion import to_tf1
 from tensorbundle.tools.operations.editing.renaming import new_names, rename
 from tensorbundle.tools.operations.editing.rules import rule_line, whole_rule
 from tensorbundle.tools.operations.suggesting.keras_files import full_names
+from tensorbundle.tools.operations.suggesting.named import described, kind_of, named_tensors, renamed_tensors
 from tensorbundle.tools.operations.suggesting.rules import Deciding, rules_for
 from tensorbundle.tools.rewriting.draft import Draft
-from tensorbundle.tools.rewriting.expressions import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tensorbundle.checkpoint import Checkpoint, Path
-    from tensorbundle.proto.graph import Node
     from tensorbundle.tools.operations.converting.keras_pairs import Converted
     from tensorbundle.tools.operations.editing.rules import Rule
-    from tensorbundle.tools.rewriting.draft import DraftTensor
+    from tensorbundle.tools.operations.suggesting.named import Named
 
 __all__ = ["Suggestion", "Use", "suggest"]
 
 # The use of a map: `rename`, `rename` after `convert --to tf1 --names keys`, or `convert --template`. With a file of Keras
 # weights on one side and objects on the other, `convert --template` finds the pairs itself.
 Use = Literal["rename", "rename-converted", "template", "to-weights", "from-weights"]
-_SLOT_MARK: Final = "/.OPTIMIZER_SLOT/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +118,11 @@ class _Search:
         self._sides = Side.of(draft), Side.of(other)
         if draft.graph is not None and other.graph is None:
             self._use = "rename-converted"
-            self._olds = _renamed_tensors(source)
+            self._olds = renamed_tensors(source)
         else:
             self._use = "template" if draft.graph is None and other.graph is not None else "rename"
-            self._olds = _named_tensors(draft)
-        self._news = _named_tensors(other)
+            self._olds = named_tensors(draft)
+        self._news = named_tensors(other)
         if self._use == "template":  # `convert` handles the state of optimizers
             self._news = {
                 name: each
@@ -133,7 +130,7 @@ class _Search:
                 if each.labels == ("",) and not self._sides[1].owned.intersection(each.keys)
             }
         sums = [
-            {(_kind(each), checksum_of(each.stored)) for each in side.values()}
+            {(kind_of(each), checksum_of(each.stored)) for each in side.values()}
             for side in (self._olds, self._news)
         ]
         self._common = sums[0] & sums[1]
@@ -197,7 +194,7 @@ class _Search:
         matches.sort(key=lambda each: order[each.old])
         matches, rules = self._rules(matches, olds, news)
         taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
-        left = [(name, _described(each)) for name, each in self._olds.items() if name not in taken_old]
+        left = [(name, described(each)) for name, each in self._olds.items() if name not in taken_old]
         return Suggestion(
             self._source.prefix,
             self._target,
@@ -205,14 +202,14 @@ class _Search:
             tuple(matches),
             tuple(rules),
             tuple((name, f"{what}, optimizer state" if name in state[0] else what) for name, what in left),
-            tuple((name, _described(each)) for name, each in self._news.items() if name not in taken_new),
+            tuple((name, described(each)) for name, each in self._news.items() if name not in taken_new),
             to_weights=bool(self._full_names[1]),
             why_not="" if self._converted is None else self._converted.why_not,
         )
 
     def _as_converted(self, found: Converted) -> Suggestion:
         """The pairs of `convert --template`."""
-        sides = _named_tensors(Draft.of(self._source)), _named_tensors(self._sides[1].draft)
+        sides = named_tensors(Draft.of(self._source)), named_tensors(self._sides[1].draft)
         old, new = ({key: name for name, each in side.items() for key in each.keys} for side in sides)
         matches = [
             Match(old.get(key, key), new.get(place, place), how, "likely")
@@ -220,7 +217,7 @@ class _Search:
         ]
         taken = [{each.old for each in matches}, {each.new for each in matches}]
         left_old, left_new = (
-            tuple((name, _described(each)) for name, each in side.items() if name not in seen)
+            tuple((name, described(each)) for name, each in side.items() if name not in seen)
             for side, seen in zip(sides, taken, strict=True)
         )
         rules = tuple(Deciding(whole_rule(*each), rule_line(*each), each[:1]) for each in _changed(matches))
@@ -235,8 +232,8 @@ class _Search:
             to_weights=bool(self._full_names[1]),
         )
 
-    def _item(self, number: int, name: str, tensors: _Tensors) -> Item:
-        kind, checksum = _kind(tensors), checksum_of(tensors.stored)
+    def _item(self, number: int, name: str, tensors: Named) -> Item:
+        kind, checksum = kind_of(tensors), checksum_of(tensors.stored)
         common = (kind, checksum) in self._common
         item = self._sides[number].item(tensors.keys[0])
         named = self._full_names[number]
@@ -273,7 +270,7 @@ class _Search:
                 old = named[0].get(kept[0]) if len(kept) == 1 else None
                 if pair is None or place is None or old is None or old in taken or place in given:
                     continue
-                if _kind(self._olds[old]) == _kind(self._news[place]):
+                if kind_of(self._olds[old]) == kind_of(self._news[place]):
                     taken.add(old)
                     one, other = olds[old], news[place]
                     is_proven = one.telling and one.checksum is not None and one.checksum == other.checksum
@@ -377,77 +374,3 @@ def _changed(matches: Sequence[Match]) -> list[tuple[str, str]]:
 
 def _possible(each: Match) -> Match:
     return Match(each.old, each.new, f"{each.evidence}, but in the way of another", "possible")
-
-
-# What is in a checkpoint
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensors:
-    """The tensors with one name: a single one, or those of one object.
-
-    Attributes:
-        keys: of the tensors.
-        stored: the tensors.
-        labels: their names in the object; empty for a variable's tensor and for a single tensor.
-    """
-
-    keys: tuple[str, ...]
-    stored: tuple[Stored, ...]
-    labels: tuple[str, ...] = ("",)
-
-
-def _named_tensors(draft: Draft) -> dict[str, _Tensors]:
-    """The tensors to match, by name; without the save counter and slot variables, which are not renamed."""
-    if draft.graph is None:
-        return {
-            key: _Tensors((key,), (tensor.expression,))
-            for key, tensor in sorted(draft.tensors.items())
-            if isinstance(tensor.expression, Stored)
-        }
-    below: dict[str, list[str]] = {}
-    for key in draft.tensors:
-        below.setdefault(key_path(key) or "", []).append(key)
-    found = {}
-    for path, node in draft.graph.walk():
-        tensors = _of_object(path, node, draft.tensors, below)
-        if tensors is not None and path not in ("", SAVE_COUNTER) and _SLOT_MARK not in path:
-            found[path] = tensors
-    return found
-
-
-def _renamed_tensors(source: Checkpoint) -> dict[str, _Tensors]:
-    """The tensors to match, by their names after `convert --to tf1 --names keys`, but with their keys in the source."""
-    draft = Draft.of(source)
-    to_tf1(draft, names="keys")
-    return {
-        name: replace(each, keys=tuple(decode_key(stored.key) for stored in each.stored))
-        for name, each in _named_tensors(draft).items()
-    }
-
-
-def _of_object(
-    path: str, node: Node, tensors: dict[str, DraftTensor], below: dict[str, list[str]]
-) -> _Tensors | None:
-    labels: dict[str, str] = {}
-    for each in node.attributes:
-        name = "" if each.name == VARIABLE_VALUE else each.name
-        start = each.checkpoint_key
-        # A table's attribute has no tensor of its key, but tensors whose keys begin with it.
-        for key in [start] if start in tensors else below.get(path, ()):
-            if key.startswith(start):
-                labels.setdefault(key, name + key[len(start) :])
-    stored = {key: tensors[key].expression for key in labels}
-    known = {key: each for key, each in stored.items() if isinstance(each, Stored)}
-    if not known:
-        return None
-    return _Tensors(tuple(known), tuple(known.values()), tuple(labels[key] for key in known))
-
-
-def _kind(tensors: _Tensors) -> tuple[object, ...]:
-    stored = zip(tensors.labels, tensors.stored, strict=True)
-    return tuple((label, each.entry.spec) for label, each in stored)
-
-
-def _described(tensors: _Tensors) -> str:
-    return ", ".join(f"{each.dtype} {list(each.shape)}" for each in tensors.stored)
