@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.terminal import typed
-from tensorbundle.tools import drop
+from tensorbundle.tools import compact, drop
 from tensorbundle.tools.cli.catalog import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,13 +90,21 @@ def test_git_diff(path):
     repository.mkdir()
     git = "git -c user.name=t -c user.email=t -c commit.gpgsign=false"
     shutil.copy(SAMPLE / "model.ckpt-300.index", repository / "m.index")
-    setup = block("sh", "textconv")
+    setup = block("sh", "gitattributes")
     shell(f"git init -q && {setup} git add -A && {git} commit -qm first", repository)
     drop(SAMPLE, path / "changed", "dnn/logits/bias/Adam_1")
     shutil.copy(path / "changed.index", repository / "m.index")
     changed = [line for line in shell("git diff", repository).splitlines() if re.match(r"[-+]\{", line)]
     assert len(changed) == 1
     assert changed[0].startswith('-{"key": "dnn/logits/bias/Adam_1"')
+
+    need("jq")
+    compact(path / "changed", path / "moved")
+    shutil.copy(path / "moved.index", repository / "m.index")
+    shell(block("sh", "del("), repository)
+    changed = [line for line in shell("git diff", repository).splitlines() if re.match(r"[-+]\{", line)]
+    assert len(changed) == 1
+    assert changed[0].startswith('-{"key":"dnn/logits/bias/Adam_1"')
 
 
 def test_jq(path):
