@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ENTRY_BYTES",
     "MAX_DATASETS",
     "MAX_DIRECTORY_BYTES",
     "MAX_EXPANDED_BYTES",
@@ -27,6 +28,7 @@ __all__ = [
     "MAX_STATE_BYTES",
     "MAX_TEXT_BYTES",
     "MAX_TEXT_CHARACTERS",
+    "MIN_ENTRIES",
     "MIN_NODES",
     "NODE_BYTES",
 ]
@@ -34,6 +36,10 @@ __all__ = [
 # Bytes of all keys of a block together, for each byte of the block (and a MiB besides): shared prefixes let a small block
 # stand for long keys. Names with 1,400 scopes take 45.
 MAX_KEY_RATIO: Final = 64
+# Entries of a table, an index or a V1 file, for each byte of it and besides: with its key, each that TensorFlow writes takes at
+# least 17. Compressed blocks could have hundreds of times as many.
+ENTRY_BYTES: Final = 16
+MIN_ENTRIES: Final = 10_000
 MAX_SHARDS: Final = 1_000_000  # data shards of one checkpoint
 MAX_RANK: Final = 254  # dimensions of a tensor: TensorShape's own limit
 # Characters in the paths of all objects of a graph together: for each byte of the graph, and a million besides, and in any case.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, contents, iterate, seek
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
 from tensorbundle.errors import ConflictError, CorruptionError
-from tensorbundle.limits import MAX_SNAPPY_RATIO
+from tensorbundle.limits import ENTRY_BYTES, MAX_SNAPPY_RATIO, MIN_ENTRIES
 from tensorbundle.storage.content import HEAD_BYTES, describe_file
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tensorbundle.storage.protocols import RandomAccessFile
 
-__all__ = ["BLOCK_BYTES", "BlockHandle", "Footer", "TableReader", "TableWriter"]
+__all__ = ["BLOCK_BYTES", "BlockHandle", "Footer", "TableReader", "TableWriter", "check_count"]
 
 TABLE_MAGIC: Final = 0xDB4775248B80FB57
 MAX_HANDLE_BYTES: Final = 10 + 10  # two varint64
@@ -145,6 +145,10 @@ class TableReader:
         """
         self.file = file
         self.compressed = 0
+        self._counts: dict[
+            int, int
+        ] = {}  # entries of blocks that were decoded as a whole, by the block's number
+        self._entries = 0  # in all of these
         self._recent: tuple[_Block, ...] = ()  # of the last lookups, the latest first
         self.separators: list[bytes] = []
         self.handles: list[BlockHandle] = []
@@ -185,6 +189,12 @@ class TableReader:
                     self.handles.append(BlockHandle.parse(value)[0])
                 except CorruptionError as error:
                     raise CorruptionError(error.reason, offset=0) from None
+            ends = [(offset + size + TRAILER_BYTES, size + TRAILER_BYTES) for offset, size in self.handles]
+            listed = sum(size for end, size in ends if end <= start)
+            if listed > start:  # then some overlap, and each would be read, checked and decoded
+                raise CorruptionError(
+                    f"data blocks of {listed} bytes together in a file of {file.size}", offset=0
+                )
         except CorruptionError as error:
             raise self._inside(footer.index_handle, error) from None
 
@@ -335,7 +345,7 @@ class TableReader:
         """The keys of one data block, in order, and their values.
 
         Raises:
-            CorruptionError: the block is damaged, or contains a key that belongs in another block.
+            CorruptionError: the block is damaged, or contains a key that belongs in another block; or there are too many.
         """
         handle = self.handles[number]
         self.read_on(number)
@@ -350,9 +360,16 @@ class TableReader:
                 raise CorruptionError(
                     f"key {keys[-1][:80]!r} of data block {number} belongs after it", offset=0
                 )
+            self._count(number, len(keys))
         except CorruptionError as error:
             raise self._inside(handle, error) from None
         return keys, values
+
+    def _count(self, number: int, entries: int) -> None:
+        """Refuse a table of more entries than its size allows."""
+        self._entries += entries - self._counts.get(number, 0)
+        self._counts[number] = entries
+        check_count(self._entries, self.file.size)
 
     def _inside(self, handle: BlockHandle, error: CorruptionError) -> CorruptionError:
         """An error whose offset counts from a block, with the offset in the file."""
@@ -430,6 +447,17 @@ class TableReader:
                 f"{name}: bad snappy data: {error}", path=self.path, offset=handle.offset
             ) from None
         return block
+
+
+def check_count(entries: int, size: int) -> None:
+    """Refuse a table with more entries than a file of this size may have.
+
+    Raises:
+        CorruptionError: there are more.
+    """
+    allowed = MIN_ENTRIES + size // ENTRY_BYTES
+    if entries > allowed:
+        raise CorruptionError(f"more than {allowed} entries in a file of {size} bytes")
 
 
 class TableWriter:

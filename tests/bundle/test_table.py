@@ -369,6 +369,39 @@ def test_a_data_block_outside_the_file(opened):
         assert caught.value.offset == 3
 
 
+def test_data_blocks_that_overlap(opened):
+    """A small file could list one block thousands of times, and each would be read and decoded."""
+    empty = bytes(396) + FIXED32.pack(99)  # only restart points
+    handle = BlockHandle(0, 400).encode()
+
+    def table(count):
+        index = block([(b"%04d" % number, handle) for number in range(count)], 1)
+        place = BlockHandle(len(stored(empty)), len(index))
+        return stored(empty) + stored(index) + Footer(place, place).encode()
+
+    assert list(opened(table(1)).items()) == []
+    with pytest.raises(CorruptionError, match="data blocks of 810 bytes together in a file of 490") as caught:
+        opened(table(2))
+    assert caught.value.offset == 405
+
+
+def test_more_entries_than_a_file_may_have(opened, monkeypatch):
+    monkeypatch.setattr(table, "MIN_ENTRIES", 10)
+    monkeypatch.setattr(table, "ENTRY_BYTES", 50)
+    blocks = [[(b"%d%d" % (first, number), b"") for number in range(6)] for first in range(3)]
+    size = len(assemble(*blocks))
+    found = opened(assemble(*blocks))
+    allowed = 10 + size // 50
+    assert 12 < allowed < 18
+    assert len(found.block_items(0)) == len(found.block_items(0)) == len(found.block_items(1)) == 6
+    with pytest.raises(
+        CorruptionError, match=f"more than {allowed} entries in a file of {size} bytes"
+    ) as caught:
+        found.block_items(2)
+    assert caught.value.path == found.path
+    assert found.get(b"25") == b""
+
+
 # Compression: some indexes in the wild have it
 
 

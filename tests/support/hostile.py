@@ -73,8 +73,11 @@ def _block(items: Iterable[tuple[bytes, bytes]], interval: int = 16) -> bytes:
     return builder.finish()
 
 
-def _write_blocks(directory: Path, blocks: Iterable[tuple[bytes, bytes, int]]) -> Path:
-    """A bundle whose index has these blocks: a key that is not before theirs, the stored bytes, the kind of compression."""
+def _write_blocks(directory: Path, blocks: Iterable[tuple[bytes, bytes, int]], times: int = 1) -> Path:
+    """A bundle whose index has these blocks: a key that is not before theirs, the stored bytes, the kind of compression.
+
+    The last one is listed several times.
+    """
     out = bytearray()
     index = BlockBuilder(1)
 
@@ -85,7 +88,10 @@ def _write_blocks(directory: Path, blocks: Iterable[tuple[bytes, bytes, int]]) -
         return handle
 
     for key, block, compression in blocks:
-        index.add(key, put(block, compression).encode())
+        last = put(block, compression).encode()
+        index.add(key, last)
+    for number in range(times - 1):
+        index.add(b"z%08d" % number, last)
     metaindex, handle = put(_block([]), 0), put(index.finish(), 0)
     (directory / "m.index").write_bytes(bytes(out) + Footer(metaindex, handle).encode())
     (directory / "m.data-00000-of-00001").write_bytes(b"")
@@ -280,6 +286,50 @@ def prefix_bombs(directory: Path, count: int) -> Path:
             last = key
         blocks.append((bytes([family, 0xFF]), body + struct.pack("<II", 0, 1), 0))
     return _write_blocks(directory, blocks)
+
+
+def _short_names(count: int) -> Iterable[bytes]:
+    """Keys of five bytes, of which each has nearly all from the one before."""
+    return (
+        b"a" + b"".join(b"%c" % (48 + (number >> shift & 63)) for shift in (18, 12, 6, 0))
+        for number in range(count)
+    )
+
+
+@_input(60_000, key="a0001")
+def short_names(directory: Path, count: int) -> Path:
+    """As many tensors as an index can list: short names, empty, and no restart points."""
+    value = plain("float32", [0], b"").encode()
+    items = [(b"", BundleHeader(1).encode()), *((name, value) for name in _short_names(count))]
+    return _write_blocks(directory, [(items[-1][0], _block(items, 1 << 30), 0)])
+
+
+@_input(1_200_000, key="a0001")
+def compressed_names(directory: Path, count: int) -> Path:
+    """The same, compressed: a tensor takes less than a byte."""
+    value = plain("float32", [0], b"").encode()
+    items = [(b"", BundleHeader(1).encode()), *((name, value) for name in _short_names(count))]
+    blocks = []
+    for start in range(0, len(items), 4096):
+        some = items[start : start + 4096]
+        blocks.append((some[-1][0], bytes(cramjam.snappy.compress_raw(_block(some, 1 << 30))), 1))
+    return _write_blocks(directory, blocks)
+
+
+@_input(20_000)
+def same_block(directory: Path, count: int) -> Path:
+    """One data block in many places of the index block: each is read, checked and decoded."""
+    value = plain("float32", [0], b"").encode()
+    items = [(b"", BundleHeader(1).encode()), *((name, value) for name in _short_names(count))]
+    return _write_blocks(directory, [(items[-1][0], _block(items), 0)], times=count)
+
+
+@_input(20_000)
+def same_empty_block(directory: Path, count: int) -> Path:
+    """The same with a block that has nothing but restart points, so that no key is out of order."""
+    first = _block([(b"", BundleHeader(1).encode()), (b"a", plain("float32", [0], b"").encode())])
+    empty = bytes(20 * count) + struct.pack("<I", 5 * count)
+    return _write_blocks(directory, [(b"b", first, 0), (b"c", empty, 0)], times=count)
 
 
 @_input(2)

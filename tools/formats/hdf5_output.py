@@ -21,6 +21,7 @@ from tensorbundle.tools.formats.listed_index import MOST_SHOWN, is_text
 from tensorbundle.tools.formats.single_file import SingleFileOutput
 from tensorbundle.tools.rewriting.appending import append_entries
 from tensorbundle.tools.rewriting.plan import Carried, Converted
+from tensorbundle.tools.rewriting.ranges import OpenFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,10 +77,16 @@ class Hdf5Output(SingleFileOutput):
                 size = os.path.getsize(empty)
                 structure = stack.enter_context(open(empty, "rb"))
             # Its name is gone by now: a killed process leaves nothing of it.
+            files = stack.enter_context(OpenFiles())
             for offset, entry in places:
                 _copy(structure, file, offset)
                 _, done = append_entries(
-                    file, [entry], verify=options.verify, progress=options.progress, jobs=options.jobs
+                    file,
+                    [entry],
+                    verify=options.verify,
+                    progress=options.progress,
+                    jobs=options.jobs,
+                    files=files,
                 )
                 structure.seek(file.size)
                 yield done

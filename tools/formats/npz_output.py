@@ -12,6 +12,7 @@ from tensorbundle.tools.formats.listed_index import is_text
 from tensorbundle.tools.formats.npy import encode_npy
 from tensorbundle.tools.formats.single_file import SingleFileOutput
 from tensorbundle.tools.rewriting.appending import append_entries
+from tensorbundle.tools.rewriting.ranges import OpenFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,12 +52,14 @@ class NpzOutput(SingleFileOutput):
     def fill(self, file: WritableFile, plan: Plan, path: str, options: TransferOptions) -> Iterator[Written]:
         """See `SingleFileOutput`."""
         del path
-        with zipfile.ZipFile(_Stream(file), "w", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(_Stream(file), "w", zipfile.ZIP_STORED) as archive, OpenFiles() as files:
             for each in plan.entries:
-                yield _write_member(archive, each, options)
+                yield _write_member(archive, each, options, files)
 
 
-def _write_member(archive: zipfile.ZipFile, planned: PlannedEntry, options: TransferOptions) -> Written:
+def _write_member(
+    archive: zipfile.ZipFile, planned: PlannedEntry, options: TransferOptions, files: OpenFiles
+) -> Written:
     entry = planned.origin.entry
     info = zipfile.ZipInfo(f"{decode_key(planned.key)}.npy", _DATE)
     header = encode_npy(entry.dtype, entry.shape)
@@ -65,7 +68,9 @@ def _write_member(archive: zipfile.ZipFile, planned: PlannedEntry, options: Tran
     with archive.open(info, "w", force_zip64=True) as member:
         sink = _Member(member)
         sink.write(header)
-        _, written = append_entries(sink, [planned], verify=options.verify, progress=options.progress)
+        _, written = append_entries(
+            sink, [planned], verify=options.verify, progress=options.progress, files=files
+        )
     return written
 
 

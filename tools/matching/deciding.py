@@ -80,6 +80,8 @@ def match(left: Sequence[Item], right: Sequence[Item], known: Mapping[str, str] 
     Names are unique on each side. The result is deterministic. The time is about linear, as a name is compared with few
     others.
     """
+    if not (left and right):
+        return Decisions()
     deciding = _Deciding(left, right, known or {})
     deciding.run()
     return deciding.decisions(left)

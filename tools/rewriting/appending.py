@@ -42,6 +42,7 @@ def append_entries(
     verify: bool = True,
     progress: Callable[[int], None] | None = None,
     jobs: int = 1,
+    files: OpenFiles | None = None,
 ) -> tuple[list[TensorEntry], Written]:
     """Append the bytes of planned entries to a file, one after another without gaps.
 
@@ -55,6 +56,7 @@ def append_entries(
         verify: whether checksums of sources are checked.
         progress: told how many bytes were read since it was last called.
         jobs: how many threads.
+        files: open files to read from, which stay open.
 
     Returns:
         For each entry its type, shape, size, offset in the file and checksum; and what was read for that.
@@ -64,16 +66,16 @@ def append_entries(
         UnsupportedError: values can't be arrays.
         OSError: the file can't be written to.
     """
-    with OpenFiles() as files:
-        job = _Job(file, files, verify, progress, jobs)
+    with OpenFiles() if files is None else contextlib.nullcontext(files) as opened:
+        job = _Job(file, opened, verify, progress, jobs)
         for scattered, some in itertools.groupby(entries, _is_scattered):
             of_one_kind = list(some)
             if not scattered:  # else each box says what it needs
-                files.prefetch(sources_of(of_one_kind))
+                opened.prefetch(sources_of(of_one_kind))
             for known, group in itertools.groupby(of_one_kind, _has_known_size):
                 (job.append if known else job.append_strings)(list(group))
         if verify:
-            job.written.bytes_read += check_wholes(entries, files)
+            job.written.bytes_read += check_wholes(entries, opened)
     return job.done, job.written
 
 

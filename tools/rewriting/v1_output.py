@@ -15,6 +15,7 @@ from tensorbundle.payloads import decode_strings
 from tensorbundle.slices import readable_key
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.plan import Converted, Literal
+from tensorbundle.tools.rewriting.ranges import OpenFiles
 from tensorbundle.tools.rewriting.reading import Reading
 from tensorbundle.v1.index import refuse_existing_v1, whole_slice, why_not_writable, write_v1
 from tensorbundle.v1.saved_slices import SavedTensor
@@ -81,29 +82,30 @@ class V1Output:
             tensors[tensor.name] = tensor
             records[each.key if each.key in slices else whole.key(each.key)] = each
         written = Written()
+        with OpenFiles() as files:
 
-        def values(name: bytes, part: TensorSlice) -> Array:
-            return _values(records[part.key(name)], options, written)
+            def values(name: bytes, part: TensorSlice) -> Array:
+                return _values(records[part.key(name)], options, written, files)
 
-        written.bytes_written = write_v1(
-            path,
-            list(tensors.values()),
-            values,
-            overwrite=options.overwrite,
-            beside=files_beside(path, options),
-            store=options.store,
-        )
+            written.bytes_written = write_v1(
+                path,
+                list(tensors.values()),
+                values,
+                overwrite=options.overwrite,
+                beside=files_beside(path, options),
+                store=options.store,
+            )
         return written
 
 
-def _values(planned: PlannedEntry, options: TransferOptions, written: Written) -> Array:
+def _values(planned: PlannedEntry, options: TransferOptions, written: Written, files: OpenFiles) -> Array:
     """The values of one slice."""
     origin = planned.origin
     if isinstance(origin, Literal):
         return _decode(origin)
     if not isinstance(origin, Converted):
         raise TypeError(f"{type(origin).__name__} in a plan for V1")
-    with Reading(verify=options.verify, progress=options.progress) as reading:
+    with Reading(verify=options.verify, progress=options.progress, files=files) as reading:
         values = origin.expression.read(whole_box(origin.expression.shape), reading)
     written.bytes_read += reading.bytes_read
     if reading.overflowed:

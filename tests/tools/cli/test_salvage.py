@@ -5,6 +5,7 @@ import pytest
 
 import tensorbundle as tb
 from support.bundles import snapshot
+from support.hostile import INPUTS
 
 
 @pytest.fixture
@@ -44,3 +45,12 @@ def test_damage(run, ckpt, tmp_path):
 
 def test_nothing_there(run, tmp_path):
     assert "its index is missing" in run.error("salvage", tmp_path / "none", tmp_path / "out")
+
+
+def test_more_entries_than_an_index_of_this_size_has(run, tmp_path):
+    """Compressed blocks could otherwise have millions."""
+    source = INPUTS["compressed_names"].make(tmp_path, 20_000)
+    output = run("salvage", source, tmp_path / "out", status=2)
+    assert output.err.startswith(f"tensorbundle salvage: {source}.index: more than 1")
+    assert "entries in a file of" in output.err
+    assert not [*tmp_path.glob("out*")]

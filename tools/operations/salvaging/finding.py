@@ -28,7 +28,7 @@ from tensorbundle.payloads import payload_checksum
 from tensorbundle.slices import readable_key
 from tensorbundle.storage import store_of
 from tensorbundle.storage.paths import basename, final_name, is_far, local_path, split
-from tensorbundle.table import TRAILER_BYTES
+from tensorbundle.table import TRAILER_BYTES, check_count
 from tensorbundle.tools.operations.inspecting.blocks import (
     METAINDEX,
     find_blocks,
@@ -150,6 +150,7 @@ def find_index(prefix: str) -> FoundIndex:
 
     Raises:
         MissingFileError: no file of it exists.
+        CorruptionError: there are more entries than are allowed.
     """
     candidates = [path for path in [index_path(prefix), *_temporaries(index_path(prefix))] if is_file(path)]
     if not candidates:
@@ -190,6 +191,10 @@ def _entries_in(prefix: str, path: str) -> FoundIndex:
                 header = value
             else:
                 _add(found, key, value, None)
+        try:
+            check_count(len(found.entries_found), len(data))
+        except CorruptionError as error:
+            raise error.locate(path=path) from None
         end = block.offset + block.size + TRAILER_BYTES
     if data[end : end + len(METAINDEX)] != METAINDEX:
         header = _add_damaged(found, data, end, len(data)) or header

@@ -185,9 +185,9 @@ class _Search:
             each for each in others.matches if each.evidence.startswith(("checksum", "name", "full name"))
         ]
         taken_old, taken_new = {each.old for each in matches}, {each.new for each in matches}
-        valued = match(
-            [each for name, each in olds.items() if name not in taken_old],
-            [each for name, each in news.items() if name not in taken_new],
+        valued = match(  # only by values, which both sides have
+            [each for name, each in olds.items() if each.checksum is not None and name not in taken_old],
+            [each for name, each in news.items() if each.checksum is not None and name not in taken_new],
         )
         matches += [each for each in valued.matches if each.evidence == "checksum"]
         order = {name: number for number, name in enumerate(olds)}
