@@ -347,9 +347,11 @@ def _parse_and_note(value: bytes, known: Known) -> TensorEntry:
     head = value[: 4 + value[3]] if len(value) > 9 else value
     if not _is_head(head):
         return parse_entry(value)
-    known.note_head(head)
+    if head not in known.specs:
+        known.note_head(head)
     entry = parse_entry(value)
-    known.note_size(value, len(head), entry.nbytes)
+    if not entry.slices:
+        known.note_size(value, len(head), entry.nbytes)
     return entry
 
 
@@ -376,6 +378,10 @@ def parse_entry(value: bytes) -> TensorEntry:
         CorruptionError: not such a message, or an impossible shape or position.
         UnsupportedError: a data type that no checkpoint stores.
     """
+    return (_parse_short if len(value) < _SHORT_BYTES else _parse_long)(value)
+
+
+def _parse(value: bytes) -> TensorEntry:
     dtype = shard = offset = nbytes = stored = 0
     shape: list[bytes] = []  # protobuf joins a message that comes in parts
     slices: list[TensorSlice] = []
@@ -403,6 +409,12 @@ def parse_entry(value: bytes) -> TensorEntry:
     if shard < 0 or offset < 0 or nbytes < 0:
         raise CorruptionError(f"entry with a negative number: shard {shard}, offset {offset}, {nbytes} bytes")
     return TensorEntry(kind, dims, nbytes, shard, offset, unmask(stored))
+
+
+# Entries that list slices come here in every pass over an index, and again for each of the slices, whose owner is looked up.
+_SHORT_BYTES: Final = 256
+_parse_short: Final = functools.lru_cache(maxsize=1 << 13)(_parse)
+_parse_long: Final = functools.lru_cache(maxsize=64)(_parse)
 
 
 @functools.lru_cache(maxsize=1024)  # a checkpoint has few distinct ones

@@ -85,6 +85,8 @@ class Index(ABC):
         self.attributes = {}
         # Slice keys of one tensor follow each other, and each is looked up in what the tensor lists.
         self._last_owner: _Owner | None = None
+        # Of the last pass, which meets the slices of a tensor before the tensor.
+        self._passed_slices: dict[bytes, TensorEntry] = {}
 
     @abstractmethod
     def get(self, key: bytes) -> TensorEntry | None:
@@ -152,9 +154,10 @@ class Index(ABC):
         Raises:
             CorruptionError: a slice is missing, or its type or shape contradicts the tensor's entry.
         """
+        start = slice_key_start(key)
         for each in entry.slices:
-            slice_key = each.key(key)
-            found = self.get(slice_key)
+            slice_key = start + each.key_end
+            found = self._passed_slices.get(slice_key) or self.get(slice_key)
             try:
                 expected = each.shape(entry.shape)
                 if found is None:
@@ -185,12 +188,15 @@ class Index(ABC):
         Raises:
             CorruptionError, UnsupportedError: as `entries`.
         """
+        passed = self._passed_slices = {}
         for keys, entries in self.raw_groups():
             if keys[0] > _SLICE_KEYS and not any(map(_SLICES, entries)):
                 yield keys, entries
                 continue
             for key, entry in zip(keys, entries, strict=True):
-                if not (key.startswith(b"\0") and self.owner(key) is not None):
+                if key.startswith(b"\0") and self.owner(key) is not None:
+                    passed[key] = entry
+                else:
                     yield (key,), (self._sized(key, entry) if entry.slices else entry,)
 
     def raw_groups(self) -> Iterator[tuple[Sequence[bytes], Sequence[TensorEntry]]]:

@@ -101,10 +101,7 @@ class TensorSlice(NamedTuple):
     @property
     def key_end(self) -> bytes:
         """The part of the key after the name."""
-        out = encode_ordered_uint(len(self.extents))
-        for start, length in self.extents:
-            out += encode_ordered_int(start) + encode_ordered_int(length)
-        return out
+        return _key_end(self.extents)
 
     @classmethod
     def parse_key(cls, key: bytes) -> tuple[bytes, TensorSlice]:
@@ -176,6 +173,15 @@ def _parsed(message: bytes) -> tuple[tuple[int, int], ...]:
     if len(extents) > MAX_RANK:
         raise CorruptionError(f"slice of {len(extents)} dimensions, at most {MAX_RANK}")
     return tuple(extents)
+
+
+@functools.lru_cache(maxsize=1 << 14)  # each is looked up in the index, listed, and often written again
+def _key_end(extents: tuple[tuple[int, int], ...]) -> bytes:
+    """The part of a slice key after the name."""
+    out = encode_ordered_uint(len(extents))
+    for start, length in extents:
+        out += encode_ordered_int(start) + encode_ordered_int(length)
+    return out
 
 
 def slice_key_start(name: bytes) -> bytes:

@@ -263,3 +263,15 @@ def test_range():
         TensorEntry(DType.string, (3,), 10, 0, 0),
     ):
         check_range(entry, in_file(entry), 10)
+
+
+@pytest.mark.parametrize("count", [1, 500], ids=["short", "long"])
+def test_entries_with_slices_are_decoded_once(count):
+    """Each pass over an index has them, and each slice asks for its owner's."""
+    slices = tuple(TensorSlice(((start, 1),)) for start in range(count))
+    entry = TensorEntry(DType.int8, (count,), count, slices=slices)
+    encoded = entry.encode()
+    found = parse_entry(encoded)
+    assert found == entry
+    assert next(parse_entries([b"a"], [bytes(bytearray(encoded))])) == ([b"a"], [entry])
+    assert parse_entry(bytes(bytearray(encoded))) is found

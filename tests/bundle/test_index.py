@@ -100,6 +100,16 @@ def test_pieces(index):
     ]
 
 
+def test_slices_that_a_pass_has_met_are_not_looked_up_again(tmp_path, monkeypatch):
+    with BundleIndex(write_bundle(tmp_path / "m", ENTRIES)) as index:
+        looked_up = []
+        get = index.get
+        monkeypatch.setattr(index, "get", lambda key: looked_up.append(key) or get(key))
+        for key, entry in index.entries():
+            assert len(list(index.stored_slices(key, entry))) == len(entry.slices)
+        assert looked_up == [b"names", b"parts"]  # as their owners
+
+
 @pytest.mark.parametrize(
     ("piece", "reason"),
     [

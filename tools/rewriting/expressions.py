@@ -97,15 +97,15 @@ class Stored:
     key: bytes
     entry: TensorEntry
     stored_slices: tuple[StoredSlice, ...] = ()
+    _homes: list[Box] | None = field(default=None, init=False, repr=False)
     _found: dict[tuple[tuple[int, int], ...], int] | None = field(default=None, init=False, repr=False)
     _is_decoded: bool | None = field(default=None, init=False, repr=False)
 
     def _by_corners(self) -> dict[tuple[tuple[int, int], ...], int]:
         """The number of each slice by its corners; empty if slices overlap."""
         if self._found is None:
-            homes = [part.box(self.shape) for part, _, _ in self.stored_slices]
-            overlap = find_overlap(homes)
-            self._found = {} if overlap else {corners(home): at for at, home in enumerate(homes)}
+            overlap = find_overlap(self.homes)
+            self._found = {} if overlap else {corners(home): at for at, home in enumerate(self.homes)}
         return self._found
 
     @classmethod
@@ -146,10 +146,9 @@ class Stored:
         if exact is not None:
             _, key, entry = self.stored_slices[exact]
             return reading.read(self.index, key, entry, whole_box(entry.shape))
-        homes = [part.box(self.shape) for part, _, _ in self.stored_slices]
         needed = [
             (common, home, key, entry)
-            for home, (_, key, entry) in zip(homes, self.stored_slices, strict=True)
+            for home, (_, key, entry) in zip(self.homes, self.stored_slices, strict=True)
             if (common := intersect(box, home)) is not None
         ]
         shape = tuple(each.stop - each.start for each in box)
@@ -164,6 +163,17 @@ class Stored:
         for common, home, key, entry in needed:
             out[relative(common, box)] = reading.read(self.index, key, entry, relative(common, home))
         return out
+
+    @property
+    def homes(self) -> list[Box]:
+        """The box of each of its slices.
+
+        Raises:
+            CorruptionError: a slice exceeds the shape.
+        """
+        if self._homes is None:
+            self._homes = [part.box(self.shape) for part, _, _ in self.stored_slices]
+        return self._homes
 
     @property
     def first_entry(self) -> TensorEntry:

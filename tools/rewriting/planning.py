@@ -13,7 +13,7 @@ from tensorbundle.coding import combine_crc32c
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import CorruptionError, UnsupportedError
 from tensorbundle.shards import check_shape
-from tensorbundle.slices import readable_key
+from tensorbundle.slices import readable_key, slice_key_start
 from tensorbundle.tools.rewriting.expressions import Stored
 from tensorbundle.tools.rewriting.plan import Carried, Converted, PlannedEntry
 from tensorbundle.tools.rewriting.rearranging import Region
@@ -72,8 +72,8 @@ class _Values:
         self._is_computable = False
         self._slices: dict[tuple[tuple[int, int], ...], tuple[bytes, TensorEntry]] = {}
         if isinstance(expression, Stored):
-            for part, name, entry in expression.stored_slices:
-                self._slices.setdefault(corners(part.box(expression.shape)), (name, entry))
+            for home, (_, name, entry) in zip(expression.homes, expression.stored_slices, strict=True):
+                self._slices.setdefault(corners(home), (name, entry))
 
     def stored_slice(self, box: Box) -> tuple[bytes, TensorEntry] | None:
         """The key and the entry of the stored slice that is exactly this box, if there is one."""
@@ -87,7 +87,7 @@ class _Values:
             try:
                 check_shape(stored.shape, stored.dtype)
                 if stored.stored_slices:
-                    must_tile([part.box(stored.shape) for part, _, _ in stored.stored_slices], stored.shape)
+                    must_tile(stored.homes, stored.shape)
             except (CorruptionError, UnsupportedError) as error:
                 raise error.locate(path=stored.index.prefix, key=readable_key(stored.key)) from None
         try:
@@ -128,10 +128,11 @@ def add_entries(
     if is_whole:
         plan.entries.append(_planned(plan, key, source, whole_box(shape), base))
         return
-    must_cover([part.box(shape) for part in slices], shape)
-    total = 0
-    for part in slices:
-        planned = _planned(plan, part.key(key), source, part.box(shape), base)
+    boxes = [part.box(shape) for part in slices]
+    must_cover(boxes, shape)
+    total, start = 0, slice_key_start(key)
+    for part, box in zip(slices, boxes, strict=True):
+        planned = _planned(plan, start + part.key_end, source, box, base)
         plan.entries.append(planned)
         total += planned.origin.entry.nbytes
     plan.partitioned[key] = TensorEntry(values.dtype, shape, total, slices=slices)
@@ -220,12 +221,13 @@ def _side_by_side(stored: Stored) -> Carried | None:
     """All of a tensor whose slices are rows that follow each other: their checksums combine to that of the whole."""
     if not stored.dtype.itemsize:
         return None
-    ordered = sorted(stored.stored_slices, key=lambda each: each.part.box(stored.shape)[0].start)
-    entry = TensorEntry(stored.dtype, stored.shape, 0, ordered[0].entry.shard, ordered[0].entry.offset)
+    placed = zip(stored.homes, stored.stored_slices, strict=True)
+    ordered = sorted(placed, key=lambda each: each[0][0].start)
+    first = ordered[0][1].entry
+    entry = TensorEntry(stored.dtype, stored.shape, 0, first.shard, first.offset)
     place: StoredRange | None = None
     row = 0
-    for each in ordered:
-        box = each.part.box(stored.shape)
+    for box, each in ordered:
         there = stored.index.stored(each.key, each.entry)
         if there is None or box[1:] != whole_box(stored.shape[1:]) or box[0].start != row:
             return None

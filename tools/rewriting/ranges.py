@@ -37,21 +37,26 @@ class TensorRange:
     Attributes:
         store: where the file is.
         stored: the file, the place in it, and the checksum if one is known.
-        key: for messages.
+        raw_key: of the tensor or slice.
         dtype: of its values.
         elements: how many values.
     """
 
     store: Store
     stored: StoredRange
-    key: str
+    raw_key: bytes
     dtype: DType
     elements: int
 
     @classmethod
     def of(cls, index: Index, key: bytes, entry: TensorEntry, stored: StoredRange) -> TensorRange:
         """The range of a tensor of a checkpoint."""
-        return cls(index.store, stored, readable_key(key), entry.dtype, entry.elements)
+        return cls(index.store, stored, key, entry.dtype, entry.elements)
+
+    @property
+    def key(self) -> str:
+        """Its key as text, for messages."""
+        return readable_key(self.raw_key)
 
     @property
     def end(self) -> int:

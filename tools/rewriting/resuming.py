@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from tensorbundle.entries import StoredRange
 from tensorbundle.errors import BundleError
-from tensorbundle.slices import readable_key
 from tensorbundle.tools.rewriting.plan import Converted
 from tensorbundle.tools.rewriting.ranges import OpenFiles, TensorRange, stream_ranges
 
@@ -37,7 +36,7 @@ def completed(
             return None
         entry = origin.entry._replace(offset=offset)
         stored = StoredRange(path, offset, entry.nbytes, entry.crc32c)
-        run.append(TensorRange(store, stored, readable_key(each.key), entry.dtype, entry.elements))
+        run.append(TensorRange(store, stored, each.key, entry.dtype, entry.elements))
         out.append(entry)
         offset += entry.nbytes
     if not store.is_file(path) or store.size(path) != offset:

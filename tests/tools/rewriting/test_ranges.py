@@ -22,7 +22,7 @@ def stream_ranges(run, **options):
         return ranges.stream_ranges(run, files, **options)
 
 
-def in_file(path, entry, key="k"):
+def in_file(path, entry, key=b"k"):
     """The range of an entry, in some file."""
     stored = StoredRange(str(path), entry.offset, entry.nbytes, entry.crc32c)
     return TensorRange(LocalStore(), stored, key, entry.dtype, entry.elements)

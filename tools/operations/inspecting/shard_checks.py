@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tensorbundle.entries import check_range
 from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnreadableFileError
-from tensorbundle.keys import encode_key
+from tensorbundle.slices import readable_key
 from tensorbundle.storage.content import describe_content, describe_text
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
 from tensorbundle.tools.operations.inspecting.damage import Damage
@@ -110,8 +110,8 @@ class ShardChecks:
                     self._progress(nbytes)
             self._report.tensors += 0 if self._quick else len(inside)
         finally:
-            failed = {each.key for each, _ in [*outside, *failures]}
-            fine = [each for each in ordered if each.key not in failed]
+            failed = {each.raw_key for each, _ in [*outside, *failures]}
+            fine = [each for each in ordered if each.raw_key not in failed]
             content = _foreign_content(file, fine, several=bool(outside) or len(failures) > 1)
             if outside or failures:
                 distinct_entries = {each.stored: (each.key, entry) for each, entry in ranges}
@@ -126,15 +126,15 @@ class ShardChecks:
 
     def _check_layout(self, file: RandomAccessFile, ranges: list[TensorRange]) -> None:
         """Find bytes that no tensor, or several tensors, refer to; only ranges that overlap in part are a fault."""
-        keys = {encode_key(each.key): each.key for each in ranges}
         layout = Layout.of(
-            ((encode_key(each.key), each.stored.offset, each.stored.nbytes) for each in ranges), file.size
+            ((each.raw_key, each.stored.offset, each.stored.nbytes) for each in ranges), file.size
         )
         self._report.dead_bytes += layout.dead_bytes
         self._report.aliases += len(layout.aliases)
         for each in layout.overlaps:
-            reason = f"{each.stop - each.start} of its bytes are also those of {keys[each.first]!r}"
-            overlap = CorruptionError(reason, path=file.path, offset=each.start, key=keys[each.second])
+            reason = f"{each.stop - each.start} of its bytes are also those of {readable_key(each.first)!r}"
+            key = readable_key(each.second)
+            overlap = CorruptionError(reason, path=file.path, offset=each.start, key=key)
             self._report.add("overlap", overlap, severity="warning")
 
     def _explain_ranges(self, file: RandomAccessFile, failures: list[_Failure], whole: str | None) -> None:
