@@ -64,6 +64,12 @@ def test_what_killed_writers_left_is_listed_and_deleted(three, run):
         np.testing.assert_array_equal(checkpoint["step"], 2)
 
 
+def test_uploads_are_deleted_where_nothing_else_is(s3, run):
+    s3.client.create_multipart_upload(Bucket="bucket", Key="run/dead.data-00000-of-00001")
+    assert "the parts of an upload" in run("manage", RUN, "clean").out
+    assert s3.uploads() == []
+
+
 def test_verify_all(three, run):
     assert run("verify", "--all", RUN).out.count("ckpt-") == 3
 

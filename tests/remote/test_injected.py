@@ -216,3 +216,56 @@ def test_what_can_not_be_read_now_is_not_lost(s3, source, run, file):
     assert "after 6 attempts" in message
     s3.log.fault = None
     assert not [each for each in s3.objects() if each.startswith("new/")]
+
+
+EVERY = {
+    "info": ["@"],
+    "ls": ["@"],
+    "tree": ["@"],
+    "show": ["@", "b"],
+    "stats": ["@"],
+    "graph": ["@"],
+    "verify": ["@"],
+    "report": ["@", "-o", "s3://bucket/new.html"],
+    "diff": ["@", "@2"],
+    "hash": ["@"],
+    "check": ["@", "--against", "@2"],
+    "suggest": ["@", "@2"],
+    "convert": ["@", "@new", "--to", "tf2"],
+    "rename": ["@", "@new", "b=c"],
+    "cast": ["@", "@new", "*=float16"],
+    "drop": ["@", "@new", "b"],
+    "extract": ["@", "@new", "b"],
+    "slim": ["@", "@new"],
+    "set": ["@", "@new", "b=4"],
+    "reshape": ["@", "@new", "big=50,50"],
+    "transpose": ["@", "@new", "big=0"],
+    "split": ["@", "@new", "big", "x=3", "y=-1"],
+    "concat": ["@", "@new", "c", "b", "big"],
+    "salvage": ["@", "@new"],
+    "reshard": ["@", "@new", "--shards", "2"],
+    "compact": ["@", "@new"],
+    "partition": ["@", "@new", "big=2"],
+    "unpartition": ["@", "@new"],
+    "merge": ["@", "@2", "@new"],
+    "average": ["@", "@2", "@new"],
+    "latest": ["s3://bucket/run"],
+    "manage": ["s3://bucket/run", "clean"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("command", EVERY)
+def test_each_command_says_that_a_server_is_broken(s3, source, run, command):
+    """And not that something is not there, or damaged."""
+    s3.put(source.parent, "run/")
+    for fault, said in (
+        ("500", "after 6 attempts"),
+        ("403", "no permission"),
+        ("400 ExpiredToken", "have expired"),
+    ):
+        s3.log.fault = lambda *_, fault=fault: fault
+        message = run.error(command, *(each.replace("@", "s3://bucket/run/model") for each in EVERY[command]))
+        assert said in message, message
+    s3.log.fault = None

@@ -232,12 +232,13 @@ def _seen_by_tensorflow(prefix: str) -> bool:
 
 
 def must_exist(directory: str) -> None:
-    """Refuse a path that is not a directory.
+    """Refuse a path that is not a directory. Behind a URL, one in which files are only begun is one.
 
     Raises:
         MissingFileError: it is not a directory.
     """
-    if not store_of(directory).is_directory(directory):
+    store = store_of(directory)
+    if not (store.is_directory(directory) or store.uploads(directory)):
         raise MissingFileError("no such directory", path=directory)
 
 
