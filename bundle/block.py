@@ -17,7 +17,7 @@ from tensorbundle.coding import FIXED32, encode_varint, read_varint
 from tensorbundle.errors import CorruptionError
 from tensorbundle.limits import MAX_KEY_RATIO
 
-__all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "contents", "iterate", "seek"]
+__all__ = ["DATA_RESTART_INTERVAL", "BlockBuilder", "around_value", "contents", "iterate", "seek"]
 
 DATA_RESTART_INTERVAL: Final = 16
 _UINT32_MAX: Final = 2**32 - 1
@@ -206,6 +206,11 @@ class BlockBuilder:
     def parts(self) -> tuple[bytes | bytearray, ...]:
         """The block's bytes in two parts, not copied: the entries and the restart array."""
         return self._entries, b"".join(map(FIXED32.pack, [*self._restarts, len(self._restarts)]))
+
+
+def around_value(key: bytes, size: int) -> tuple[bytes, bytes]:
+    """What is before and after a value of so many bytes in a block that has nothing else."""
+    return b"".join(map(encode_varint, (0, len(key), size))) + key, FIXED32.pack(0) + FIXED32.pack(1)
 
 
 def _common_prefix(a: bytes, b: bytes) -> int:

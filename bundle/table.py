@@ -13,18 +13,19 @@ trailer. The footer is the metaindex handle and the index handle padded to 40 by
 from __future__ import annotations
 
 import bisect
+import itertools
 import operator
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, contents, iterate, seek
+from tensorbundle.block import DATA_RESTART_INTERVAL, BlockBuilder, around_value, contents, iterate, seek
 from tensorbundle.coding import FIXED32, crc32c, encode_varint, mask, read_varint, unmask
 from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.limits import ENTRY_BYTES, MAX_SNAPPY_RATIO, MIN_ENTRIES
 from tensorbundle.storage.content import HEAD_BYTES, describe_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorbundle.storage.protocols import RandomAccessFile
 
@@ -467,7 +468,7 @@ class TableWriter:
     is kept in memory.
     """
 
-    def __init__(self, write: Callable[[bytes | bytearray], object]) -> None:
+    def __init__(self, write: Callable[[bytes | bytearray | memoryview], object]) -> None:
         self._write = write
         self._offset = 0
         self._data = BlockBuilder(DATA_RESTART_INTERVAL)
@@ -482,36 +483,53 @@ class TableWriter:
         Raises:
             ConflictError: `key` is not after the one before it.
         """
-        if self._last is not None:
-            if key <= self._last:
-                raise ConflictError(f"table key {key[:80]!r} does not follow {self._last[:80]!r}")
-            if len(key) + len(value) >= 2 * BLOCK_BYTES:
-                self._flush()  # an oversized entry begins a block of its own
-            if self._pending is not None:
-                self._index.add(separator(self._last, key), self._pending.encode())
-                self._pending = None
-        self._last = key
+        self._begin(key, len(value))
         self._data.add(key, value)
         if self._data.size >= BLOCK_BYTES:
             self._flush()
 
+    def add_parts(self, key: bytes, size: int, parts: Iterable[bytes | memoryview]) -> None:
+        """Append an entry whose value has `size` bytes and comes in parts; of a large one, only one part is in memory.
+
+        Raises:
+            ConflictError: as `add`.
+        """
+        if len(key) + size < 2 * BLOCK_BYTES:
+            self.add(key, b"".join(parts))
+            return
+        self._begin(key, size)
+        before, after = around_value(key, size)
+        self._pending = self._put(itertools.chain([before], parts, [after]))
+
+    def _begin(self, key: bytes, size: int) -> None:
+        """Make place for an entry with a value of `size` bytes: an oversized one begins a block of its own."""
+        if self._last is not None:
+            if key <= self._last:
+                raise ConflictError(f"table key {key[:80]!r} does not follow {self._last[:80]!r}")
+            if len(key) + size >= 2 * BLOCK_BYTES:
+                self._flush()
+            if self._pending is not None:
+                self._index.add(separator(self._last, key), self._pending.encode())
+                self._pending = None
+        self._last = key
+
     def finish(self) -> None:
         """Write the last block, the metaindex, the index and the footer."""
         self._flush()
-        metaindex = self._put(BlockBuilder(1))
+        metaindex = self._put(BlockBuilder(1).parts())
         if self._pending is not None:
             self._index.add(successor(self._last or b""), self._pending.encode())
-        index = self._put(self._index)
+        index = self._put(self._index.parts())
         self._write(Footer(metaindex, index).encode())
 
     def _flush(self) -> None:
         if not self._data.empty:
-            self._pending = self._put(self._data)
+            self._pending = self._put(self._data.parts())
             self._data = BlockBuilder(DATA_RESTART_INTERVAL)
 
-    def _put(self, builder: BlockBuilder) -> BlockHandle:
+    def _put(self, parts: Iterable[bytes | bytearray | memoryview]) -> BlockHandle:
         size = crc = 0
-        for part in (*builder.parts(), bytes([UNCOMPRESSED])):
+        for part in itertools.chain(parts, [bytes([UNCOMPRESSED])]):
             self._write(part)
             crc = crc32c(part, crc)
             size += len(part)

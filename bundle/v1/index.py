@@ -35,15 +35,15 @@ from tensorbundle.v1.saved_slices import (
     SavedTensor,
     decode_values,
     encode_meta,
-    encode_slice,
     parse_meta,
     parse_slice,
     size_bound,
+    slice_parts,
 )
 from tensorbundle.writer import commit_file, refuse_name, refuse_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tensorbundle.boxes import Box
     from tensorbundle.dtypes import Array
@@ -289,7 +289,7 @@ def refuse_existing_v1(path: str, *, overwrite: bool, store: Store | None = None
 def write_v1(
     path: str,
     tensors: Sequence[SavedTensor],
-    values: Callable[[bytes, TensorSlice], Array],
+    values: Callable[[bytes, TensorSlice], Array | Iterable[Array]],
     *,
     overwrite: bool = False,
     beside: Mapping[str, bytes] | None = None,
@@ -302,7 +302,8 @@ def write_v1(
     Args:
         path: the file; its directory must exist.
         tensors: the tensors to write.
-        values: returns the values of one slice of a tensor; called in the order of slice keys.
+        values: returns the values of one slice of a tensor, in one array, or in arrays that follow each other in C order,
+            as `slice_parts` takes them; called in the order of slice keys.
         overwrite: whether an existing file may be replaced.
         beside: small files that appear with it, by path.
         store: the store to write to, if the path does not determine it.
@@ -323,7 +324,7 @@ def write_v1(
             table = TableWriter(file.write)
             table.add(HEADER_KEY, encode_meta(sorted(tensors)))
             for key in sorted(records):
-                table.add(key, _record(*records[key], values, path))
+                table.add_parts(key, *_record(*records[key], values, path))
             table.finish()
         commit_file(
             staging, path, beside or {}, lambda: refuse_existing_v1(path, overwrite=overwrite, store=store)
@@ -372,17 +373,24 @@ def _must_fit(tensor: SavedTensor, part: TensorSlice, string_bytes: int, path: s
 
 
 def _record(
-    tensor: SavedTensor, part: TensorSlice, values: Callable[[bytes, TensorSlice], Array], path: str
-) -> bytes:
-    """The data record of one slice.
+    tensor: SavedTensor,
+    part: TensorSlice,
+    values: Callable[[bytes, TensorSlice], Array | Iterable[Array]],
+    path: str,
+) -> tuple[int, Iterator[bytes | memoryview]]:
+    """The data record of one slice: its size, and its bytes in parts.
 
     Raises:
         UnsupportedError: strings of more than 2 GiB.
     """
-    array = values(tensor.name, part)
+    found = values(tensor.name, part)
+    chunks = [found] if isinstance(found, np.ndarray) else found
     if tensor.dtype is DType.string:
-        _must_fit(tensor, part, sum(map(len, array.reshape(-1).tolist())), path)
-    return encode_slice(tensor.name, part, tensor.dtype, array)
+        chunks = list(chunks)
+        _must_fit(
+            tensor, part, sum(len(value) for each in chunks for value in each.reshape(-1).tolist()), path
+        )
+    return slice_parts(tensor.name, part, tensor.dtype, math.prod(part.shape(tensor.shape)), chunks)
 
 
 def whole_slice(rank: int) -> TensorSlice:

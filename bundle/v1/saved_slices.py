@@ -32,6 +32,7 @@ __all__ = [
     "parse_meta",
     "parse_slice",
     "size_bound",
+    "slice_parts",
 ]
 
 _Kind = Literal["fixed", "varint", "bytes"]
@@ -180,18 +181,50 @@ def encode_slice(name: bytes, part: TensorSlice, dtype: DType, values: Array) ->
     Raises:
         UnsupportedError: V1 has no such type.
     """
+    return b"".join(slice_parts(name, part, dtype, values.size, [values])[1])
+
+
+def slice_parts(
+    name: bytes, part: TensorSlice, dtype: DType, elements: int, chunks: Iterable[Array]
+) -> tuple[int, Iterator[bytes | memoryview]]:
+    """The data record of a slice, as `encode_slice`: its size, and its bytes in parts.
+
+    Args:
+        name: the tensor's name.
+        part: the slice.
+        dtype: its type.
+        elements: how many values there are.
+        chunks: the values in C order, in arrays that are encoded one by one. Of types that are encoded as varints or as
+            strings they are gone through twice, as only the values say what size they have.
+
+    Raises:
+        UnsupportedError: V1 has no such type.
+    """
     number, kind = _field_of(dtype)
-    flat = np.ascontiguousarray(values, dtype.numpy).reshape(-1)
-    proto: list[bytes | memoryview]
-    if kind == "bytes":
-        proto = [_field(number, each) for each in flat.tolist()]
+    flat = (np.ascontiguousarray(each, dtype.numpy).reshape(-1) for each in chunks)
+    if kind == "fixed":
+        size = elements * dtype.itemsize
+    elif kind == "varint":
+        size = sum(int(sizes.sum()) for each in flat for _, sizes in _varints(each, dtype))
     else:
-        proto = [flat.view(np.uint8).data] if kind == "fixed" else [*_pack_varints(flat, dtype)]
-        if flat.size:
-            proto.insert(0, _tag(number) + encode_varint(_size(proto)))
-    size = _size(proto)
+        size = sum(len(_field(number, each)) for values in flat for each in values.tolist())
+    packed = _tag(number) + encode_varint(size) if elements and kind != "bytes" else b""
+    size += len(packed)
     head = _name(name) + _field(2, part.encode()) + _tag(3) + encode_varint(size)
-    return b"".join((_tag(2), encode_varint(len(head) + size), head, *proto))
+    head = _tag(2) + encode_varint(len(head) + size) + head + packed
+
+    def parts() -> Iterator[bytes | memoryview]:
+        yield head
+        for each in chunks:
+            values = np.ascontiguousarray(each, dtype.numpy).reshape(-1)
+            if kind == "fixed":
+                yield values.view(np.uint8).data
+            elif kind == "varint":
+                yield from _pack_varints(values, dtype)
+            else:
+                yield from (_field(number, value) for value in values.tolist())
+
+    return len(head) - len(packed) + size, parts()
 
 
 def size_bound(name: bytes, part: TensorSlice, dtype: DType, elements: int, string_bytes: int = 0) -> int:
@@ -251,10 +284,6 @@ def _name(name: bytes) -> bytes:
     return _field(1, name) if name else b""
 
 
-def _size(parts: Iterable[bytes | memoryview]) -> int:
-    return sum(map(len, parts))
-
-
 def _packed(message: memoryview, number: int, width: int) -> memoryview | bytearray:
     """The numbers in a repeated field as one packed list: varints, or floats of `width` bytes.
 
@@ -299,12 +328,18 @@ def _as_type(values: Array, dtype: DType) -> Array:
     return values.astype(dtype.numpy)
 
 
-def _pack_varints(values: Array, dtype: DType) -> Iterator[bytes]:
+def _varints(values: Array, dtype: DType) -> Iterator[tuple[Array, Array]]:
+    """Numbers as `_as_unsigned` gives them, some at a time, and the bytes that each takes."""
     for start in range(0, values.size, _CHUNK):
         chunk = _as_unsigned(values[start : start + _CHUNK], dtype)
         sizes = np.ones(chunk.size, np.int8)
         for bits in range(7, 64, 7):
             sizes += chunk >= np.uint64(1 << bits)
+        yield chunk, sizes
+
+
+def _pack_varints(values: Array, dtype: DType) -> Iterator[bytes]:
+    for chunk, sizes in _varints(values, dtype):
         widest = int(sizes.max())
         groups = np.empty((chunk.size, widest), np.uint8)  # a row for each varint, as wide as the widest
         for place in range(widest):

@@ -170,6 +170,23 @@ def test_where_blocks_end(opened, pairs, blocks):
     assert table.get(b"zzz") is table.get(b"000005") is None
 
 
+@pytest.mark.parametrize(
+    "sizes", [[9, 2 * BLOCK_BYTES, 9], [2 * BLOCK_BYTES] * 2, [3 * BLOCK_BYTES, 9], [9, 8]]
+)
+def test_values_in_parts(sizes):
+    whole, parts = bytearray(), bytearray()
+    one, other = TableWriter(whole.extend), TableWriter(parts.extend)
+    for number, size in enumerate(sizes):
+        value = bytes([number]) * size
+        one.add(b"k%d" % number, value)
+        other.add_parts(b"k%d" % number, size, iter([value[:5], memoryview(value)[5:]]))
+    for each in (one, other):
+        each.finish()
+    assert parts == whole
+    with pytest.raises(ConflictError):
+        other.add_parts(b"k0", 2 * BLOCK_BYTES, [])
+
+
 def test_the_block_threshold_is_exact():
     for size, blocks in [(BLOCK_BYTES - 14, 1), (BLOCK_BYTES - 13, 2)]:
         builder = BlockBuilder(16)

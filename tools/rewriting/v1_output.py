@@ -1,18 +1,19 @@
 """Writes a plan in the old V1 format, whose one file has values in an encoding of its own (`bundle/v1`).
 
-No bytes of a source are carried: every value is read, checked and encoded, one slice at a time.
+No bytes of a source are carried: every value is read, checked and encoded, some at a time. Many of those that are encoded as
+varints are read twice, as a record begins with its size.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tensorbundle.arrays import np
-from tensorbundle.boxes import whole_box
 from tensorbundle.errors import UnsupportedError
 from tensorbundle.payloads import decode_strings
 from tensorbundle.slices import readable_key
+from tensorbundle.tools.rewriting.expressions import stream_values
 from tensorbundle.tools.rewriting.options import Written, files_beside
 from tensorbundle.tools.rewriting.plan import Converted, Literal
 from tensorbundle.tools.rewriting.ranges import OpenFiles
@@ -21,7 +22,7 @@ from tensorbundle.v1.index import refuse_existing_v1, whole_slice, why_not_writa
 from tensorbundle.v1.saved_slices import SavedTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tensorbundle.dtypes import Array, DType
     from tensorbundle.entries import StoredRange
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tensorbundle.tools.rewriting.plan import Plan, PlannedEntry
 
 __all__ = ["V1Output"]
+
+_HELD_BYTES: Final = 16 << 20  # of a slice whose values stay in memory until they are written
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,10 @@ class V1Output:
         written = Written()
         with OpenFiles() as files:
 
-            def values(name: bytes, part: TensorSlice) -> Array:
-                return _values(records[part.key(name)], options, written, files)
+            def values(name: bytes, part: TensorSlice) -> Iterable[Array]:
+                planned = records[part.key(name)]
+                found = _Values(planned, options, written, files)
+                return list(found) if planned.origin.entry.nbytes <= _HELD_BYTES else found
 
             written.bytes_written = write_v1(
                 path,
@@ -98,21 +103,33 @@ class V1Output:
         return written
 
 
-def _values(planned: PlannedEntry, options: TransferOptions, written: Written, files: OpenFiles) -> Array:
-    """The values of one slice."""
-    origin = planned.origin
-    if isinstance(origin, Literal):
-        return _decode(origin)
-    if not isinstance(origin, Converted):
-        raise TypeError(f"{type(origin).__name__} in a plan for V1")
-    with Reading(verify=options.verify, progress=options.progress, files=files) as reading:
-        values = origin.expression.read(whole_box(origin.expression.shape), reading)
-    written.bytes_read += reading.bytes_read
-    if reading.overflowed:
-        written.overflowed[readable_key(planned.key)] = reading.overflowed
-    if reading.lost:
-        written.lost[readable_key(planned.key)] = reading.lost
-    return values
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The values of one slice, in flat arrays; read anew each time that they are gone through."""
+
+    planned: PlannedEntry
+    options: TransferOptions
+    written: Written
+    files: OpenFiles
+
+    def __iter__(self) -> Iterator[Array]:
+        origin = self.planned.origin
+        if isinstance(origin, Literal):
+            yield _decode(origin)
+            return
+        if not isinstance(origin, Converted):
+            raise TypeError(f"{type(origin).__name__} in a plan for V1")
+        with Reading(verify=self.options.verify, progress=self.options.progress, files=self.files) as reading:
+            if not origin.expression.scattered:
+                for source in origin.expression.inputs():
+                    for key, entry in source.stored_entries:
+                        reading.prefetch(source.index, key, entry)
+            yield from stream_values(origin.expression, reading)
+        self.written.bytes_read += reading.bytes_read
+        if reading.overflowed:
+            self.written.overflowed[readable_key(self.planned.key)] = reading.overflowed
+        if reading.lost:
+            self.written.lost[readable_key(self.planned.key)] = reading.lost
 
 
 def _decode(literal: Literal) -> Array:

@@ -35,6 +35,7 @@ from tensorbundle.v1.saved_slices import (
     parse_meta,
     parse_slice,
     size_bound,
+    slice_parts,
 )
 
 NUMBERS = [DType[name] for name in FIELD_OF if name != "string"]
@@ -357,6 +358,25 @@ def test_slice_records_are_those_of_the_protobuf_library(name, part, dtype, shap
     found_name, found_part, found = parse_slice(record)
     assert (found_name, found_part) == (name.encode(), part)
     assert content(decode_values(found, dtype, array.size)) == content(array)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128", "int32", "bool", "string"])
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_a_record_of_values_that_come_in_chunks(dtype, count):
+    values = any_values(dtype, count)
+    chunks = [values[:2], values[2:3], values[3:]]
+    size, parts = slice_parts(b"x", whole_slice(1), DType[dtype], count, chunks)
+    record = b"".join(parts)
+    assert record == encode_slice(b"x", whole_slice(1), DType[dtype], values)
+    assert len(record) == size
+
+
+def any_values(dtype, count):
+    if dtype == "string":
+        out = np.empty(count, object)
+        out[:] = [b"s" * 40 * each for each in range(count)]
+        return out
+    return np.arange(-3, count - 3).astype(DType[dtype].numpy)
 
 
 def test_a_record_in_parts():

@@ -245,6 +245,22 @@ def test_convert_to_v1(run, sources, work, kind):
     assert not [name for name in snapshot(work) if name.startswith("out.")]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_large_tensors_are_written_in_parts(work, run, monkeypatch, dtype):
+    """The same bytes; what is encoded as varints is read twice."""
+    values = np.arange(-5000, 300_000).astype(dtype)
+    with tb.create(work / "m") as writer:
+        writer.add("w", values)
+    monkeypatch.setattr("tensorbundle.tools.rewriting.expressions.CHUNK_ELEMENTS", 1000)
+    files = []
+    for most in (1 << 30, 1000):
+        monkeypatch.setattr("tensorbundle.tools.rewriting.v1_output._HELD_BYTES", most)
+        [summary] = run("convert", work / "m", work / f"out{most}", "--to", "v1", "--json").records
+        files.append((work / f"out{most}").read_bytes())
+    assert files[0] == files[1]
+    assert summary["bytes_read"] == values.nbytes * (1 if dtype == "float32" else 2)
+
+
 def test_what_is_said(run, sources, work):
     *steps, planned = run("convert", sources["new"], work / "m", "--to", "v1", "--dry-run", "--json").records
     assert {each["action"] for each in steps} == {"convert"}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ShownTensor", "parse_region", "show"]
 
 _REGION: Final = re.compile(r"(?P<name>.*)\[(?P<region>[^\[\]]*)\]", re.DOTALL)
-_HELD_BYTES: Final = 256 << 20  # of a tensor that is read at once
+_HELD_BYTES: Final = 32 << 20  # of a tensor that is read at once
 _INTEGER: Final = r"-?\d{1,100}"
 _SLICE: Final = re.compile(f"({_INTEGER})?:({_INTEGER})?(?::({_INTEGER})?)?")
 
@@ -37,7 +37,7 @@ _SLICE: Final = re.compile(f"({_INTEGER})?:({_INTEGER})?(?::({_INTEGER})?)?")
 class ShownTensor:
     """A tensor, or a region of it, and its values.
 
-    A whole tensor of more than 256 MiB is read when its values are requested, which is possible until the next tensor is.
+    A whole tensor of more than 32 MiB is read when its values are requested, which is possible until the next tensor is.
 
     Attributes:
         key: the tensor's.
