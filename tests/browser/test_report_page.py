@@ -70,6 +70,21 @@ def test_the_map_zooms_by_click_and_by_keyboard(show):
     assert text(browser, "#map .crumbs b") != "all"
 
 
+def test_items_of_the_map_are_told_apart(show, tmp_path):
+    """Without what many names begin with, and those of one size in the order of their numbers."""
+    with tb.create(tmp_path / "m") as writer:
+        for number in range(30):
+            writer.add(f"model/layer_{number}/kernel", np.ones(4, np.float32))
+            writer.add(f"model/layer_{number}/bias", np.ones(1, np.float32))
+    browser = show(report(tmp_path / "m", values=False))
+    [model] = browser.execute_script(
+        "return echarts.getInstanceByDom(document.getElementById('treemap')).getOption().series[0].data"
+    )
+    assert model["name"] == "model/layer_…"
+    assert [each["name"] for each in model["children"]] == [str(number) for number in range(30)]
+    assert facts(browser)["first of 30 layers of the largest size"] == "model/layer_0"
+
+
 def test_search_finds_an_object_and_opens_the_way_to_it(show, tmp_path):
     convert(SAMPLE, tmp_path / "tf2", to="tf2")
     browser = show(report(tmp_path / "tf2"))

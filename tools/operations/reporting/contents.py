@@ -120,6 +120,7 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
         weights = {
             key: entry for (key, entry), kind in zip(entries.items(), kinds, strict=True) if kind == _WEIGHTS
         }
+        layers = largest_layers(weights, full_names, len(weights))
         data: dict[str, Any] = {
             "page": "checkpoint",
             "title": _title(about),
@@ -127,7 +128,8 @@ def _of_one(path: Path, *, values: bool, jobs: int, progress: Callable[[int], No
             "footer": _footer(),
             "info": about.to_json(),
             "notes": about.notes,
-            "layers": [each.to_json() for each in largest_layers(weights, full_names, _LARGEST_LAYERS)],
+            "layers": [each.to_json() for each in layers[:_LARGEST_LAYERS]],
+            "equally_large": sum(each.parameters == layers[0].parameters for each in layers),
             "tensors": _tensors(entries, kinds, full_names),
             "graph": graph,
             "shards": list(_shards(checkpoint, entries)),

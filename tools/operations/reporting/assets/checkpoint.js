@@ -43,7 +43,11 @@ function summarySection({ broke, elements }) {
         ]
       : ["tensors with NaN or Inf", "not read"],
     counted(problems.length, "problem", problems.length ? "bad" : "good"),
-    ["largest layer", layers.length ? layerName(layers[0]) : null, "long"],
+    [
+      DATA.equally_large > 1 ? `first of ${number(DATA.equally_large)} layers of the largest size` : "largest layer",
+      layers.length ? layerName(layers[0]) : null,
+      "long",
+    ],
     counted(info.parameters, "parameter"),
     ["of them without optimizer state", number(info.parameters_without_optimizer)],
     counted(info.tensors, "tensor"),

@@ -42,7 +42,8 @@ function stepInto(scope) {
   }
   return { name: brief(name) || "(empty name)", scope };
 }
-// What is inside a scope, the largest first; the tensor of the scope's own name too, if there is one.
+const byNumber = new Intl.Collator(undefined, { numeric: true }).compare;
+// What is inside a scope, the largest first, those of one size by name; the tensor of the scope's own name too, if there is one.
 function ordered(scope) {
   const found = [...scope.children.values()];
   if (found.length && scope.tensor) {
@@ -50,7 +51,7 @@ function ordered(scope) {
     count(own, scope.tensor.size, 1, scope.tensor.kind);
     found.push(own);
   }
-  return found.sort((one, other) => other.size - one.size);
+  return found.sort((one, other) => other.size - one.size || byNumber(one.name, other.name));
 }
 // At most so many of them: the smallest become one item, which can be opened as well.
 function cut(scopes, most) {
@@ -59,6 +60,16 @@ function cut(scopes, most) {
   const rest = { ...scopeOf(`${number(smallest.length)} more`), children: new Map(smallest.entries()) };
   for (const each of smallest) count(rest, each.size, each.count, each.kinds);
   return [...scopes.slice(0, most - 1), rest];
+}
+
+// What many names begin with, up to a number: the items of a map have no room for it, and it tells nothing.
+const MANY_NAMES = 12;
+function sharedStart(names) {
+  if (names.length < MANY_NAMES) return "";
+  let start = names[0];
+  for (const name of names) while (!name.startsWith(start)) start = start.slice(0, -1);
+  start = start.replace(/[0-9]+$/, "");
+  return start.length > 3 ? start : "";
 }
 
 const MAP_CHILDREN = 300; // items of the map that are drawn for the scope that is open,
@@ -76,16 +87,24 @@ function treemap(host, root, { colorOf, detail, leaf }) {
   let ways = []; // for each item of the map, by number, the steps to it from there; the library copies what it is given
   const here = () => trail.at(-1).scope;
 
-  function item(scope, at, above = [], inside = null) {
+  function items(scope, most, above = [], inside = null) {
+    const shown = cut(ordered(scope), most);
+    const start = sharedStart(shown.slice(0, most - 1).map((each) => each.name)); // the last one may be the rest
+    return { start, made: shown.map((each, at) => item(each, at, start, above, inside)) };
+  }
+  function item(scope, at, start, above, inside) {
     const step = stepInto(scope);
     const steps = [...above, step];
     const fill = colorOf(step.scope) || inside || paint(at);
-    const made = { name: step.name, value: step.scope.size, way: ways.push(steps) - 1 };
+    const short = start && scope.name.startsWith(start) && scope.name.slice(start.length);
+    const made = { name: short || step.name, value: step.scope.size, way: ways.push(steps) - 1 };
     made.itemStyle = { color: fill };
     made.label = { color: ink(fill) };
     const room = Math.floor((MAP_GRANDCHILDREN * step.scope.size) / (here().size || 1));
     if (above.length === 0 && room > 1 && step.scope.children.size) {
-      made.children = cut(ordered(step.scope), room).map((each, below) => item(each, below, steps, fill));
+      const below = items(step.scope, room, steps, fill);
+      made.children = below.made;
+      if (below.start) made.name += `/${below.start}…`;
     }
     return made;
   }
@@ -96,12 +115,13 @@ function treemap(host, root, { colorOf, detail, leaf }) {
   }
   function option() {
     ways = [];
-    const data = cut(ordered(here()), MAP_CHILDREN).map((each, at) => item(each, at));
+    const data = items(here(), MAP_CHILDREN).made;
     const series = {
       type: "treemap",
       animation: false, // here, as a treemap takes no notice of the one above it: a click on what moves would miss
       roam: false,
       nodeClick: false,
+      sort: false, // they are in order, also those of one size
       breadcrumb: { show: false },
       ...{ left: 4, right: 4, top: 4, bottom: 4 },
       label: { fontSize: 12, overflow: "truncate" },
