@@ -101,7 +101,8 @@ function treemap(host, root, { colorOf, detail, leaf }) {
     made.itemStyle = { color: fill };
     made.label = { color: ink(fill) };
     const room = Math.floor((MAP_GRANDCHILDREN * step.scope.size) / (here().size || 1));
-    if (above.length === 0 && room > 1 && step.scope.children.size) {
+    // A hundredth of the map is the least that has room for a line of text above what is inside.
+    if (above.length === 0 && room > MAP_GRANDCHILDREN / 100 && step.scope.children.size) {
       const below = items(step.scope, room, steps, fill);
       made.children = below.made;
       if (below.start) made.name += `/${below.start}…`;
