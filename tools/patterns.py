@@ -67,6 +67,8 @@ class Pattern:
         """
         if not self.used:
             near = self._naming.near(self.text)
+            if not self.text.startswith("re:") and not re.search(r"[*?[]", self.text) and self.text in near:
+                near += f"; {f'*{self.text}*'!r} matches names that contain it"
             raise TensorNotFoundError(
                 f"no tensor matches the pattern {self.text!r}{near}", path=self._naming.prefix
             )

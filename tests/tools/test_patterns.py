@@ -72,7 +72,10 @@ def test_no_pattern_means_all():
         (["b*c"], "no tensor matches the pattern 'b*c'"),
         (
             ["a", "kernel"],
-            "no tensor matches the pattern 'kernel'; near: 'dense/kernel', 'dense/kernel/Adam'",
+            (
+                "no tensor matches the pattern 'kernel'; near: 'dense/kernel', 'dense/kernel/Adam'; "
+                "'*kernel*' matches names that contain it"
+            ),
         ),
         (
             ["*dense/krenel*"],

@@ -28,6 +28,11 @@ def test_what_is_from_the_last(run, tmp_path, sources):
     assert told == "differs and is not floating-point: taken from the last: step\n"
 
 
+def test_one_source(run, tmp_path, sources):
+    """Such as a directory, which means the latest checkpoint in it."""
+    assert run("average", sources[0], tmp_path / "out").err.startswith("the mean of one checkpoint; ")
+
+
 def test_error(run, tmp_path, sources):
     other = write(tmp_path / "other", {"w": np.float32([1]), "step": np.int64(1)})
     message = check_refusal(run, tmp_path, "average", sources[0], other, tmp_path / "out")

@@ -184,7 +184,13 @@ def test_totals_count_only_what_is_listed(run, in_golden):
 @pytest.mark.parametrize(
     ("patterns", "message"),
     [
-        (["scoped"], "guide-tf1/tf1-ckpt: no tensor matches the pattern 'scoped'; near: 'scoped/c'"),
+        (
+            ["scoped"],
+            (
+                "guide-tf1/tf1-ckpt: no tensor matches the pattern 'scoped'; near: 'scoped/c'; "
+                "'*scoped*' matches names that contain it"
+            ),
+        ),
         (["a", "*zzz*"], "guide-tf1/tf1-ckpt: no tensor matches the pattern '*zzz*'"),
         (["A"], "guide-tf1/tf1-ckpt: no tensor matches the pattern 'A'; near: 'a'"),
         (

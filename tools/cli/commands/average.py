@@ -27,4 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Make the new checkpoint."""
+    if len(args.sources) == 1:
+        console.note("the mean of one checkpoint; 'tensorbundle latest DIR --all' lists those of a directory")
     return run_step(Average, args, console, source=args.sources[0])
