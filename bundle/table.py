@@ -38,6 +38,7 @@ TRAILER_BYTES: Final = 1 + 4
 # Where a request takes long:
 _AT_ONCE_BYTES: Final = 256 << 20  # of blocks that follow each other and are all needed
 _SMALL_BYTES: Final = 8 << 20  # of blocks that are read together although few of them are needed
+_PIECE_BYTES: Final = 1 << 18  # of a large block that is checked
 _RECENT: Final = 2  # blocks that are kept: slices are in another block than the entry of their tensor
 _MUCH: Final = 4  # part of a block that lookups decode, after which it is decoded as a whole
 BLOCK_BYTES: Final = 262144  # what TensorFlow sets for indexes and for V1 files
@@ -236,6 +237,39 @@ class TableReader:
         found = self._from(number, key)
         return found[1] if found is not None and found[0] == key else None
 
+    def number_of(self, key: bytes) -> int:
+        """The number of the data block that would hold a key; that of all blocks if none would."""
+        return bisect.bisect_left(self.separators, key)
+
+    def find_alone(self, key: bytes, start: bytes, size: int) -> int | None:
+        """The place in the file of the value of `key` behind `start`, with which it begins, if `size` bytes are there.
+
+        The block is checked without being in memory as a whole. None unless it is not compressed and has nothing else.
+
+        Raises:
+            CorruptionError: its checksum is wrong.
+        """
+        number = self.number_of(key)
+        before, after = around_value(key, len(start) + size)
+        before += start
+        whole = len(before) + size + len(after)
+        if number == len(self.handles) or self.handles[number].size != whole:
+            return None
+        offset = self.handles[number].offset
+        if offset + whole + TRAILER_BYTES > self._stop or self._read(offset, len(before)) != before:
+            return None
+        self.file.prefetch([(offset, whole + TRAILER_BYTES)])
+        buffer, computed = memoryview(bytearray(_PIECE_BYTES)), 0
+        for place in range(offset, offset + whole + 1, _PIECE_BYTES):
+            piece = buffer[: min(_PIECE_BYTES, offset + whole + 1 - place)]
+            self.file.readinto(place, piece)
+            computed = crc32c(piece, computed)
+        trailer = self.file.read(offset + whole, TRAILER_BYTES)
+        expected = unmask(FIXED32.unpack_from(trailer, 1)[0])
+        if computed != expected:
+            raise _wrong_checksum(f"data block {number}", self.path, offset, expected, computed)
+        return offset + len(before) if trailer[0] == UNCOMPRESSED else None
+
     def next_key(self, key: bytes) -> bytes | None:
         """The first key that is not before `key`, or None; reads one data block, or a second one.
 
@@ -390,11 +424,7 @@ class TableReader:
         expected = unmask(FIXED32.unpack_from(stored, handle.size + 1)[0])
         computed = crc32c(memoryview(stored)[: handle.size + 1])
         if expected != computed:
-            raise CorruptionError(
-                f"{name}: crc32c stored {expected:08x}, computed {computed:08x}",
-                path=self.path,
-                offset=handle.offset,
-            )
+            raise _wrong_checksum(name, self.path, handle.offset, expected, computed)
         compression = stored[handle.size]
         if compression == UNCOMPRESSED:
             return stored, handle.size
@@ -426,7 +456,8 @@ class TableReader:
         stop, last_bytes = self._end
         for following in self.handles[number + 1 :]:
             last = following.offset + following.size + TRAILER_BYTES
-            if following.offset != end or min(last, stop) - handle.offset > _AT_ONCE_BYTES:
+            large = following.size >= 4 * BLOCK_BYTES  # one that is not kept
+            if large or following.offset != end or min(last, stop) - handle.offset > _AT_ONCE_BYTES:
                 break
             end = last
         if end <= self.file.size:
@@ -459,6 +490,12 @@ def check_count(entries: int, size: int) -> None:
     allowed = MIN_ENTRIES + size // ENTRY_BYTES
     if entries > allowed:
         raise CorruptionError(f"more than {allowed} entries in a file of {size} bytes")
+
+
+def _wrong_checksum(name: str, path: str, offset: int, stored: int, computed: int) -> CorruptionError:
+    return CorruptionError(
+        f"{name}: crc32c stored {stored:08x}, computed {computed:08x}", path=path, offset=offset
+    )
 
 
 class TableWriter:

@@ -8,9 +8,10 @@ from the tables (`saved_slices.py`). TensorFlow reads V1 in core/util/tensor_sli
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tensorbundle.arrays import np
+from tensorbundle.boxes import whole_box
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import HEADER_KEY, BundleHeader, TensorEntry
 from tensorbundle.errors import (
@@ -20,6 +21,7 @@ from tensorbundle.errors import (
     UnsupportedError,
 )
 from tensorbundle.filenames import STATE_FILE, index_path, is_v1_shard_name
+from tensorbundle.gathering import gather
 from tensorbundle.index import Index
 from tensorbundle.keys import decode_key
 from tensorbundle.limits import MAX_RECORD_BYTES
@@ -35,6 +37,7 @@ from tensorbundle.v1.saved_slices import (
     SavedTensor,
     decode_values,
     encode_meta,
+    is_fixed,
     parse_meta,
     parse_slice,
     size_bound,
@@ -50,6 +53,9 @@ if TYPE_CHECKING:
     from tensorbundle.storage.protocols import RandomAccessFile, Store
 
 __all__ = ["V1Index", "refuse_existing_v1", "whole_slice", "why_not_writable", "write_v1"]
+
+
+_LARGE_BYTES: Final = 4 << 20  # of values that are read where they are, if they are there unchanged
 
 
 class V1Index(Index):
@@ -95,6 +101,8 @@ class V1Index(Index):
         self.records: dict[bytes, bytes] = {}
         self.listed: dict[bytes, TensorEntry] = {}
         self._files: list[RandomAccessFile] = []
+        self._names: dict[bytes, tuple[bytes, TensorSlice]] = {}  # of records, by the keys of their entries
+        self._places: dict[bytes, int | None] = {}  # as `place` returned them
         # The last tensor requested; decoded if it was requested twice in a row, because then boxes of it are being read.
         self._last: tuple[bytes, Array | None] = b"", None
         found: dict[bytes, list[tuple[int, SavedTensor]]] = {}
@@ -143,6 +151,7 @@ class V1Index(Index):
             number, part, _ = slices[0]
             self.listed[name] = _entry(first.dtype, first.shape, number)
             self.records[name] = part.key(name)
+            self._names[name] = name, part
             return
         if not slices:
             raise CorruptionError(
@@ -158,6 +167,7 @@ class V1Index(Index):
                 )
             self.listed[key] = _entry(first.dtype, shape, number)
             self.records[key] = key
+            self._names[key] = name, part
 
     def get(self, key: bytes) -> TensorEntry | None:
         """The entry of `key`, slice keys of partitioned tensors included, or None."""
@@ -180,14 +190,49 @@ class V1Index(Index):
     def values(self, key: bytes, entry: TensorEntry, box: Box | None = None) -> Array:
         """The values of one stored tensor or slice, or of a box of it, read-only; their block is read and checked.
 
-        Requests for boxes usually come in series, so the decoded tensor is kept.
+        Requests for boxes usually come in series, so a tensor that has to be decoded is kept.
 
         Raises:
             CorruptionError: the record is missing or damaged.
             UnsupportedError: the format has no such type, or NumPy no such shape.
         """
+        place = self.place(key, entry)
+        if place is not None:
+            return self._read(entry, place, whole_box(entry.shape) if box is None else box)
         array = self._whole(key, entry, keep=box is not None).reshape(entry.shape)  # it may have been kept
         return np.asarray(array[box]) if box else array
+
+    def place(self, key: bytes, entry: TensorEntry) -> int | None:
+        """Where the values of a large tensor or slice are in its file, if they are there as in memory; None of others.
+
+        The first time, all of its block is read and checked.
+
+        Raises:
+            CorruptionError: the checksum of its block is wrong.
+        """
+        if entry.nbytes < _LARGE_BYTES or not is_fixed(entry.dtype):
+            return None
+        if key not in self._places:
+            table = self.tables[entry.shard]
+            _, parts = slice_parts(*self._names[key], entry.dtype, entry.elements, ())
+            try:
+                place = table.find_alone(self.records[key], bytes(next(parts)), entry.nbytes)
+            except CorruptionError as error:
+                raise error.locate(key=readable_key(key)) from None
+            if place is not None:
+                table.file.prefetch([(place, entry.nbytes)])
+            self._places[key] = place
+        return self._places[key]
+
+    def _read(self, entry: TensorEntry, place: int, box: Box) -> Array:
+        """A box of values that are in the file as in memory."""
+        file = self.tables[entry.shard].file
+        check_shape(entry.shape, entry.dtype)
+        out = np.empty([each.stop - each.start for each in box], entry.dtype.numpy)
+        if out.size:
+            gather(lambda start, buffer: file.readinto(place + start, buffer), entry.shape, box, out)
+        out.flags.writeable = False
+        return out
 
     def _whole(self, key: bytes, entry: TensorEntry, *, keep: bool) -> Array:
         before, array = self._last

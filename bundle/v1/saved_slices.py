@@ -29,6 +29,7 @@ __all__ = [
     "decode_values",
     "encode_meta",
     "encode_slice",
+    "is_fixed",
     "parse_meta",
     "parse_slice",
     "size_bound",
@@ -225,6 +226,11 @@ def slice_parts(
                 yield from (_field(number, value) for value in values.tolist())
 
     return len(head) - len(packed) + size, parts()
+
+
+def is_fixed(dtype: DType) -> bool:
+    """Whether values of a type are encoded as they are in memory."""
+    return dtype in _VALUES and _VALUES[dtype][1] == "fixed"
 
 
 def size_bound(name: bytes, part: TensorSlice, dtype: DType, elements: int, string_bytes: int = 0) -> int:

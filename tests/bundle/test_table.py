@@ -187,6 +187,38 @@ def test_values_in_parts(sizes):
         other.add_parts(b"k0", 2 * BLOCK_BYTES, [])
 
 
+def test_a_value_alone_in_its_block(tmp_path):
+    """Where it begins; nothing of another block, of one with a wrong end, or of one that is said to be compressed."""
+    value = bytes(2 * BLOCK_BYTES)
+    written = bytearray()
+    writer = TableWriter(written.extend)
+    writer.add(b"a", b"small")
+    writer.add(b"b", b"start" + value)
+    writer.finish()
+    path = tmp_path / "table"
+    path.write_bytes(written)
+    place = written.index(b"bstart") + 6
+    with LocalFile(str(path)) as file:
+        reader = TableReader(file)
+        assert reader.find_alone(b"b", b"start", len(value)) == place
+        assert reader.find_alone(b"b", b"other", len(value)) is None
+        for key in (b"a", b"c"):
+            assert reader.find_alone(key, b"start", len(value)) is None
+        handle = reader.handles[1]
+        beyond = TableReader(file, [(b"b", BlockHandle(handle.offset + 100, handle.size))])
+        beyond._stop = handle.offset
+        assert beyond.find_alone(b"b", b"start", len(value)) is None
+    end = handle.offset + handle.size
+    written[end : end + 5] = stored(bytes(written[handle.offset : end]), 1)[-5:]
+    path.write_bytes(written)
+    with LocalFile(str(path)) as file:
+        assert TableReader(file).find_alone(b"b", b"start", len(value)) is None
+    written[end - 20] ^= 1
+    path.write_bytes(written)
+    with LocalFile(str(path)) as file, pytest.raises(CorruptionError, match="crc32c stored"):
+        TableReader(file).find_alone(b"b", b"start", len(value))
+
+
 def test_the_block_threshold_is_exact():
     for size, blocks in [(BLOCK_BYTES - 14, 1), (BLOCK_BYTES - 13, 2)]:
         builder = BlockBuilder(16)
@@ -550,6 +582,16 @@ def test_blocks_are_read_together_where_requests_take_long(tmp_path, monkeypatch
     assert list(reader.items()) == items
     assert file.requests - before == requests
     file.close()
+
+
+def test_large_blocks_are_read_one_by_one(tmp_path):
+    items = [(b"%02d" % number, bytes([number]) * 4 * BLOCK_BYTES) for number in range(3)]
+    (tmp_path / "table").write_bytes(table_bytes([(b"", b"small"), *items]))
+    with FarFile(str(tmp_path / "table")) as file:
+        reader = TableReader(file)
+        before = file.requests
+        assert len(list(reader.items())) == 4
+        assert file.requests - before == 4
 
 
 @pytest.mark.parametrize(("small", "requests", "of_all"), [(8 << 20, 1, 1), (0, 2, 3)])

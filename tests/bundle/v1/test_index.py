@@ -99,6 +99,57 @@ def test_any_tensors(tmp_path_factory, arrays):
     assert found == {name: (array.shape, array.dtype, content(array)) for name, array in arrays.items()}
 
 
+LARGE = np.arange(350_000, dtype=np.float32).reshape(700, 500)  # has a block of its own
+
+
+@pytest.fixture
+def no_decoding(monkeypatch):
+    """Values of more than 100 bytes are read where they are."""
+    monkeypatch.setattr("tensorbundle.v1.index._LARGE_BYTES", 100)
+    monkeypatch.setattr(V1Index, "decode", lambda *_: pytest.fail("decoded"))
+
+
+@pytest.mark.usefixtures("no_decoding")
+def test_large_values_are_read_where_they_are(tmp_path):
+    pieces = [item("cut", LARGE[:, :290], "0,700:0,290"), item("cut", LARGE[:, 290:], "0,700:290,210")]
+    tensors = [saved("cut", "float32", LARGE.shape, ["0,700:0,290", "0,700:290,210"])]
+    path = tmp_path / "m"
+    path.write_bytes(v1_bytes([*tensors, saved("w", "float32", LARGE.shape)], [*pieces, item("w", LARGE)]))
+    with tb.open(path) as ckpt:
+        for key in ("w", "cut"):
+            assert content(ckpt[key]) == content(LARGE)
+            assert content(ckpt.read(key, np.s_[7:9, 280:300])) == content(LARGE[7:9, 280:300])
+        [found] = [ckpt.index.values(b"w", ckpt.entry("w"), (slice(3, 3), slice(0, 500)))]
+        assert found.shape == (0, 500)
+
+
+@pytest.mark.usefixtures("no_decoding")
+def test_large_values_are_checked(tmp_path):
+    path = tmp_path / "m"
+    write_v1_file(path, {"w": LARGE})
+    data = bytearray(path.read_bytes())
+    data[400_000] ^= 1
+    path.write_bytes(data)
+    with tb.open(path) as ckpt, pytest.raises(tb.CorruptionError, match="crc32c stored") as caught:
+        ckpt.index.values(b"w", ckpt.entry("w"), (slice(0, 1), slice(0, 500)))
+    assert caught.value.key == "w"
+
+
+def test_values_that_share_a_block_are_decoded(tmp_path, monkeypatch):
+    """Also those in another encoding than TensorFlow's own, and in compressed blocks."""
+    monkeypatch.setattr("tensorbundle.v1.index._LARGE_BYTES", 100)
+    small = {"a": LARGE[:2], "b": LARGE[2:4], "c": LARGE.astype(np.int32)}
+    with tb.open(write_v1_file(tmp_path / "m", small)) as ckpt:
+        for key, array in small.items():
+            assert content(ckpt[key]) == content(array)
+            assert ckpt.index.place(key.encode(), ckpt.entry(key)) is None
+    (tmp_path / "s").write_bytes(
+        snappy_table([(b"", encode_meta([saved("w", "float32", LARGE.shape)])), item("w", LARGE)])
+    )
+    with tb.open(tmp_path / "s") as ckpt:
+        assert content(ckpt["w"]) == content(LARGE)
+
+
 def test_sizes_are_those_of_a_bundle(tmp_path):
     """Also of strings, for which the strings have to be read."""
     write_v1_file(tmp_path / "m", ARRAYS)

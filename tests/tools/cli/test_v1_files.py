@@ -261,6 +261,20 @@ def test_large_tensors_are_written_in_parts(work, run, monkeypatch, dtype):
     assert summary["bytes_read"] == values.nbytes * (1 if dtype == "float32" else 2)
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_large_tensors_are_verified_where_they_are(work, run, monkeypatch, damaged):
+    monkeypatch.setattr("tensorbundle.v1.index._LARGE_BYTES", 1000)
+    monkeypatch.setattr("tensorbundle.v1.index.V1Index.decode", lambda *_: pytest.fail("decoded"))
+    write(work / "m", {"w": np.arange(200_000, dtype=np.float32)})
+    run("convert", work / "m", work / "out", "--to", "v1")
+    if damaged:
+        data = bytearray((work / "out").read_bytes())
+        data[500_000] ^= 1
+        (work / "out").write_bytes(data)
+    found = run("verify", work / "out", status=int(damaged)).out
+    assert ("checksum" in found) if damaged else found.endswith("no problems\n")
+
+
 def test_what_is_said(run, sources, work):
     *steps, planned = run("convert", sources["new"], work / "m", "--to", "v1", "--dry-run", "--json").records
     assert {each["action"] for each in steps} == {"convert"}

@@ -55,6 +55,10 @@ class MendedTable(TableReader):
         """As `TableReader.view`."""
         return super().view(key) if self.meta is None or key else memoryview(self.meta)
 
+    def find_alone(self, key: bytes, start: bytes, size: int) -> None:
+        """None: bits of the file may be flipped."""
+        del key, start, size
+
     def _read(self, offset: int, size: int) -> bytes:
         data = bytearray(super()._read(offset, size))
         for place, bit in self._flipped.items():
