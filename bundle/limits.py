@@ -24,6 +24,7 @@ __all__ = [
     "MAX_RECORD_BYTES",
     "MAX_REPEATS",
     "MAX_SHARDS",
+    "MAX_SLOT_DEPTH",
     "MAX_SNAPPY_RATIO",
     "MAX_STATE_BYTES",
     "MAX_TEXT_BYTES",
@@ -48,6 +49,9 @@ MAX_PATHS: Final = 1 << 26
 # Objects of a graph, for each byte of it and besides: with its edge, each takes at least eight.
 NODE_BYTES: Final = 8
 MIN_NODES: Final = 1000
+# Variables that only slot variables lead to, which have slots themselves, and so on: removing one is repeated for each level.
+# TensorFlow saves no slot variable that leads to anything.
+MAX_SLOT_DEPTH: Final = 100
 MAX_STATE_BYTES: Final = 16 << 20  # of a state file: more than 100,000 checkpoints take
 MAX_SNAPPY_RATIO: Final = 22  # of output to input: 64 bytes from 3 in one element
 MAX_RECORD_BYTES: Final = 1 << 31  # of a V1 record: kMaxMessageBytes

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 from tensorbundle.errors import BundleError, ConflictError, TensorNotFoundError, near_names, quoted
-from tensorbundle.limits import MAX_PATHS
+from tensorbundle.limits import MAX_PATHS, MAX_SLOT_DEPTH
 from tensorbundle.proto.moving import move_edges
 from tensorbundle.proto.nodes import (
     Attribute,
@@ -285,21 +285,21 @@ class ObjectGraph:
         self.mark_values()
         return changed
 
-    def drop(self, path: str) -> list[Attribute]:
-        """Remove the object at `path`, also under its other names, and all objects that only it leads to.
+    def drop(self, *paths: str) -> list[Attribute]:
+        """Remove the objects at some paths, also under their other names, and all objects that only they lead to.
 
         Slot variables are removed with their variable or their optimizer. Returns the attributes of all removed objects.
 
         Raises:
-            TensorNotFoundError: no object at this path.
-            ConflictError: `path` is the root.
+            TensorNotFoundError: no object at a path.
+            ConflictError: a path is that of the root; or as for `drop_keys`.
         """
-        node = self[path]
-        if node is self.root:
+        gone = {self[path] for path in paths}
+        if self.root in gone:
             raise ConflictError("the root object can't be dropped")
         before = self.paths()
         known = list(self.nodes)
-        self._remove({node})
+        self._remove(gone)
         reached = set(self.nodes)
         self._rekey(before)
         return [each for lost in known if lost not in reached for each in lost.attributes]
@@ -311,6 +311,9 @@ class ObjectGraph:
             keys: the keys of the tensors to remove.
             kept: the keys of the other tensors. An attribute whose key is only a prefix of its tensors' keys, like that
                 of a table, is removed when none of its tensors is left.
+
+        Raises:
+            ConflictError: slot variables that contain variables with slots, and so on, deeper than is followed.
         """
         before = self.paths()
         held = {path for path in map(key_path, kept) if path is not None}
@@ -412,7 +415,13 @@ class ObjectGraph:
 
     def _remove(self, gone: set[Node]) -> None:
         """Remove all edges to some objects, and objects that are then unreachable; slots are removed with either end."""
+        rounds = 0
         while gone:
+            rounds += 1
+            if rounds > MAX_SLOT_DEPTH:
+                raise ConflictError(
+                    f"slot variables contain variables with slots, and these others, more than {MAX_SLOT_DEPTH} deep"
+                )
             for each in self.nodes:
                 each.children = {name: child for name, child in each.children.items() if child not in gone}
                 each.slots = [

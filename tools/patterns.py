@@ -9,20 +9,22 @@ special characters.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import itertools
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tensorbundle.errors import BundleError, TensorNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tensorbundle.proto.naming import Naming
 
 __all__ = ["Pattern", "select"]
 
 Item = TypeVar("Item")
+_WILDCARD: Final = re.compile("[*?]")
 
 
 class Pattern:
@@ -44,18 +46,35 @@ class Pattern:
         self.text = text
         self.used = False
         self._naming = naming
-        try:
-            if text.startswith("re:"):
-                self._match = re.compile(text[3:], re.DOTALL).search
-            else:
-                self._match = re.compile(fnmatch.translate(text)).match
-        except (re.error, OverflowError, RecursionError) as error:
-            raise BundleError(f"pattern {text!r} is not a regular expression: {error}") from None
+        self._match = self._compiled if text.startswith("re:") else None
+        # What is in every name that a glob matches, as far as that is easily told: most patterns are not even compiled.
+        self._pieces = () if self._match else tuple(_WILDCARD.split(text.partition("[")[0]))
         self.named = frozenset(naming.meant(text))
 
+    @functools.cached_property
+    def _compiled(self) -> Callable[[str], object]:
+        try:
+            if self.text.startswith("re:"):
+                return re.compile(self.text[3:], re.DOTALL).search
+            return re.compile(fnmatch.translate(self.text)).match
+        except (re.error, OverflowError, RecursionError) as error:
+            raise BundleError(f"pattern {self.text!r} is not a regular expression: {error}") from None
+
     def matches(self, key: str) -> bool:
-        """Whether it matches a name of the tensor with this key."""
-        matches = key in self.named if self.named else any(map(self._match, self._naming.labels(key)))
+        """Whether it matches a name of the tensor with this key.
+
+        Raises:
+            BundleError: not a regular expression, as a glob with very odd brackets is not.
+        """
+        if self.named:
+            matches = key in self.named
+        elif self._match:
+            matches = any(map(self._match, self._naming.labels(key)))
+        else:
+            matches = any(
+                all(map(label.__contains__, self._pieces)) and self._compiled(label)
+                for label in self._naming.labels(key)
+            )
         self.used = self.used or matches
         return matches
 

@@ -476,6 +476,35 @@ def test_drop_of_an_optimizer_takes_its_slots(trained):
     check(trained)
 
 
+def test_drop_of_several_is_that_of_one_after_another(trained):
+    other = ObjectGraph.parse(trained.encode())
+    gone = trained.drop("optimizer", "model/layer")
+    assert {each.full_name for each in gone} == {
+        each.full_name for path in ("optimizer", "model/layer") for each in other.drop(path)
+    }
+    assert trained.encode() == other.encode()
+    check(trained)
+
+
+@pytest.mark.parametrize(("depth", "fails"), [(50, False), (150, True)])
+def test_drop_of_slots_that_contain_variables_with_slots(depth, fails):
+    """TensorFlow saves no such slot variables; each level would take a pass over all objects."""
+    optimizer, below = Node(), Node(attributes=[Attribute("VARIABLE_VALUE", "", attribute_key("v"))])
+    graph = ObjectGraph(Node(children={"optimizer": optimizer, "a": Node(children={"v": below})}))
+    for number in range(depth):
+        slot = Node(children={"v": Node()})
+        optimizer.slots.append(Slot("m", below, slot))
+        graph.root.children[f"s{number}"] = slot
+        below = slot.children["v"]
+    graph.renumber()
+    if fails:
+        with pytest.raises(tb.ConflictError, match="and these others, more than 100 deep"):
+            graph.drop("a")
+    else:
+        graph.drop("a")
+        assert list(graph.root.children) == ["optimizer"]
+
+
 def test_drop_of_a_slot_variable_leaves_the_other(trained):
     gone = trained.drop(PATHS[-2])
     assert [each.full_name for each in gone] == ["dense/kernel/m"]

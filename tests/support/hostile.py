@@ -232,6 +232,40 @@ def many_names(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
+@_input(30_000, key="v0")
+def many_slots_in_names(directory: Path, count: int) -> Path:
+    """Variables with two slots each, by their names alone."""
+    names = [f"v{number}{end}" for number in range(count // 3) for end in ("", "/Adam", "/Adam_1")]
+    entry = plain("float32", [0], b"")
+    write_bundle(directory / "m", {name.encode(): entry for name in names}, [b""])
+    return directory / "m"
+
+
+@_input(20_000, key="v0")
+def nameless_slots(directory: Path, count: int) -> Path:
+    """Slots, each of which may be any variable's."""
+    names = [f"{start}{number}" for number in range(count // 2) for start in ("v", "training/Adam/Variable_")]
+    entry = plain("float32", [0], b"")
+    write_bundle(directory / "m", {name.encode(): entry for name in names}, [b""])
+    return directory / "m"
+
+
+@_input(5_500, key="v0")
+def many_optimizers(directory: Path, count: int) -> Path:
+    """Optimizers of which each has a slot of each variable."""
+    side = max(2, int(count**0.5))
+    names = [*(f"v{number}" for number in range(side)), *(f"o{number}" for number in range(side))]
+    slots = [
+        [(1 + variable, "m", 1 + 2 * side + optimizer * side + variable) for variable in range(side)]
+        for optimizer in range(side)
+    ]
+    keys = [f"v{variable}/.OPTIMIZER_SLOT/o{each}/m" for each in range(side) for variable in range(side)]
+    nodes = [_node([(name, number) for number, name in enumerate(names, 1)])]
+    nodes += [_node(key=name) for name in names[:side]]
+    nodes += [_node(slots=each) for each in slots]
+    return _with_graph(directory, nodes + [_node(key=key) for key in keys], [*names[:side], *keys])
+
+
 @_input(1_400, key="a/v")
 def many_scopes(directory: Path, count: int) -> Path:
     """Names with up to as many scopes."""
@@ -616,6 +650,21 @@ def long_map(directory: Path, count: int) -> Path:
     """Many pairs."""
     (directory / "map.txt").write_text("".join(f"a{number}=b{number}\n" for number in range(count)))
     return directory / "map.txt"
+
+
+@_input(30_000, "map")
+def many_globs(directory: Path, count: int) -> Path:
+    """Many patterns that match nothing."""
+    (directory / "map.txt").write_text("".join(f"*a*b{number}*=x*y*z*\n" for number in range(count)))
+    return directory / "map.txt"
+
+
+@_input(40_000, "recipe")
+def many_patterns(directory: Path, count: int) -> Path:
+    """The same in a recipe."""
+    patterns = ",".join(f'"*a*b{number}*"' for number in range(count))
+    (directory / "r.toml").write_text(f"drop = [{patterns}]\n")
+    return directory / "r.toml"
 
 
 @_input(30_000, "text")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,7 @@ from tensorbundle.tools.optimizers.optimizer import Optimizer
 from tensorbundle.tools.optimizers.ordering import INNER, WHOLE, groups_in_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tensorbundle.proto.graph import Node, ObjectGraph
     from tensorbundle.tools.optimizers.table import Shape
@@ -50,6 +50,8 @@ class Optimizers:
 
     found: list[Optimizer] = field(default_factory=list)
     private: set[str] = field(default_factory=set)
+    _slots: dict[str, list[tuple[str, str]]] | None = field(default=None, init=False, repr=False)
+    _doubtful: dict[str, set[int]] | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(cls, graph: ObjectGraph | None, shapes: Mapping[str, Shape]) -> Optimizers:
@@ -95,24 +97,30 @@ class Optimizers:
         listed = {key for each in self.found for key in each.listed}
         return listed | {variable for each in self.found for _, variable in each.slots}
 
-    def slots_of(self, variable: str) -> Iterator[tuple[str, str]]:
+    def slots_of(self, variable: str) -> Sequence[tuple[str, str]]:
         """The role and the key of every slot of a variable."""
-        for optimizer in self.found:
-            for (role, key), slot in optimizer.slots.items():
-                if key == variable:
-                    yield role, slot
+        if self._slots is None:
+            self._slots = defaultdict(list)
+            for optimizer in self.found:
+                for (role, key), slot in optimizer.slots.items():
+                    self._slots[key].append((role, slot))
+        return self._slots.get(variable, ())
 
     def doubtful_for(self, variable: str) -> dict[str, tuple[str, ...]]:
         """Slots that may belong to this variable or to others, as the files do not tell; each with all of these."""
-        found = {}
-        among: dict[int, bool] = {}  # many slots share their candidates
-        for optimizer in self.found:
-            for slot, candidates in optimizer.doubtful.items():
-                if id(candidates) not in among:
-                    among[id(candidates)] = variable in candidates
-                if among[id(candidates)]:
-                    found[slot] = candidates
-        return found
+        if self._doubtful is None:
+            self._doubtful = defaultdict(set)
+            lists = {id(each): each for optimizer in self.found for each in optimizer.doubtful.values()}
+            for number, candidates in lists.items():  # many slots share them
+                for each in candidates:
+                    self._doubtful[each].add(number)
+        numbers = self._doubtful.get(variable, set())
+        return {
+            slot: candidates
+            for optimizer in (self.found if numbers else ())
+            for slot, candidates in optimizer.doubtful.items()
+            if id(candidates) in numbers
+        }
 
 
 def _in_weights(names: Iterable[str]) -> Iterator[Optimizer]:

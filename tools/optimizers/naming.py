@@ -23,7 +23,7 @@ from tensorbundle.tools.optimizers.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tensorbundle.tools.optimizers.optimizer import Generation
     from tensorbundle.tools.optimizers.table import Shape
@@ -209,12 +209,23 @@ def _legacy(variables: Mapping[str, str], shapes: Mapping[str, Shape]) -> list[O
         elif training is not None:
             found.setdefault(training["scope"], Optimizer("legacy", training["scope"]))
     sizes = {len(scope) for scope in found}
+    inside: list[tuple[Optimizer, str, str]] = []
+    outside: dict[Shape | None, list[str]] = defaultdict(
+        list
+    )  # variables that may have slots without names, by shape
+    trainings = {scope for scope in found if TRAINING.fullmatch(f"{scope}/x")}
     for name, key in variables.items() if found else ():
         optimizer = next(
             (found[name[:at]] for at in _slashes(name) if at in sizes and name[:at] in found), None
         )
+        if optimizer is None or optimizer.path not in trainings:
+            outside[shapes.get(key)].append(key)
         if optimizer is not None and key != optimizer.iterations:
-            _add(optimizer, name[len(optimizer.path) + 1 :].split("/"), key, variables, shapes)
+            inside.append((optimizer, name, key))
+    candidates = {shape: tuple(keys) for shape, keys in outside.items()}
+    for optimizer, name, key in inside:
+        alike = candidates.get(shapes.get(key), ())
+        _add(optimizer, name[len(optimizer.path) + 1 :].split("/"), key, variables, alike)
     for optimizer in found.values():
         tell_momentums_apart(optimizer)
     return [each for each in found.values() if _is_one(each)]
@@ -225,9 +236,9 @@ def _add(
     parts: Sequence[str],
     key: str,
     variables: Mapping[str, str],
-    shapes: Mapping[str, Shape],
+    alike: tuple[str, ...],
 ) -> None:
-    """Add a tensor below an optimizer's scope."""
+    """Add a tensor below an optimizer's scope; `alike` are the variables of its shape that may have slots without names."""
     variable, last = "/".join(parts[:-1]), parts[-1]
     of_training = TRAINING.fullmatch(f"{optimizer.path}/x") is not None
     if not variable and not (of_training and _NAMELESS.fullmatch(last)):
@@ -235,20 +246,9 @@ def _add(
     elif last in LEGACY_ROLES and variable in variables:
         optimizer.slots[last, variables[variable]] = key
     elif of_training and not variable:
-        optimizer.doubtful[key] = tuple(_of_shape(key, optimizer.path, variables, shapes))
+        optimizer.doubtful[key] = alike
     elif of_training:
         optimizer.orphans.append(key)
-
-
-def _of_shape(
-    slot: str, scope: str, variables: Mapping[str, str], shapes: Mapping[str, Shape]
-) -> Iterable[str]:
-    """The variables outside an optimizer's scope that have a slot's shape."""
-    return (
-        key
-        for name, key in variables.items()
-        if not name.startswith(f"{scope}/") and shapes.get(key) == shapes.get(slot)
-    )
 
 
 def _is_one(optimizer: Optimizer) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import functools
 import json
 import re
 from dataclasses import dataclass, replace
@@ -43,36 +44,69 @@ class Rule:
 
     Attributes:
         text: as it was given.
-        pattern: matches the names that change; only whole names, unless `search` is set.
-        replacement: as `re.Match.expand` takes it.
         old: the left side, as it was given.
-        new: the right side, as it was given.
+        new: the right side, as it was given; of a regular expression, as `re.Match.expand` takes it.
         whole: the only name that it matches, or None if it may match several.
         scope: the scope that it matches, with its '/' at the end, empty for all names; None if it is not for a scope.
-        search: whether every place in a name that the pattern matches is replaced.
+        literals: of a glob, what is before, between and after its wildcards.
+        wildcards: of a glob.
+        search: of a regular expression, every place in a name that it matches is replaced.
         assigns: whether it is from an assignment map, where a tensor gets the names of all rules that match it.
         fault: why it can't be used, unless its left side is exactly a name; None if it can be used.
     """
 
     text: str
-    pattern: re.Pattern[str]
-    replacement: str
     old: str
     new: str
     whole: str | None = None
     scope: str | None = None
-    search: bool = False
+    literals: tuple[str, ...] = ()
+    wildcards: tuple[str, ...] = ()
+    search: re.Pattern[str] | None = None
     assigns: bool = False
     fault: str | None = None
 
     def apply(self, name: str) -> str | None:
         """The new name, or None if the rule does not match."""
-        if self.scope is not None:  # as the pattern does, several times as fast
+        if self.whole is not None:
+            return self.new if name == self.whole else None
+        if self.scope is not None:
             return _scope_of(self.new) + name[len(self.scope) :] if name.startswith(self.scope) else None
-        new, count = self.pattern.subn(
-            self.replacement, name
-        )  # `expand` would parse the replacement again for each
-        return new if count else None
+        if self.search is not None:
+            # `expand` would parse the replacement again for each
+            new, count = self.search.subn(self.new, name)
+            return new if count else None
+        found = self.matched(name)
+        if found is None:
+            return None
+        first, *pieces = self.new.split("*")
+        return first + "".join(map("".join, zip(found, pieces, strict=False)))
+
+    def matched(self, name: str) -> list[str] | None:
+        """What each wildcard of a glob matches, the first '*' as much as possible; None if the glob does not match."""
+        if not all(map(name.__contains__, self.literals)):  # nearly always, and in no time
+            return None
+        found = _backwards(self.literals, self.wildcards).fullmatch(name[::-1])
+        return None if found is None else [each[::-1] for each in reversed(found.groups())]
+
+
+@functools.lru_cache(maxsize=1024)
+def _backwards(literals: tuple[str, ...], wildcards: tuple[str, ...]) -> re.Pattern[str]:
+    """A glob as a regular expression with a group for each wildcard, for names read from their ends on.
+
+    From there on, what follows a '*' is at the first place where it can be: no other place need be tried, which takes for
+    ever in long names.
+    """
+    runs = [re.escape(literals[-1][::-1])]  # between one '*' and the next
+    for literal, wildcard in zip(reversed(literals[:-1]), reversed(wildcards), strict=True):
+        if wildcard == "*":
+            runs.append("")
+        else:  # `fnmatch` handles special characters in brackets; its translation is `(?s:` ... `)` and an anchor
+            runs[-1] += f"({fnmatch.translate(wildcard)[4:].rpartition(')')[0]})"
+        runs[-1] += re.escape(literal[::-1])
+    first, *between = runs
+    last = f"(.*){between.pop()}" if between else ""
+    return re.compile(first + "".join(f"(?>(.*?){run})" for run in between) + last, re.DOTALL)
 
 
 def parse_rule(old: str, new: str) -> Rule:
@@ -88,9 +122,7 @@ def parse_rule(old: str, new: str) -> Rule:
     if old.endswith("/") or new.endswith("/"):
         if not (old.endswith("/") and new.endswith("/")):
             raise BundleError(f"rename {text!r}: a scope ends in '/' on both sides")
-        scope, target = _scope_of(old), _scope_of(new)
-        pattern = re.compile(rf"\A{re.escape(scope)}(.*)\Z", re.DOTALL)
-        return Rule(text, pattern, _literal(target) + r"\g<1>", old, new, scope=scope)
+        return Rule(text, old, new, scope=_scope_of(old))
     literal, wildcards, end = [""], [], 0
     for found in _SPECIAL.finditer(old):
         literal[-1] += old[end : found.start()]
@@ -106,14 +138,15 @@ def parse_rule(old: str, new: str) -> Rule:
     fault = f"rename {text!r}: {new.count('*')} '*' on the right, {len(wildcards)} wildcards on the left"
     if new.count("*") > len(wildcards):
         raise BundleError(fault)
-    # fnmatch handles special characters in brackets; its translation is `(?s:` ... `)` and an anchor.
-    groups = [f"({fnmatch.translate(each)[4:].rpartition(')')[0]})" for each in wildcards]
-    parts = zip(map(re.escape, literal), [*groups, ""], strict=True)
-    glob = re.compile(rf"\A{''.join(part + group for part, group in parts)}\Z", re.DOTALL)
-    pieces = [_literal(part) for part in new.split("*")]
-    replacement = pieces[0] + "".join(rf"\g<{number}>{part}" for number, part in enumerate(pieces[1:], 1))
     fewer = f"{fault}: what the others match would be lost from the names; --regex replaces parts of names"
-    return Rule(text, glob, replacement, old, new, fault=fewer if new.count("*") < len(wildcards) else None)
+    return Rule(
+        text,
+        old,
+        new,
+        literals=tuple(literal),
+        wildcards=tuple(wildcards),
+        fault=fewer if new.count("*") < len(wildcards) else None,
+    )
 
 
 def _scope_of(side: str) -> str:
@@ -128,7 +161,7 @@ def has_wildcards(text: str) -> bool:
 
 def whole_rule(old: str, new: str) -> Rule:
     """The rule for one name, in which no character is special."""
-    return Rule(f"{old}={new}", re.compile(rf"\A{re.escape(old)}\Z"), _literal(new), old, new, whole=old)
+    return Rule(f"{old}={new}", old, new, whole=old)
 
 
 def regex_rule(pattern: str, replacement: str) -> Rule:
@@ -144,7 +177,7 @@ def regex_rule(pattern: str, replacement: str) -> Rule:
         re.compile(pattern).sub(replacement, "")
     except (re.error, IndexError) as error:
         raise BundleError(f"rename {text!r}: {error}") from None
-    return Rule(text, compiled, replacement, pattern, replacement, search=True)
+    return Rule(text, pattern, replacement, search=compiled)
 
 
 def parse_map(text: str, path: str) -> list[Rule]:
@@ -251,7 +284,3 @@ def read_map(path: str) -> list[Rule]:
         if isinstance(error, BundleError):
             raise
         raise cannot_read(error, path, "map") from None
-
-
-def _literal(text: str) -> str:
-    return text.replace("\\", r"\\")

@@ -66,9 +66,8 @@ def slim(draft: Draft) -> list[str]:
         )
     if draft.graph is not None:
         with draft.editing_graph() as graph:
-            for each in optimizers.found:
-                path = graph.paths().get(each.node) if each.node is not None else None
-                if path:
-                    graph.drop(path)
+            paths = graph.paths()
+            nodes = [each.node for each in optimizers.found if each.node is not None]
+            graph.drop(*filter(None, map(paths.get, nodes)))
     draft.drop([key for key in found if key in draft.tensors])
     return found

@@ -126,9 +126,9 @@ class _Rules:
             name = self._names[number]
             if not name.startswith(start):
                 break
-            found = rule.pattern.fullmatch(name)
+            found = rule.matched(name) if rule.scope is None else [name[len(start) :]]
             if found is not None:
-                yield name, first + "".join(map("".join, zip(found.groups(), pieces, strict=True)))
+                yield name, first + "".join(map("".join, zip(found, pieces, strict=True)))
 
     def _is_good(self, results: list[tuple[str, str]]) -> bool:
         """Whether a rule is right more often than wrong, and saves lines."""

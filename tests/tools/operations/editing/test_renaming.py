@@ -1,7 +1,12 @@
 """Other names: whole ones, scopes, globs, regular expressions; keys of TF1, paths of TF2."""
 
+import fnmatch
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tensorbundle as tb
 from support.cli import V215
@@ -22,6 +27,7 @@ from support.rewriting import (
 from tensorbundle.proto.paths import escape_name
 from tensorbundle.tools import convert, rewrite
 from tensorbundle.tools import rename as rename_to
+from tensorbundle.tools.operations.editing import rules
 from tensorbundle.tools.operations.editing.renaming import _moved_above
 from tensorbundle.tools.operations.editing.rules import parse_map, parse_rule, regex_rule
 
@@ -463,3 +469,36 @@ class TestAnObjectWithoutAName:
         convert(source, tmp_path / "b", to="tf2", template=source, map={"/a": "a", "a": "/a"})
         before, after = by_path(source), by_path(tmp_path / "b")
         assert (after["a"], after["/a"]) == (before["/a"], before["a"])
+
+
+@given(
+    st.text("ab*?[]!", min_size=1, max_size=8).filter(lambda old: "*" in old and not old.endswith("/")),
+    st.text("ab!", max_size=9),
+)
+def test_globs_match_what_regular_expressions_do(old, name):
+    """The first '*' matches as much as it can, then the second one, and so on."""
+    pieces = re.split(r"(\[[^!]\]|\*|\?|\[!?\]?[^\]]*\])", old)
+    groups = [
+        re.escape(piece[1] if len(piece) == 3 and piece[1] != "!" else piece)
+        if number % 2 == 0 or (len(piece) == 3 and piece[1] != "!")
+        else f"({fnmatch.translate(piece)[4:].rpartition(')')[0]})"
+        for number, piece in enumerate(pieces)
+    ]
+    expected = re.fullmatch("".join(groups), name, re.DOTALL)
+    found = parse_rule(old, "x").matched(name)
+    assert found == (None if expected is None else list(expected.groups()))
+
+
+@pytest.mark.parametrize("old", ["*a*b*a*b*c", "c*a*b*a*b*", "*b?a*b[a]*c*", "*a*" * 9 + "c"])
+def test_globs_on_long_names_take_no_time(old):
+    """A regular expression that tries everything would take longer than anybody waits."""
+    name = "ab" * 100_000 + "c" + "ab" * 100_000
+    assert parse_rule(old, "x").apply(name) is None
+
+
+def test_many_rules_are_not_tried_as_regular_expressions(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(rules, "_backwards", lambda *glob: compiled.append(glob))
+    for number in range(100):
+        assert parse_rule(f"*/a{number}/*", "*").apply("b/c/d") is None
+    assert not compiled
