@@ -8,7 +8,7 @@ from support.cli import V215
 from support.golden import SAMPLE
 from support.parts import write_parts
 from tensorbundle.proto.graph import ObjectGraph
-from tensorbundle.tools import info
+from tensorbundle.tools import info, slim
 
 FIELDS = [
     *("prefix", "kind", "tensors", "parameters", "parameters_without_optimizer", "optimizer", "step"),
@@ -16,7 +16,7 @@ FIELDS = [
 ]
 
 
-def test_a_name_based_checkpoint(run):
+def test_a_name_based_checkpoint(run, tmp_path):
     [found] = run("info", SAMPLE, "--json").records
     assert list(found) == FIELDS
     assert found == {
@@ -35,6 +35,8 @@ def test_a_name_based_checkpoint(run):
     text = run("info", SAMPLE).out.splitlines()
     assert text[0] == str(SAMPLE)
     assert "  parameters  6,969, 2,322 without optimizer" in text
+    slim(SAMPLE, tmp_path / "slim")
+    assert "  parameters  2,323" in run("info", tmp_path / "slim").out.splitlines()
 
 
 @pytest.mark.parametrize(

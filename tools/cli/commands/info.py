@@ -44,7 +44,8 @@ def _rows(found: Info) -> Iterator[tuple[str, str]]:
     if found.written_by is not None:
         yield "written by", found.written_by
     yield "tensors", f"{found.tensors:,}"
-    yield "parameters", f"{found.parameters:,}, {found.parameters_without_optimizer:,} without optimizer"
+    weights = f", {found.parameters_without_optimizer:,} without optimizer" if found.optimizer else ""
+    yield "parameters", f"{found.parameters:,}{weights}"
     yield "optimizer", "none found" if found.optimizer is None else found.optimizer
     yield "step", "-" if found.step is None else f"{found.step:,}"
     yield "dtypes", ", ".join(f"{count} {dtype}" for dtype, count in found.dtypes.items()) or "-"

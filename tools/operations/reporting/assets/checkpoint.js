@@ -49,7 +49,7 @@ function summarySection({ broke, elements }) {
       "long",
     ],
     counted(info.parameters, "parameter"),
-    ["parameters without optimizer state", number(info.parameters_without_optimizer)],
+    ["parameters without optimizer state", info.optimizer ? number(info.parameters_without_optimizer) : null],
     counted(info.tensors, "tensor"),
     ["bytes", bytes(sum(tensors.nbytes))],
     counted(info.shards, "data shard"),
