@@ -11,6 +11,7 @@ __all__ = [
     "ENTRY_BYTES",
     "MAX_DATASETS",
     "MAX_DIRECTORY_BYTES",
+    "MAX_ENCODED_REPEATS",
     "MAX_EXPANDED_BYTES",
     "MAX_EXPANSION",
     "MAX_GROUP_DEPTH",
@@ -62,6 +63,8 @@ MAX_DIRECTORY_BYTES: Final = 100_000_000  # of the directory of a zip archive
 # Also of tensors that share bytes, wherever each of them is read.
 MAX_EXPANDED_BYTES: Final = 128 << 20
 MAX_REPEATS: Final = 16  # bytes of all tensors that are read together, for each byte that they are stored in
+# Of tensors of strings or variants, whose lengths must be decoded to check them; a mebibyte is allowed besides.
+MAX_ENCODED_REPEATS: Final = 4
 MAX_EXPANSION: Final = 100
 MAX_DATASETS: Final = 1_000_000  # of an HDF5 file
 MAX_GROUP_DEPTH: Final = 100  # of groups in groups of an HDF5 file

@@ -488,6 +488,19 @@ def many_string_tensors(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
+@_input(5_000, key="s00001")
+def string_overlaps(directory: Path, count: int) -> Path:
+    """Many tensors of strings in nearly the same bytes, all of which are decoded before they prove to be wrong."""
+    size = 100 * count
+    data = bytes(size + count)
+    entries = {
+        b"s%05d" % number: TensorEntry(DType.string, (size - 4,), size, offset=number)
+        for number in range(count)
+    }
+    write_bundle(directory / "m", entries, [data])
+    return directory / "m"
+
+
 # V1 files
 
 

@@ -19,7 +19,7 @@ from tensorbundle.storage.staging import readable_like
 from tensorbundle.tools.rewriting.aliasing import repeated_bytes
 from tensorbundle.tools.rewriting.bundle_output import BundleOutput
 from tensorbundle.tools.rewriting.plan import Carried, Converted
-from tensorbundle.tools.rewriting.repetition import Repetition
+from tensorbundle.tools.rewriting.repetition import EncodedRepetition, Repetition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -148,11 +148,12 @@ def check_sources(plan: Plan) -> dict[str, int]:
         ConflictError: two tensors would get one key.
         CorruptionError, MissingFileError: a source's data is not all there.
         UnsupportedError: a tensor that the output can't store, or a variant of a big-endian source, whose byte order
-            can't be changed; or tensors that share bytes, more often than is read (`MAX_REPEATS`).
+            can't be changed; or tensors that share bytes, more often than is read (`MAX_REPEATS`,
+            `MAX_ENCODED_REPEATS`).
     """
     plan.check_keys()
     sizes: dict[str, int] = {}
-    repetition = Repetition()
+    repetition, encoded = Repetition(), EncodedRepetition()
     counted: set[tuple[str, bytes, int, int]] = set()  # one tensor may be the source of several
     shares = isinstance(plan.output, BundleOutput)  # carried bytes that tensors have in common, once
     carried: dict[str, tuple[int, int]] = {}  # file to the numbers of its source and of it there
@@ -179,6 +180,7 @@ def check_sources(plan: Plan) -> dict[str, int]:
                 check_range(entry, stored, sizes[path])
             except CorruptionError as error:
                 raise error.locate(key=readable_key(key)) from None
+            encoded.add(entry.dtype, entry.elements, stored)
             if origin is None or not shares:
                 source = index.path, key, stored.offset, stored.nbytes
                 if source not in counted:

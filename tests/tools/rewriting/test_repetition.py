@@ -5,13 +5,15 @@ import pytest
 
 import tensorbundle as tb
 from support.hostile import INPUTS, command_lines
+from tensorbundle import payloads
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import StoredRange, TensorEntry
 from tensorbundle.errors import UnsupportedError
-from tensorbundle.limits import MAX_EXPANDED_BYTES, MAX_REPEATS
+from tensorbundle.limits import MAX_ENCODED_REPEATS, MAX_EXPANDED_BYTES, MAX_REPEATS
+from tensorbundle.tools.cli import main
 from tensorbundle.tools.operations.inspecting.statistics import stats
 from tensorbundle.tools.rewriting import repetition as module
-from tensorbundle.tools.rewriting.repetition import Repetition
+from tensorbundle.tools.rewriting.repetition import EncodedRepetition, Repetition
 
 MEGABYTE = 1 << 20
 
@@ -88,3 +90,36 @@ def test_results_before_the_limit_are_given(aliased):
         found.extend(stats(aliased))
     assert len(found) == 4 * MEGABYTE // 61440
     assert [each.key for each in found[:2]] == ["a00000", "a00001"]
+
+
+@pytest.mark.parametrize("dtype", [DType.string, DType.variant])
+def test_what_is_decoded_to_be_checked_shares_few_bytes(dtype):
+    repetition = EncodedRepetition()
+    for number in range(MAX_ENCODED_REPEATS + 1):  # and a mebibyte besides
+        repetition.add(dtype, number, StoredRange("shard", 0, MEGABYTE, None, False))
+        repetition.add(dtype, number, StoredRange("shard", 0, MEGABYTE, None, False))
+        repetition.add(DType.int8, number, StoredRange("shard", 0, MEGABYTE, None, False))
+    repetition.add(dtype, 1, StoredRange("shard", MEGABYTE, MEGABYTE, None, False))
+    for number in range(MAX_ENCODED_REPEATS - 1):
+        repetition.add(dtype, number + 10, StoredRange("shard", 0, MEGABYTE, None, False))
+    with pytest.raises(
+        UnsupportedError, match=r"have 10485760 bytes or more, stored in 2097152, and at most 4 times"
+    ):
+        repetition.add(dtype, 20, StoredRange("shard", 0, MEGABYTE, None, False))
+
+
+@pytest.mark.parametrize("command", ["verify", "compact", "salvage"])
+def test_strings_that_share_bytes_are_not_all_decoded(command, tmp_path, monkeypatch, capsys):
+    source = INPUTS["string_overlaps"].make(tmp_path, 200)
+    monkeypatch.setattr(module, "_ANY_BYTES", 50_000)
+    decoded = []
+    update = payloads._StringChecksum.update
+    monkeypatch.setattr(
+        payloads._StringChecksum,
+        "update",
+        lambda self, chunk: decoded.append(len(chunk)) or update(self, chunk),
+    )
+    assert main(command_lines("checkpoint", source, source, tmp_path / "out")[command]) > 0
+    assert sum(decoded) <= MAX_ENCODED_REPEATS * 20_200 + 50_000
+    told = capsys.readouterr()
+    assert "share bytes" in told.out + told.err or command == "salvage"

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tensorbundle.entries import check_range
-from tensorbundle.errors import BundleError, CorruptionError, MissingFileError, UnreadableFileError
+from tensorbundle.errors import (
+    BundleError,
+    CorruptionError,
+    MissingFileError,
+    UnreadableFileError,
+    UnsupportedError,
+)
 from tensorbundle.slices import readable_key
 from tensorbundle.storage.content import describe_content, describe_text
 from tensorbundle.tools.operations.explaining.catalogue import cause_line
@@ -15,6 +21,7 @@ from tensorbundle.tools.operations.inspecting.sectors import common_sector
 from tensorbundle.tools.operations.inspecting.zeros import cause_in_bytes, is_zero
 from tensorbundle.tools.rewriting.checking import checked
 from tensorbundle.tools.rewriting.ranges import TensorRange
+from tensorbundle.tools.rewriting.repetition import EncodedRepetition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,7 +99,8 @@ class ShardChecks:
                 inside.append(each)
             except CorruptionError as error:
                 outside.append((each, error.locate(key=each.key)))
-        distinct = {each.stored: each for each in inside}
+        examined = self._affordable(file, inside)
+        distinct = {each.stored: each for each in examined}
         ordered = sorted(distinct.values(), key=lambda each: (each.stored.offset, each.stored.nbytes))
         failures: list[_Failure] = []
 
@@ -108,7 +116,7 @@ class ShardChecks:
                 self._report.bytes += nbytes
                 if self._progress is not None:
                     self._progress(nbytes)
-            self._report.tensors += 0 if self._quick else len(inside)
+            self._report.tensors += 0 if self._quick else len(examined)
         finally:
             failed = {each.raw_key for each, _ in [*outside, *failures]}
             fine = [each for each in ordered if each.raw_key not in failed]
@@ -123,6 +131,17 @@ class ShardChecks:
                 )
                 self._explain_ranges(file, outside, content or (None if self._quick else damage.of_whole))
                 self._explain_checksums(file, ordered, dict(ranges), failures, content, damage)
+
+    def _affordable(self, file: RandomAccessFile, ranges: list[TensorRange]) -> list[TensorRange]:
+        """The ranges that are checked: not those of strings that share bytes again and again, which is reported."""
+        repetition = EncodedRepetition()
+        try:
+            for each in ranges:
+                repetition.add(each.dtype, each.elements, each.stored)
+        except UnsupportedError as error:
+            self._report.add("overlap", UnsupportedError(error.reason, path=file.path))
+            return [each for each in ranges if each.dtype.itemsize]
+        return ranges
 
     def _check_layout(self, file: RandomAccessFile, ranges: list[TensorRange]) -> None:
         """Find bytes that no tensor, or several tensors, refer to; only ranges that overlap in part are a fault."""

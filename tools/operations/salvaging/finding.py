@@ -35,6 +35,7 @@ from tensorbundle.tools.operations.inspecting.blocks import (
     loose_entries,
     mended_block,
 )
+from tensorbundle.tools.rewriting.repetition import EncodedRepetition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +78,7 @@ class FoundIndex(Index):
         self._paths: dict[int, str] = {}
         # By the place and the type of the bytes, as many tensors may have the same.
         self._checksums: dict[tuple[int, int, int, DType, int], int] = {}
+        self._encoded = EncodedRepetition()
 
     def get(self, key: bytes) -> TensorEntry | None:
         """The entry of `key`, slice keys included, or None."""
@@ -115,6 +117,7 @@ class FoundIndex(Index):
         Raises:
             MissingFileError: its data shard does not exist.
             CorruptionError: some of its bytes are missing, or they can't be valid.
+            UnsupportedError: it is one of many tensors of strings that share bytes.
             OSError: the data shard can't be read.
         """
         place = entry.shard, entry.offset, entry.nbytes, entry.dtype, entry.elements
@@ -126,6 +129,7 @@ class FoundIndex(Index):
                 check_range(entry, stored, file.size)
             except CorruptionError as error:
                 raise error.locate(key=readable_key(key)) from None
+            self._encoded.add(entry.dtype, entry.elements, stored)
             checksum = payload_checksum(
                 entry.dtype, entry.elements, entry.nbytes, big_endian=stored.big_endian
             )
