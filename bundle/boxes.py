@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Box",
+    "BoxPlaces",
     "corners",
     "find_overlap",
     "flat_boxes",
@@ -83,6 +85,29 @@ def _swept(boxes: Sequence[Box], numbers: Iterable[int], axis: int) -> tuple[int
                 return min(other, number), max(other, number)
         active.append(number)
     return None
+
+
+class BoxPlaces:
+    """Finds those of many boxes that may have elements in common with another one, without looking at all of them."""
+
+    def __init__(self, boxes: Sequence[Box]) -> None:
+        """For boxes of one rank."""
+        ranks = range(len(boxes[0]) if boxes else 0)
+        self._axis = max(ranks, key=lambda each: len({box[each].start for box in boxes}), default=None)
+        self._numbers = list(range(len(boxes)))
+        if self._axis is not None:
+            extents = [box[self._axis] for box in boxes]
+            self._numbers.sort(key=lambda each: extents[each].start)
+            self._starts = [extents[each].start for each in self._numbers]
+            # The highest stop so far: all boxes before one end there at the latest.
+            self._stops = list(itertools.accumulate((extents[each].stop for each in self._numbers), max))
+
+    def near(self, box: Box) -> list[int]:
+        """The positions of the boxes that may overlap this one, in ascending order."""
+        if self._axis is None:
+            return self._numbers
+        first = bisect.bisect_right(self._stops, box[self._axis].start)
+        return sorted(self._numbers[first : bisect.bisect_left(self._starts, box[self._axis].stop)])
 
 
 def must_cover(boxes: Sequence[Box], shape: tuple[int, ...]) -> None:

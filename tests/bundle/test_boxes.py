@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorbundle.boxes import (
+    BoxPlaces,
     corners,
     find_overlap,
     flat_boxes,
@@ -144,3 +145,24 @@ def test_flat_runs(shape):
         box = tuple(slice(*each) for each in ends)
         found = [value for start, stop in flat_runs(shape, box) for value in range(start, stop)]
         assert found == array[box].reshape(-1).tolist()
+
+
+@pytest.mark.parametrize("shape", [(), (30,), (6, 5), (1, 30)])
+def test_near_boxes_are_found_without_looking_at_all(shape):
+    whole = whole_box(shape)
+    boxes = [tuple(slice(at, at + 1) for at in place) for place in np.ndindex(shape)] + [whole] * (not shape)
+    places = BoxPlaces(boxes)
+    for number, box in enumerate(boxes):
+        near = places.near(box)
+        assert number in near
+        assert near == sorted(near)
+        assert len(near) <= max(1, len(boxes) // max(shape, default=1))
+    assert places.near(whole) == list(range(len(boxes)))
+
+
+def test_near_boxes_of_none_and_of_long_ones():
+    assert BoxPlaces([]).near(()) == []
+    places = BoxPlaces([(slice(0, 100),), (slice(5, 6),), (slice(50, 60),)])
+    assert places.near((slice(55, 56),)) == [0, 1, 2]
+    assert places.near((slice(0, 5),)) == [0]
+    assert places.near((slice(100, 101),)) == []

@@ -415,6 +415,23 @@ def many_shards(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
+@_input(24_000, key="t00001")
+def flipped_blocks(directory: Path, count: int) -> Path:
+    """Blocks of one entry each, half of which have a flipped bit, and nothing that says where they are."""
+    entry = plain("float32", [0], b"").encode()
+    head = _block([(b"", BundleHeader(1).encode())])
+    blocks = [(b"t%05d" % number, _block([(b"t%05d" % number, entry)]), 0) for number in range(count)]
+    path = _write_blocks(directory, [(b"a", head, 0), *blocks])
+    index = directory / "m.index"
+    data = bytearray(index.read_bytes())
+    size = len(blocks[0][1]) + 5  # with its trailer
+    start = len(head) + 5
+    for at in range(start, start + count * size, 2 * size):
+        data[at + 5] ^= 1
+    index.write_bytes(data[: start + count * size])
+    return path
+
+
 # Slices
 
 
@@ -451,6 +468,21 @@ def slice_plus(directory: Path, count: int) -> Path:
     columns = [tb.TensorSlice(((0, half), (column, 1))) for column in range(half)]
     entry = TensorEntry(DType.float32, (half, half), 0, slices=(*rows, *columns))
     write_bundle(directory / "m", {b"t": entry}, [b""])
+    return directory / "m"
+
+
+@_input(12_000, key="t")
+def slice_aliases(directory: Path, count: int) -> Path:
+    """A tensor whose slices all are the same bytes, as large as may be read."""
+    rows = 2048
+    data = np.arange(rows, dtype=np.float32).tobytes()
+    slices = [tb.TensorSlice(((start * rows, rows),)) for start in range(count)]
+    entries: dict[bytes, TensorEntry] = {
+        b"t": TensorEntry(DType.float32, (count * rows,), 0, slices=tuple(slices))
+    }
+    for each in slices:
+        entries[each.key(b"t")] = plain("float32", [rows], data)
+    write_bundle(directory / "m", entries, [data + bytes(count * 40)])
     return directory / "m"
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tensorbundle.arrays import np
 from tensorbundle.boxes import (
+    BoxPlaces,
     corners,
     find_overlap,
     flat_boxes,
@@ -99,6 +100,8 @@ class Stored:
     stored_slices: tuple[StoredSlice, ...] = ()
     _homes: list[Box] | None = field(default=None, init=False, repr=False)
     _found: dict[tuple[tuple[int, int], ...], int] | None = field(default=None, init=False, repr=False)
+    _places: BoxPlaces | None = field(default=None, init=False, repr=False)
+    _scattered: bool | None = field(default=None, init=False, repr=False)
     _is_decoded: bool | None = field(default=None, init=False, repr=False)
 
     def _by_corners(self) -> dict[tuple[tuple[int, int], ...], int]:
@@ -130,8 +133,10 @@ class Stored:
     @property
     def scattered(self) -> bool:
         """Whether slices are cut along another dimension than the first."""
-        inner = whole_box(self.shape)[1:]
-        return any(part.box(self.shape)[1:] != inner for part, _, _ in self.stored_slices)
+        if self._scattered is None:  # each slice of a tensor that is computed asks
+            inner = whole_box(self.shape)[1:]
+            self._scattered = any(home[1:] != inner for home in self.homes)
+        return self._scattered
 
     def read(self, box: Box, reading: Reading) -> Array:
         """The values of a box.
@@ -146,11 +151,14 @@ class Stored:
         if exact is not None:
             _, key, entry = self.stored_slices[exact]
             return reading.read(self.index, key, entry, whole_box(entry.shape))
-        needed = [
-            (common, home, key, entry)
-            for home, (_, key, entry) in zip(self.homes, self.stored_slices, strict=True)
-            if (common := intersect(box, home)) is not None
-        ]
+        if self._places is None:
+            self._places = BoxPlaces(self.homes)
+        needed = []
+        for number in self._places.near(box):
+            _, key, entry = self.stored_slices[number]
+            common = intersect(box, self.homes[number])
+            if common is not None:
+                needed.append((common, self.homes[number], key, entry))
         shape = tuple(each.stop - each.start for each in box)
         try:
             must_tile([common for common, _, _, _ in needed], shape)

@@ -26,6 +26,7 @@ __all__ = ["METAINDEX", "FileBytes", "FoundBlock", "find_blocks", "is_sound", "l
 
 # The metaindex block with its trailer: always empty, and after all data blocks.
 METAINDEX: Final = b"\0\0\0\0\1\0\0\0\0\xc0\xf2\xa1\xb0"
+_METAINDEX: Final = re.compile(re.escape(METAINDEX))
 _STEPS_PER_BYTE: Final = 1  # entries, and elements of compressed blocks, that are tried for each byte
 _BYTES_PER_STEP: Final = 1024  # of a checksum, which take as long as one entry
 _LONGEST: Final = MAX_RECORD_BYTES + (1 << 20)  # bytes of a block, with one large value
@@ -145,10 +146,11 @@ def _after_damaged(data: bytes | FileBytes, start: int, budget: list[int]) -> in
     return None
 
 
-def _next_start(data: bytes | FileBytes, at: int, first: re.Pattern[bytes]) -> int:
-    """The next place where a block may start, from a place on; -1 if there is none."""
-    for start in range(at, len(data), _SEARCHED_BYTES):
-        found = first.search(data[start : start + _SEARCHED_BYTES + _START_BYTES])
+def _next_start(data: bytes | FileBytes, at: int, first: re.Pattern[bytes], end: int | None = None) -> int:
+    """The next place where a block may start, from a place on, up to an end; -1 if there is none."""
+    end = len(data) if end is None else end
+    for start in range(at, end, _SEARCHED_BYTES):
+        found = first.search(data[start : min(start + _SEARCHED_BYTES, end) + _START_BYTES])
         if found is not None:
             return start + found.start()
     return -1
@@ -310,7 +312,7 @@ def _flipped_bit(stored: bytearray) -> tuple[int, int] | None:
 def _sizes_of_block(data: bytes | FileBytes, start: int, end: int) -> list[int]:
     """The possible sizes of a damaged block: up to the end, or up to the metaindex block, also if that is cut short."""
     ends = [end]
-    at = _next_start(data, start + 1, re.compile(re.escape(METAINDEX)))
+    at = _next_start(data, start + 1, _METAINDEX, end)
     if at > 0:
         ends.insert(0, at)
     if end == len(data):
@@ -340,7 +342,7 @@ def _next_whole_key(data: bytes | FileBytes, at: int, end: int, key: bytes, trie
     """The next place where an entry of a tensor with all of its key may be, which is greater than `key`; -1 if there is none."""
     while tries[0] > 0:
         tries[0] -= 1
-        at = _next_start(data, at + 1, _START)
+        at = _next_start(data, at + 1, _START, end)
         if not 0 <= at < end:
             break
         sizes = _sizes(data[at : at + _ENTRY_HEAD_BYTES])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -49,6 +50,7 @@ class MendedTable(TableReader):
         """As `TableReader`; `flipped` has the number of the bit for each place, `meta` is the record of the empty key."""
         super().__init__(file, blocks)
         self._flipped = flipped
+        self._places = sorted(flipped)
         self.meta = meta
 
     def view(self, key: bytes) -> memoryview | None:
@@ -61,9 +63,9 @@ class MendedTable(TableReader):
 
     def _read(self, offset: int, size: int) -> bytes:
         data = bytearray(super()._read(offset, size))
-        for place, bit in self._flipped.items():
-            if offset <= place < offset + size:
-                data[place - offset] ^= 1 << bit
+        first = bisect.bisect_left(self._places, offset)
+        for place in self._places[first : bisect.bisect_left(self._places, offset + size)]:
+            data[place - offset] ^= 1 << self._flipped[place]
         return bytes(data)
 
 

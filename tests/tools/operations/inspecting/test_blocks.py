@@ -1,13 +1,17 @@
 """Finding the blocks of an index without its end."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tensorbundle as tb
 from support.altered import Table
+from support.hostile import INPUTS
 from tensorbundle.block import BlockBuilder
+from tensorbundle.filenames import index_path
 from tensorbundle.tools.operations.inspecting import blocks
-from tensorbundle.tools.operations.inspecting.blocks import find_blocks, loose_entries
+from tensorbundle.tools.operations.inspecting.blocks import find_blocks, loose_entries, mended_block
 
 ITEMS = [(f"key/{number:04}".encode(), bytes([number % 251]) * (number % 40)) for number in range(300)]
 
@@ -84,3 +88,26 @@ def test_loose_entries_after_damage():
         assert len(items) - len(found) <= lost, at
         assert sum(found[key] != value for key, value in items if key in found) <= 1, at
         assert found.keys() <= {key for key, _ in items}, at
+
+
+def test_many_damaged_blocks_are_not_each_searched_to_the_end(tmp_path):
+    """Of blocks with one flipped bit each; the work for each is the same in a large file."""
+    work = []
+    for count in (100, 400):
+        (tmp_path / str(count)).mkdir()
+        source = INPUTS["flipped_blocks"].make(tmp_path / str(count), count)
+        data = index_path(str(source))
+        looked_at = []
+        content = Path(data).read_bytes()
+
+        class Counted(bytes):
+            def __getitem__(self, place, looked_at=looked_at):
+                found = super().__getitem__(place)
+                looked_at.append(len(found) if isinstance(place, slice) else 1)
+                return found
+
+        size = len(content) // count
+        for start in range(0, count * size - 2 * size, 2 * size):
+            mended_block(Counted(content), start, start + size)
+        work.append(sum(looked_at))
+    assert work[1] < 5 * work[0]
