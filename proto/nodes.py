@@ -18,6 +18,7 @@ from tensorbundle.limits import MIN_NODES, NODE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+_NODE: Final = 0x0A  # the tag of a node
 # Tags of the fields of a node, and the fields in each of them: the place of each in a tuple, and what it is when absent.
 _CHILD, _ATTRIBUTE, _SLOT, _SAVER, _MARK = 0x0A, 0x12, 0x1A, 0x22, 0x2A
 _KINDS: Final = frozenset({_CHILD, _ATTRIBUTE, _SLOT, _SAVER, _MARK})
@@ -159,6 +160,13 @@ def _bodies(data: bytes) -> Iterator[tuple[int, int]]:
     """
     pos, end = 0, len(data)
     while pos < end:
+        if data[pos] == _NODE:
+            size, start = read_varint(data, pos + 1, end)
+            pos = start + size
+            if pos > end:
+                raise CorruptionError(f"a node claims {size} bytes of {end - start}")
+            yield start, pos
+            continue
         number, wire_type, value, pos = read_field(data, pos, end)
         if number == 1 and wire_type == LEN and isinstance(value, bytes):
             yield pos - len(value), pos
@@ -178,11 +186,12 @@ def _decoded(data: bytes, count: int) -> Iterator[Node]:
             raise _no_graph("it is cut short") from None
         children = node.children
         for number, name in edges:
-            # Of two edges with one name, TensorFlow takes the first.
-            children.setdefault(name, _node(nodes, number, node, "child", name))
-        for variable, name, slot in dict.fromkeys(slots):  # what is listed twice counts once
-            owner = _node(nodes, variable, node, "a slot's variable")
-            node.slots.append(Slot(name, owner, _node(nodes, slot, node, "slot", name)))
+            child = nodes[number] if number < count else _node(nodes, number, node, f"child {name!r}")
+            children.setdefault(name, child)  # of two edges with one name, TensorFlow takes the first
+        if slots:
+            for variable, name, slot in dict.fromkeys(slots):  # what is listed twice counts once
+                owner = _node(nodes, variable, node, "a slot's variable")
+                node.slots.append(Slot(name, owner, _node(nodes, slot, node, f"slot {name!r}")))
         yield node
 
 
@@ -202,7 +211,10 @@ def _decode_node(
         if tag in _KINDS:
             size, start = data[pos + 1], pos + 2
             if size >= 0x80:
-                size, start = read_varint(data, pos + 1, end)
+                size += (data[start] << 7) - 0x80
+                start += 1
+                if size >> 14:
+                    size, start = read_varint(data, pos + 1, end)
             pos = start + size
             if pos > end:
                 raise CorruptionError(f"a part of node {node.id} claims {size} bytes of {end - start}")
@@ -223,11 +235,15 @@ def _decode_node(
             known = ("", "") if saver is None else (saver.name, saver.object_name)
             node.registered_saver = RegisteredSaver(*_record(data, start, pos, _SAVER_FIELDS, known))
         elif tag == _MARK:
-            [mark] = _record(data, start, pos, _MARK_FIELDS, (node.has_checkpoint_values or 0,))
+            if data[start:pos] == b"\x08\x01":  # as most are
+                mark = True
+            else:
+                [mark] = _record(data, start, pos, _MARK_FIELDS, (node.has_checkpoint_values or 0,))
             node.has_checkpoint_values = bool(mark)
         else:
             unknown += data[begin:pos]
-    node.unknown = bytes(unknown)
+    if unknown:
+        node.unknown = bytes(unknown)
     return edges, slots
 
 
@@ -249,7 +265,9 @@ def _record(data: bytes, pos: int, end: int, places: Mapping[int, int], empty: t
         tag, size = data[pos], data[pos + 1]
         place = places.get(tag)
         value: int | str | bytes
-        if place is None or size >= 0x80:
+        if size >= 0x80 and place is not None and not tag & 7:
+            value, pos = read_varint(data, pos + 1, end)
+        elif place is None or size >= 0x80:
             number, wire_type, value, pos = read_field(data, pos, end)
             place = places.get(number << 3 | wire_type)
             if isinstance(value, bytes) and place is not None:
@@ -266,8 +284,8 @@ def _record(data: bytes, pos: int, end: int, places: Mapping[int, int], empty: t
     return tuple(found)
 
 
-def _node(nodes: Sequence[Node], number: int, of: Node, what: str, name: str | None = None) -> Node:
-    """The node that a number in the encoding of another one means.
+def _node(nodes: Sequence[Node], number: int, of: Node, what: str) -> Node:
+    """The node that a number in the encoding of another one means; `what` is said of it in the error.
 
     Raises:
         CorruptionError: there is none.
@@ -275,7 +293,6 @@ def _node(nodes: Sequence[Node], number: int, of: Node, what: str, name: str | N
     if number >= len(nodes):
         number = signed32(number)
         if not 0 <= number < len(nodes):
-            what = what if name is None else f"{what} {name!r}"
             raise CorruptionError(
                 f"object graph node {of.id}: {what} is node {number}, there are {len(nodes)}"
             )
