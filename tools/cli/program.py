@@ -48,9 +48,24 @@ _COLLECT: Final = (10_000, 50, 1_000)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. Arguments that can't be parsed exit with status 2."""
+    """Run the command line; returns the exit status. Arguments that can't be parsed exit with status 2.
+
+    Without arguments, those of the process count, which is then expected to end.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*_COLLECT)
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    finally:
+        gc.set_threshold(*thresholds)
+        if argv is None:
+            # At its end, the interpreter looks for cyclic garbage among all that there is, which takes a tenth of a listing.
+            gc.freeze()
+
+
+def _main(argv: Sequence[str]) -> int:
     _prepare_streams()
-    name, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    name, *arguments = argv or ["--help"]
     if name == "help":
         name, arguments = (arguments[0], ["--help"]) if arguments else ("--help", [])
     if name == COMPLETE and arguments:
@@ -114,8 +129,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     )
 
     args = None
-    previous, thresholds = _handle_signals(), gc.get_threshold()
-    gc.set_threshold(*_COLLECT)
+    previous = _handle_signals()
     try:
         command = load(name)
         args = parser_of(name, command).parse_args(arguments)
@@ -147,7 +161,6 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         reason = f"unexpected {type(error).__name__}: {error}; please report it"
         return _fail(name, BundleError(reason), args)
     finally:
-        gc.set_threshold(*thresholds)
         for number, handler in previous.items():
             signal.signal(number, handler)
     return status
