@@ -31,6 +31,7 @@ __all__ = [
     "FIXED32",
     "FIXED64",
     "MASK_DELTA",
+    "ONE_BYTE",
     "combine_crc32c",
     "crc32c",
     "crc32c_of_zeros",
@@ -67,7 +68,7 @@ _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli, bit-reflected
 _STEPS: Final = 4096  # powers of x between those that `find_flipped_bit` compares
 
 _RUN: Final = 256  # varints of one byte that are read at once
-_ONE_BYTE: Final = tuple(bytes([value]) for value in range(0x80))  # most varints
+ONE_BYTE: Final = tuple(bytes([value]) for value in range(0x80))  # most varints
 VARINT, I64, LEN, GROUP, END_OF_GROUP, I32 = range(6)  # protobuf wire types
 MAX_NESTED_GROUPS: Final = 100  # as in protobuf
 
@@ -220,7 +221,7 @@ def _multiply_modulo(a: int, b: int) -> int:
 def encode_varint(value: int) -> bytes:
     """`value` as a varint; negative values in 64-bit two's complement, as protobuf encodes int32 and int64."""
     if 0 <= value < 0x80:
-        return _ONE_BYTE[value]
+        return ONE_BYTE[value]
     if 0 <= value < 0x4000:
         return bytes((value & 0x7F | 0x80, value >> 7))
     value &= UINT64_MASK

@@ -11,12 +11,13 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tensorbundle.coding import LEN, encode_varint, read_field, read_varint, signed32
+from tensorbundle.coding import LEN, ONE_BYTE, encode_varint, read_field, read_varint, signed32
 from tensorbundle.errors import ConflictError, CorruptionError
 from tensorbundle.limits import MIN_NODES, NODE_BYTES
+from tensorbundle.proto.paths import VARIABLE_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _NODE: Final = 0x0A  # the tag of a node
 # Tags of the fields of a node, and the fields in each of them: the place of each in a tuple, and what it is when absent.
@@ -28,7 +29,16 @@ _SLOT_FIELDS, _SLOT_EMPTY = {0x08: 0, 0x12: 1, 0x18: 2}, (0, "", 0)
 _SAVER_FIELDS: Final = {0x0A: 0, 0x12: 1}
 _MARK_FIELDS: Final = {0x08: 0}
 
-__all__ = ["Attribute", "Node", "RegisteredSaver", "Slot", "decode_nodes", "encode_nodes", "is_encoding_of"]
+__all__ = [
+    "Attribute",
+    "Node",
+    "RegisteredSaver",
+    "Slot",
+    "decode_nodes",
+    "encode_nodes",
+    "is_encoding_of",
+    "stored_edges",
+]
 
 
 @dataclass(slots=True)
@@ -133,6 +143,19 @@ def is_encoding_of(data: bytes, count: int, stored: bytes) -> bool:
     return end == len(data)
 
 
+def stored_edges(data: bytes) -> list[list[tuple[str, int]]]:
+    """Every node's edges in an encoded graph, as name and number of a node, in order; also several of one name.
+
+    Raises:
+        CorruptionError: not such a message; the numbers are not checked.
+    """
+    count = _count(data)
+    return [
+        [(name, signed32(number)) for number, name in edges]
+        for _, edges, _ in _with_ends(data, [Node(number) for number in range(count)])
+    ]
+
+
 def _count(data: bytes) -> int:
     """How many nodes an encoded graph has.
 
@@ -175,15 +198,7 @@ def _bodies(data: bytes) -> Iterator[tuple[int, int]]:
 def _decoded(data: bytes, count: int) -> Iterator[Node]:
     """Each of `count` nodes, when all of it is decoded."""
     nodes = [Node(number) for number in range(count)]
-    for node, (start, end) in zip(nodes, _bodies(data), strict=True):
-        try:
-            edges, slots = _decode_node(node, data, start, end)
-        except CorruptionError as error:
-            raise _no_graph(error.reason) from None
-        except UnicodeDecodeError as error:
-            raise _no_graph(f"{error.object!r} is not UTF-8") from None
-        except IndexError:
-            raise _no_graph("it is cut short") from None
+    for node, edges, slots in _with_ends(data, nodes):
         children = node.children
         for number, name in edges:
             child = nodes[number] if number < count else _node(nodes, number, node, f"child {name!r}")
@@ -193,6 +208,25 @@ def _decoded(data: bytes, count: int) -> Iterator[Node]:
                 owner = _node(nodes, variable, node, "a slot's variable")
                 node.slots.append(Slot(name, owner, _node(nodes, slot, node, f"slot {name!r}")))
         yield node
+
+
+def _with_ends(
+    data: bytes, nodes: Sequence[Node]
+) -> Iterator[tuple[Node, list[tuple[int, str]], list[tuple[int, str, int]]]]:
+    """Each node, decoded but for what leads to others, with its edges and slots, whose ends are still numbers.
+
+    Raises:
+        CorruptionError: a node is not such a message.
+    """
+    for node, (start, end) in zip(nodes, _bodies(data), strict=True):
+        try:
+            yield node, *_decode_node(node, data, start, end)
+        except CorruptionError as error:
+            raise _no_graph(error.reason) from None
+        except UnicodeDecodeError as error:
+            raise _no_graph(f"{error.object!r} is not UTF-8") from None
+        except IndexError:
+            raise _no_graph("it is cut short") from None
 
 
 def _decode_node(
@@ -312,12 +346,13 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
         ConflictError: an edge to a node that is not among them, or a name that is not UTF-8.
     """
     out = io.BytesIO()  # whose bytes are not copied at the end
+    count = len(nodes)
     for node in nodes:
-        ends = [*node.children.values()]
-        for slot in node.slots:
-            ends += (slot.variable, slot.slot)
+        ends: Iterable[Node] = node.children.values()
+        if node.slots:
+            ends = [*ends, *(end for slot in node.slots for end in (slot.variable, slot.slot))]
         for end in ends:
-            if not 0 <= end.id < len(nodes) or nodes[end.id] is not end:
+            if not 0 <= end.id < count or nodes[end.id] is not end:
                 raise ConflictError(f"object graph node {node.id}: an edge to an object outside of the graph")
         try:
             out.write(_message(b"\x0a", _encode_node(node)))
@@ -332,15 +367,10 @@ def _encode_node(node: Node) -> bytes:
     """The TrackableObject of a node: fields in order, zeros and empty texts left out."""
     out = []
     for name, child in node.children.items():
-        edge = b"\x08" + encode_varint(child.id) if child.id else b""
-        text = name.encode()
-        if text:
-            edge += b"\x12" + encode_varint(len(text)) + text
-        out.append(b"\x0a" + encode_varint(len(edge)) + edge)
+        out.append(_message(b"\x0a", _number(b"\x08", child.id) + _text(b"\x12", name)))
     for each in node.attributes:
-        names = (
-            _text(b"\x0a", each.name) + _text(b"\x12", each.full_name) + _text(b"\x1a", each.checkpoint_key)
-        )
+        head = _VARIABLE if each.name == VARIABLE_VALUE else _text(b"\x0a", each.name)
+        names = head + _text(b"\x12", each.full_name) + _text(b"\x1a", each.checkpoint_key)
         out.append(_message(b"\x12", names + _number(b"\x20", each.optional_restore)))
     for slot in node.slots:
         variable, end = _number(b"\x08", slot.variable.id), _number(b"\x18", slot.slot.id)
@@ -349,12 +379,14 @@ def _encode_node(node: Node) -> bytes:
         saver = node.registered_saver
         out.append(_message(b"\x22", _text(b"\x0a", saver.name) + _text(b"\x12", saver.object_name)))
     if node.has_checkpoint_values is not None:
-        out.append(_message(b"\x2a", _number(b"\x08", node.has_checkpoint_values)))
-    return b"".join(out) + node.unknown
+        out.append(_MARKED if node.has_checkpoint_values else _NOT_MARKED)
+    out.append(node.unknown)
+    return b"".join(out)
 
 
 def _message(tag: bytes, data: bytes) -> bytes:
-    return tag + encode_varint(len(data)) + data
+    size = len(data)
+    return tag + (ONE_BYTE[size] if size < 0x80 else encode_varint(size)) + data
 
 
 def _number(tag: bytes, value: int) -> bytes:
@@ -363,3 +395,7 @@ def _number(tag: bytes, value: int) -> bytes:
 
 def _text(tag: bytes, value: str) -> bytes:
     return _message(tag, value.encode()) if value else b""
+
+
+_VARIABLE: Final = _text(b"\x0a", VARIABLE_VALUE)
+_MARKED, _NOT_MARKED = b"\x2a\x02\x08\x01", b"\x2a\x00"

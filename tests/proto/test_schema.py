@@ -16,7 +16,15 @@ from tensorbundle.coding import encode_varint, unmask
 from tensorbundle.dtypes import DType
 from tensorbundle.entries import MAX_SHARDS, BundleHeader, TensorEntry, parse_entry
 from tensorbundle.proto import checkpoint_pb2 as pb
-from tensorbundle.proto.nodes import Attribute, Node, RegisteredSaver, Slot, decode_nodes, encode_nodes
+from tensorbundle.proto.nodes import (
+    Attribute,
+    Node,
+    RegisteredSaver,
+    Slot,
+    decode_nodes,
+    encode_nodes,
+    stored_edges,
+)
 from tensorbundle.slices import MAX_RANK, WHOLE
 
 TEXT = importlib.resources.files("tensorbundle.proto").joinpath("checkpoint.proto").read_text()
@@ -362,6 +370,10 @@ graph = st.lists(st.one_of(field(1, node), field(1, node), odd), max_size=5).map
 def test_nodes_are_decoded_as_protobuf_does(data):
     expected = outcome(lambda: nodes_of(pb.TrackableObjectGraph.FromString(data)))
     assert outcome(lambda: [*map(plainly, decode_nodes(data))]) == expected
+    if expected != "refused":
+        decoded = pb.TrackableObjectGraph.FromString(data)
+        edges = [[(each.local_name, each.node_id) for each in node.children] for node in decoded.nodes]
+        assert stored_edges(data) == edges
 
 
 @given(graph, st.data())

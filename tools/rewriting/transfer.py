@@ -91,7 +91,7 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
     """
     started = time.perf_counter()
     sizes = check_sources(plan)
-    indexes = {index.path for index, _, _, _ in _sources(plan) if not is_far(index.path)}
+    indexes = {index.path for index in {index for index, _, _, _ in _sources(plan)} if not is_far(index.path)}
     with readable_like([*indexes, *sizes]):
         written = plan.output.write(plan, prefix, options, sizes)
     return Summary(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from tensorbundle.arrays import np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,6 @@ class ValueDifference:
     different: int
 
 
-@np.errstate(all="ignore")
 def compare_values(
     first: Iterator[Array], second: Iterator[Array], *, rtol: float = 0.0, atol: float = 0.0
 ) -> ValueDifference:
@@ -42,26 +41,27 @@ def compare_values(
     max_abs: float | None = 0.0
     max_rel: float | None = 0.0
     different = 0
-    for a, b in _aligned(first, second):
-        if object in (a.dtype, b.dtype):
-            different += int(np.count_nonzero(a != b))
-            max_abs = max_rel = None
-            continue
-        if a.dtype == b.dtype and a.tobytes() == b.tobytes():
-            continue
-        unequal = a != b
-        x, y = _wide(a), _wide(b)
-        both_nan = np.isnan(x) & np.isnan(y)
-        unequal = np.asarray(unequal) & ~both_nan
-        if not unequal.any():
-            continue
-        x, y = x[unequal], y[unequal]
-        gap = np.abs(x - y)
-        size = np.abs(y)
-        far = ~(gap <= atol + rtol * size) if rtol or atol else np.ones(gap.shape, bool)
-        different += int(np.count_nonzero(far))
-        max_abs = max(max_abs or 0.0, _greatest(gap))
-        max_rel = max(max_rel or 0.0, _greatest(gap / size))
+    with np.errstate(all="ignore"):
+        for a, b in _aligned(first, second):
+            if object in (a.dtype, b.dtype):
+                different += int(np.count_nonzero(a != b))
+                max_abs = max_rel = None
+                continue
+            if a.dtype == b.dtype and a.tobytes() == b.tobytes():
+                continue
+            unequal = a != b
+            x, y = _wide(a), _wide(b)
+            both_nan = np.isnan(x) & np.isnan(y)
+            unequal = np.asarray(unequal) & ~both_nan
+            if not unequal.any():
+                continue
+            x, y = x[unequal], y[unequal]
+            gap = np.abs(x - y)
+            size = np.abs(y)
+            far = ~(gap <= atol + rtol * size) if rtol or atol else np.ones(gap.shape, bool)
+            different += int(np.count_nonzero(far))
+            max_abs = max(max_abs or 0.0, _greatest(gap))
+            max_rel = max(max_rel or 0.0, _greatest(gap / size))
     return ValueDifference(max_abs, max_rel, different)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from tensorbundle.dtypes import DType
-from tensorbundle.proto import checkpoint_pb2
+from tensorbundle.proto.nodes import stored_edges
 from tensorbundle.proto.paths import SAVE_COUNTER, VARIABLE_VALUE, slot_path
 from tensorbundle.specs import Spec
 from tensorbundle.tools.operations.restoring.outcomes import (
@@ -103,7 +103,7 @@ class Restoration:
         self.second: dict[int, LiveObject] = {}
         self.inconsistent: list[tuple[int, LiveObject]] = []
         self._nodes = graph.nodes
-        self._edges = _edges(graph)
+        self._edges = stored_edges(graph.encode())  # TensorFlow follows all edges of one name
         self._entries = entries
         self._touched: dict[LiveObject, None] = {}
         self._savers = {live.saver for live in program.objects if live.saver is not None}
@@ -439,12 +439,6 @@ class Restoration:
     def waits_for_slots(self) -> bool:
         """Whether there are slot variables of variables that were not matched."""
         return bool(self._slots)
-
-
-def _edges(graph: ObjectGraph) -> list[list[tuple[str, int]]]:
-    """Every object's edges, as name and number; also several of one name, as TensorFlow follows all of them."""
-    message = checkpoint_pb2.TrackableObjectGraph.FromString(graph.encode())
-    return [[(child.local_name, child.node_id) for child in node.children] for node in message.nodes]
 
 
 def _python_shape(shape: Iterable[int]) -> str:
