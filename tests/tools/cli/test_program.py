@@ -254,25 +254,47 @@ class TestDispatch:
             "drop": [tmp_path / "drop", "b"],
             "reshard": [tmp_path / "reshard", "--shards=2"],
             "convert": [tmp_path / "convert", "--to=tf2"],
+            "diff": [source],
         }
         words = [[name, source, *more] for name, more in commands.items()]
         words += [
             ["convert", source, tmp_path / "m.safetensors"],
             ["compact", tmp_path / "m.safetensors", tmp_path / "m"],
         ]
-        script = (
-            "import json, sys; from tensorbundle.tools.cli.program import main; "
-            "print([main(each) for each in json.loads(sys.argv[1])], *sys.modules)"
-        )
-        output = spawn(json.dumps(words, default=str), script=script).communicate()[0].splitlines()[-1]
-        statuses, _, modules = output.partition("] ")
-        assert statuses == f"[{', '.join('0' for _ in words)}"
+        found = modules_after(words)
         unneeded = ("markup", "proto.checkpoint_pb2", "tools.keras.layers", "tools.matching.deciding")
         unneeded += ("tools.optimizers.table", "tools.rewriting.multipart")
-        found = {each.removeprefix("tensorbundle.") for each in modules.split()}
         others = {"numpy", "google.protobuf", "rich", "html", "logging"}
         assert found & {*others, *unneeded} == set()
         assert all(importlib.util.find_spec(f"tensorbundle.{each}") for each in unneeded)
+
+    @pytest.mark.slow
+    def test_object_graphs_need_neither_numpy_nor_protobuf(self, tmp_path):
+        source = V215 / "guide-tf2/tf2-ckpt-1"
+        commands = {
+            "ls": ["--long"],
+            "graph": [],
+            "verify": ["--jobs=1"],
+            "rename": [tmp_path / "rename", "variables=vars"],
+            "drop": [tmp_path / "drop", "variables/0"],
+            "convert": [tmp_path / "convert", "--to=tf1"],
+            "diff": [source],
+            "check": ["--against", source],
+        }
+        found = modules_after([[name, source, *more] for name, more in commands.items()])
+        assert found & {"numpy", "google.protobuf", "rich", "logging"} == set()
+
+
+def modules_after(commands):
+    """The modules that commands, which succeed, import in one process; ours without the name of the package."""
+    script = (
+        "import json, sys; from tensorbundle.tools.cli.program import main; "
+        "print([main(each) for each in json.loads(sys.argv[1])], *sys.modules)"
+    )
+    output = spawn(json.dumps(commands, default=str), script=script).communicate()[0].splitlines()[-1]
+    statuses, _, modules = output.partition("] ")
+    assert statuses == f"[{', '.join('0' for _ in commands)}"
+    return {each.removeprefix("tensorbundle.") for each in modules.split()}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
