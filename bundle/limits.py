@@ -16,6 +16,7 @@ __all__ = [
     "MAX_EXPANSION",
     "MAX_GROUP_DEPTH",
     "MAX_HEADER_BYTES",
+    "MAX_INPUTS",
     "MAX_KEY_RATIO",
     "MAX_OBJECTS",
     "MAX_PATHS",
@@ -28,6 +29,7 @@ __all__ = [
     "MAX_SLOT_DEPTH",
     "MAX_SNAPPY_RATIO",
     "MAX_STATE_BYTES",
+    "MAX_STEPS",
     "MAX_TEXT_BYTES",
     "MAX_TEXT_CHARACTERS",
     "MIN_ENTRIES",
@@ -73,5 +75,7 @@ MAX_TEXT_BYTES: Final = 32 << 20  # of a map, or a structure in JSON
 MAX_RECIPE_BYTES: Final = (
     2 << 20
 )  # of a recipe, or a structure in TOML: parsing takes the square of the depth of keys
+MAX_STEPS: Final = 200  # of a recipe: each may compute values of those that the one before it computes
+MAX_INPUTS: Final = 10_000  # tensors that one is joined of; split and joined again, their number doubles
 MAX_OBJECTS: Final = 1 << 20  # of a structure
 MAX_TEXT_CHARACTERS: Final = 1 << 17  # of a text that `explain` is given; what follows is not looked at

@@ -304,7 +304,7 @@ class ObjectGraph:
         self._rekey(before)
         return [each for lost in known if lost not in reached for each in lost.attributes]
 
-    def drop_keys(self, keys: Collection[str], kept: Collection[str]) -> None:
+    def drop_keys(self, keys: Iterable[str], kept: Collection[str]) -> None:
         """Remove the attributes with these keys, and the objects that then have no content.
 
         Args:
@@ -315,7 +315,7 @@ class ObjectGraph:
         Raises:
             ConflictError: slot variables that contain variables with slots, and so on, deeper than is followed.
         """
-        before = self.paths()
+        before, keys = self.paths(), frozenset(keys)
         held = {path for path in map(key_path, kept) if path is not None}
         emptied = set()
         for path, node in self.walk():

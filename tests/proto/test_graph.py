@@ -915,3 +915,23 @@ def test_a_graph_is_as_many_bytes_as_it_says():
     for end in range(len(encoded)):
         with pytest.raises(tb.CorruptionError):
             nodes.decode_nodes(encoded[:end])
+
+
+def test_keys_to_drop_may_be_a_list():
+    """Each was looked for in a list of all."""
+    nested = ObjectGraph.from_names([f"v{number}" for number in range(1000)])
+    looked = []
+
+    class Key(str):
+        __slots__ = ()
+
+        def __eq__(self, other):
+            looked.append(other)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    keys = [Key(each.checkpoint_key) for _, _, each in nested.attributes()]
+    nested.drop_keys(keys, ())
+    assert len(looked) < 5000
+    assert list(nested.attributes()) == []

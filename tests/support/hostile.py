@@ -44,7 +44,7 @@ class Input:
     Attributes:
         make: writes it for a count to a directory, and returns the path to give to commands.
         full: the count for about a megabyte.
-        kind: "checkpoint", "directory", "recipe", "map" or "text": which commands take it.
+        kind: "checkpoint", "directory", "recipe", "map", "structure" or "text": which commands take it.
         key: the name of a tensor in it, for commands that want one.
     """
 
@@ -712,6 +712,32 @@ def many_patterns(directory: Path, count: int) -> Path:
     return directory / "r.toml"
 
 
+@_input(30_000, "structure")
+def wide_structure(directory: Path, count: int) -> Path:
+    """Many variables that are not there."""
+    (directory / "s.json").write_text(json.dumps({f"a{number}": f"b{number}" for number in range(count)}))
+    return directory / "s.json"
+
+
+@_input(30_000, "structure")
+def structure_of_one(directory: Path, count: int) -> Path:
+    """One variable in many places."""
+    (directory / "s.json").write_text(json.dumps({f"a{number}": "w" for number in range(count)}))
+    return directory / "s.json"
+
+
+@_input(60, "recipe")
+def split_and_joined(directory: Path, count: int) -> Path:
+    """A tensor that is split and joined again, so that it is computed of twice as many others each time."""
+    steps = [
+        "split = { w = { into = { a = 1, b = 1 } } }",
+        'concat = { w = { of = ["a", "b"] } }',
+    ]
+    text = "".join(f"[[steps]]\n{each}\n" for _ in range(count) for each in steps)
+    (directory / "r.toml").write_text(text)
+    return directory / "r.toml"
+
+
 @_input(30_000, "text")
 def long_log(directory: Path, count: int) -> Path:
     """A log of many lines that nearly are known."""
@@ -771,6 +797,11 @@ def command_lines(
         return {
             "rename": ["rename", other, to, "--map", at],
             "convert": ["convert", other, to, "--to", "tf2", "--template", other, "--map", at],
+        }
+    if kind == "structure":
+        return {
+            "convert": ["convert", other, to, "--to", "tf2", "--structure", at, *lenient],
+            "check": ["check", other, "--against", at],
         }
     if kind == "text":
         return {

@@ -52,6 +52,7 @@ def test_plan(run, tmp_path, source, recipe):
         ("x = 1", "r.toml: no step 'x'"),
         ("rename = { a = 'b' }", "SOURCE: rename 'a=b' matches nothing"),
         ("steps = ['slim']", "r.toml"),
+        ("[[steps]]\nslim = true\n" * 201, "r.toml: 201 steps, a recipe is limited to 200"),
         ("partition = { 'old/w' = { slices = 'x' } }", "partition"),
     ],
 )

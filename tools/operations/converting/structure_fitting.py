@@ -50,7 +50,7 @@ def fit_structure(
     conflicts = []
     for path, _, each in graph.attributes():
         key = source.find(each.full_name)
-        if key is None:
+        if key is None or key not in draft.tensors:
             missing.append((each.full_name, path))
             continue
         used.add(key)

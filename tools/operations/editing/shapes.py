@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tensorbundle.boxes import whole_box
 from tensorbundle.errors import ConflictError, UnsupportedError, quoted
+from tensorbundle.limits import MAX_INPUTS
 from tensorbundle.tools.operations.editing.values import add_tensor, find_key
 from tensorbundle.tools.optimizers.finding import Optimizers
 from tensorbundle.tools.optimizers.following import slots_of
@@ -139,7 +140,7 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
         TensorNotFoundError: no such tensor.
         ConflictError: types that differ, or shapes that differ along other axes; no such axis; a name that is taken; or
             variables that do not all have the same slots.
-        UnsupportedError: a variable of an object graph that has slots.
+        UnsupportedError: a variable of an object graph that has slots; or tensors that are computed of very many others.
     """
     keys = [find_key(draft, name) for name in names]
     if len(set(keys)) != len(keys):
@@ -167,6 +168,12 @@ def concat(draft: Draft, names: Sequence[str], new: str, axis: int = 0) -> None:
                 for key, each in zip(parts, expressions, strict=True)
             )
             raise ConflictError(f"can't be joined along axis {axis}: {shown}", path=draft.prefix)
+        if sum(1 for part in expressions for _ in part.inputs()) > MAX_INPUTS:
+            raise UnsupportedError(
+                f"this joins parts of more than {MAX_INPUTS} tensors; write a checkpoint in between",
+                path=draft.prefix,
+                key=parts[0],
+            )
         made[tail.format(new)] = DraftTensor(
             Concat(tuple(expressions), axis), base=draft.tensors[parts[0]].base
         )

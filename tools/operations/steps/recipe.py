@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tensorbundle.errors import BundleError, MissingFileError, cannot_read, near_hint
-from tensorbundle.limits import MAX_RECIPE_BYTES
+from tensorbundle.limits import MAX_RECIPE_BYTES, MAX_STEPS
 from tensorbundle.tools.operations.converting.other_formats import finish
 from tensorbundle.tools.operations.steps.casting import Cast
 from tensorbundle.tools.operations.steps.combining import Average, Merge
@@ -138,6 +138,8 @@ def read_recipe(path: str) -> list[Step]:
                 tables += each.items()
         else:
             tables.append((name, value))
+    if len(tables) > MAX_STEPS:  # each may compute of what the one before it computes
+        raise BundleError(f"{len(tables)} steps, a recipe is limited to {MAX_STEPS}", path=path)
     try:
         return [step_of(name, value) for name, value in tables]
     except BundleError as error:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ import tensorbundle as tb
 from support.strategies import names
 from tensorbundle.dtypes import DType
 from tensorbundle.proto.paths import VARIABLE_VALUE, attribute_key, split_path
+from tensorbundle.tools import convert
 from tensorbundle.tools.operations.converting.structures import read_structure
 
 LOCAL_NAMES = names.filter(lambda name: not name.endswith(".ATTRIBUTES"))
@@ -203,3 +205,16 @@ def test_root_is_a_dictionary(content, tmp_path):
 def test_no_such_file(tmp_path):
     with pytest.raises(tb.MissingFileError, match="no such structure file"):
         read_structure(str(tmp_path / "s"))
+
+
+def test_a_variable_whose_tensor_is_not_stored(tmp_path):
+    """The object graph names it, as after an interrupted save."""
+    with tb.create(tmp_path / "m") as writer:
+        writer.add("x", np.zeros(2, np.float32))
+        writer.add_object_graph(tb.ObjectGraph.from_names(["w"]))
+    (tmp_path / "s.json").write_text('{"a": "w", "b": "x"}')
+    options = {"to": "tf2", "structure": tmp_path / "s.json", "allow_unused": True}
+    with pytest.raises(tb.ConflictError, match="'w', needed for 'a'"):
+        convert(tmp_path / "m", tmp_path / "out", **options)
+    convert(tmp_path / "m", tmp_path / "out", **options, allow_missing=True)
+    assert "b/.ATTRIBUTES/VARIABLE_VALUE" in tb.open(tmp_path / "out")

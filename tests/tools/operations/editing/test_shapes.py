@@ -9,6 +9,7 @@ from support.rewriting import by_path, finished, lists, rewritten, strings, tree
 from tensorbundle.proto.graph import Slot
 from tensorbundle.proto.paths import attribute_key
 from tensorbundle.tools import reshape, rewrite, transpose
+from tensorbundle.tools.operations.steps.recipe import rewrite_with, step_of
 
 W = np.arange(24, dtype=np.float32).reshape(4, 6)
 
@@ -170,3 +171,19 @@ def test_slots_in_lists(tmp_path, name):
         return
     summary = transpose(source, tmp_path / "out", {"model/emb": [1, 0]})
     assert len(summary.notes[0].keys) == 3
+
+
+def test_tensors_that_are_split_and_joined_again_and_again(tmp_path):
+    """Each time the result is computed of twice as many tensors, which a few dozen steps would not end."""
+    source = write(tmp_path / "m", {"w": np.zeros(2, np.float32)})
+    pair = [
+        {"split": {"w": {"into": {"a": 1, "b": 1}}}},
+        {"concat": {"w": {"of": ["a", "b"]}}},
+    ]
+
+    def steps(times):
+        return [step_of(*item) for _ in range(times) for each in pair for item in each.items()]
+
+    rewrite_with(steps(10), source, tmp_path / "few")
+    with pytest.raises(tb.UnsupportedError, match="this joins parts of more than 10000 tensors; write a"):
+        rewrite_with(steps(40), source, tmp_path / "many")
