@@ -109,7 +109,7 @@ def test_git_diff(path):
 
 def test_jq(path):
     need("jq")
-    assert "dnn/hiddenlayer_0/kernel" in shell(block("sh", "| jq"), path).splitlines()
+    assert "dnn/hiddenlayer_0/kernel" in shell(block("sh", "jq -r"), path).splitlines()
 
 
 def test_python_and_pandas_read_json_lines(path, monkeypatch):
