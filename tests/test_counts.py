@@ -14,6 +14,7 @@ import pytest
 import tensorbundle as tb
 from support.counting import CountingDisk
 from tensorbundle import tools
+from tensorbundle.proto.graph import ObjectGraph
 from tensorbundle.tools.operations.editing.casting import cast
 from tensorbundle.tools.rewriting.appending import SAMPLE_TENSORS
 from tensorbundle.tools.rewriting.draft import Draft
@@ -209,6 +210,13 @@ def test_what_is_kept_in_memory_for_each_tensor(disk):
         assert kept(lambda: Draft.of(ckpt).plan(last=True)) == pytest.approx(8, abs=0.1)
 
 
+@pytest.mark.slow
+def test_what_is_kept_in_memory_for_each_object():
+    """The object, its empty children and slots, its attributes, which take two, one of them, three names and its number."""
+    encoded = ObjectGraph.from_names([f"layer_{number}/kernel" for number in range(TENSORS)]).encode()
+    assert kept(lambda: ObjectGraph.parse(encoded)) == pytest.approx(10, abs=0.1)
+
+
 JOBS = {
     "ls": tools.ls,
     "tree": tools.tree,
@@ -216,6 +224,9 @@ JOBS = {
     "convert": lambda path: tools.convert(path, f"{path}.new", to="tf2"),
     "verify": tools.verify,
     "hash": lambda path: tools.hash(path, jobs=1),
+    "graph": lambda path: (
+        tools.convert(path, f"{path}.new", to="tf2") and [*tb.open(f"{path}.new").object_graph.walk()]
+    ),
 }
 
 
