@@ -46,7 +46,7 @@ def contents(block: bytes, size: int | None = None) -> tuple[list[bytes], list[b
     values: list[bytes] = []
     add_key, add_value = keys.append, values.append  # this loop sees every key of a listing
     # Without this, a small block stands for any amount of memory. Keys of entries with one byte for each size need not be
-    # counted one by one: they have at most 254 bytes, and their entries at least 4.
+    # counted one by one: they have at most 254 bytes, and a table has a limited number of entries.
     allowed = MAX_KEY_RATIO * length + (1 << 20)
     decoded = counted = 0
     while pos < limit:

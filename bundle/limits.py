@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 # Bytes of all keys of a block together, for each byte of the block (and a MiB besides): shared prefixes let a small block
-# stand for long keys. Names with 1,400 scopes take 45.
-MAX_KEY_RATIO: Final = 64
+# stand for long keys. TensorFlow stores every 16th key as a whole, so that 16 bytes for each are never exceeded.
+MAX_KEY_RATIO: Final = 16
 # Entries of a table, an index or a V1 file, for each byte of it and besides: with its key, each that TensorFlow writes takes at
 # least 17. Compressed blocks could have hundreds of times as many.
 ENTRY_BYTES: Final = 16

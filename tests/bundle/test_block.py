@@ -139,14 +139,14 @@ def shared_keys(count, size, padding):
 
 
 def test_keys_far_larger_than_their_block_are_refused():
-    """Up to 64 times its size and a MiB: prefixes that are shared could make gigabytes of a few bytes."""
+    """Up to 16 times its size and a MiB: prefixes that are shared could make gigabytes of a few bytes."""
     count, size = 440, 40 * 256
-    padding = (count * size - (1 << 20)) // 64 - len(shared_keys(count, size, 20000)) + 20000
+    padding = (count * size - (1 << 20)) // 16 - len(shared_keys(count, size, 20000)) + 20000
     largest = shared_keys(count, size, padding)
-    assert 64 * len(largest) + (1 << 20) == count * size
+    assert 16 * len(largest) + (1 << 20) == count * size
     assert len(iterate(largest)) == count
     with pytest.raises(
-        CorruptionError, match=f"keys of over {count * size - 64} bytes in a block of"
+        CorruptionError, match=f"keys of over {count * size - 16} bytes in a block of"
     ) as caught:
         iterate(shared_keys(count, size, padding - 1))
     assert caught.value.offset == len(largest) - 1 - 8

@@ -293,6 +293,16 @@ def long_name(directory: Path, count: int) -> Path:
     return directory / "m"
 
 
+@_input(70, key="m")
+def long_prefix(directory: Path, count: int) -> Path:
+    """Few names of hundreds of scopes and thousands of characters, as many as a small index can list."""
+    value = plain("float32", [0], b"").encode()
+    start = b"layers/" * (2_000 * count)
+    items = [(start + b"%03d" % number, value) for number in range(14)]
+    items = [(b"", BundleHeader(1).encode()), *items, (b"m", value)]
+    return _write_blocks(directory, [(b"m", _block(items, 1 << 30), 0)])
+
+
 @_input(50_000)
 def prefix_bomb(directory: Path, count: int) -> Path:
     """Each key is the one before and a byte more: all keys together are quadratic."""
