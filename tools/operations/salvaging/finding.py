@@ -49,7 +49,7 @@ _CHUNK_BYTES: Final = 1 << 20
 _INDEX_BYTES: Final = 256 << 20
 
 
-@dataclass
+@dataclass(eq=False)  # as other indexes, which are in sets
 class FoundIndex(Index):
     """The entries that were found, as an index; data shards are read where they exist, also under temporary names.
 
