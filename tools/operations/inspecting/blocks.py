@@ -397,7 +397,8 @@ def _loose(data: bytes | FileBytes, start: int, end: int, last: bytes) -> Iterat
         shared, unshared, size, used = sizes
         value = pos + used + unshared
         stop = value + size
-        if shared > len(key) or stop > end or (not shared + unshared and key):
+        is_empty = not shared + unshared  # as only the first key of a file is
+        if shared > len(key) or stop > end or (is_empty and (pos != start or last)):
             return
         allowed -= shared + unshared
         following = key[:shared] + data[pos + used : value]

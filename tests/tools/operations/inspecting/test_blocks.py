@@ -111,3 +111,8 @@ def test_many_damaged_blocks_are_not_each_searched_to_the_end(tmp_path):
             mended_block(Counted(content), start, start + size)
         work.append(sum(looked_at))
     assert work[1] < 5 * work[0]
+
+
+def test_zeros_are_not_entries_after_the_first():
+    """A compressed block of them would be millions."""
+    assert [*loose_entries(bytes(1000), 0, 1000)] == [(b"", b"")]
