@@ -123,3 +123,19 @@ def test_strings_that_share_bytes_are_not_all_decoded(command, tmp_path, monkeyp
     assert sum(decoded) <= MAX_ENCODED_REPEATS * 20_200 + 50_000
     told = capsys.readouterr()
     assert "share bytes" in told.out + told.err or command == "salvage"
+
+
+def test_names_of_the_same_damaged_strings_are_decoded_once(tmp_path, monkeypatch, capsys):
+    source = INPUTS["many_string_tensors"].make(tmp_path, 100)
+    shard = tmp_path / "m.data-00000-of-00001"
+    data = bytearray(shard.read_bytes())
+    data[5] ^= 8
+    shard.write_bytes(data)
+    decoded = []
+    update = payloads._StringChecksum.update
+    monkeypatch.setattr(
+        payloads._StringChecksum, "update", lambda self, chunk: decoded.append(chunk) or update(self, chunk)
+    )
+    assert main(["salvage", str(source), str(tmp_path / "out")]) == 2
+    assert len(decoded) == 1
+    assert "nothing can be saved" in capsys.readouterr().err

@@ -77,7 +77,7 @@ class FoundIndex(Index):
         self.store = store_of(self.prefix)
         self._paths: dict[int, str] = {}
         # By the place and the type of the bytes, as many tensors may have the same.
-        self._checksums: dict[tuple[int, int, int, DType, int], int] = {}
+        self._checksums: dict[tuple[int, int, int, DType, int], int | BundleError] = {}
         self._encoded = EncodedRepetition()
 
     def get(self, key: bytes) -> TensorEntry | None:
@@ -121,14 +121,19 @@ class FoundIndex(Index):
             OSError: the data shard can't be read.
         """
         place = entry.shard, entry.offset, entry.nbytes, entry.dtype, entry.elements
-        if place in self._checksums:
-            return self._checksums[place]
-        stored = self.stored(key, entry)
-        with self.store.open(stored.path) as file:
+        if place not in self._checksums:
             try:
-                check_range(entry, stored, file.size)
-            except CorruptionError as error:
-                raise error.locate(key=readable_key(key)) from None
+                self._checksums[place] = self._checksum(entry, self.stored(key, entry))
+            except BundleError as error:
+                self._checksums[place] = error
+        found = self._checksums[place]
+        if isinstance(found, BundleError):
+            raise type(found)(found.reason, path=found.path, offset=found.offset, key=readable_key(key))
+        return found
+
+    def _checksum(self, entry: TensorEntry, stored: StoredRange) -> int:
+        with self.store.open(stored.path) as file:
+            check_range(entry, stored, file.size)
             self._encoded.add(entry.dtype, entry.elements, stored)
             checksum = payload_checksum(
                 entry.dtype, entry.elements, entry.nbytes, big_endian=stored.big_endian
@@ -136,8 +141,7 @@ class FoundIndex(Index):
             end = entry.offset + entry.nbytes
             for start in range(entry.offset, end, _CHUNK_BYTES):
                 checksum.update(file.read(start, min(_CHUNK_BYTES, end - start)))
-            self._checksums[place] = checksum.finish()
-            return self._checksums[place]
+            return checksum.finish()
 
 
 def _temporaries(path: str) -> list[str]:
