@@ -200,11 +200,11 @@ class View:
 
     def weight_of(self, family: Family) -> int:
         """The weight of a family's numbers as evidence."""
-        return ORDERED if len({*self._ranges[family]}) > 1 else self._weights[family]
+        return ORDERED if family in self._shifted else self._weights[family]
 
     def _read(self) -> None:
         """Find the key of each name, and the families that it is in."""
-        self._ranges: dict[Family, tuple[Hashable, Hashable]] = {}  # the numbers on each side
+        self._shifted: set[Family] = set()  # those with other numbers on one side than on the other
         self._weights: dict[Family, int] = {}
         queue: list[tuple[Key, tuple[list[Item], list[Item]], int]] = [
             ((), (list(self._sides[0]), list(self._sides[1])), 0)
@@ -242,7 +242,7 @@ class View:
         # A name without a number is the first of its family, and has no more weight than the others.
         numbered = [step.weight for step in steps if step.number is not None]
         numbered += [number_weight(family.word) for family, _ in ranks]
-        shifted = any(len({*self._ranges[family]}) > 1 for family, _ in ranks)
+        shifted = any(family in self._shifted for family, _ in ranks)
         return Label(
             key,
             _words(key),
@@ -279,7 +279,8 @@ class View:
                     -1 if number is None else number
                 )
         ranges = tuple(tuple(sorted({tuple(sorted(each)) for each in side.values()})) for side in counted)
-        self._ranges[family] = ranges[0], ranges[1]
+        if ranges[0] != ranges[1]:
+            self._shifted.add(family)
         steps = [self._sides[side][item][depth] for side in (0, 1) for item in members[side]]
         self._weights[family] = min(step.weight for step in steps if step.number is not None)
         lengths = [max(map(len, side), default=0) for side in ranges]
@@ -327,7 +328,7 @@ class View:
         differing = [place for place in {*ours, *theirs} if ours.get(place) != theirs.get(place)]
         if not differing:
             return True
-        same = self._ranges[family][0] == self._ranges[family][1]
+        same = family not in self._shifted
         last = max(ours)
         return (
             same
