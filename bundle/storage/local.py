@@ -376,14 +376,18 @@ class LocalStore:
     def abort(self, upload: Upload) -> None:
         """See `Store`: there are none."""
 
-    def create(self, path: str, final: str, like: Sequence[str]) -> None:
-        """See `Disk`."""
-        kept = _mode_of(final)
-        others = 0o066  # reading and writing by others than the owner, as far as the umask allows
+    def shared_mode(self, like: Sequence[str]) -> int:
+        """See `Disk`: reading, and writing by whoever may read."""
+        others = 0o066
         for mode in map(_mode_of, like):
             others &= 0o066 if mode is None else mode & 0o044 | (mode & 0o044) >> 1
+        return others
+
+    def create(self, path: str, final: str, mode: int) -> None:
+        """See `Disk`."""
+        kept = _mode_of(final)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        descriptor = os.open(local_path(path), flags, 0o600 | (others if kept is None else 0))
+        descriptor = os.open(local_path(path), flags, 0o600 | (mode if kept is None else 0))
         try:
             if kept is not None:
                 os.fchmod(descriptor, kept | 0o600)

@@ -32,10 +32,13 @@ __all__ = ["Disk", "RenamedFiles", "readable_like"]
 class Disk(Protocol):
     """The operations of a file system that staging needs. Each method raises OSError if it fails."""
 
-    def create(self, path: str, final: str, like: Sequence[str]) -> None:
+    def shared_mode(self, like: Sequence[str]) -> int:
+        """What others than the owner may do with a file that is made from all of `like`, before the umask."""
+
+    def create(self, path: str, final: str, mode: int) -> None:
         """Create an empty file; an existing name is an error.
 
-        It gets the permissions of the file `final`, if there is one, else it is readable by no more than all of `like`.
+        It gets the permissions of the file `final`, if there is one, else others have those of `mode`.
         """
 
     def writer(self, name: str) -> WritableFile:
@@ -119,6 +122,7 @@ class RenamedFiles:
         self._output = output
         self._directory = dirname(output)
         self._overwrite = overwrite
+        self._mode: tuple[tuple[str, ...], int] | None = None  # of the latest sources
         self._staged: list[_Staged] = []
         self._held = contextlib.ExitStack()  # the last file: one is always open, between writers too
         if not disk.is_directory(self._directory):
@@ -133,13 +137,19 @@ class RenamedFiles:
         # Registered before it exists, so that an interrupt leaves no unknown file.
         self._staged.append(_Staged(temporary, final, replace))
         try:
-            self._disk.create(temporary, final, _like.get())
+            self._disk.create(temporary, final, self._mode_like(_like.get()))
         except OSError as error:
             raise BundleError(
                 f"can't write into this directory: {error.strerror}", path=self._directory or "."
             ) from error
         self._hold(temporary)
         return temporary
+
+    def _mode_like(self, sources: tuple[str, ...]) -> int:
+        """`Disk.shared_mode`, found once for all files: there may be as many sources as these."""
+        if self._mode is None or self._mode[0] is not sources:
+            self._mode = sources, self._disk.shared_mode(sources)
+        return self._mode[1]
 
     def _hold(self, temporary: str) -> None:
         held = contextlib.ExitStack()

@@ -596,6 +596,20 @@ def safetensors_names(directory: Path, count: int) -> Path:
     return directory / "m.safetensors"
 
 
+@_input(5_000, key="t1")
+def safetensors_files(directory: Path, count: int) -> Path:
+    """Many files of one tensor each."""
+    files = {}
+    for number in range(count):
+        header = {f"t{number}": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+        text = json.dumps(header).encode()
+        name = files[f"t{number}"] = f"m-{number}.safetensors"
+        (directory / name).write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+    path = directory / "m.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": files}))
+    return path
+
+
 @_input(100)
 def safetensors_nested(directory: Path, count: int) -> Path:
     """A header that is nested deep."""

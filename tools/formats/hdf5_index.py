@@ -103,6 +103,7 @@ class Hdf5Index(ListedIndex):
 
     def _visit(self, root: Any, base: int | None, faults: list[str]) -> None:
         stack = [("", root)]
+        groups = {_address(self._h5py, root)}
         while stack:
             path, group = stack.pop()
             self._note_attributes(path, group)
@@ -115,6 +116,10 @@ class Hdf5Index(ListedIndex):
                 if isinstance(item, self._h5py.Group):
                     if below.count("/") > MAX_GROUP_DEPTH:
                         raise CorruptionError(f"groups more than {MAX_GROUP_DEPTH} deep", key=below)
+                    address = _address(self._h5py, item)
+                    if address in groups:  # of twenty in each other, there may be a million paths
+                        raise CorruptionError("a group that is in several places, or in itself", key=below)
+                    groups.add(address)
                     stack.append((below, item))
                 elif isinstance(item, self._h5py.Dataset):
                     if len(self._sets) == MAX_DATASETS:
@@ -217,6 +222,11 @@ class KerasArchiveIndex(Hdf5Index):
             unpacked.write(source.read(start, min(_CHUNK_BYTES, member.size - start)))
         unpacked.seek(0)
         return unpacked, None
+
+
+def _address(h5py: Any, group: Any) -> int:
+    """The place of a group in its file, which tells it from others."""
+    return int(h5py.h5o.get_info(group.id).addr)
 
 
 def _dtype(dataset: Any) -> DType | str:

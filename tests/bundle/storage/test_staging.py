@@ -421,3 +421,16 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(local.fcntl, "flock", failing(errno.ENOLCK))
     with staging_in(tmp_path, overwrite=False).locked():
         pass
+
+
+def test_the_permissions_of_sources_are_looked_up_once_for_all_files(tmp_path, monkeypatch):
+    looked_up = []
+    mode_of = local._mode_of
+    monkeypatch.setattr(local, "_mode_of", lambda path: looked_up.append(path) or mode_of(path))
+    sources = [str(tmp_path / f"source{number}") for number in range(20)]
+    staged = staging_in(tmp_path, overwrite=False)
+    with readable_like(sources):
+        stage(staged, tmp_path, {f"{number}": b"" for number in range(20)})
+    stage(staged, tmp_path, {"last": b""})
+    staged.discard()
+    assert len(looked_up) == 2 * 20 + 1

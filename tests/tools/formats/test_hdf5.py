@@ -210,11 +210,27 @@ def test_what_is_not_read(name, message, tmp_path):
         tb.open(tmp_path / "m.h5")
 
 
-def test_groups_inside_groups_without_end(tmp_path):
+def test_groups_inside_groups(tmp_path):
     with h5py.File(tmp_path / "m.h5", "w") as file:
-        group = file.create_group("a")
-        group["a"] = group
+        file.create_group("a/" * 102)
     with pytest.raises(CorruptionError, match="groups more than 100 deep"):
+        tb.open(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_groups_in_several_places(ends, tmp_path):
+    """Of groups that are in each other twice, there are as many paths as a power of two; of one in itself, endless ones."""
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        group = file
+        for _ in range(30):
+            inner = group.create_group("a")
+            group["b"] = inner
+            group = inner
+        if not ends:
+            group["a"] = file["a"]
+    with pytest.raises(
+        CorruptionError, match=r"key '[ab/]+': a group that is in several places, or in itself"
+    ):
         tb.open(tmp_path / "m.h5")
 
 
