@@ -91,7 +91,8 @@ def transfer(plan: Plan, prefix: str, options: TransferOptions) -> Summary:
     """
     started = time.perf_counter()
     sizes = check_sources(plan)
-    indexes = {index.path for index in {index for index, _, _, _ in _sources(plan)} if not is_far(index.path)}
+    paths = {index.path for index in {id(index): index for index, _, _, _ in _sources(plan)}.values()}
+    indexes = [path for path in paths if not is_far(path)]
     with readable_like([*indexes, *sizes]):
         written = plan.output.write(plan, prefix, options, sizes)
     return Summary(
