@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import io
+import threading
 from collections import deque
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tensorbundle.errors import ConflictError
+from tensorbundle.errors import BundleError, ConflictError
 from tensorbundle.storage.faults import code_of, patiently, translated
 from tensorbundle.storage.pool import budget, pages, submit
 from tensorbundle.storage.protocols import SentPart
 from tensorbundle.storage.spans import PART_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from tensorbundle.storage.protocols import Buffer
@@ -107,20 +110,66 @@ class NextPart:
         return part
 
 
-def call_s3(fs: Any, name: str, method: str, body: memoryview | None = None, **arguments: object) -> Any:
+class Request:
+    """A request while it is made, once or several times; another thread may give it up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: Future[Any] | None = None
+        self._given_up = False
+
+    def make(
+        self, call: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop, seconds: float | None
+    ) -> Any:
+        """What a coroutine returns in the thread of a loop.
+
+        Raises:
+            TimeoutError: it took longer than that.
+            BundleError: the request was given up.
+        """
+        with self._lock:
+            if self._given_up:
+                call.close()
+                raise BundleError("given up")
+            self._running = asyncio.run_coroutine_threadsafe(call, loop)
+        try:
+            return self._running.result(seconds)
+        except TimeoutError:
+            self._running.cancel()
+            raise
+        except CancelledError:
+            raise BundleError("given up") from None
+
+    def give_up(self) -> None:
+        """Let it end now, and not be made again."""
+        with self._lock:
+            self._given_up = True
+            if self._running is not None:
+                self._running.cancel()
+
+
+def call_s3(
+    fs: Any,
+    name: str,
+    method: str,
+    body: memoryview | None = None,
+    *,
+    request: Request | None = None,
+    **arguments: object,
+) -> Any:
     """The response of S3 to a request about one file; made again if it fails for a reason that may pass.
 
     The time-outs of the library begin when a request has been sent. A server that stops to receive in the middle of one
     is given up when the bytes could have been sent at `_SLOWEST`.
     """
-    from fsspec.asyn import sync
-
+    request = request or Request()
     bucket, key, _ = fs.split_path(name)
     seconds = None if body is None else _SECONDS + len(body) / _SLOWEST
 
     def send() -> Any:
         more = {} if body is None else {"Body": Part(body)}
-        return sync(fs.loop, _call, fs, method, timeout=seconds, Bucket=bucket, Key=key, **arguments, **more)
+        call = _call(fs, method, Bucket=bucket, Key=key, **arguments, **more)
+        return request.make(call, fs.loop, seconds)
 
     return patiently(send)
 
@@ -210,7 +259,7 @@ class S3Parts:
         self._number = first
         self._next = next_part
         self._done: list[SentPart] = []
-        self._coming: deque[tuple[int, Future[SentPart]]] = deque()  # with the size of each
+        self._coming: deque[tuple[int, Future[SentPart], Request]] = deque()  # with the size of each
 
     def write(self, data: Buffer) -> None:
         """See `PartsWriter`."""
@@ -221,15 +270,17 @@ class S3Parts:
         """Send the next part."""
         while not budget.take_for_writing(len(data), len(self._coming)):
             self._take()
-        self._coming.append((len(data), submit(self._send_part, self._number, data)))
+        request = Request()
+        self._coming.append((len(data), submit(self._send_part, self._number, data, request), request))
         self._number += 1
 
-    def _send_part(self, number: int, data: memoryview) -> SentPart:
-        sent = call_s3(self._fs, self._name, "upload_part", data, UploadId=self._id, PartNumber=number)
+    def _send_part(self, number: int, data: memoryview, request: Request) -> SentPart:
+        which = {"UploadId": self._id, "PartNumber": number}
+        sent = call_s3(self._fs, self._name, "upload_part", data, request=request, **which)
         return SentPart(number, sent["ETag"])
 
     def _take(self) -> None:
-        size, future = self._coming.popleft()
+        size, future, _ = self._coming.popleft()
         try:
             self._done.append(future.result())
         except Exception as error:
@@ -251,11 +302,12 @@ class S3Parts:
         return self._done
 
     def stop(self) -> None:
-        """Send no part more, and wait for those on their way: one that arrives after the end of its upload would stay."""
-        for _, future in self._coming:
+        """Send no part more, give up those on their way, and wait for that: one that arrives after the end of its upload would stay."""
+        for _, future, request in self._coming:
             future.cancel()
+            request.give_up()
         while self._coming:
-            size, future = self._coming.popleft()
+            size, future, _ = self._coming.popleft()
             if not future.cancelled():
                 future.exception()
             budget.was_sent(size)

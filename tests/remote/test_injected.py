@@ -114,6 +114,30 @@ def test_s3_may_stop_to_receive_in_the_middle_of_a_part(s3, monkeypatch):
     assert s3.objects() == {"run/file": 8_000_000}
 
 
+@pytest.mark.usefixtures("small_parts")
+def test_a_writer_that_is_interrupted_waits_for_no_silent_server(s3):
+    """And what it began is deleted."""
+    released, waited = threading.Event(), []
+
+    def silent(_, request):
+        if "partNumber" in request.query:
+            waited.append(released.wait(30))
+
+    def interrupted():
+        with tb.create("s3://bucket/run/model") as writer:
+            s3.log.fault = silent
+            writer.add("big", BIG)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    released.set()
+    s3.log.fault = None
+    assert False not in waited
+    assert s3.uploads() == []
+    assert s3.objects() == {}
+
+
 @pytest.mark.usefixtures("no_pauses", "small_parts")
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("ending", ["", ".safetensors"])
