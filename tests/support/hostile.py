@@ -266,6 +266,15 @@ def many_optimizers(directory: Path, count: int) -> Path:
     return _with_graph(directory, nodes + [_node(key=key) for key in keys], [*names[:side], *keys])
 
 
+@_input(25_000, key="a0/w")
+def same_ends(directory: Path, count: int) -> Path:
+    """Each name is that of the other checkpoint's variable in another scope, and all have the same values."""
+    entry = plain("float32", [2], bytes(8))
+    names = [f"a{number}/w".encode() for number in range(count)]
+    write_bundle(directory / "m", dict.fromkeys(names, entry), [bytes(8)])
+    return directory / "m"
+
+
 @_input(1_400, key="a/v")
 def many_scopes(directory: Path, count: int) -> Path:
     """Names with up to as many scopes."""

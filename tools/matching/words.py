@@ -140,8 +140,9 @@ def scopes_in_front(
         for pair in pairs:
             for each in pair:
                 sizes[each].append(len(pairs))
+    others = {item: sorted(of)[-2] if len(of) > 1 else 0 for item, of in sizes.items()}  # the second largest
     for pairs in claims.values():
-        if all(sum(size >= len(pairs) for size in sizes[each]) == 1 for pair in pairs for each in pair):
+        if all(others[each] < len(pairs) for pair in pairs for each in pair):
             yield from pairs
 
 

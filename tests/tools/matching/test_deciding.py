@@ -4,11 +4,13 @@ import os
 
 import pytest
 
+from support.cost import growth
 from support.depth import DEEP
 from support.judging import judge, make_pair
 from tensorbundle.tools.matching import labels
 from tensorbundle.tools.matching.deciding import match
 from tensorbundle.tools.matching.items import Item
+from tensorbundle.tools.matching.words import scopes_in_front
 
 PAIRS = int(os.environ.get("TENSORBUNDLE_PAIRS", "400" if DEEP else "48"))
 AT_ONCE = 12
@@ -259,3 +261,15 @@ def test_names_that_are_compared_with_none_get_no_labels(monkeypatch):
         made.clear()
         assert [(each.old, each.new) for each in match(left, right).matches] == [("s7/v", "s7/v")]
         assert len(made) < 20
+
+
+def test_a_name_in_many_scopes_takes_time_in_proportion():
+    """All of these scopes claim the same variable."""
+
+    def prepare(count):
+        left = {number: f"a{number}/dense" for number in range(count)}
+        return lambda: list(scopes_in_front(left, {-1: "dense"}, lambda one, other: True))
+
+    assert prepare(2)() == []
+    assert prepare(1)() == [(0, -1)]
+    assert growth(prepare, 100) < 6
