@@ -124,6 +124,7 @@ class RenamedFiles:
         self._overwrite = overwrite
         self._mode: tuple[tuple[str, ...], int] | None = None  # of the latest sources
         self._staged: list[_Staged] = []
+        self._by_name: dict[str, _Staged] = {}  # the same, by the temporary name
         self._held = contextlib.ExitStack()  # the last file: one is always open, between writers too
         if not disk.is_directory(self._directory):
             raise MissingFileError("no such directory; make it first", path=self._directory)
@@ -136,6 +137,7 @@ class RenamedFiles:
         temporary = temporary_name(final)
         # Registered before it exists, so that an interrupt leaves no unknown file.
         self._staged.append(_Staged(temporary, final, replace))
+        self._by_name[temporary] = self._staged[-1]
         try:
             self._disk.create(temporary, final, self._mode_like(_like.get()))
         except OSError as error:
@@ -176,7 +178,7 @@ class RenamedFiles:
 
     def rename(self, name: str, final: str) -> None:
         """See `Staging`."""
-        next(each for each in self._staged if each.temporary == name).final = final
+        self._by_name[name].final = final
 
     def locked(self) -> AbstractContextManager[None]:
         """See `Staging`."""
