@@ -206,6 +206,8 @@ def _numbers(array: Array, dtype: DType, path: str, key: str) -> Array:
     if source is DType.string or (source.is_complex and not dtype.is_complex):
         raise ConflictError(f"values of type {array.dtype}, the tensor is {dtype}", path=path, key=key)
     given = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if source is dtype:
+        return given  # perhaps the pages of a file, of which only those that are written are needed at a time
     counting = Reading(verify=False)
     out = np.asarray(Cast(Constant(given, "", source), dtype).read(whole_box(given.shape), counting))
     if counting.overflowed:
