@@ -177,7 +177,8 @@ def test_a_server_that_never_answers_is_an_error(http, run):
 @pytest.mark.usefixtures("no_pauses", "small_parts")
 def test_a_server_that_stays_broken_is_an_error_and_leaves_nothing(s3, source):
     count = len(rewritten(s3.log, source, "s3://bucket/new/model"))
-    for number in sample(range(count), 5):
+    # Of the last two, the index and a list of uploads that nobody needs, either may be the first.
+    for number in sample(range(count - 1), 5):
         for key in list(s3.objects()):
             s3.client.delete_object(Bucket="bucket", Key=key)
         s3.log.clear()
